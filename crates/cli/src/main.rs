@@ -1,0 +1,2 @@
+//! The hardline program.
+fn main() {}

@@ -1,0 +1,1 @@
+//! An OpenDHT node as a pure state machine.

@@ -1,0 +1,134 @@
+//! What an embedder may set.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hardline_proto::hosts::HostPort;
+
+/// Port other computers' daemons connect to.
+pub const DEFAULT_P2P_PORT: u16 = 7008;
+
+/// Port browsers on this computer connect to.
+pub const DEFAULT_GATEWAY_PORT: u16 = 7009;
+
+/// Everything a node can be told. `NodeConfig::new(data_dir)` gives a gateway on the default port and no services.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// Folder for the store and the identities; made when absent.
+    pub data_dir: PathBuf,
+    /// Port for browsers, on 127.0.0.1 and ::1 both; 0 takes a free one. `None`: no gateway.
+    pub gateway_port: Option<u16>,
+    /// Where other daemons connect. Nothing listens while `services` is empty.
+    pub p2p: P2pConfig,
+    /// Services of this computer.
+    pub services: Vec<ServiceConfig>,
+    /// LAN discovery.
+    pub lan: LanConfig,
+    /// Addresses given by hand, tried for every service asked for beside what discovery finds.
+    pub given: Vec<GivenAddress>,
+    /// How long running tunnels may go on after a stop was asked for. Default 30 s.
+    pub grace: Duration,
+}
+
+impl NodeConfig {
+    /// A gateway on the default port, LAN discovery, and no services.
+    #[must_use]
+    pub fn new(data_dir: PathBuf) -> Self {
+        Self {
+            data_dir,
+            gateway_port: Some(DEFAULT_GATEWAY_PORT),
+            p2p: P2pConfig::default(),
+            services: Vec::new(),
+            lan: LanConfig::default(),
+            given: Vec::new(),
+            grace: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Where other daemons connect.
+#[derive(Debug, Clone)]
+pub struct P2pConfig {
+    /// TCP port. 0 takes a free one. When it is taken by another program the next free one is used, and said.
+    pub port: u16,
+    /// Addresses to listen at instead of every one; for tests and unusual machines.
+    pub bind: Vec<std::net::IpAddr>,
+}
+
+impl Default for P2pConfig {
+    fn default() -> Self {
+        Self { port: DEFAULT_P2P_PORT, bind: Vec::new() }
+    }
+}
+
+/// LAN discovery.
+#[derive(Debug, Clone)]
+pub struct LanConfig {
+    /// Whether to search, answer and announce on the LAN at all.
+    pub enabled: bool,
+    /// Whether to search by the plain key hash when nobody answered the rolling code. Older peers need it; it tells
+    /// neighbours which service is looked for.
+    pub plain_search: bool,
+    /// UDP port, 6771 for everybody; others are for tests.
+    pub port: u16,
+}
+
+impl Default for LanConfig {
+    fn default() -> Self {
+        Self { enabled: true, plain_search: true, port: 6771 }
+    }
+}
+
+/// One service of this computer.
+#[derive(Debug, Clone)]
+pub struct ServiceConfig {
+    /// What the service is.
+    pub target: Target,
+    /// Whose name it carries.
+    pub identity: IdentityConfig,
+    /// Shown to people who browse the LAN. At most 256 bytes.
+    pub title: String,
+    /// Needed in front of the key hash in the address, if any. Overrides what the `.hash` file says.
+    pub password: Option<String>,
+    /// Whether browsing the LAN does not show it. Who knows its name finds it all the same.
+    pub unlisted: bool,
+}
+
+/// What a service is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A TCP port; a name is resolved anew for each tunnel.
+    Tcp(HostPort),
+    /// A Unix socket.
+    Unix(PathBuf),
+    /// A folder, shown by the built-in file server.
+    Folder(PathBuf),
+}
+
+/// Where an identity comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IdentityConfig {
+    /// `NAME`, `NAME.private` and `NAME.hash`, made when absent.
+    File(PathBuf),
+    /// Made for this run and never written.
+    Ephemeral,
+}
+
+/// An address given by hand for a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenAddress {
+    /// The service.
+    pub key: hardline_proto::KeyHash,
+    /// Where to try.
+    pub at: HostPort,
+}
+
+/// Sockets a running node has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bound {
+    /// Addresses for browsers.
+    pub gateway: Vec<SocketAddr>,
+    /// Addresses for other daemons.
+    pub p2p: Vec<SocketAddr>,
+}

@@ -1,0 +1,25 @@
+//! Hardline as an embeddable library: a service on one computer opens in a browser on another, by the hash of its
+//! certificate and nothing else.
+//!
+//! The modules stand in the order a request meets them: a browser's connection enters at `gateway` and leaves the
+//! dialling computer through `tunnel`; on the other computer it enters at `accept` and ends at `backend`.
+//!
+//! Start with [`Node::start`](node::Node::start).
+
+pub mod dial; // candidates → one verified connection
+pub mod gateway; // browser → service name
+pub mod resolve; // service name → stream of candidates
+pub mod tls; // certificates, keys, the pin
+pub mod tunnel; // opening lines, then bytes both ways
+
+pub mod accept; // incoming peer → service
+pub mod backend; // service → local program or folder
+
+pub mod drivers; // sockets and timers for the pure state machines of `hardline-proto`
+pub mod store; // SQLite: what is remembered
+
+pub mod config; // what an embedder may set
+pub mod limits; // every bound in time, size and count
+pub mod node; // the only place that wires the parts together
+
+pub use hardline_proto as proto;

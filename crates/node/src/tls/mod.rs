@@ -1,0 +1,6 @@
+//! Certificates, keys and the pin: whose certificate does not hash to the address, or who cannot prove its key, gets
+//! nothing.
+
+pub mod config; // identity or pin → rustls configuration
+pub mod identity; // files → certificate and key
+pub mod pin; // presented certificate → key hash and proven key

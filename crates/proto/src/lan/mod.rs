@@ -1,0 +1,1 @@
+//! LAN discovery: the datagrams and the state machine that sends and answers them.
