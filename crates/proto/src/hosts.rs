@@ -1,18 +1,23 @@
 //! `host:port` lists, as `WANHosts` and the store carry them.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 /// Most entries kept of one list. A publisher has an IPv4, a few IPv6 and a mesh address; the rest is noise.
 pub const MAX_HOSTS: usize = 16;
 
+/// Longest DNS name, in bytes, and longest label of one (RFC 1035, section 2.3.4).
+const MAX_NAME: usize = 253;
+const MAX_LABEL: usize = 63;
+
 /// A host, by number or by name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Host {
-    /// An IP address.
+    /// An IP address; one of IPv4 is never written as IPv6 (`::ffff:192.0.2.1`).
     Ip(IpAddr),
-    /// A DNS name, lower case, letters, digits, `-`, `_` and `.` only, at most 253 bytes.
+    /// A DNS name, lower case, letters, digits, `-`, `_` and `.` only, at most 253 bytes, without trailing dot. Its
+    /// last label is never a number: resolvers take such a name for an oddly written IPv4 address.
     Name(String),
 }
 
@@ -26,8 +31,9 @@ pub struct HostPort {
 }
 
 impl From<SocketAddr> for HostPort {
+    /// Keeps address and port. The scope of a link-local IPv6 address is lost.
     fn from(addr: SocketAddr) -> Self {
-        Self { host: Host::Ip(addr.ip()), port: addr.port() }
+        Self { host: Host::Ip(addr.ip().to_canonical()), port: addr.port() }
     }
 }
 
@@ -46,17 +52,27 @@ pub enum HostPortError {
 impl FromStr for HostPort {
     type Err = HostPortError;
 
-    /// Reads `host:port`; an IPv6 address may lack its brackets, the last colon parts the port.
+    /// Reads `host:port`; an IPv6 address may lack its brackets, the last colon parts the port. Zone ids (`fe80::1%eth0`)
+    /// are refused: they mean something on the computer that wrote them only.
     fn from_str(text: &str) -> Result<Self, HostPortError> {
-        let _ = text;
-        todo!()
+        let no_port = || HostPortError::Port(text.to_owned());
+        let (host, port) = text.rsplit_once(':').ok_or_else(no_port)?;
+        if !port.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(no_port()); // `u16::from_str` would take a sign
+        }
+        let port = port.parse().ok().filter(|&port| port != 0).ok_or_else(no_port)?;
+        let host = parse_host(host).ok_or_else(|| HostPortError::Host(text.to_owned()))?;
+        Ok(Self { host, port })
     }
 }
 
 impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let _ = f;
-        todo!()
+        match &self.host {
+            Host::Ip(IpAddr::V6(addr)) => write!(f, "[{addr}]:{}", self.port),
+            Host::Ip(IpAddr::V4(addr)) => write!(f, "{addr}:{}", self.port),
+            Host::Name(name) => write!(f, "{name}:{}", self.port),
+        }
     }
 }
 
@@ -69,8 +85,7 @@ impl HostList {
     /// one odd address must not hide the good ones.
     #[must_use]
     pub fn parse_lenient(text: &str) -> Self {
-        let _ = text;
-        todo!()
+        text.split(',').filter_map(|entry| entry.trim().parse().ok()).collect()
     }
 
     /// The entries, best first.
@@ -82,15 +97,63 @@ impl HostList {
 
 impl FromIterator<HostPort> for HostList {
     fn from_iter<I: IntoIterator<Item = HostPort>>(iter: I) -> Self {
-        let _ = iter;
-        todo!()
+        let mut list = Vec::new();
+        for entry in iter {
+            if list.len() == MAX_HOSTS {
+                break;
+            }
+            if !list.contains(&entry) {
+                list.push(entry);
+            }
+        }
+        Self(list)
     }
 }
 
 impl fmt::Display for HostList {
     /// Comma-separated, as `WANHosts` wants it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let _ = f;
-        todo!()
+        for (i, entry) in self.0.iter().enumerate() {
+            let comma = if i == 0 { "" } else { "," };
+            write!(f, "{comma}{entry}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads an IP address or a DNS name.
+fn parse_host(text: &str) -> Option<Host> {
+    let bracketed = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    if bracketed.is_some() || text.contains(':') {
+        let addr: Ipv6Addr = bracketed.unwrap_or(text).parse().ok()?;
+        return Some(Host::Ip(IpAddr::V6(addr).to_canonical()));
+    }
+    if let Ok(addr) = text.parse::<Ipv4Addr>() {
+        return Some(Host::Ip(IpAddr::V4(addr)));
+    }
+    let name = text.strip_suffix('.').unwrap_or(text);
+    is_dns_name(name).then(|| Host::Name(name.to_ascii_lowercase()))
+}
+
+/// Whether `name` is a DNS name that no resolver takes for an IPv4 address.
+fn is_dns_name(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    name.len() <= MAX_NAME && name.split('.').all(is_label) && !is_number(last)
+}
+
+/// Whether `label` may stand in a DNS name: letters, digits, inner `-`, and `_`, which some home routers use.
+fn is_label(label: &str) -> bool {
+    (1..=MAX_LABEL).contains(&label.len())
+        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+}
+
+/// Whether `inet_aton` reads `label` as a number, decimal, octal or hexadecimal.
+fn is_number(label: &str) -> bool {
+    let hex = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
+    match hex {
+        Some(digits) => digits.bytes().all(|b| b.is_ascii_hexdigit()),
+        None => label.bytes().all(|b| b.is_ascii_digit()),
     }
 }

@@ -5,9 +5,10 @@
 //!
 //! The modules stand in the order a request meets them.
 
-pub mod client_hello;
-pub mod head; // first bytes of a browser connection → HTTP head or TLS
-pub mod host; // `Host` header → what the browser wants // TLS ClientHello → SNI
+pub mod client_hello; // TLS ClientHello → server name
+pub mod head; // first bytes of a browser's connection → HTTP request head, or TLS
+pub mod host; // `Host` header → what the browser wants
+pub mod link; // what a person types or pastes → key hash and password
 
 pub mod key; // certificate → key hash, the name of a service
 pub mod rolling; // key hash and day → rolling code
@@ -16,7 +17,6 @@ pub mod candidate; // addresses a service may answer at
 pub mod dial; // candidates → when to try which
 pub mod hosts; // `host:port` lists, as `WANHosts` carries them
 pub mod lan; // LAN discovery: datagrams and their state machine
-pub mod link; // what a person types or pastes → key hash and password
 
 pub mod opening; // the JSON line each side of a tunnel begins with
 
