@@ -1,1 +1,27 @@
-//! Tests with real peers.
+//! Several "computers" on one machine, for tests with real peers.
+//!
+//! A [`Lab`] is one test's world: [`Host`]s and [`Switch`]es, each a network namespace of its own, with programs running in them.
+//! Nothing has a route out of the lab. Everything is taken down when the values are dropped, also after a panic; what a
+//! killed run left behind is found by its name and removed by the next one.
+//!
+//! ```no_run
+//! # fn main() -> anyhow::Result<()> {
+//! let Some(lab) = hardline_lab::Lab::open()? else { return Ok(()) };
+//! let (_switch, [alice, bob]) = lab.lan(["alice", "bob"])?;
+//! let folder = alice.hardline(&["share", "."])?;
+//! let page = bob.curl(&["http://localhost:7009/"])?;
+//! # Ok(()) }
+//! ```
+
+mod helper;
+mod lab;
+mod leftovers;
+mod network;
+mod process;
+mod product;
+
+pub use helper::{Backend, EVERY_CHECK, helper};
+pub use lab::{Lab, REQUIRED};
+pub use network::{Host, Switch};
+pub use process::{Output, Process};
+pub use product::{Hardline, hardline_program};

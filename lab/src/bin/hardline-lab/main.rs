@@ -1,0 +1,24 @@
+//! The lab's helper program.
+//!
+//! `hardline-lab backend LISTEN` is a web server whose every answer is known beforehand; `hardline-lab client GATEWAY HOST CHECK…`
+//! asks such a server through a gateway and compares every byte. Programs of their own, because each runs on a host of its own.
+
+mod client;
+mod pattern;
+mod site;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<ExitCode> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["backend", listen] => site::serve(listen).await?,
+        ["client", gateway, host, ref checks @ ..] => return client::run(gateway.parse()?, host, checks).await,
+        _ => bail!("usage: hardline-lab backend LISTEN | client GATEWAY HOST CHECK…"),
+    }
+    Ok(ExitCode::SUCCESS)
+}

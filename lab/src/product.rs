@@ -1,0 +1,56 @@
+//! The `hardline` program on a host.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use serde_json::Value;
+
+use crate::network::Host;
+use crate::process::Process;
+
+/// A running `hardline`, started with `--json`.
+#[derive(Debug)]
+pub struct Hardline {
+    /// The process, for its output, signals and end.
+    pub process: Process,
+    /// Its first line: `{"event":"ready", …}` with the bound ports and the links.
+    pub ready: Value,
+}
+
+impl Host {
+    /// Starts `hardline --json ARGUMENTS…` and waits until it is ready.
+    pub fn hardline(&self, arguments: &[&str]) -> Result<Hardline> {
+        let label = format!("hardline {}", arguments.join(" "));
+        let process = self.spawn(&label, self.command(hardline_program()?).arg("--json").args(arguments))?;
+        let ready = process.wait_for("event ready", |line| {
+            serde_json::from_str::<Value>(line).ok().filter(|event| event["event"] == "ready")
+        })?;
+        Ok(Hardline { process, ready })
+    }
+}
+
+/// The program under test: the environment's `HARDLINE_PROGRAM`, else one that cargo builds now.
+///
+/// # Errors
+/// If it cannot be built.
+pub fn hardline_program() -> Result<&'static Path> {
+    static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let found = PROGRAM.get_or_init(|| find_program().map_err(|err| format!("{err:#}")));
+    found.as_deref().map_err(|err| anyhow!("no hardline program: {err}"))
+}
+
+fn find_program() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("HARDLINE_PROGRAM") {
+        return std::fs::canonicalize(&path).with_context(|| format!("HARDLINE_PROGRAM is {}", path.display()));
+    }
+    // The tests' own profile: what cargo has built already for the workspace's tests.
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status =
+        Command::new(cargo).args(["build", "--quiet", "--package", "hardline"]).status().context("cargo build")?;
+    if !status.success() {
+        bail!("cargo build ended with {status}");
+    }
+    Ok(crate::helper::build_folder()?.join("hardline"))
+}
