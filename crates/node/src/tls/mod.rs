@@ -1,6 +1,13 @@
 //! Certificates, keys and the pin: whose certificate does not hash to the address, or who cannot prove its key, gets
 //! nothing.
 
+mod certificate; // DER certificate → public key
 pub mod config; // identity or pin → rustls configuration
 pub mod identity; // files → certificate and key
 pub mod pin; // presented certificate → key hash and proven key
+pub mod sni; // key hash ↔ the name in a ClientHello
+
+pub use certificate::CertificateError;
+
+#[cfg(test)]
+mod tests;
