@@ -34,9 +34,7 @@ impl Lab {
             if std::env::var_os(REQUIRED).is_some() {
                 bail!("this machine cannot do network namespaces: {obstacle}");
             }
-            // Not `eprintln!`: the test harness swallows that when the test passes.
-            let test = std::thread::current().name().unwrap_or("a test").to_owned();
-            writeln!(std::io::stderr(), "SKIPPED {test}: no network namespaces here: {obstacle}")?;
+            say_skipped(obstacle)?;
             return Ok(None);
         }
         let prefix = leftovers::own_prefix()?;
@@ -90,6 +88,18 @@ impl Lab {
         self.made.set(number + 1);
         format!("{}-{number}-{name}", self.prefix)
     }
+}
+
+/// Says which test is skipped, and adds a line to the file named by `HARDLINE_LAB_SKIPPED`, if any.
+fn say_skipped(obstacle: &str) -> Result<()> {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let line = format!("SKIPPED {test}: no network namespaces here: {obstacle}\n");
+    // Not `eprintln!`: the test harness swallows that when the test passes.
+    std::io::stderr().write_all(line.as_bytes())?;
+    if let Some(list) = std::env::var_os("HARDLINE_LAB_SKIPPED") {
+        std::fs::OpenOptions::new().create(true).append(true).open(list)?.write_all(line.as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Clears away what killed runs left, then tries the real thing: a namespace with a bridge in it.

@@ -1,2 +1,38 @@
-//! The project's own commands.
-fn main() {}
+//! The project's own commands: `cargo xtask test`, `cargo xtask bench`.
+
+mod bench;
+mod deny;
+mod machine;
+mod steps;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's own commands")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs every test, installing first what they need and this machine lacks
+    Test(test::Options),
+    /// Measures what users feel and prints the figures; nothing fails for being slow
+    Bench,
+}
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    // Everything below runs in the workspace's root, from wherever it was called.
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    std::env::set_current_dir(root).context("entering the workspace's folder")?;
+    match arguments.command {
+        Command::Test(options) => test::run_stages(&options),
+        Command::Bench => bench::run_all(),
+    }
+}

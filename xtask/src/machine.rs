@@ -1,0 +1,77 @@
+//! What the tests need from the machine, and how it comes there.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::steps::{run, succeeds};
+
+/// Something the tests use.
+struct Need {
+    package: &'static str,
+    why: &'static str,
+    is_there: fn() -> bool,
+}
+
+const NEEDS: &[Need] = &[
+    Need { package: "iproute2", why: "several computers in one: network namespaces", is_there: || program("ip", "-V") },
+    Need { package: "procps", why: "looking at running programs", is_there: || program("ps", "--version") },
+    Need { package: "curl", why: "asking the gateway as a program does", is_there: || program("curl", "--version") },
+    Need { package: "openssl", why: "TLS with every kind of certificate", is_there: || program("openssl", "version") },
+    Need { package: "python3", why: "the released Python program", is_there: || program("python3", "--version") },
+    Need { package: "python3-venv", why: "the Python program's own environments", is_there: has_venv },
+    Need { package: "chromium", why: "a real browser", is_there: || program("chromium", "--version") },
+    Need { package: "firefox-esr", why: "another real browser", is_there: || program("firefox-esr", "--version") },
+    Need { package: "fonts-dejavu-core", why: "legible screenshots", is_there: has_fonts },
+];
+
+/// Installs what is missing with apt-get; says what and why.
+///
+/// # Errors
+/// If something is missing and cannot be installed, or is missing still afterwards.
+pub(crate) fn prepare() -> Result<()> {
+    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !(need.is_there)()).collect();
+    if missing.is_empty() {
+        println!("Everything the tests need is installed.");
+        return Ok(());
+    }
+    println!("The tests need some of Debian's packages, which are installed now:");
+    for need in &missing {
+        println!("  {:18} {}", need.package, need.why);
+    }
+    let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    run(apt_get()?.args(["update", "--quiet"])).context("reading the list of packages")?;
+    run(apt_get()?.args(["install", "--quiet", "--yes", "--no-install-recommends"]).args(&packages))?;
+    let still: Vec<&str> = missing.iter().filter(|need| !(need.is_there)()).map(|need| need.package).collect();
+    if !still.is_empty() {
+        bail!("installed, but still not usable: {}", still.join(", "));
+    }
+    Ok(())
+}
+
+/// Whether this process may do as it likes.
+pub(crate) fn is_root() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| status.contains("\nUid:\t0\t"))
+}
+
+fn apt_get() -> Result<Command> {
+    if !program("apt-get", "--version") {
+        bail!("no apt-get here: install the packages above by your system's own means and run this again");
+    }
+    let mut command = Command::new(if is_root() { "env" } else { "sudo" });
+    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+    Ok(command)
+}
+
+fn program(name: &str, version_flag: &str) -> bool {
+    succeeds(name, &[version_flag])
+}
+
+fn has_venv() -> bool {
+    succeeds("python3", &["-c", "import venv, ensurepip"])
+}
+
+fn has_fonts() -> bool {
+    Path::new("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf").exists()
+}

@@ -1,0 +1,159 @@
+//! Every test, stage by stage.
+
+use std::fmt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use clap::{Args, ValueEnum};
+
+use crate::steps::{cargo, run, succeeds};
+use crate::{deny, machine};
+
+/// Tests that this machine could not do are written here by the lab, one a line.
+const SKIPPED_TESTS: &str = "target/lab/skipped";
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Also what takes minutes: fuzzing, an idle minute, a long soak
+    #[arg(long)]
+    long: bool,
+    /// Only this stage; may be repeated
+    #[arg(long, value_name = "STAGE", conflicts_with = "skip")]
+    only: Vec<Stage>,
+    /// All but this stage; may be repeated
+    #[arg(long, value_name = "STAGE")]
+    skip: Vec<Stage>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Stage {
+    /// Debian's packages that the tests use
+    Machine,
+    /// Formatting
+    Fmt,
+    /// Lints
+    Clippy,
+    /// Each crate's own tests
+    Crates,
+    /// The program as it is released, for the lab
+    Build,
+    /// Real peers: network namespaces, the Python program, OpenSSL, browsers
+    Lab,
+    /// Licences and weaknesses of dependencies
+    Deny,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value();
+        f.pad(value.as_ref().map_or("", |value| value.get_name()))
+    }
+}
+
+enum Outcome {
+    Passed,
+    LeftOut,
+    Failed(anyhow::Error),
+}
+
+/// Runs the stages, the rest also after one has failed, and prints what became of each.
+///
+/// # Errors
+/// If the skipped tests cannot be counted; a failed stage is an exit code.
+pub(crate) fn run_stages(options: &Options) -> Result<ExitCode> {
+    let begun = Instant::now();
+    std::fs::create_dir_all("target/lab")?;
+    std::fs::write(SKIPPED_TESTS, "").context("emptying the list of skipped tests")?;
+    let mut results = Vec::new();
+    for stage in Stage::value_variants() {
+        let stage_begun = Instant::now();
+        let outcome = if options.wants(*stage) { stage.run(options) } else { Outcome::LeftOut };
+        results.push((*stage, outcome, stage_begun.elapsed()));
+    }
+    let skipped = std::fs::read_to_string(SKIPPED_TESTS)?;
+    print_summary(&results, skipped.lines().count(), begun.elapsed());
+    let failed = results.iter().any(|(_, outcome, _)| matches!(outcome, Outcome::Failed(_)));
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+impl Options {
+    fn wants(&self, stage: Stage) -> bool {
+        (self.only.is_empty() || self.only.contains(&stage)) && !self.skip.contains(&stage)
+    }
+}
+
+impl Stage {
+    fn run(self, options: &Options) -> Outcome {
+        println!("\n==== {self} ====");
+        let result = match self {
+            Self::Machine => machine::prepare(),
+            Self::Fmt => run(&mut cargo(&["fmt", "--all", "--check"])),
+            Self::Clippy => {
+                run(&mut cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
+            }
+            Self::Crates => run(&mut cargo(&["test", "--workspace", "--exclude", "hardline-lab"])),
+            Self::Build => run(&mut cargo(&["build", "--release", "--package", "hardline"])),
+            Self::Lab => lab(options),
+            Self::Deny => deny::run_checks(),
+        };
+        match result {
+            Ok(()) => Outcome::Passed,
+            Err(err) => {
+                println!("FAILED {self}: {err:#}");
+                Outcome::Failed(err)
+            }
+        }
+    }
+}
+
+fn lab(options: &Options) -> Result<()> {
+    println!("Tests with real peers on computers made of network namespaces. The first run puts the released Python");
+    println!("program into virtual environments under target/lab, with pip.");
+    // One test program after another; inside each, two tests at a time: they are busy with timing, not with computing.
+    let mut command = cargo(&["test", "--package", "hardline-lab", "--", "--test-threads", "2"]);
+    command.env("HARDLINE_LAB_SKIPPED", Path::new(SKIPPED_TESTS).canonicalize()?);
+    command.env(
+        "HARDLINE_PROGRAM",
+        Path::new("target/release/hardline").canonicalize().context("stage build was left out")?,
+    );
+    if options.long {
+        command.env("HARDLINE_LAB_LONG", "1");
+    }
+    if !machine::is_root() {
+        become_root_of_own_namespaces(&mut command)?;
+    }
+    run(&mut command)
+}
+
+/// Lets cargo start the test programs in a user namespace, where anybody is root of what they make themselves.
+fn become_root_of_own_namespaces(command: &mut Command) -> Result<()> {
+    let runner = Path::new("lab/as-root-of-own-namespaces").canonicalize()?;
+    if !succeeds(&runner.to_string_lossy(), &["true"]) {
+        println!("Neither root nor allowed to make user namespaces: most of the lab's tests will be skipped.");
+        return Ok(());
+    }
+    let version = Command::new("rustc").arg("-vV").output().context("asking rustc for its target")?;
+    let version = String::from_utf8(version.stdout)?;
+    let target = version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc's target")?;
+    let variable = format!("CARGO_TARGET_{}_RUNNER", target.to_uppercase().replace('-', "_"));
+    command.env(variable, runner);
+    Ok(())
+}
+
+fn print_summary(results: &[(Stage, Outcome, Duration)], skipped: usize, total: Duration) {
+    println!("\n==== summary ====");
+    for (stage, outcome, time) in results {
+        let seconds = time.as_secs_f64();
+        match outcome {
+            Outcome::Passed => println!("{stage:8} passed    {seconds:7.1} s"),
+            Outcome::LeftOut => println!("{stage:8} LEFT OUT, as asked"),
+            Outcome::Failed(err) => println!("{stage:8} FAILED    {seconds:7.1} s  {err:#}"),
+        }
+    }
+    if skipped > 0 {
+        println!("{skipped} tests of the lab were SKIPPED; each says why above.");
+    }
+    println!("{:18} {:7.1} s", "all", total.as_secs_f64());
+}
