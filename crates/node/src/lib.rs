@@ -16,6 +16,7 @@ pub mod accept; // incoming peer → service
 pub mod backend; // service → local program or folder
 
 pub mod drivers; // sockets and timers for the pure state machines of `hardline-proto`
+pub mod page; // the shell of the pages we make ourselves
 pub mod store; // SQLite: what is remembered
 
 pub mod config; // what an embedder may set
