@@ -21,6 +21,7 @@ pub mod store; // SQLite: what is remembered
 
 pub mod config; // what an embedder may set
 pub mod limits; // every bound in time, size and count
+mod net; // host and port → TCP connection
 pub mod node; // the only place that wires the parts together
 
 pub use hardline_proto as proto;

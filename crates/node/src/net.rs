@@ -1,0 +1,102 @@
+//! `host:port` → TCP connection, for diallers and backends both.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hardline_proto::hosts::{Host, HostPort};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+/// Most addresses of one name that are tried.
+const MAX_ADDRESSES: usize = 8;
+
+/// Time before the next address of a name is tried beside the ones under way (RFC 8305, section 5).
+const NEXT_ADDRESS_DELAY: Duration = Duration::from_millis(250);
+
+/// Connects to `at` within `limit`, with `TCP_NODELAY`. A name is resolved anew each time; its addresses, IPv6 and IPv4
+/// in turn, are raced. Dropping the future closes everything.
+///
+/// # Errors
+/// The error of the last address that failed, or [`io::ErrorKind::TimedOut`].
+pub(crate) async fn connect(at: &HostPort, limit: Duration) -> io::Result<TcpStream> {
+    timeout(limit, async {
+        match &at.host {
+            Host::Ip(ip) => connect_addr(SocketAddr::new(*ip, at.port)).await,
+            Host::Name(name) => race(alternate_families(lookup_host((name.as_str(), at.port)).await?)).await,
+        }
+    })
+    .await
+    .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", limit.as_secs()))))
+}
+
+async fn connect_addr(addr: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(addr).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+async fn race(addrs: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let mut waiting = addrs.into_iter();
+    let mut attempts = JoinSet::new();
+    loop {
+        if let Some(addr) = waiting.next() {
+            attempts.spawn(connect_addr(addr));
+        }
+        let more = waiting.len() > 0;
+        tokio::select! {
+            ended = attempts.join_next() => match ended {
+                Some(Ok(Ok(stream))) => return Ok(stream),
+                Some(Ok(Err(error))) => last = error,
+                Some(Err(panicked)) => last = io::Error::other(panicked),
+                None => return Err(last),
+            },
+            () = sleep(NEXT_ADDRESS_DELAY), if more => {}
+        }
+    }
+}
+
+/// Puts the resolver's first address first and then the families in turn, so that a dead family costs one delay.
+fn alternate_families(addrs: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let all: Vec<_> = addrs.take(MAX_ADDRESSES).collect();
+    let first_is_v6 = all.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) = all.into_iter().partition(|addr| addr.is_ipv6() == first_is_v6);
+    let mut second = second.into_iter();
+    let mut mixed = Vec::new();
+    for addr in first {
+        mixed.push(addr);
+        mixed.extend(second.next());
+    }
+    mixed.extend(second);
+    mixed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[test]
+    fn families_take_turns_beginning_with_the_resolvers_choice() {
+        let addrs = ["[::1]:1", "[::2]:1", "1.1.1.1:1", "[::3]:1"].map(|addr| addr.parse().unwrap());
+        let mixed: Vec<_> = alternate_families(addrs.into_iter()).iter().map(ToString::to_string).collect();
+        assert_eq!(mixed, ["[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1"]);
+    }
+
+    #[tokio::test]
+    async fn a_name_is_tried_at_both_families() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = HostPort { host: Host::Name("localhost".into()), port: listener.local_addr().unwrap().port() };
+        connect(&at, Duration::from_secs(5)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_dead_address_does_not_hide_a_live_one() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dead = SocketAddr::from(([127, 0, 0, 1], 1));
+        assert!(race(vec![dead, listener.local_addr().unwrap()]).await.is_ok());
+        assert_eq!(race(vec![dead]).await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+    }
+}
