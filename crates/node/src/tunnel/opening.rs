@@ -1,0 +1,94 @@
+//! The opening lines: what each side tells the other before any payload.
+
+use std::io;
+
+use hardline_proto::opening::{MAX_OPENING_LINE, Opening, OpeningError};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// Why the opening lines were not exchanged.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpeningFailure {
+    /// The peer ended the connection before its line was whole. A listener does so when its backend is down or the
+    /// password is wrong.
+    #[error("the peer closed the connection before its opening line")]
+    Closed,
+    /// The peer's line cannot be read.
+    #[error(transparent)]
+    Line(#[from] OpeningError),
+    /// The connection broke.
+    #[error("reading or writing the opening line")]
+    Io(#[source] io::Error),
+}
+
+impl From<io::Error> for OpeningFailure {
+    fn from(error: io::Error) -> Self {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        match error.kind() {
+            BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => Self::Closed,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+/// Sends our line and waits for the listener's. No payload leaves before the listener's line has come: the released
+/// listeners cannot part it from our line. Returns the listener's line and the payload that came behind it.
+pub(crate) async fn exchange_as_dialler<S>(stream: &mut S, ours: &Opening) -> Result<(Opening, Vec<u8>), OpeningFailure>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    send_opening(stream, ours).await?;
+    read_opening(stream).await
+}
+
+/// Sends a line, alone in its TLS record.
+pub(crate) async fn send_opening<S: AsyncWrite + Unpin>(stream: &mut S, line: &Opening) -> Result<(), OpeningFailure> {
+    stream.write_all(&line.encode()).await?;
+    Ok(stream.flush().await?)
+}
+
+/// Reads the peer's line, at most [`MAX_OPENING_LINE`] bytes of it. Returns it and the payload that came with it.
+pub(crate) async fn read_opening<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(Opening, Vec<u8>), OpeningFailure> {
+    let mut bytes = Vec::with_capacity(512);
+    loop {
+        let searched = bytes.len();
+        if stream.read_buf(&mut bytes).await? == 0 {
+            return Err(OpeningFailure::Closed);
+        }
+        if let Some(end) = bytes[searched..].iter().position(|byte| *byte == b'\n') {
+            let payload = bytes.split_off(searched + end + 1);
+            return Ok((Opening::parse(&bytes)?, payload));
+        }
+        if bytes.len() >= MAX_OPENING_LINE {
+            return Err(OpeningError::TooLong.into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read(bytes: &[u8]) -> Result<(Opening, Vec<u8>), OpeningFailure> {
+        read_opening(&mut io::Cursor::new(bytes.to_vec())).await
+    }
+
+    #[tokio::test]
+    async fn payload_behind_the_line_is_kept() {
+        let (opening, payload) = read(b"{\"password\": \"x\"}\nSSH-2.0\n").await.unwrap();
+        assert_eq!(opening.password.as_deref(), Some("x"));
+        assert_eq!(payload, b"SSH-2.0\n");
+    }
+
+    #[tokio::test]
+    async fn a_line_without_end_is_given_up_at_the_limit() {
+        let endless = vec![b' '; 1024 * 1024];
+        let failure = read(&endless).await.unwrap_err();
+        assert!(matches!(failure, OpeningFailure::Line(OpeningError::TooLong)), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn an_end_before_the_line_says_so() {
+        assert!(matches!(read(b"").await, Err(OpeningFailure::Closed)));
+        assert!(matches!(read(b"{}").await, Err(OpeningFailure::Closed)));
+    }
+}

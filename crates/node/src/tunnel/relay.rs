@@ -1,0 +1,291 @@
+//! Bytes both ways until both directions have ended.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::Stream;
+use crate::limits::TUNNEL_IDLE;
+
+/// Bytes read at once in each direction.
+const CHUNK: usize = 16 * 1024;
+
+/// While the node stops, a tunnel that owes no answer ends after this silence: a browser's idle connection must not hold
+/// the stop for the whole grace.
+const DRAIN_SILENCE: Duration = Duration::from_secs(1);
+
+/// How a stop of the node reaches a tunnel.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Drain {
+    /// No new tunnels; running ones end when they are done.
+    pub(crate) stop: CancellationToken,
+    /// The grace is over.
+    pub(crate) kill: CancellationToken,
+}
+
+/// How a tunnel went.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Relayed {
+    /// Bytes from the dialling computer to the service.
+    pub(crate) to_service: u64,
+    /// Bytes from the service to the dialling computer.
+    pub(crate) to_dialler: u64,
+    /// Why it ended.
+    pub(crate) end: End,
+}
+
+/// Why a tunnel ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Both directions were closed by their senders.
+    Clean,
+    /// Nothing moved for [`TUNNEL_IDLE`].
+    Idle,
+    /// The node stops.
+    Stopped,
+    /// One of the two connections broke; both were reset.
+    Broken(io::ErrorKind),
+}
+
+/// Carries bytes between the side that dialled and the side that serves, each direction until its sender ends it.
+///
+/// - The end of one direction is passed on as a half-close; the other goes on.
+/// - When a receiver is gone, the opposite direction still delivers what is on its way, then the tunnel counts as broken.
+/// - A broken tunnel is passed on as a reset to both sides.
+pub(crate) async fn relay<D: Stream, S: Stream>(dialler: D, service: S, drain: &Drain) -> Relayed {
+    let activity = Activity::new();
+    let (mut from_dialler, mut to_dialler) = tokio::io::split(dialler);
+    let (mut from_service, mut to_service) = tokio::io::split(service);
+    let end = {
+        let up = copy(&mut from_dialler, &mut to_service, &activity, Toward::Service);
+        let down = copy(&mut from_service, &mut to_dialler, &activity, Toward::Dialler);
+        tokio::select! {
+            end = both(up, down) => end,
+            () = activity.silent_for(TUNNEL_IDLE) => End::Idle,
+            () = activity.drained(&drain.stop) => End::Stopped,
+            () = drain.kill.cancelled() => End::Stopped,
+        }
+    };
+    if end != End::Clean {
+        from_dialler.unsplit(to_dialler).reset_on_close();
+        from_service.unsplit(to_service).reset_on_close();
+    }
+    Relayed {
+        to_service: activity.to_service.load(Ordering::Relaxed),
+        to_dialler: activity.to_dialler.load(Ordering::Relaxed),
+        end,
+    }
+}
+
+/// How one direction stopped.
+enum Stopped {
+    /// Its sender ended it, or nobody reads it any more.
+    Receiver(io::ErrorKind),
+    /// Its sender broke.
+    Sender(io::ErrorKind),
+}
+
+async fn both(up: impl Future<Output = Result<(), Stopped>>, down: impl Future<Output = Result<(), Stopped>>) -> End {
+    let (mut up, mut down) = (std::pin::pin!(up), std::pin::pin!(down));
+    let (first, second) = tokio::select! {
+        first = &mut up => match first {
+            Err(Stopped::Sender(kind)) => return End::Broken(kind),
+            first => (first, down.await),
+        },
+        first = &mut down => match first {
+            Err(Stopped::Sender(kind)) => return End::Broken(kind),
+            first => (first, up.await),
+        },
+    };
+    match first.and(second) {
+        Ok(()) => End::Clean,
+        Err(Stopped::Receiver(kind) | Stopped::Sender(kind)) => End::Broken(kind),
+    }
+}
+
+async fn copy<R, W>(from: &mut R, to: &mut W, activity: &Activity, toward: Toward) -> Result<(), Stopped>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let n = from.read(&mut chunk).await.map_err(|error| Stopped::Sender(error.kind()))?;
+        if n == 0 {
+            // Nobody is hurt when the receiver has gone before it heard that nothing more comes.
+            let _ = to.shutdown().await;
+            return Ok(());
+        }
+        activity.note(toward, 0);
+        let written = async {
+            to.write_all(&chunk[..n]).await?;
+            to.flush().await
+        };
+        written.await.map_err(|error| Stopped::Receiver(error.kind()))?;
+        activity.note(toward, n);
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Toward {
+    Service,
+    Dialler,
+}
+
+/// What moved, when, and which way last.
+struct Activity {
+    began: Instant,
+    last_millis: AtomicU64,
+    /// Whether the last bytes went to the dialling side: then no answer is owed.
+    answered: AtomicBool,
+    to_service: AtomicU64,
+    to_dialler: AtomicU64,
+}
+
+impl Activity {
+    fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            last_millis: AtomicU64::new(0),
+            answered: AtomicBool::new(true),
+            to_service: AtomicU64::new(0),
+            to_dialler: AtomicU64::new(0),
+        }
+    }
+
+    /// Something came or went `toward` a side; `delivered` bytes of it are out of our hands.
+    fn note(&self, toward: Toward, delivered: usize) {
+        let counter = match toward {
+            Toward::Service => &self.to_service,
+            Toward::Dialler => &self.to_dialler,
+        };
+        counter.fetch_add(delivered as u64, Ordering::Relaxed);
+        self.last_millis.store(self.began.elapsed().as_millis() as u64, Ordering::Relaxed);
+        self.answered.store(toward == Toward::Dialler, Ordering::Relaxed);
+    }
+
+    fn last(&self) -> Instant {
+        self.began + Duration::from_millis(self.last_millis.load(Ordering::Relaxed))
+    }
+
+    /// Returns when nothing has moved for `limit`.
+    async fn silent_for(&self, limit: Duration) {
+        loop {
+            let due = self.last() + limit;
+            if due <= Instant::now() {
+                return;
+            }
+            sleep_until(due).await;
+        }
+    }
+
+    /// Returns when `stop` was called and no answer is owed any more.
+    async fn drained(&self, stop: &CancellationToken) {
+        stop.cancelled().await;
+        loop {
+            self.silent_for(DRAIN_SILENCE).await;
+            if self.answered.load(Ordering::Relaxed) {
+                return;
+            }
+            sleep(DRAIN_SILENCE).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{DuplexStream, duplex};
+    use tokio::net::{TcpListener, TcpStream};
+
+    impl Stream for DuplexStream {
+        fn reset_on_close(&self) {}
+    }
+
+    /// A connected pair: the application's end and the tunnel's.
+    async fn tcp_pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (near, listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn each_direction_delivers_everything_after_the_other_has_ended() {
+        let (mut browser, dialler) = tcp_pair().await;
+        let (mut backend, service) = tcp_pair().await;
+        let tunnel = tokio::spawn(async move { relay(dialler, service, &Drain::default()).await });
+
+        browser.write_all(b"question").await.unwrap();
+        browser.shutdown().await.unwrap();
+        let mut heard = Vec::new();
+        backend.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"question");
+
+        backend.write_all(b"long answer").await.unwrap();
+        drop(backend);
+        let mut answer = Vec::new();
+        browser.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(answer, b"long answer");
+        assert_eq!(tunnel.await.unwrap(), Relayed { to_service: 8, to_dialler: 11, end: End::Clean });
+    }
+
+    #[tokio::test]
+    async fn a_reset_on_one_side_is_a_reset_on_the_other() {
+        let (mut browser, dialler) = tcp_pair().await;
+        let (mut backend, service) = tcp_pair().await;
+        let tunnel = tokio::spawn(async move { relay(dialler, service, &Drain::default()).await });
+        backend.write_all(b"half an answ").await.unwrap();
+        let mut part = [0; 12];
+        browser.read_exact(&mut part).await.unwrap();
+        backend.set_zero_linger().unwrap();
+        drop(backend);
+        let error = browser.read(&mut part).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(tunnel.await.unwrap().end, End::Broken(io::ErrorKind::ConnectionReset));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_tunnel_ends_after_the_idle_limit_and_a_talking_one_does_not() {
+        let (mut near, dialler) = duplex(64);
+        let (mut far, service) = duplex(64);
+        let tunnel = tokio::spawn(async move { relay(dialler, service, &Drain::default()).await });
+        let began = Instant::now();
+        for _ in 0..3 {
+            tokio::time::advance(TUNNEL_IDLE - Duration::from_secs(1)).await;
+            near.write_all(b"x").await.unwrap();
+            far.read_exact(&mut [0]).await.unwrap();
+        }
+        assert_eq!(tunnel.await.unwrap().end, End::Idle);
+        assert!(began.elapsed() >= 4 * TUNNEL_IDLE - Duration::from_secs(4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_ends_an_idle_tunnel_soon_and_leaves_one_that_owes_an_answer() {
+        let drain = Drain::default();
+        let (_idle_near, dialler) = duplex(64);
+        let (_idle_far, service) = duplex(64);
+        let idle = tokio::spawn({
+            let drain = drain.clone();
+            async move { relay(dialler, service, &drain).await }
+        });
+        let (mut busy_near, dialler) = duplex(64);
+        let (mut busy_far, service) = duplex(64);
+        let busy = tokio::spawn({
+            let drain = drain.clone();
+            async move { relay(dialler, service, &drain).await }
+        });
+        busy_near.write_all(b"?").await.unwrap();
+        busy_far.read_exact(&mut [0]).await.unwrap();
+
+        drain.stop.cancel();
+        assert_eq!(idle.await.unwrap().end, End::Stopped);
+        tokio::time::advance(Duration::from_secs(20)).await;
+        busy_far.write_all(b"!").await.unwrap();
+        busy_near.read_exact(&mut [0]).await.unwrap();
+        assert_eq!(busy.await.unwrap().end, End::Stopped);
+    }
+}
