@@ -1,1 +1,77 @@
-//! accept
+//! Incoming peer → TLS, service by SNI → backend → tunnel.
+
+mod listen;
+mod peer;
+
+pub(crate) use listen::{Listening, bind};
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use hardline_proto::KeyHash;
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use crate::backend::Backend;
+use crate::limits::{MAX_HANDSHAKES, MAX_TUNNELS};
+use crate::tunnel::Drain;
+
+/// Pause after a failed accept. Out of descriptors, the next try would fail at once, and the next.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// One service, ready to be served.
+pub(crate) struct Service {
+    pub(crate) key: KeyHash,
+    pub(crate) tls: Arc<ServerConfig>,
+    pub(crate) backend: Backend,
+    pub(crate) password: Option<String>,
+}
+
+/// What the tasks of the listening side share.
+pub(crate) struct Acceptor {
+    services: HashMap<KeyHash, Service>,
+    handshakes: Arc<Semaphore>,
+    tunnels: Arc<Semaphore>,
+    open: Arc<AtomicUsize>,
+    drain: Drain,
+}
+
+impl Acceptor {
+    pub(crate) fn new(services: HashMap<KeyHash, Service>, open: Arc<AtomicUsize>, drain: Drain) -> Self {
+        Self {
+            services,
+            handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
+            tunnels: Arc::new(Semaphore::new(MAX_TUNNELS)),
+            open,
+            drain,
+        }
+    }
+
+    /// Accepts until the node stops. Each peer has a task of its own from the first byte, so none delays another.
+    pub(crate) async fn run(self: Arc<Self>, listener: TcpListener, tasks: TaskTracker) {
+        loop {
+            let accepted = tokio::select! {
+                () = self.drain.stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((tcp, addr)) => match Arc::clone(&self.handshakes).try_acquire_owned() {
+                    Ok(slot) => {
+                        let acceptor = Arc::clone(&self);
+                        tasks.spawn(async move { acceptor.serve(tcp, addr, slot).await });
+                    }
+                    Err(_full) => debug!(%addr, "peer refused, all handshake slots in use"),
+                },
+                Err(error) => {
+                    warn!(%error, "accept failed");
+                    tokio::time::sleep(ACCEPT_BACKOFF).await;
+                }
+            }
+        }
+    }
+}

@@ -1,3 +1,112 @@
 //! Service → local program or folder: connects for each tunnel.
 
 pub mod folder; // a folder, shown by the built-in file server
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::net::TcpStream;
+
+use self::folder::FolderServer;
+use crate::config::Target;
+use crate::limits::BACKEND_CONNECT_TIMEOUT;
+use crate::net;
+use crate::tunnel::Stream;
+
+/// Where the tunnels of one service end.
+#[derive(Debug, Clone)]
+pub(crate) enum Backend {
+    /// A program's TCP port.
+    Tcp(hardline_proto::hosts::HostPort),
+    /// A program's Unix socket.
+    #[cfg(unix)]
+    Unix(std::path::PathBuf),
+    /// The built-in file server.
+    Folder(FolderServer),
+}
+
+impl Backend {
+    /// Prepares a backend. A program need not run yet; a folder must be there.
+    pub(crate) fn new(target: &Target) -> io::Result<Self> {
+        match target {
+            Target::Tcp(at) => Ok(Self::Tcp(at.clone())),
+            #[cfg(unix)]
+            Target::Unix(path) => Ok(Self::Unix(path.clone())),
+            #[cfg(not(unix))]
+            Target::Unix(_) => Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no Unix sockets")),
+            Target::Folder(root) => Ok(Self::Folder(FolderServer::new(root.clone())?)),
+        }
+    }
+
+    /// Opens a connection within [`BACKEND_CONNECT_TIMEOUT`].
+    pub(crate) async fn connect(&self) -> io::Result<BackendStream> {
+        match self {
+            Self::Tcp(at) => Ok(BackendStream::Tcp(net::connect(at, BACKEND_CONNECT_TIMEOUT).await?)),
+            #[cfg(unix)]
+            Self::Unix(path) => {
+                let connecting = tokio::net::UnixStream::connect(path);
+                let connected = tokio::time::timeout(BACKEND_CONNECT_TIMEOUT, connecting).await;
+                Ok(BackendStream::Unix(connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??))
+            }
+            Self::Folder(server) => Ok(BackendStream::Folder(server.connect())),
+        }
+    }
+}
+
+/// A connection to a backend.
+#[derive(Debug)]
+pub(crate) enum BackendStream {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(tokio::net::UnixStream),
+    Folder(DuplexStream),
+}
+
+impl BackendStream {
+    fn read_half(self: Pin<&mut Self>) -> Pin<&mut (dyn AsyncRead + Unpin)> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream),
+            #[cfg(unix)]
+            Self::Unix(stream) => Pin::new(stream),
+            Self::Folder(stream) => Pin::new(stream),
+        }
+    }
+
+    fn write_half(self: Pin<&mut Self>) -> Pin<&mut (dyn AsyncWrite + Unpin)> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream),
+            #[cfg(unix)]
+            Self::Unix(stream) => Pin::new(stream),
+            Self::Folder(stream) => Pin::new(stream),
+        }
+    }
+}
+
+impl AsyncRead for BackendStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.read_half().poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for BackendStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.write_half().poll_write(cx, bytes)
+    }
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.write_half().poll_flush(cx)
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.write_half().poll_shutdown(cx)
+    }
+}
+
+impl Stream for BackendStream {
+    fn reset_on_close(&self) {
+        // Unix sockets and pipes in memory know no reset: dropping them is all there is.
+        if let Self::Tcp(stream) = self {
+            stream.reset_on_close();
+        }
+    }
+}
