@@ -39,7 +39,8 @@ pub struct Candidate {
 /// would aim our dialler at this computer's own services.
 #[must_use]
 pub fn is_dialable(at: &HostPort, source: Source) -> bool {
-    let may_be_loopback = matches!(source, Source::Own | Source::Given);
+    // A loopback address cannot come from another computer: on the LAN it is a second process of this one.
+    let may_be_loopback = matches!(source, Source::Own | Source::Given | Source::Lan);
     let host_fits = match &at.host {
         Host::Name(name) => may_be_loopback || !is_localhost(name),
         Host::Ip(addr) => {

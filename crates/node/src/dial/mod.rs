@@ -1,1 +1,233 @@
-//! dial
+//! Candidates → one verified connection, by a race.
+
+mod attempt;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hardline_proto::KeyHash;
+use hardline_proto::candidate::{Candidate, Source};
+use hardline_proto::dial::{AttemptId, DialSchedule};
+use hardline_proto::host::ServiceName;
+use hardline_proto::hosts::HostPort;
+use hardline_proto::opening::Opening;
+use tokio::task::JoinSet;
+use tokio::time::sleep_until;
+use tracing::debug;
+
+use crate::resolve::{Journal, Lookup, Outcome, Report, Resolver};
+use crate::store::Origin;
+use crate::tls;
+use crate::tunnel::TunnelStream;
+
+use self::attempt::Reached;
+
+/// How long the other candidates may go on after the service has proved its key and hung up: another publisher of the
+/// same identity may do better, but a backend that is down should be told soon.
+const AFTER_CLOSED: Duration = Duration::from_millis(500);
+
+/// Why a service could not be reached, with everything that was tried.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{key} not reached: {cause}")]
+pub struct ReachError {
+    /// The service.
+    pub key: KeyHash,
+    /// The cause, in short.
+    pub cause: Cause,
+    /// What was tried.
+    pub report: Arc<Report>,
+}
+
+/// Why a service could not be reached. When several apply, the one a person can do most about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// No source knows an address.
+    NotFound,
+    /// There are addresses, and nobody answers at them.
+    Unreachable,
+    /// Somebody else answers at the address.
+    WrongKey {
+        /// Where.
+        at: HostPort,
+        /// Whose certificate was presented.
+        got: KeyHash,
+    },
+    /// The service proved its key and closed the connection before its opening line: the program behind it is down, or
+    /// the password is wrong.
+    Closed {
+        /// Where.
+        at: HostPort,
+        /// Whether a password was sent.
+        with_password: bool,
+    },
+    /// No TLS server name can be made of this key hash: its digits are all decimal.
+    Unnameable,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound => f.write_str("no address found"),
+            Self::Unreachable => f.write_str("nobody answers at the addresses found"),
+            Self::WrongKey { at, got } => write!(f, "somebody else, {got}, answers at {at}"),
+            Self::Closed { at, with_password: false } => {
+                write!(f, "{at} is the right computer, but the program behind it is down, or a password is needed")
+            }
+            Self::Closed { at, with_password: true } => {
+                write!(f, "{at} is the right computer, but the program behind it is down, or the password is wrong")
+            }
+            Self::Unnameable => f.write_str("a key hash of decimal digits alone cannot be a TLS server name"),
+        }
+    }
+}
+
+/// Finds `name` and returns the first connection whose certificate hashes to its key and whose listener said its opening
+/// line. Successes are remembered. Dropping the future cancels every attempt.
+///
+/// # Errors
+/// [`ReachError`] when every source and every attempt has ended without one.
+pub(crate) async fn reach(resolver: &Arc<Resolver>, name: &ServiceName) -> Result<TunnelStream, ReachError> {
+    let journal = Journal::new();
+    let Ok(server_name) = tls::sni::server_name(name.key) else {
+        return Err(ReachError { key: name.key, cause: Cause::Unnameable, report: Arc::new(journal.report()) });
+    };
+    let race = Race {
+        schedule: DialSchedule::new(),
+        attempts: JoinSet::new(),
+        job: Arc::new(attempt::Job {
+            tls: tls::config::client(name.key),
+            server_name,
+            opening: Opening { wan_hosts: None, password: name.password.clone() },
+        }),
+        journal: journal.clone(),
+        give_up: None,
+    };
+    match race.run(resolver.lookup(name.key, &journal)).await {
+        Some((candidate, reached)) => {
+            debug!(key = %name.key.short(), addr = %reached.addr, source = ?candidate.source, "reached");
+            remember(resolver, name.key, &candidate, &reached);
+            Ok(reached.tunnel)
+        }
+        None => {
+            resolver.recent.forget(&name.key);
+            let report = journal.report();
+            Err(ReachError { key: name.key, cause: cause(&report, name), report: Arc::new(report) })
+        }
+    }
+}
+
+struct Race {
+    schedule: DialSchedule,
+    attempts: JoinSet<(AttemptId, Candidate, usize, Result<Reached, Outcome>)>,
+    job: Arc<attempt::Job>,
+    journal: Journal,
+    give_up: Option<tokio::time::Instant>,
+}
+
+impl Race {
+    async fn run(mut self, mut lookup: Lookup) -> Option<(Candidate, Reached)> {
+        let mut sources_open = true;
+        loop {
+            while let Some((id, candidate)) = self.schedule.poll_start(Instant::now()) {
+                self.start(id, candidate);
+            }
+            if self.schedule.is_exhausted() {
+                return None;
+            }
+            let next_start = self.schedule.poll_timeout().map(tokio::time::Instant::from_std);
+            tokio::select! {
+                candidate = lookup.candidates.recv(), if sources_open => match candidate {
+                    Some(candidate) => { self.schedule.add(candidate); }
+                    None => {
+                        sources_open = false;
+                        self.schedule.no_more();
+                    }
+                },
+                Some(ended) = self.attempts.join_next() => match ended {
+                    Ok((_, candidate, _, Ok(reached))) => return Some((candidate, reached)),
+                    Ok((id, _, number, Err(outcome))) => self.failed(id, number, outcome),
+                    Err(error) => debug!(%error, "attempt did not end by itself"),
+                },
+                () = at(next_start) => {}
+                () = at(self.give_up) => return None,
+            }
+        }
+    }
+
+    fn start(&mut self, id: AttemptId, candidate: Candidate) {
+        let number = self.journal.started(candidate.at.clone(), candidate.source);
+        let job = Arc::clone(&self.job);
+        self.attempts.spawn(async move {
+            let result = job.dial(&candidate.at).await;
+            (id, candidate, number, result)
+        });
+    }
+
+    fn failed(&mut self, id: AttemptId, number: usize, outcome: Outcome) {
+        debug!(%outcome, "candidate failed");
+        if outcome == Outcome::Closed {
+            self.give_up.get_or_insert(tokio::time::Instant::now() + AFTER_CLOSED);
+        }
+        self.journal.ended(number, outcome);
+        self.schedule.failed(Instant::now(), id);
+    }
+}
+
+/// Waits until `when`, for ever without one.
+async fn at(when: Option<tokio::time::Instant>) {
+    match when {
+        Some(when) => sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn cause(report: &Report, name: &ServiceName) -> Cause {
+    let find = |pick: fn(&Outcome) -> bool| report.attempts.iter().find(|attempt| pick(&attempt.outcome));
+    if let Some(closed) = find(|outcome| *outcome == Outcome::Closed) {
+        return Cause::Closed { at: closed.at.clone(), with_password: name.password.is_some() };
+    }
+    for attempt in &report.attempts {
+        if let Outcome::WrongKey { got } = attempt.outcome {
+            return Cause::WrongKey { at: attempt.at.clone(), got };
+        }
+    }
+    if report.attempts.is_empty() { Cause::NotFound } else { Cause::Unreachable }
+}
+
+/// Keeps what a verified listener taught us. In the background: the tunnel does not wait for the disk.
+fn remember(resolver: &Arc<Resolver>, key: KeyHash, candidate: &Candidate, reached: &Reached) {
+    let told = reached.opening.wan_hosts.clone();
+    let origin = match candidate.source {
+        Source::Own => return,
+        Source::Given => Origin::Given,
+        Source::Lan => Origin::Lan,
+        _ => Origin::Told,
+    };
+    if !resolver.recent.note(Instant::now(), key, candidate.at.clone(), told.clone()) {
+        return;
+    }
+    let Some(store) = resolver.store.clone() else { return };
+    let at = candidate.at.clone();
+    let title = resolver.lan.as_ref().and_then(|lan| title_of(&lan.heard(), key, reached.addr));
+    resolver.tasks.spawn(async move {
+        let written = async {
+            store.worked(key, at, origin, title).await?;
+            match told {
+                Some(hosts) => store.told(key, hosts).await,
+                None => Ok(()),
+            }
+        };
+        if let Err(error) = written.await {
+            debug!(%error, "address not remembered");
+        }
+    });
+}
+
+/// The title announced from the very address that was verified just now.
+fn title_of(heard: &[crate::drivers::lan::FoundService], key: KeyHash, addr: SocketAddr) -> Option<String> {
+    let service = heard.iter().find(|service| service.key == key && service.addrs.contains(&addr))?;
+    Some(service.title.clone()).filter(|title| !title.is_empty())
+}
