@@ -1,1 +1,195 @@
-//! gateway
+//! Browser → service name → tunnel; and the gateway's own pages.
+
+mod answer; // what the gateway says itself → bytes
+mod errors; // why a request is not served → answer
+mod first_page; // what can be opened from here → answer
+mod listen; // 127.0.0.1 and ::1, both
+
+pub(crate) use first_page::FirstPage;
+pub use listen::GatewayBindError;
+pub(crate) use listen::bind;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hardline_proto::client_hello::{Hello, read_client_hello};
+use hardline_proto::head::{Accept, HeadError, RequestHead, Sniffed, sniff};
+use hardline_proto::host::{Authority, ServiceName, parse_service_name};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, debug, info_span, warn};
+
+use self::answer::Answer;
+use crate::dial::reach;
+use crate::limits::{HEAD_TIMEOUT, MAX_GATEWAY_CONNECTIONS};
+use crate::resolve::Resolver;
+use crate::tls::sni::refuse_unknown_name;
+use crate::tunnel::{Drain, Prefixed, relay};
+
+/// Pause after a failed accept. Out of descriptors, the next try would fail at once, and the next.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Bytes read at once while the head is not whole.
+const READ_CHUNK: usize = 8 * 1024;
+
+/// What the gateway's tasks share.
+pub(crate) struct Gateway {
+    resolver: Arc<Resolver>,
+    first_page: FirstPage,
+    connections: Arc<Semaphore>,
+    open: Arc<AtomicUsize>,
+    drain: Drain,
+}
+
+/// What the first bytes of a connection ask for.
+enum Request {
+    Http(RequestHead),
+    Tls(ServiceName),
+}
+
+/// Why a connection is not carried on.
+enum NotServed {
+    /// Nothing was asked.
+    Silent,
+    /// Asked over HTTP: there is an answer.
+    Http(Answer, Accept),
+    /// Asked over TLS for a name that is none.
+    Tls,
+}
+
+impl Gateway {
+    pub(crate) fn new(resolver: Arc<Resolver>, first_page: FirstPage, open: Arc<AtomicUsize>, drain: Drain) -> Self {
+        let connections = Arc::new(Semaphore::new(MAX_GATEWAY_CONNECTIONS));
+        Self { resolver, first_page, connections, open, drain }
+    }
+
+    /// Accepts browsers until the node stops, each in a task of its own.
+    pub(crate) async fn run(self: Arc<Self>, listener: TcpListener, tasks: TaskTracker) {
+        loop {
+            let accepted = tokio::select! {
+                () = self.drain.stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((browser, _)) => match Arc::clone(&self.connections).try_acquire_owned() {
+                    Ok(slot) => {
+                        let gateway = Arc::clone(&self);
+                        tasks.spawn(async move {
+                            gateway.serve(browser).await;
+                            drop(slot);
+                        });
+                    }
+                    Err(_full) => warn!("browser refused, all slots in use"),
+                },
+                Err(error) => {
+                    warn!(%error, "accept failed");
+                    tokio::time::sleep(ACCEPT_BACKOFF).await;
+                }
+            }
+        }
+    }
+
+    async fn serve(&self, mut browser: TcpStream) {
+        if browser.set_nodelay(true).is_err() {
+            return;
+        }
+        let mut bytes = Vec::new();
+        let request = tokio::select! {
+            () = self.drain.stop.cancelled() => return,
+            request = read_request(&mut browser, &mut bytes) => request,
+        };
+        match request {
+            Ok(Request::Http(head)) => match head.authority {
+                Authority::Gateway => self.own_page(browser, &head).await,
+                Authority::Service(ref name) => self.carry(browser, bytes, name, Some(&head)).await,
+            },
+            Ok(Request::Tls(name)) => self.carry(browser, bytes, &name, None).await,
+            Err(NotServed::Http(answer, accept)) => answer.send(browser, accept, true).await,
+            Err(NotServed::Tls) => refuse_tls(browser).await,
+            Err(NotServed::Silent) => {}
+        }
+    }
+
+    async fn own_page(&self, browser: TcpStream, head: &RequestHead) {
+        let answer = match (head.method.as_str(), head.target.as_str()) {
+            ("GET" | "HEAD", "/") => self.first_page.answer(&self.resolver).await,
+            ("GET" | "HEAD", _) => errors::no_such_page(),
+            _ => errors::read_only(),
+        };
+        answer.send(browser, head.accept, head.method != "HEAD").await;
+    }
+
+    /// Reaches the service and carries the connection, beginning with the `bytes` read so far.
+    async fn carry(&self, browser: TcpStream, bytes: Vec<u8>, name: &ServiceName, head: Option<&RequestHead>) {
+        let id = self.open.fetch_add(1, Ordering::Relaxed);
+        let span = info_span!("tunnel", side = "dialler", id, key = %name.key.short());
+        self.carry_counted(browser, bytes, name, head).instrument(span).await;
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    async fn carry_counted(&self, browser: TcpStream, bytes: Vec<u8>, name: &ServiceName, head: Option<&RequestHead>) {
+        let reached = tokio::select! {
+            () = self.drain.kill.cancelled() => return,
+            reached = reach(&self.resolver, name) => reached,
+        };
+        match (reached, head) {
+            (Ok(tunnel), _) => {
+                let relayed = relay(Prefixed::new(bytes, browser), tunnel, &self.drain).await;
+                debug!(?relayed, "tunnel ended");
+            }
+            (Err(error), Some(head)) => {
+                debug!(%error, "service not reached");
+                errors::not_reached(&error).send(browser, head.accept, head.method != "HEAD").await;
+            }
+            (Err(error), None) => {
+                debug!(%error, "service not reached");
+                refuse_tls(browser).await;
+            }
+        }
+    }
+}
+
+/// Reads until the request's destination is known, within [`HEAD_TIMEOUT`].
+async fn read_request(browser: &mut TcpStream, bytes: &mut Vec<u8>) -> Result<Request, NotServed> {
+    match timeout(HEAD_TIMEOUT, read_until_known(browser, bytes)).await {
+        Ok(request) => request,
+        // Browsers open connections ahead of need; one that has said nothing needs no answer.
+        Err(_late) if bytes.is_empty() => Err(NotServed::Silent),
+        Err(_late) => Err(NotServed::Http(errors::slow_head(), Accept::Text)),
+    }
+}
+
+async fn read_until_known(browser: &mut TcpStream, bytes: &mut Vec<u8>) -> Result<Request, NotServed> {
+    loop {
+        bytes.reserve(READ_CHUNK);
+        match browser.read_buf(bytes).await {
+            Ok(0) | Err(_) => return Err(NotServed::Silent),
+            Ok(_) => {}
+        }
+        match sniff(bytes) {
+            Ok(Sniffed::Partial) => {}
+            Ok(Sniffed::Http(head)) => return Ok(Request::Http(head)),
+            Ok(Sniffed::Tls) => match read_client_hello(bytes) {
+                Ok(Hello::Partial) => {}
+                Ok(Hello::Complete { server_name }) => {
+                    let name = server_name.and_then(|name| parse_service_name(&name).ok());
+                    return name.map(Request::Tls).ok_or(NotServed::Tls);
+                }
+                Err(_) => return Err(NotServed::Tls),
+            },
+            Err(error) => {
+                let accept = if let HeadError::Host { accept, .. } = error { accept } else { Accept::Text };
+                return Err(NotServed::Http(errors::bad_head(&error), accept));
+            }
+        }
+    }
+}
+
+async fn refuse_tls(mut browser: TcpStream) {
+    // Who is gone needs no alert.
+    let _ = refuse_unknown_name(&mut browser).await;
+}

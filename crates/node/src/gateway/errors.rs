@@ -1,0 +1,89 @@
+//! Why a request is not served → an answer a person can act on.
+
+use hardline_proto::head::HeadError;
+use hardline_proto::host::HostError;
+use http::StatusCode;
+
+use super::answer::Answer;
+use crate::dial::{Cause, ReachError};
+
+/// The answer to first bytes that name nothing the gateway serves.
+pub(super) fn bad_head(error: &HeadError) -> Answer {
+    match error {
+        HeadError::TooLarge => {
+            Answer::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", "This request is too large")
+                .say("Its head, the address and headers and cookies, is longer than 64 KiB.")
+                .say("Deleting this site's cookies usually helps.")
+        }
+        HeadError::NoHost => malformed("It has no Host header, so nothing says which service it is for."),
+        HeadError::ManyHosts(_) => malformed("It has more than one Host header, and they may name different services."),
+        HeadError::Host { source: HostError::Malformed, .. } => malformed("Its Host header is not a host name."),
+        HeadError::Host { source: HostError::NotLocal, .. } => {
+            Answer::new(StatusCode::MISDIRECTED_REQUEST, "not_local", "This name is not served here")
+                .say("Hardline serves names that end in .localhost, to browsers on this computer, and nothing else.")
+        }
+        HeadError::Host { source: HostError::NoKey, .. } => unknown_name(),
+        HeadError::Malformed(_) => malformed("It is not HTTP/1 as Hardline knows it."),
+        _ => malformed("It cannot be read."),
+    }
+}
+
+fn malformed(why: &str) -> Answer {
+    Answer::new(StatusCode::BAD_REQUEST, "malformed", "This request cannot be read").say(why)
+}
+
+fn unknown_name() -> Answer {
+    Answer::new(StatusCode::NOT_FOUND, "unknown_name", "This is not a Hardline link")
+        .say("A link has the 40 digits of a key hash in front of .localhost. This name has not: a digit may be missing, or it was typed by hand.")
+        .say("Copy the link again from the computer that has the service, where “hardline id” shows it, or begin at the list of services.")
+        .link_first_page()
+}
+
+/// The answer to a head that did not come in time.
+pub(super) fn slow_head() -> Answer {
+    Answer::new(StatusCode::REQUEST_TIMEOUT, "slow_head", "This request came too slowly")
+        .say("Its head was not whole after 10 seconds.")
+}
+
+/// The answer to another path at the gateway's own name.
+pub(super) fn no_such_page() -> Answer {
+    Answer::new(StatusCode::NOT_FOUND, "no_such_page", "There is no such page")
+        .say("Hardline has one page of its own: the list of services.")
+        .link_first_page()
+}
+
+/// The answer to a method other than GET and HEAD at the gateway's own name.
+pub(super) fn read_only() -> Answer {
+    Answer::new(StatusCode::METHOD_NOT_ALLOWED, "read_only", "Hardline's own page can only be read")
+        .say("Use GET or HEAD.")
+        .header("Allow", "GET, HEAD")
+}
+
+/// The answer when a service was not reached.
+pub(super) fn not_reached(error: &ReachError) -> Answer {
+    let answer = match &error.cause {
+        Cause::NotFound => Answer::new(StatusCode::GATEWAY_TIMEOUT, "not_found", "This service was not found")
+            .say("No computer on this network answers for it, and no address of it is remembered here.")
+            .say("Is the other computer switched on, is Hardline running there, and are both on the same network?")
+            .retry(),
+        Cause::Unreachable => Answer::new(StatusCode::GATEWAY_TIMEOUT, "unreachable", "This service does not answer")
+            .say("Its address is known, but nobody answers there.")
+            .say("The other computer may be off or asleep, or it has moved to another network.")
+            .retry(),
+        Cause::WrongKey { at, got } => Answer::new(StatusCode::BAD_GATEWAY, "wrong_certificate", "Somebody else answers")
+            .loud()
+            .say(format!("The computer at {at} says that it is this service, but it has another certificate: {got}."))
+            .say("Nothing was sent to it. Either that computer was set up anew, and you need its new link from its owner; or somebody on the network pretends to be the service."),
+        Cause::Closed { at, with_password } => Answer::new(StatusCode::BAD_GATEWAY, "backend_down", "The program behind this service does not answer")
+            .say(format!("The right computer was reached at {at}, and it proved its name. It closed the connection before an answer."))
+            .say(if *with_password {
+                "Either the program it forwards to is not running there, or the password in front of the name is wrong."
+            } else {
+                "Either the program it forwards to is not running there, or the service wants a password in front of its name (password-KEYHASH.localhost)."
+            })
+            .retry(),
+        Cause::Unnameable => Answer::new(StatusCode::BAD_REQUEST, "unnameable", "This key hash cannot be used")
+            .say("All its digits are decimal, so it cannot be told from a number on the wire. Make a new identity for the service."),
+    };
+    answer.about(error.key).tried(&error.report)
+}
