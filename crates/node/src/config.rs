@@ -17,6 +17,8 @@ pub const DEFAULT_GATEWAY_PORT: u16 = 7009;
 pub struct NodeConfig {
     /// Folder for the store and the identities; made when absent.
     pub data_dir: PathBuf,
+    /// The Python program's `peers.db`, taken over once when it is there.
+    pub import_from: Option<PathBuf>,
     /// Port for browsers, on 127.0.0.1 and ::1 both; 0 takes a free one. `None`: no gateway.
     pub gateway_port: Option<u16>,
     /// Where other daemons connect. Nothing listens while `services` is empty.
@@ -37,6 +39,7 @@ impl NodeConfig {
     pub fn new(data_dir: PathBuf) -> Self {
         Self {
             data_dir,
+            import_from: None,
             gateway_port: Some(DEFAULT_GATEWAY_PORT),
             p2p: P2pConfig::default(),
             services: Vec::new(),
@@ -104,6 +107,17 @@ pub enum Target {
     Unix(PathBuf),
     /// A folder, shown by the built-in file server.
     Folder(PathBuf),
+}
+
+impl std::fmt::Display for Target {
+    /// As people write it for `hardline share`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(at) => at.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Folder(path) => path.display().fmt(f),
+        }
+    }
 }
 
 /// Where an identity comes from.

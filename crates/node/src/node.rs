@@ -1,27 +1,92 @@
 //! The only place that wires the parts together.
 
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use hardline_proto::KeyHash;
 use hardline_proto::host::ServiceName;
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
 
-use crate::config::{Bound, NodeConfig};
-use crate::drivers::lan::{FoundService, LanInterface};
-use crate::store::{RememberedService, StoreNotice};
-use crate::tls::identity::IdentityNotice;
+use crate::accept::{self, Acceptor, Listening, Service};
+use crate::backend::Backend;
+use crate::config::{Bound, IdentityConfig, NodeConfig, P2pConfig, ServiceConfig};
+use crate::dial::reach;
+use crate::drivers::lan::{FoundService, Lan, LanInterface, LanService};
+use crate::gateway::{self, Gateway, GatewayBindError};
+use crate::resolve::{Recent, Resolver};
+use crate::store::{RememberedService, Store, StoreError, StoreNotice};
+use crate::tls;
+use crate::tls::identity::{Identity, IdentityError, IdentityNotice};
+use crate::tunnel::Drain;
+
+pub use crate::dial::{Cause, ReachError};
+pub use crate::tunnel::TunnelStream;
 
 /// A running node.
 #[derive(Debug)]
-pub struct Node {}
+pub struct Node {
+    bound: Bound,
+    services: Vec<Published>,
+    lan: Option<Arc<Lan>>,
+    resolver: Arc<Resolver>,
+    open: Arc<AtomicUsize>,
+    drain: Drain,
+    tasks: TaskTracker,
+    grace: Duration,
+}
 
 /// Why a node cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// To be refined.
-    #[error("start")]
-    Todo,
+    /// The browser's port cannot be had.
+    #[error(transparent)]
+    Gateway(#[from] GatewayBindError),
+    /// The port for other daemons cannot be had.
+    #[error("cannot listen for other computers at port {port}")]
+    P2p {
+        /// The port asked for.
+        port: u16,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A service's identity cannot be used.
+    #[error("the identity of service {target}")]
+    Identity {
+        /// The service, for people.
+        target: String,
+        /// Why.
+        #[source]
+        source: IdentityError,
+    },
+    /// A service's backend cannot be used, whatever runs there: a folder that is none, say.
+    #[error("service {target}")]
+    Backend {
+        /// The service, for people.
+        target: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Two services have one identity, so nothing tells them apart.
+    #[error("services {first} and {second} have the same identity {key}")]
+    SameIdentity {
+        /// The identity.
+        key: KeyHash,
+        /// One service.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// What a person should hear about a start that worked.
@@ -30,7 +95,7 @@ pub enum StartError {
 pub enum Notice {
     /// Of the store.
     Store(StoreNotice),
-    /// Of an identity: the service's number in the configuration, and what about it.
+    /// Of an identity.
     Identity {
         /// Index in [`NodeConfig::services`].
         service: usize,
@@ -83,28 +148,94 @@ impl Node {
     /// # Errors
     /// [`StartError`] names what is in the way. Nothing is left running.
     pub async fn start(config: NodeConfig) -> Result<(Self, Vec<Notice>), StartError> {
-        let _ = config;
-        todo!()
+        let mut notices = Vec::new();
+        let drain = Drain::default();
+        // Whatever fails below drops this guard, which ends what has been started.
+        let undo = drain.stop.clone().drop_guard();
+        let (services, published) = load_services(&config.services, &mut notices)?;
+        let gateway_listeners = match config.gateway_port {
+            Some(port) => gateway::bind(port).await?,
+            None => Vec::new(),
+        };
+        let listening = if services.is_empty() { None } else { Some(bind_p2p(&config.p2p, &mut notices)?) };
+        let (store, store_notices) = Store::open(&config.data_dir, config.import_from.as_deref()).await?;
+        notices.extend(store_notices.into_iter().map(Notice::Store));
+        let lan = start_lan(&config, &drain, &mut notices).await;
+        let tasks = TaskTracker::new();
+        let p2p_port = listening.as_ref().map_or(0, |listening| listening.port);
+        if let Some(lan) = &lan {
+            lan.set_services(announced(&config.services, &published, p2p_port));
+        }
+        let resolver = Arc::new(Resolver {
+            own: own_addresses(&published, &config.p2p, p2p_port),
+            given: config.given,
+            recent: Recent::default(),
+            store: Some(store),
+            lan: lan.clone(),
+            tasks: tasks.clone(),
+        });
+        let _ = undo.disarm();
+        let mut node = Self {
+            bound: Bound::default(),
+            services: published,
+            lan,
+            resolver,
+            open: Arc::default(),
+            drain,
+            tasks,
+            grace: config.grace,
+        };
+        node.run_acceptor(listening, services);
+        node.run_gateway(gateway_listeners);
+        info!(gateway = ?node.bound.gateway, p2p = ?node.bound.p2p, services = node.services.len(), "started");
+        Ok((node, notices))
+    }
+
+    fn run_acceptor(&mut self, listening: Option<Listening>, services: HashMap<KeyHash, Service>) {
+        let acceptor = Arc::new(Acceptor::new(services, Arc::clone(&self.open), self.drain.clone()));
+        for listener in listening.into_iter().flat_map(|listening| listening.listeners) {
+            self.bound.p2p.extend(listener.local_addr());
+            self.tasks.spawn(Arc::clone(&acceptor).run(listener, self.tasks.clone()));
+        }
+    }
+
+    fn run_gateway(&mut self, listeners: Vec<tokio::net::TcpListener>) {
+        self.bound.gateway = listeners.iter().flat_map(|listener| listener.local_addr()).collect();
+        let Some(port) = self.bound.gateway.first().map(SocketAddr::port) else { return };
+        let first_page = gateway::FirstPage { own: self.services.clone(), port };
+        let open = Arc::clone(&self.open);
+        let gateway = Arc::new(Gateway::new(Arc::clone(&self.resolver), first_page, open, self.drain.clone()));
+        for listener in listeners {
+            self.tasks.spawn(Arc::clone(&gateway).run(listener, self.tasks.clone()));
+        }
     }
 
     /// What it is doing now.
     #[must_use]
     pub fn status(&self) -> Status {
-        todo!()
+        Status {
+            bound: self.bound.clone(),
+            services: self.services.clone(),
+            lan: self.lan.as_ref().map(|lan| lan.interfaces()).unwrap_or_default(),
+            tunnels: self.open.load(Ordering::Relaxed),
+        }
     }
 
-    /// Services heard on the LAN, live.
+    /// Services heard on the LAN, live. Without LAN discovery the list stays empty.
     #[must_use]
     pub fn browse(&self) -> watch::Receiver<Vec<FoundService>> {
-        todo!()
+        self.lan.as_ref().map_or_else(|| watch::channel(Vec::new()).1, |lan| lan.browse())
     }
 
     /// Services remembered, the one used last first.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn remembered(&self) -> Result<Vec<RememberedService>, crate::store::StoreError> {
-        todo!()
+    pub async fn remembered(&self) -> Result<Vec<RememberedService>, StoreError> {
+        match &self.resolver.store {
+            Some(store) => store.services().await,
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Opens a tunnel to a service: no HTTP, bytes as they are.
@@ -112,59 +243,100 @@ impl Node {
     /// # Errors
     /// [`ReachError`] says what was tried.
     pub async fn connect(&self, name: &ServiceName) -> Result<TunnelStream, ReachError> {
-        let _ = name;
-        todo!()
+        reach(&self.resolver, name).await
     }
 
-    /// Stops: no new tunnels, running ones get [`NodeConfig::grace`], then everything is closed and joined. Dropping the
-    /// future (a second Ctrl-C) abandons the grace.
+    /// Stops: no new tunnels; running ones get [`NodeConfig::grace`], those that owe no answer end at once; then everything
+    /// is closed and joined.
+    ///
+    /// Cancel safe: dropping the future abandons the grace and ends what still runs without waiting for it.
     pub async fn shutdown(self) {
-        todo!()
+        let _kill = self.drain.kill.clone().drop_guard();
+        self.drain.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(self.grace, self.tasks.wait()).await.is_err() {
+            warn!(tunnels = self.open.load(Ordering::Relaxed), "grace is over, closing tunnels");
+            self.drain.kill.cancel();
+            self.tasks.wait().await;
+        }
+        if let Some(lan) = &self.lan {
+            let _ = lan;
+        }
+        if let Some(store) = &self.resolver.store {
+            store.close().await;
+        }
+        debug!("stopped");
     }
 }
 
-/// A tunnel's near end. `AsyncRead + AsyncWrite`; shutting down the write side is a half-close.
-#[derive(Debug)]
-pub struct TunnelStream {}
+/// Loads every identity and prepares every backend.
+fn load_services(
+    configs: &[ServiceConfig],
+    notices: &mut Vec<Notice>,
+) -> Result<(HashMap<KeyHash, Service>, Vec<Published>), StartError> {
+    let mut services = HashMap::new();
+    let mut published: Vec<Published> = Vec::new();
+    for (index, config) in configs.iter().enumerate() {
+        let target = config.target.to_string();
+        let (identity, identity_notices) = load_identity(&config.identity)
+            .map_err(|source| StartError::Identity { target: target.clone(), source })?;
+        notices.extend(identity_notices.into_iter().map(|notice| Notice::Identity { service: index, notice }));
+        if let Some(other) = published.iter().find(|other| other.key == identity.key) {
+            return Err(StartError::SameIdentity { key: identity.key, first: other.target.clone(), second: target });
+        }
+        let backend =
+            Backend::new(&config.target).map_err(|source| StartError::Backend { target: target.clone(), source })?;
+        let password = config.password.clone().or_else(|| identity.password.clone());
+        services.insert(
+            identity.key,
+            Service { key: identity.key, tls: tls::config::server(&identity), backend, password: password.clone() },
+        );
+        published.push(Published { key: identity.key, title: config.title.clone(), password, target });
+    }
+    Ok((services, published))
+}
 
-impl tokio::io::AsyncRead for TunnelStream {
-    fn poll_read(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-        _: &mut tokio::io::ReadBuf<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        todo!()
+fn load_identity(config: &IdentityConfig) -> Result<(Identity, Vec<IdentityNotice>), IdentityError> {
+    match config {
+        IdentityConfig::File(path) => Identity::load_or_create(path),
+        IdentityConfig::Ephemeral => Ok((Identity::ephemeral()?, Vec::new())),
     }
 }
 
-impl tokio::io::AsyncWrite for TunnelStream {
-    fn poll_write(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-        _: &[u8],
-    ) -> std::task::Poll<std::io::Result<usize>> {
-        todo!()
+fn bind_p2p(config: &P2pConfig, notices: &mut Vec<Notice>) -> Result<Listening, StartError> {
+    let listening = accept::bind(config).map_err(|source| StartError::P2p { port: config.port, source })?;
+    if config.port != 0 && listening.port != config.port {
+        notices.push(Notice::PortTaken { wanted: config.port, got: listening.port });
     }
-    fn poll_flush(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        todo!()
+    Ok(listening)
+}
+
+async fn start_lan(config: &NodeConfig, drain: &Drain, notices: &mut Vec<Notice>) -> Option<Arc<Lan>> {
+    if !config.lan.enabled {
+        return None;
     }
-    fn poll_shutdown(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        todo!()
+    match Lan::start(config.lan.clone(), drain.stop.clone()).await {
+        Ok(lan) => Some(lan),
+        Err(error) => {
+            notices.push(Notice::NoLan { reason: error.to_string() });
+            None
+        }
     }
 }
 
-/// Why a service could not be reached; one display for logs, parts for pages.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReachError {
-    /// To be refined in the dial and resolve modules: not found (with what was tried and how long each took), somebody
-    /// else's certificate, reached but closed before its opening line.
-    #[error("not reached: {0}")]
-    Todo(Arc<str>),
+/// What the LAN hears of the services.
+fn announced(configs: &[ServiceConfig], published: &[Published], port: u16) -> Vec<LanService> {
+    let announce = |(config, published): (&ServiceConfig, &Published)| LanService {
+        key: published.key,
+        port,
+        title: published.title.clone(),
+        unlisted: config.unlisted,
+    };
+    configs.iter().zip(published).map(announce).collect()
+}
+
+/// Where this process reaches its own services without asking anybody.
+fn own_addresses(published: &[Published], config: &P2pConfig, port: u16) -> HashMap<KeyHash, SocketAddr> {
+    let ip = config.bind.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    published.iter().map(|service| (service.key, SocketAddr::new(ip, port))).collect()
 }
