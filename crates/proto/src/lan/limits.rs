@@ -1,0 +1,98 @@
+//! Every bound of LAN discovery in size, time and count, with its reason.
+
+use std::time::Duration;
+
+/// Longest datagram read, in bytes: as much as the released peers read.
+pub const MAX_DATAGRAM: usize = 4096;
+
+/// Lines read of one datagram. Peers send seven; newer ones may add some.
+pub(super) const MAX_LINES: usize = 64;
+
+/// Longest title kept, in bytes.
+pub const MAX_TITLE: usize = 256;
+
+/// Longest cookie compared, in characters. Released peers send 36.
+pub(super) const MAX_COOKIE: usize = 64;
+
+/// Longest text in front of a key hash, in bytes: what the `-` and the 40 digits leave of a host name's label.
+pub const MAX_FREETEXT: usize = 22;
+
+/// A service not heard for so long is forgotten. Three times [`ANNOUNCE_INTERVAL`], so two announcements may get lost.
+pub const SERVICE_LIFETIME: Duration = Duration::from_secs(90);
+
+/// Time between two announcements of a service.
+pub(super) const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Time between the first announcement on a new interface and its repetition, and least time between any two: the first
+/// datagram on a network is often lost while switches learn of the group (RFC 6762, section 8.3).
+pub(super) const ANNOUNCE_REPEAT: Duration = Duration::from_secs(1);
+
+/// Time that peers have to answer the rolling code before older names are asked for.
+pub(super) const FALLBACK_DELAY: Duration = Duration::from_millis(100);
+
+/// Head start of addresses known already, before anybody is asked.
+pub(super) const KNOWN_HEAD_START: Duration = Duration::from_millis(100);
+
+/// Round of a search (the first is 0) from which on older names are asked for even if somebody answered: whoever still
+/// waits got nowhere with that answer, and it may be a hostile neighbour's.
+pub(super) const INSIST_ROUND: u32 = 2;
+
+/// Time from the first question to the second; it doubles each time.
+pub(super) const SEARCH_BACKOFF: Duration = Duration::from_millis(250);
+
+/// Longest time between two questions for a service.
+pub(super) const MAX_SEARCH_BACKOFF: Duration = Duration::from_secs(8);
+
+/// Time from the first browsing question to its repetition.
+pub(super) const BROWSE_REPEAT: Duration = Duration::from_secs(1);
+
+/// Time between browsing questions. Released peers announce nothing by themselves, so this keeps them from expiring.
+pub(super) const BROWSE_INTERVAL: Duration = Duration::from_secs(20);
+
+/// Services looked for at once. A page in a browser can ask for as many names as it likes.
+pub const MAX_SEARCHES: usize = 256;
+
+/// Questions sent at once, and in a second after that, each of them on every interface.
+pub(super) const SEARCH_RATE: Rate = Rate { burst: 200, per_second: 50 };
+
+/// Answers, in datagrams, that one computer gets at once and in a second after that. One browsing question makes two for
+/// each service.
+pub(super) const ANSWERS_PER_SOURCE: Rate = Rate { burst: 256, per_second: 32 };
+
+/// Answers, in datagrams, that everybody together gets: about 100 kB a second at most.
+pub(super) const ANSWERS_IN_TOTAL: Rate = Rate { burst: 1024, per_second: 256 };
+
+/// Computers whose answers are counted separately, at 24 bytes each; the least recent is forgotten.
+pub(super) const MAX_COUNTED_SOURCES: usize = 256;
+
+/// Addresses remembered for one service. Several computers may claim the same key hash; only TLS tells who is right.
+pub const MAX_ADDRS_PER_SERVICE: usize = 8;
+
+/// Ports one computer may claim for one service: two programs may share an identity.
+pub(super) const MAX_PORTS_PER_CLAIMANT: usize = 2;
+
+/// Services one computer may claim.
+pub const MAX_SERVICES_PER_SOURCE: usize = 64;
+
+/// Claims remembered in total, at about 400 bytes each.
+pub(super) const MAX_CLAIMS: usize = 512;
+
+/// Interfaces in use. Container hosts have dozens.
+pub(super) const MAX_INTERFACES: usize = 64;
+
+/// Datagrams waiting to be sent; those beyond are lost, as on any network.
+pub(super) const MAX_TRANSMITS: usize = 4096;
+
+/// How often something may happen.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rate {
+    /// Times at once.
+    pub(super) burst: u32,
+    /// Times in each second after that.
+    pub(super) per_second: u32,
+}
+
+const _: () = assert!(SERVICE_LIFETIME.as_secs() > 2 * ANNOUNCE_INTERVAL.as_secs());
+const _: () = assert!(SERVICE_LIFETIME.as_secs() > 4 * BROWSE_INTERVAL.as_secs());
+const _: () = assert!(MAX_SERVICES_PER_SOURCE * 4 <= MAX_CLAIMS);
+const _: () = assert!(ANSWERS_PER_SOURCE.per_second < ANSWERS_IN_TOTAL.per_second);
