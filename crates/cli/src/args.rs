@@ -1,0 +1,389 @@
+//! Command line → what to do. The texts here are the manual: `--help`, the man pages and `docs/cli.md` come from them.
+
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+
+use clap::{Args as ArgsOf, CommandFactory as _, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+
+use crate::failure::Exit;
+use crate::settings::{LogFormat, raw};
+
+/// Opens a service on one computer in the browser of another, by its link and nothing else
+///
+/// Without a command: runs the gateway (where browsers of this computer open links) and publishes every service of the
+/// configuration.
+#[derive(Debug, Parser)]
+#[command(name = "hardline", version, after_long_help = after_help(), max_term_width = 100)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// One service without a configuration.
+    #[command(flatten)]
+    pub seed: SeedArgs,
+
+    /// Flags of every command.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+}
+
+/// Flags that every command understands.
+#[derive(Debug, ArgsOf)]
+#[command(next_help_heading = "Global options")]
+pub struct GlobalArgs {
+    /// Configuration file, instead of the platform's (on Linux ~/.config/hardline/hardline.toml)
+    #[arg(long, global = true, value_name = "FILE", env = "HARDLINE_CONFIG", hide_env_values = true, value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+
+    /// Folder for identities and what is remembered; with one each, several run on one computer
+    #[arg(long, global = true, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub data_dir: Option<PathBuf>,
+
+    /// Port for browsers of this computer, 0 takes a free one [default: 7009]
+    #[arg(long, global = true, value_name = "PORT")]
+    pub gateway_port: Option<u16>,
+
+    /// Port for other computers, 0 takes a free one [default: 7008]
+    #[arg(long, global = true, value_name = "PORT", visible_alias = "p2pport")]
+    pub p2p_port: Option<u16>,
+
+    /// Sets any key of the configuration, as in --set lan.enabled=false; may be repeated
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
+    pub set: Vec<(String, String)>,
+
+    /// Writes one JSON object a line on stdout; of a command that runs on, the first is {"event":"ready", …}
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Says only what was asked for, and logs errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+
+    /// Logs more: -v what starts and stops, -vv each decision, -vvv each packet
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
+    /// How log lines on stderr look
+    #[arg(long, global = true, value_name = "FORMAT", value_enum)]
+    pub log_format: Option<LogFormat>,
+}
+
+/// Publishes one service without a configuration, as the first hardlinep2p did.
+#[derive(Debug, ArgsOf)]
+#[command(next_help_heading = "One service without a configuration, as in the first hardlinep2p")]
+pub struct SeedArgs {
+    /// Host of the service; it is published instead of those of the configuration
+    #[arg(long, value_name = "HOST")]
+    pub service: Option<String>,
+
+    /// Port of the service [default: 80]
+    #[arg(long, value_name = "PORT", requires = "service")]
+    pub serviceport: Option<NonZeroU16>,
+
+    /// Certificate of the service; made when absent, with FILE.private and FILE.hash
+    #[arg(long, value_name = "FILE", requires = "service", value_hint = ValueHint::FilePath)]
+    pub certfile: Option<PathBuf>,
+
+    /// Title of the service on the local network
+    #[arg(long, value_name = "TEXT", requires = "service", value_parser = title)]
+    pub servicetitle: Option<String>,
+
+    /// Port for browsers of this computer; 0 for no gateway
+    #[arg(long, value_name = "PORT", conflicts_with = "gateway_port")]
+    pub localport: Option<u16>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Publishes a service now and prints its link; runs the gateway too
+    #[command(after_long_help = SHARE_EXAMPLES)]
+    Share(ShareArgs),
+    /// Lists the services of the local network as they come and go
+    #[command(after_long_help = BROWSE_EXAMPLES)]
+    Browse(BrowseArgs),
+    /// Lists the services that were reached before, with their addresses
+    Peers(PeersArgs),
+    /// Shows own identities: link, key hash and files
+    Id {
+        /// Name of an identity, or path of a certificate; all of the data folder and the configuration when left out
+        #[arg(value_name = "NAME|FILE")]
+        identity: Option<String>,
+    },
+    /// Opens a link in the browser, through the gateway that runs on this computer
+    Open {
+        /// A link or a key hash
+        link: String,
+    },
+    /// Makes and lists identities
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Says in sentences what works here and what does not, and what to do about it
+    Doctor,
+    /// Connects stdin and stdout to a service, as ssh's ProxyCommand wants it
+    #[command(after_long_help = CONNECT_EXAMPLES)]
+    Connect(ReachArgs),
+    /// Makes a service of another computer a TCP port of this one
+    #[command(after_long_help = FORWARD_EXAMPLES)]
+    Forward(ForwardArgs),
+    /// Checks, shows and documents the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Prints a completion script for a shell
+    #[command(after_long_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Prints the manual page, or writes those of every command into a folder
+    #[command(hide = true)]
+    Man {
+        /// Folder to write into
+        #[arg(long, value_name = "FOLDER")]
+        dir: Option<PathBuf>,
+    },
+}
+
+/// Arguments of `share`.
+#[derive(Debug, ArgsOf)]
+pub struct ShareArgs {
+    /// What to publish: a port of this computer (8080), another host (192.168.1.5:80, [::1]:80), a socket (unix:/path)
+    /// or a folder (./pictures)
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub target: String,
+
+    /// Identity to use instead of the target's own; made when absent
+    #[arg(long, conflicts_with = "ephemeral")]
+    pub name: Option<String>,
+
+    /// Uses an identity, and so a link, that is gone when the command ends
+    #[arg(long)]
+    pub ephemeral: bool,
+
+    /// Title on the local network, at most 256 bytes [default: the folder's name, or the target]
+    #[arg(long, value_parser = title)]
+    pub title: Option<String>,
+
+    /// Password that becomes part of the link, 1 to 22 lower-case letters and digits; other users of this computer may
+    /// see it in the list of processes, unlike that of --password-file
+    #[arg(long, conflicts_with = "password_file", value_parser = password)]
+    pub password: Option<String>,
+
+    /// File that holds the password
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub password_file: Option<PathBuf>,
+
+    /// Keeps the service out of lists on the local network; who has the link finds it all the same
+    #[arg(long)]
+    pub unlisted: bool,
+
+    /// Draws the QR code of the link even where stdout is no terminal
+    #[arg(long, conflicts_with = "json")]
+    pub qr: bool,
+}
+
+/// Arguments of `browse`.
+#[derive(Debug, ArgsOf)]
+pub struct BrowseArgs {
+    /// Waits a moment for answers, prints them and ends
+    #[arg(long)]
+    pub once: bool,
+
+    /// How long to wait, in seconds; with it the command ends as with --once [default: 2]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..))]
+    pub wait: Option<u16>,
+}
+
+/// Arguments of `peers`.
+#[derive(Debug, ArgsOf)]
+pub struct PeersArgs {
+    /// What to do with them; lists them when left out.
+    #[command(subcommand)]
+    pub command: Option<PeersCommand>,
+}
+
+/// What to do with remembered services.
+#[derive(Debug, Subcommand)]
+pub enum PeersCommand {
+    /// Forgets a service and its addresses
+    Forget {
+        /// A link or a key hash
+        link: String,
+    },
+}
+
+/// What to do with identities.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Makes an identity in the data folder and prints its link
+    New {
+        /// Its name: letters, digits, '.', '-' and '_'
+        name: String,
+    },
+    /// Lists the identities of the data folder and the configuration, as `hardline id` does
+    List,
+}
+
+/// A service of another computer.
+#[derive(Debug, ArgsOf)]
+pub struct ReachArgs {
+    /// A link or a key hash, with the password in front if there is one
+    pub link: String,
+
+    /// Where to try it, beside what discovery finds; may be repeated
+    #[arg(long, value_name = "HOST:PORT")]
+    pub address: Vec<String>,
+}
+
+/// Arguments of `forward`.
+#[derive(Debug, ArgsOf)]
+pub struct ForwardArgs {
+    /// Which service.
+    #[command(flatten)]
+    pub reach: ReachArgs,
+
+    /// Port to listen at, with an address in front if it should not be 127.0.0.1; 0 takes a free port and says which
+    #[arg(long, value_name = "[ADDR:]PORT")]
+    pub local: String,
+}
+
+/// What to do with the configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Reports every problem of the configuration, each with its line
+    Check {
+        /// The file, instead of the one that would be read
+        file: Option<PathBuf>,
+    },
+    /// Shows every key with its value and where it was set
+    Show,
+    /// Prints an example file that says what every key means
+    Example,
+}
+
+/// A command line that clap cannot refuse by itself: the flags of one service belong to no command.
+///
+/// # Errors
+/// The refusal, as clap would print it.
+pub fn check(args: &Args) -> Result<(), clap::Error> {
+    if args.command.is_some() && (args.seed.service.is_some() || args.seed.localport.is_some()) {
+        let message = "--service and --localport cannot be used with a command";
+        return Err(Args::command().error(clap::error::ErrorKind::ArgumentConflict, message));
+    }
+    Ok(())
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    Ok((key.trim().into(), value.trim().into()))
+}
+
+fn title(text: &str) -> Result<String, String> {
+    raw::check_title(text).map(|()| text.into())
+}
+
+fn password(text: &str) -> Result<String, String> {
+    raw::check_password(text)
+        .map(|()| text.into())
+        .map_err(|reason| format!("{}: {reason}", crate::settings::PASSWORD_FORM))
+}
+
+fn after_help() -> String {
+    use std::fmt::Write as _;
+    let mut text = String::from(TOP_EXAMPLES);
+    text.push_str("\nExit codes:\n");
+    for (exit, meaning) in Exit::ALL {
+        let _ = writeln!(text, "  {}  {meaning}", *exit as u8);
+    }
+    text.push_str(
+        "\nEvery key of the configuration has an environment variable, and `hardline config example` says which.\n",
+    );
+    text.push_str("Flags override the environment, the environment overrides the file.");
+    text
+}
+
+const TOP_EXAMPLES: &str = "\
+Examples:
+  hardline share 8080            publishes localhost:8080 and prints its link
+  hardline share ./pictures      publishes a folder
+  hardline                       runs the gateway: links open in this computer's browser
+  hardline browse                shows what the local network offers
+  hardline doctor                says what works here
+
+  hardline --service localhost --serviceport 80 --certfile foo.cert --localport 6767 --p2pport 7684
+                                 the same in the flags of the first hardlinep2p
+";
+
+const SHARE_EXAMPLES: &str = "\
+The same target keeps the same link for ever: its identity lies in the data folder. Where another hardline of this
+computer has the gateway's port already, that one serves the browsers and this one only publishes.
+
+Examples:
+  hardline share 8080                         a program on this computer
+  hardline share 192.168.1.5:80               a printer, a camera, another computer
+  hardline share unix:/run/app.sock           a Unix socket
+  hardline share ./pictures --title Pictures  a folder, shown by the built-in file server
+  hardline share 8080 --name blog             under a name of its own; moves with --name when the port changes
+  hardline share 8080 --ephemeral             under a link that dies with the command";
+
+const BROWSE_EXAMPLES: &str = "\
+Titles are what strangers on the network say; only the link proves who answers.
+
+Examples:
+  hardline browse                    until Ctrl-C
+  hardline browse --once             what answers within two seconds
+  hardline browse --once --json      the same for programs";
+
+const CONNECT_EXAMPLES: &str = "\
+Nothing but the service's bytes appears on stdout.
+
+Examples:
+  hardline connect KEYHASH < request > answer
+  ssh -o ProxyCommand='hardline connect KEYHASH' me@home";
+
+const FORWARD_EXAMPLES: &str = "\
+Examples:
+  hardline forward KEYHASH --local 2222          then: ssh -p 2222 localhost
+  hardline forward KEYHASH --local 0             a free port, which is said";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  hardline completions bash > ~/.local/share/bash-completion/completions/hardline
+  hardline completions zsh > ~/.zfunc/_hardline
+  hardline completions fish > ~/.config/fish/completions/hardline.fish";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_commands_of_the_seeds_readme_are_understood() {
+        let line = "hardline --service localhost --serviceport 80 --certfile foo.cert --localport 6767 --p2pport 7684";
+        let args = Args::try_parse_from(line.split(' ')).unwrap();
+        assert_eq!(args.seed.service.as_deref(), Some("localhost"));
+        assert_eq!(args.seed.localport, Some(6767));
+        assert_eq!(args.global.p2p_port, Some(7684));
+        assert!(check(&args).is_ok());
+    }
+
+    #[test]
+    fn the_flags_of_one_service_belong_to_no_command() {
+        let args = Args::try_parse_from(["hardline", "--service", "localhost", "browse"]).unwrap();
+        assert!(check(&args).is_err());
+    }
+
+    #[test]
+    fn global_flags_may_stand_before_and_behind_a_command() {
+        for line in ["hardline --json -vv browse --once", "hardline browse --once --json -vv"] {
+            let args = Args::try_parse_from(line.split(' ')).unwrap();
+            assert!(args.global.json && args.global.verbose == 2);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! One file per command.
+
+mod config; // check, show, example
+mod manual; // completions and man pages
+
+use crate::args::{self, Args, Command, GlobalArgs};
+use crate::failure::{Exit, Failure};
+use crate::output::Output;
+use crate::settings::{self, Loaded, Sources};
+use crate::{identities, logging};
+
+/// Does what the command line asks for.
+///
+/// # Errors
+/// [`Failure`] with the exit code, the cause and the remedy.
+pub fn run(args: Args) -> Result<(), Failure> {
+    if let Err(refusal) = args::check(&args) {
+        refusal.exit();
+    }
+    let output = Output { is_json: args.global.json, is_quiet: args.global.quiet };
+    let sources = sources(&args);
+    match args.command {
+        Some(Command::Completions { shell }) => manual::completions(shell),
+        Some(Command::Man { dir }) => manual::man(dir.as_deref()),
+        Some(Command::Config(command)) => config::run(command, sources, output),
+        _ => Err(Failure::new(Exit::Failed, "not there yet")),
+    }
+}
+
+/// Reads the settings and starts logging.
+fn load(sources: &Sources, output: Output) -> Result<Loaded, Failure> {
+    let loaded = settings::load(sources).map_err(|problems| config_failure(&problems))?;
+    logging::start(&loaded.settings.log_filter, loaded.settings.log_format);
+    for warning in &loaded.warnings {
+        output.remark(format_args!("warning: {warning}"));
+    }
+    Ok(loaded)
+}
+
+fn config_failure(problems: &settings::Problems) -> Failure {
+    let count = problems.0.len();
+    let noun = if count == 1 { "problem" } else { "problems" };
+    Failure::new(Exit::Configuration, format_args!("the configuration has {count} {noun}\n{problems}"))
+        .remedy("`hardline config example` says what every key means")
+}
+
+/// Where the settings of this run come from.
+fn sources(args: &Args) -> Sources {
+    Sources {
+        file: args.global.config.clone(),
+        default_file: identities::platform_config_file(),
+        environment: environment(),
+        flags: flags(&args.global, args.seed.localport),
+    }
+}
+
+fn environment() -> std::collections::BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+        .filter(|(name, _)| name.starts_with("HARDLINE_"))
+        .collect()
+}
+
+/// The flags that stand for keys, general ones first.
+fn flags(global: &GlobalArgs, localport: Option<u16>) -> Vec<(String, String, String)> {
+    let mut flags = Vec::new();
+    let mut add = |flag: &str, key: &str, value: String| flags.push((flag.to_owned(), key.to_owned(), value));
+    for (key, value) in &global.set {
+        add("--set", key, value.clone());
+    }
+    if let Some(folder) = &global.data_dir {
+        add("--data-dir", "data_dir", folder.to_string_lossy().into_owned());
+    }
+    if let Some(port) = global.gateway_port {
+        add("--gateway-port", "gateway.port", port.to_string());
+    }
+    if let Some(port) = global.p2p_port {
+        add("--p2p-port", "p2p.port", port.to_string());
+    }
+    match localport {
+        Some(0) => add("--localport", "gateway.enabled", "false".into()),
+        Some(port) => add("--localport", "gateway.port", port.to_string()),
+        None => {}
+    }
+    match (global.quiet, global.verbose) {
+        (true, _) => add("--quiet", "log.filter", "error".into()),
+        (false, 0) => {}
+        (false, 1) => add("-v", "log.filter", "info".into()),
+        (false, 2) => add("-vv", "log.filter", "debug".into()),
+        (false, _) => add("-vvv", "log.filter", "trace".into()),
+    }
+    if let Some(format) = global.log_format {
+        let name = if format == settings::LogFormat::Json { "json" } else { "human" };
+        add("--log-format", "log.format", name.into());
+    }
+    flags
+}

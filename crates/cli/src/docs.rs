@@ -1,0 +1,154 @@
+//! Command line and settings → man pages, completions, markdown, the example file.
+
+use std::fmt::Write as _;
+
+use clap::{Command, CommandFactory as _};
+
+use crate::args::Args;
+use crate::failure::Exit;
+use crate::settings::Settings;
+use crate::settings::schema::{KEYS, Key, OTHER_VARIABLES, PEER_KEYS, SERVICE_KEYS};
+
+/// The whole command line, ready for generators.
+#[must_use]
+pub fn command() -> Command {
+    let mut command = Args::command();
+    command.build();
+    command
+}
+
+/// Every command that is shown, as a row of words from the program's name on, parents first.
+#[must_use]
+pub fn commands() -> Vec<(String, Command)> {
+    fn walk(name: String, command: &Command, found: &mut Vec<(String, Command)>) {
+        found.push((name.clone(), command.clone()));
+        for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help") {
+            walk(format!("{name} {}", sub.get_name()), sub, found);
+        }
+    }
+    let mut found = Vec::new();
+    walk("hardline".into(), &command(), &mut found);
+    found
+}
+
+/// The man page of one of [`commands`].
+#[must_use]
+pub fn man_page(name: &str, command: &Command) -> Vec<u8> {
+    let titled = command.clone().name(name.replace(' ', "-")).version(env!("CARGO_PKG_VERSION"));
+    let mut page = Vec::new();
+    // Writing into memory cannot fail.
+    let _ = clap_mangen::Man::new(titled).render(&mut page);
+    page
+}
+
+/// `docs/cli.md`.
+#[must_use]
+pub fn cli_markdown() -> String {
+    let mut text =
+        String::from("# The command line\n\nThis page is generated from `hardline --help`.\n\n## Exit codes\n\n");
+    text.push_str("| code | meaning |\n| --- | --- |\n");
+    for (exit, meaning) in Exit::ALL {
+        let _ = writeln!(text, "| {} | {meaning} |", *exit as u8);
+    }
+    for (name, command) in commands() {
+        let help = command.clone().bin_name(&name).term_width(100).render_long_help().to_string();
+        let help: Vec<&str> = help.lines().map(str::trim_end).collect();
+        let _ = write!(text, "\n## {name}\n\n```text\n{}\n```\n", help.join("\n").trim_end());
+    }
+    text
+}
+
+/// `docs/configuration.md`.
+#[must_use]
+pub fn configuration_markdown() -> String {
+    let mut text = String::from(CONFIGURATION_INTRODUCTION);
+    let defaults = Settings::default();
+    text.push_str("\n## Keys\n\n| key | default | environment variable | must be |\n| --- | --- | --- | --- |\n");
+    for key in KEYS {
+        let default = (key.get)(&defaults).map_or_else(|| "the platform's".into(), |value| format!("`{value}`"));
+        let _ = writeln!(text, "| `{}` | {default} | `{}` | {} |", key.name, key.env.unwrap_or_default(), key.form);
+    }
+    text.push_str("\n## What they do\n\n");
+    for key in KEYS {
+        let _ = writeln!(text, "- `{}`: {}", key.name, key.help);
+    }
+    for (name, variable_help) in OTHER_VARIABLES {
+        let _ = writeln!(text, "- `{name}` (environment only): {variable_help}");
+    }
+    table_markdown(&mut text, "service", "One table for each service of this computer.", SERVICE_KEYS);
+    table_markdown(
+        &mut text,
+        "peer",
+        "One table for each service elsewhere whose address is known by hand.",
+        PEER_KEYS,
+    );
+    text
+}
+
+/// `packaging/hardline.toml`: every key, commented out, with its default or an example.
+#[must_use]
+pub fn example_file() -> String {
+    let mut text = String::from(
+        "# Hardline's configuration. Every key is here with its default; take the # away to change one.\n",
+    );
+    let defaults = Settings::default();
+    let mut table = "";
+    for key in KEYS {
+        let (of, name) = key.name.split_once('.').unwrap_or(("", key.name));
+        if of != table {
+            let _ = write!(text, "\n[{of}]\n");
+            table = of;
+        }
+        let value = (key.get)(&defaults).map_or_else(|| key.example.to_owned(), |value| value.to_string());
+        let _ = write!(text, "\n{}# {}\n#{name} = {value}\n", comment(key.help), key.env.unwrap_or_default());
+    }
+    example_tables(&mut text, "service", "A service of this computer; one such table for each.", SERVICE_KEYS);
+    example_tables(&mut text, "peer", "A service elsewhere whose address is known by hand.", PEER_KEYS);
+    text
+}
+
+const CONFIGURATION_INTRODUCTION: &str = "\
+# The configuration
+
+This page is generated from the program's table of keys. `hardline config example` prints a file with all of them,
+`hardline config check` reports every problem with its line, `hardline config show` says where each value comes from.
+
+The file is TOML. It is read from `--config`, else from `HARDLINE_CONFIG`, else from the platform's place: on Linux
+`~/.config/hardline/hardline.toml`. Without a file everything has its default.
+
+The environment overrides the file, and flags override the environment. `--set KEY=VALUE` sets any key. In the
+environment and in `--set`, the parts of a list are separated by commas. Services and peers have no variables: they
+stand in the file or on the command line.
+
+Relative paths begin at the folder of the file, and `~/` is the home folder.
+";
+
+fn table_markdown<T>(text: &mut String, name: &str, about: &str, keys: &[Key<T>]) {
+    let _ = write!(text, "\n## `[[{name}]]`\n\n{about}\n\n| key | example | meaning |\n| --- | --- | --- |\n");
+    for key in keys {
+        let _ = writeln!(text, "| `{}` | `{}` | {} |", key.name, key.example, key.help);
+    }
+}
+
+fn example_tables<T>(text: &mut String, name: &str, about: &str, keys: &[Key<T>]) {
+    let _ = write!(text, "\n# {about}\n#[[{name}]]\n");
+    for key in keys {
+        let _ = write!(text, "\n{}#{} = {}\n", comment(key.help), key.name, key.example);
+    }
+}
+
+/// A text as comment lines of at most 100 characters.
+fn comment(text: &str) -> String {
+    let mut lines = vec![String::from("#")];
+    for word in text.split(' ') {
+        let is_full = lines.last().is_some_and(|line| line.len() + word.len() >= 100);
+        if is_full {
+            lines.push("#".into());
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push(' ');
+            line.push_str(word);
+        }
+    }
+    lines.join("\n") + "\n"
+}

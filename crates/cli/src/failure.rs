@@ -1,0 +1,138 @@
+//! What went wrong → exit code, cause, remedy.
+
+use std::error::Error;
+use std::fmt::Display;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+/// How the program ends. Scripts may rely on these numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done, or stopped by a signal as asked.
+    Done = 0,
+    /// Something failed that has no number of its own.
+    Failed = 1,
+    /// The command line cannot be understood.
+    Usage = 2,
+    /// The configuration has problems, in its file or in the environment.
+    Configuration = 3,
+    /// A port or another thing needed is in use by another program.
+    InUse = 4,
+    /// The service was not found, or nobody answered.
+    NotReached = 5,
+    /// Somebody else's certificate answered.
+    WrongKey = 6,
+    /// An identity's files cannot be used, or none has that name.
+    Identity = 7,
+    /// `hardline doctor` found something wrong.
+    Unwell = 8,
+}
+
+impl Exit {
+    /// Every number with its meaning, in order.
+    pub const ALL: &[(Self, &'static str)] = &[
+        (Self::Done, "done, or stopped by a signal as asked"),
+        (Self::Failed, "failed for a reason without a number of its own"),
+        (Self::Usage, "the command line cannot be understood"),
+        (Self::Configuration, "the configuration has problems"),
+        (Self::InUse, "a port is in use by another program"),
+        (Self::NotReached, "the service was not found, or nobody answered"),
+        (Self::WrongKey, "somebody else's certificate answered"),
+        (Self::Identity, "an identity cannot be used, or none has that name"),
+        (Self::Unwell, "doctor found something wrong"),
+    ];
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command ends early.
+#[derive(Debug)]
+pub struct Failure {
+    exit: Exit,
+    cause: Option<String>,
+    remedy: Option<String>,
+}
+
+impl Failure {
+    /// A failure with its cause: a sentence without a capital and without a full stop.
+    pub fn new(exit: Exit, cause: impl Display) -> Self {
+        Self { exit, cause: Some(cause.to_string()), remedy: None }
+    }
+
+    /// A failure whose cause is an error and what led to it.
+    pub fn of(exit: Exit, doing: &str, error: &dyn Error) -> Self {
+        Self::new(exit, format!("{doing}: {}", chain(error)))
+    }
+
+    /// Adds what the person can do about it.
+    #[must_use]
+    pub fn remedy(mut self, remedy: impl Display) -> Self {
+        self.remedy = Some(remedy.to_string());
+        self
+    }
+
+    /// Ends the program without a word: all there is to say has been said, or nobody listens any more.
+    #[must_use]
+    pub fn silent(exit: Exit) -> Self {
+        Self { exit, cause: None, remedy: None }
+    }
+
+    /// The number the program ends with.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// Writes cause and remedy on stderr. A stderr that is closed is nobody's loss.
+    pub fn print(&self) {
+        let mut stderr = std::io::stderr().lock();
+        if let Some(cause) = &self.cause {
+            let _ = writeln!(stderr, "error: {cause}");
+        }
+        if let Some(remedy) = &self.remedy {
+            let _ = writeln!(stderr, "  help: {remedy}");
+        }
+    }
+}
+
+/// An error and its causes, from the outermost on, each said once.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        source = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_exit_code_is_in_the_table_at_its_own_number() {
+        for (index, (exit, meaning)) in Exit::ALL.iter().enumerate() {
+            assert_eq!(*exit as usize, index);
+            assert!(!meaning.is_empty());
+        }
+        assert_eq!(Exit::Unwell as usize + 1, Exit::ALL.len());
+    }
+
+    #[test]
+    fn a_chain_says_each_cause_once() {
+        let inner = std::io::Error::other("disk full");
+        let outer = std::io::Error::other(inner);
+        assert_eq!(chain(&outer), "disk full");
+    }
+}

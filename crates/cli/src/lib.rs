@@ -1,0 +1,34 @@
+//! The `hardline` program: flags, commands, printing, exit codes.
+//!
+//! A library beside the binary, so that the tests can compare the generated documents with what the program says.
+
+pub mod args; // command line → what to do
+pub mod settings; // defaults, file, environment, flags → settings
+
+pub mod commands; // one file per command
+pub mod failure; // what went wrong → exit code, cause, remedy
+
+pub mod docs; // command line and settings → man pages, markdown, example file
+
+mod identities; // names and targets → identity files
+mod logging; // settings → tracing
+mod output; // what people and programs read on stdout
+mod signals; // SIGTERM and Ctrl-C
+mod target; // what a person types for a service → target
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// Runs the program with the arguments of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = args::Args::parse();
+    match commands::run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print();
+            failure.exit().into()
+        }
+    }
+}

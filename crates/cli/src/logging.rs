@@ -1,0 +1,28 @@
+//! Settings → tracing: lines on stderr, for people or as JSON.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::settings::LogFormat;
+
+/// Whether `filter` can be used.
+pub(crate) fn check_filter(filter: &str) -> Result<(), String> {
+    EnvFilter::builder().parse(filter).map(drop).map_err(|err| err.to_string())
+}
+
+/// Starts logging. A filter that [`check_filter`] refuses logs warnings.
+pub(crate) fn start(filter: &str, format: LogFormat) {
+    let filter = EnvFilter::builder().parse(filter).unwrap_or_else(|_| EnvFilter::new("warn"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second start, as a test in this process may ask for, keeps the first.
+    let _ = match format {
+        LogFormat::Human => lines.with_ansi(has_colours()).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+}
+
+/// Colours are for terminals whose owner did not decline them.
+fn has_colours() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}

@@ -1,0 +1,283 @@
+//! Defaults, file, environment, flags → settings. Later ones override earlier ones; every problem is reported at once.
+
+mod file; // TOML → settings, with lines
+mod problem; // what is wrong, and where
+pub mod raw; // one value, from TOML or from text
+pub mod schema; // every key: name, environment variable, meaning
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hardline_node::config::{
+    DEFAULT_GATEWAY_PORT, DEFAULT_P2P_PORT, GivenAddress, IdentityConfig, LanConfig, NodeConfig, P2pConfig,
+    ServiceConfig, Target,
+};
+use hardline_node::proto::KeyHash;
+use hardline_node::proto::hosts::HostPort;
+
+pub use problem::{Origin, Problem, Problems};
+pub use schema::PASSWORD as PASSWORD_FORM;
+
+use crate::identities;
+use raw::Raw;
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Folder of the store and the identities. `None`: the platform's, which a service account may not have.
+    pub data_dir: Option<PathBuf>,
+    /// How long running tunnels may go on after a stop was asked for.
+    pub grace: Duration,
+    /// Whether browsers of this computer are served.
+    pub gateway_enabled: bool,
+    /// Where browsers connect; 0 takes a free port.
+    pub gateway_port: u16,
+    /// Where other computers connect; 0 takes a free port.
+    pub p2p_port: u16,
+    /// Addresses to listen at for other computers; empty: all.
+    pub p2p_bind: Vec<IpAddr>,
+    /// LAN discovery.
+    pub lan_enabled: bool,
+    /// Whether a search by the plain key hash follows one by the rolling code.
+    pub lan_plain_search: bool,
+    /// UDP port of LAN discovery.
+    pub lan_port: u16,
+    /// What is logged: `warn`, `info`, or `tracing`'s filter directives.
+    pub log_filter: String,
+    /// How it is logged.
+    pub log_format: LogFormat,
+    /// Services of this computer.
+    pub services: Vec<ServiceSettings>,
+    /// Addresses given by hand.
+    pub peers: Vec<PeerSettings>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let lan = LanConfig::default();
+        Self {
+            data_dir: None,
+            grace: Duration::from_secs(30),
+            gateway_enabled: true,
+            gateway_port: DEFAULT_GATEWAY_PORT,
+            p2p_port: DEFAULT_P2P_PORT,
+            p2p_bind: Vec::new(),
+            lan_enabled: lan.enabled,
+            lan_plain_search: lan.plain_search,
+            lan_port: lan.port,
+            log_filter: "warn".into(),
+            log_format: LogFormat::Human,
+            services: Vec::new(),
+            peers: Vec::new(),
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// One service, as it is written down.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ServiceSettings {
+    /// What it is.
+    pub target: Option<Target>,
+    /// Name of its identity in the data folder.
+    pub name: Option<String>,
+    /// Path of its certificate.
+    pub certfile: Option<PathBuf>,
+    /// Whether its identity is made anew for this run.
+    pub ephemeral: bool,
+    /// Shown on the LAN.
+    pub title: Option<String>,
+    /// Needed in front of the key hash.
+    pub password: Option<String>,
+    /// File with the password.
+    pub password_file: Option<PathBuf>,
+    /// Whether browsing the LAN does not show it.
+    pub unlisted: bool,
+}
+
+impl std::fmt::Debug for ServiceSettings {
+    /// Without the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServiceSettings")
+            .field("target", &self.target)
+            .field("title", &self.title)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Addresses of one service elsewhere, given by hand.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PeerSettings {
+    /// Which.
+    pub key: Option<KeyHash>,
+    /// Where to try.
+    pub addresses: Vec<HostPort>,
+}
+
+/// Where settings come from, besides the defaults.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// A file that must exist.
+    pub file: Option<PathBuf>,
+    /// A file that is read when it exists.
+    pub default_file: Option<PathBuf>,
+    /// The environment's variables that begin with `HARDLINE_`.
+    pub environment: BTreeMap<String, String>,
+    /// Keys set on the command line: the flag, the key, the value. The last one of a key counts.
+    pub flags: Vec<(String, String, String)>,
+}
+
+/// Settings and where they came from.
+#[derive(Debug, Clone, Default)]
+pub struct Loaded {
+    /// The settings.
+    pub settings: Settings,
+    /// The file that was read.
+    pub file: Option<PathBuf>,
+    /// Where each key that is not at its default was set last.
+    pub origins: BTreeMap<&'static str, Origin>,
+    /// Remarks that are no reason to stop.
+    pub warnings: Vec<String>,
+}
+
+/// Reads all of `sources`.
+///
+/// # Errors
+/// Every problem that was found, in the order of the sources and of the lines.
+pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
+    let mut loaded = Loaded::default();
+    let mut problems = Vec::new();
+    if let Some(path) = sources.file.as_ref().or(sources.default_file.as_ref().filter(|path| path.exists())) {
+        file::read(path, &mut loaded, &mut problems);
+        loaded.file = Some(path.clone());
+    }
+    let here = crate::target::here();
+    for (name, value) in &sources.environment {
+        apply_variable(name, value, &here, &mut loaded, &mut problems);
+    }
+    for (flag, key, value) in &sources.flags {
+        set(key, &Raw::text(value, &here), Origin::Flag(flag.clone()), &mut loaded, &mut problems);
+    }
+    if problems.is_empty() { Ok(loaded) } else { Err(Problems(problems)) }
+}
+
+impl Settings {
+    /// The folder of the store and the identities.
+    ///
+    /// # Errors
+    /// When the platform has none for this user and none was set.
+    pub fn data_dir(&self) -> Result<PathBuf, NoDataDir> {
+        self.data_dir.clone().or_else(identities::platform_data_dir).ok_or(NoDataDir)
+    }
+
+    /// What the node is to be told.
+    ///
+    /// # Errors
+    /// When there is no data folder.
+    pub fn node_config(&self) -> Result<NodeConfig, NoDataDir> {
+        let data_dir = self.data_dir()?;
+        let services = self.services.iter().filter_map(|service| service.node_config(&data_dir)).collect();
+        let given = self.peers.iter().filter_map(PeerSettings::given).flatten().collect();
+        let mut config = NodeConfig::new(data_dir);
+        config.gateway_port = self.gateway_enabled.then_some(self.gateway_port);
+        config.p2p = P2pConfig { port: self.p2p_port, bind: self.p2p_bind.clone() };
+        config.lan = LanConfig { enabled: self.lan_enabled, plain_search: self.lan_plain_search, port: self.lan_port };
+        config.grace = self.grace;
+        config.services = services;
+        config.given = given;
+        Ok(config)
+    }
+}
+
+/// The platform names no data folder for this user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoDataDir;
+
+impl ServiceSettings {
+    /// What the node is to be told; `None` only for a service that [`load`] refuses.
+    #[must_use]
+    pub fn node_config(&self, data_dir: &Path) -> Option<ServiceConfig> {
+        let target = self.target.clone()?;
+        let identity = match (&self.certfile, &self.name) {
+            _ if self.ephemeral => IdentityConfig::Ephemeral,
+            (Some(path), _) => IdentityConfig::File(path.clone()),
+            (None, Some(name)) => IdentityConfig::File(identities::path(data_dir, name)),
+            (None, None) => IdentityConfig::File(identities::path(data_dir, &crate::target::identity_name(&target))),
+        };
+        let title = self.title.clone().unwrap_or_else(|| default_title(&target));
+        Some(ServiceConfig { target, identity, title, password: self.password.clone(), unlisted: self.unlisted })
+    }
+}
+
+impl ServiceSettings {
+    /// Takes the password from its file, if it has one.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong, without the password.
+    pub fn read_password(&mut self) -> Result<(), String> {
+        let Some(path) = &self.password_file else { return Ok(()) };
+        if self.password.is_some() {
+            return Err("service has both password and password_file".into());
+        }
+        let text = std::fs::read_to_string(path).map_err(|err| format!("password file {}: {err}", path.display()))?;
+        let password = text.trim_end_matches(['\r', '\n']);
+        raw::check_password(password)
+            .map_err(|reason| format!("password file {} must hold {}: {reason}", path.display(), schema::PASSWORD))?;
+        self.password = Some(password.into());
+        Ok(())
+    }
+}
+
+impl PeerSettings {
+    fn given(&self) -> Option<impl Iterator<Item = GivenAddress>> {
+        let key = self.key?;
+        Some(self.addresses.iter().cloned().map(move |at| GivenAddress { key, at }))
+    }
+}
+
+/// A title for a service without one: the folder's name, else the target.
+fn default_title(target: &Target) -> String {
+    match target {
+        Target::Folder(path) => path
+            .file_name()
+            .map_or_else(|| crate::target::canonical(target), |name| name.to_string_lossy().into_owned()),
+        _ => crate::target::canonical(target),
+    }
+}
+
+/// Applies one environment variable. Others that begin with `HARDLINE_` may be somebody else's; those that look like a
+/// slip of the pen are mentioned.
+fn apply_variable(name: &str, value: &str, here: &Path, loaded: &mut Loaded, problems: &mut Vec<Problem>) {
+    if let Some(key) = schema::KEYS.iter().find(|key| key.env == Some(name)) {
+        set(key.name, &Raw::text(value, here), Origin::Variable(name.into()), loaded, problems);
+    } else if let Some(near) = problem::nearest(name, schema::KEYS.iter().filter_map(|key| key.env))
+        && name != near
+        && !schema::OTHER_VARIABLES.iter().any(|(other, _)| *other == name)
+    {
+        loaded.warnings.push(format!("the environment variable {name} means nothing here; did you mean {near}?"));
+    }
+}
+
+/// Sets a key by its name.
+fn set(name: &str, raw: &Raw<'_>, origin: Origin, loaded: &mut Loaded, problems: &mut Vec<Problem>) {
+    let Some(key) = schema::KEYS.iter().find(|key| key.name == name) else {
+        problems.push(Problem::unknown_key(origin, name, schema::KEYS.iter().map(|key| key.name)));
+        return;
+    };
+    match (key.set)(&mut loaded.settings, raw) {
+        Ok(()) => {
+            loaded.origins.insert(key.name, origin);
+        }
+        Err(reason) => problems.push(Problem::bad_value(origin, key.name, key.form, &reason)),
+    }
+}

@@ -1,0 +1,249 @@
+//! Every key: its name, its environment variable, what it means. The one table behind reading, checking, showing and
+//! documenting the settings.
+
+use toml_edit::{Array, Value};
+
+use super::raw::Raw;
+use super::{LogFormat, PeerSettings, ServiceSettings, Settings};
+use crate::target;
+
+/// One key of a `T`.
+pub struct Key<T: 'static> {
+    /// Its name; a dot parts the table from the key.
+    pub name: &'static str,
+    /// Its environment variable. Services and peers have none.
+    pub env: Option<&'static str>,
+    /// What its value must be; follows "must be".
+    pub form: &'static str,
+    /// A value as an example, in TOML, for a key whose default is nothing.
+    pub example: &'static str,
+    /// What it does, for people.
+    pub help: &'static str,
+    /// The value in TOML, `None` while it is not set.
+    pub get: fn(&T) -> Option<Value>,
+    /// Sets the value, or says what was found instead.
+    pub set: fn(&mut T, &Raw<'_>) -> Result<(), String>,
+}
+
+impl<T> std::fmt::Debug for Key<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// What a port must be.
+const PORT: &str = "a port, 0 to 65535, where 0 takes a free one";
+/// What a yes or no must be.
+const BOOLEAN: &str = "true or false";
+/// What a password must be.
+pub const PASSWORD: &str = "1 to 22 lower-case letters (a to z) and digits";
+
+/// Variables that are read and are no keys.
+pub const OTHER_VARIABLES: &[(&str, &str)] = &[("HARDLINE_CONFIG", "The configuration file, as `--config`.")];
+
+/// Keys of the program as a whole.
+pub const KEYS: &[Key<Settings>] = &[
+    Key {
+        name: "data_dir",
+        env: Some("HARDLINE_DATA_DIR"),
+        form: "a folder",
+        example: "\"/srv/hardline\"",
+        help: "Folder for the identities and for what is remembered; made when absent. Default: the platform's data folder, on Linux ~/.local/share/hardline.",
+        get: |it| it.data_dir.as_ref().map(|path| path.display().to_string().into()),
+        set: |it, raw| raw.path().map(|path| it.data_dir = Some(path)),
+    },
+    Key {
+        name: "grace",
+        env: Some("HARDLINE_GRACE"),
+        form: "a time such as \"30s\"",
+        example: "",
+        help: "How long running tunnels may go on after a stop was asked for. A second signal stops at once.",
+        get: |it| Some(humantime::format_duration(it.grace).to_string().into()),
+        set: |it, raw| raw.duration().map(|value| it.grace = value),
+    },
+    Key {
+        name: "gateway.enabled",
+        env: Some("HARDLINE_GATEWAY_ENABLED"),
+        form: BOOLEAN,
+        example: "",
+        help: "Whether browsers of this computer are served. Without it this computer only publishes.",
+        get: |it| Some(it.gateway_enabled.into()),
+        set: |it, raw| raw.boolean().map(|value| it.gateway_enabled = value),
+    },
+    Key {
+        name: "gateway.port",
+        env: Some("HARDLINE_GATEWAY_PORT"),
+        form: PORT,
+        example: "",
+        help: "Port for browsers, on 127.0.0.1 and ::1 only. Links carry it, so another number makes links that only work here.",
+        get: |it| Some(i64::from(it.gateway_port).into()),
+        set: |it, raw| raw.port().map(|value| it.gateway_port = value),
+    },
+    Key {
+        name: "p2p.port",
+        env: Some("HARDLINE_P2P_PORT"),
+        form: PORT,
+        example: "",
+        help: "Port other computers connect to; nothing listens there without a service. When another program has it, the next free one is used, and said.",
+        get: |it| Some(i64::from(it.p2p_port).into()),
+        set: |it, raw| raw.port().map(|value| it.p2p_port = value),
+    },
+    Key {
+        name: "p2p.bind",
+        env: Some("HARDLINE_P2P_BIND"),
+        form: "a list of IP addresses",
+        example: "",
+        help: "Addresses of this computer to listen at for other computers. Empty: all of them.",
+        get: |it| Some(it.p2p_bind.iter().map(ToString::to_string).collect::<Array>().into()),
+        set: |it, raw| raw.ip_list().map(|value| it.p2p_bind = value),
+    },
+    Key {
+        name: "lan.enabled",
+        env: Some("HARDLINE_LAN_ENABLED"),
+        form: BOOLEAN,
+        example: "",
+        help: "Whether to search, answer and announce on the local network.",
+        get: |it| Some(it.lan_enabled.into()),
+        set: |it, raw| raw.boolean().map(|value| it.lan_enabled = value),
+    },
+    Key {
+        name: "lan.plain_search",
+        env: Some("HARDLINE_LAN_PLAIN_SEARCH"),
+        form: BOOLEAN,
+        example: "",
+        help: "Whether to search by the plain key hash when nobody answered the daily code. Older programs need it; it tells the neighbours which service is looked for.",
+        get: |it| Some(it.lan_plain_search.into()),
+        set: |it, raw| raw.boolean().map(|value| it.lan_plain_search = value),
+    },
+    Key {
+        name: "lan.port",
+        env: Some("HARDLINE_LAN_PORT"),
+        form: "a port, 1 to 65535",
+        example: "",
+        help: "UDP port of discovery. Everybody uses 6771; with another number only programs with the same one are found.",
+        get: |it| Some(i64::from(it.lan_port).into()),
+        set: |it, raw| match raw.port()? {
+            0 => Err("found 0".into()),
+            port => {
+                it.lan_port = port;
+                Ok(())
+            }
+        },
+    },
+    Key {
+        name: "log.filter",
+        env: Some("HARDLINE_LOG"),
+        form: "off, error, warn, info, debug, trace, or filter directives such as \"warn,hardline_node=debug\"",
+        example: "",
+        help: "What is logged on stderr. `--quiet` is error, `-v` is info, `-vv` is debug, `-vvv` is trace.",
+        get: |it| Some(it.log_filter.clone().into()),
+        set: |it, raw| raw.log_filter().map(|value| it.log_filter = value),
+    },
+    Key {
+        name: "log.format",
+        env: Some("HARDLINE_LOG_FORMAT"),
+        form: "\"human\" or \"json\"",
+        example: "",
+        help: "How log lines look.",
+        get: |it| Some(if it.log_format == LogFormat::Json { "json" } else { "human" }.into()),
+        set: |it, raw| raw.log_format().map(|value| it.log_format = value),
+    },
+];
+
+/// Keys of each `[[service]]`.
+pub const SERVICE_KEYS: &[Key<ServiceSettings>] = &[
+    Key {
+        name: "target",
+        env: None,
+        form: "8080, 192.168.1.5:80, [::1]:80, unix:/path/to/socket or a folder",
+        example: "8080",
+        help: "What is published: a port of this computer, host:port, a Unix socket, or a folder. Needed.",
+        get: |it| it.target.as_ref().map(|value| target::canonical(value).into()),
+        set: |it, raw| raw.target().map(|value| it.target = Some(value)),
+    },
+    Key {
+        name: "title",
+        env: None,
+        form: "a text of at most 256 bytes on one line",
+        example: "\"Pictures\"",
+        help: "Shown to people who browse the local network. Default: the folder's name, or the target.",
+        get: |it| it.title.clone().map(Into::into),
+        set: |it, raw| raw.title().map(|value| it.title = Some(value)),
+    },
+    Key {
+        name: "name",
+        env: None,
+        form: "1 to 64 letters, digits, '.', '-' and '_', beginning with a letter or digit",
+        example: "\"pictures\"",
+        help: "Name of the identity in the data folder, made when absent. The link belongs to it. Default: one made of the target, so that the same target keeps the same link.",
+        get: |it| it.name.clone().map(Into::into),
+        set: |it, raw| raw.identity_name().map(|value| it.name = Some(value)),
+    },
+    Key {
+        name: "certfile",
+        env: None,
+        form: "the path of a certificate",
+        example: "\"/etc/hardline/nas.cert\"",
+        help: "Certificate to use instead of a named identity; its key is beside it, with .private at the end. Both are made when absent.",
+        get: |it| it.certfile.as_ref().map(|path| path.display().to_string().into()),
+        set: |it, raw| raw.path().map(|path| it.certfile = Some(path)),
+    },
+    Key {
+        name: "ephemeral",
+        env: None,
+        form: BOOLEAN,
+        example: "false",
+        help: "Whether the identity, and so the link, is made anew at every start.",
+        get: |it| it.ephemeral.then(|| true.into()),
+        set: |it, raw| raw.boolean().map(|value| it.ephemeral = value),
+    },
+    Key {
+        name: "password",
+        env: None,
+        form: PASSWORD,
+        example: "\"correcthorse\"",
+        help: "Needed in front of the key hash in the address: http://PASSWORD-KEYHASH.localhost:7009/. 1 to 22 lower-case letters and digits. Overrides what the .hash file says.",
+        get: |it| it.password.as_ref().map(|_| "********".into()),
+        set: |it, raw| raw.password().map(|value| it.password = Some(value)),
+    },
+    Key {
+        name: "password_file",
+        env: None,
+        form: "the path of a file",
+        example: "\"/etc/hardline/nas.password\"",
+        help: "File with the password on its one line, instead of password.",
+        get: |it| it.password_file.as_ref().map(|path| path.display().to_string().into()),
+        set: |it, raw| raw.path().map(|path| it.password_file = Some(path)),
+    },
+    Key {
+        name: "unlisted",
+        env: None,
+        form: BOOLEAN,
+        example: "false",
+        help: "Whether browsing the local network does not show it. Who has the link finds it all the same.",
+        get: |it| it.unlisted.then(|| true.into()),
+        set: |it, raw| raw.boolean().map(|value| it.unlisted = value),
+    },
+];
+
+/// Keys of each `[[peer]]`.
+pub const PEER_KEYS: &[Key<PeerSettings>] = &[
+    Key {
+        name: "link",
+        env: None,
+        form: "a link or a key hash",
+        example: "\"http://6fef58cb259ed9746e280ac7ca618aab93d3fe79.localhost:7009/\"",
+        help: "A service of another computer. Needed.",
+        get: |it| it.key.map(|key| key.to_string().into()),
+        set: |it, raw| raw.link().map(|value| it.key = Some(value)),
+    },
+    Key {
+        name: "addresses",
+        env: None,
+        form: "a list of host:port",
+        example: "[\"home.example.org:7008\", \"[2001:db8::5]:7008\"]",
+        help: "Where to try it, beside what discovery finds. Needed.",
+        get: |it| Some(it.addresses.iter().map(ToString::to_string).collect::<Array>().into()),
+        set: |it, raw| raw.host_ports().map(|value| it.addresses = value),
+    },
+];

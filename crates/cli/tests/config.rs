@@ -1,0 +1,192 @@
+//! The configuration: files that are read, files that are refused with every problem and its line, and who overrides
+//! whom.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::{Program, folder};
+use hardline_cli::docs;
+use hardline_cli::settings::schema::KEYS;
+use hardline_cli::settings::{Origin, Settings, Sources, load};
+
+#[test]
+fn every_valid_file_is_read() {
+    for path in fixtures("valid") {
+        let loaded = load(&from_file(&path)).unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(loaded.file.as_deref(), Some(path.as_path()));
+    }
+}
+
+#[test]
+fn every_problem_of_an_invalid_file_is_reported_at_its_line() {
+    for path in fixtures("invalid") {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let expected: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# expect ")).collect();
+        assert!(!expected.is_empty(), "{} expects nothing", path.display());
+        let problems = load(&from_file(&path)).expect_err(&path.display().to_string());
+        let lines: std::collections::BTreeSet<&str> =
+            expected.iter().filter_map(|line| line.split(':').next()).collect();
+        assert_eq!(problems.0.len(), lines.len(), "{problems}");
+        for line in expected {
+            let (number, message) = line.split_once(':').unwrap();
+            let origin = Origin::File { path: path.clone(), line: number.parse().unwrap() };
+            let found = problems.0.iter().any(|it| it.origin == origin && it.message.contains(message.trim()));
+            assert!(found, "{}: no {line:?} among\n{problems}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_setting_of_a_file_arrives() {
+    let path = fixtures("valid").into_iter().find(|path| path.ends_with("everything.toml")).unwrap();
+    let loaded = load(&from_file(&path)).unwrap();
+    let here = path.parent().unwrap();
+    let settings = loaded.settings;
+    assert!(KEYS.iter().all(|key| loaded.origins.contains_key(key.name)), "a key is missing in everything.toml");
+    assert_eq!(settings.data_dir.as_deref(), Some(here.join("data").as_path()));
+    assert_eq!(settings.services[1].certfile.as_deref(), Some(here.join("nas.cert").as_path()));
+    let config = settings.node_config().unwrap();
+    assert_eq!((config.gateway_port, config.p2p.port, config.p2p.bind.len()), (None, 0, 2));
+    assert_eq!((config.lan.port, config.lan.plain_search, config.grace.as_secs()), (16771, false, 5));
+    assert_eq!(config.services[0].title, "Möbel");
+    assert_eq!(config.services[0].password.as_deref(), Some("correcthorse"));
+    assert_eq!(config.services[1].title, "192.168.1.5:80");
+    assert_eq!(config.given.len(), 2);
+}
+
+#[test]
+fn flags_override_the_environment_which_overrides_the_file_which_overrides_the_defaults() {
+    let data = folder();
+    let file = data.path().join("hardline.toml");
+    std::fs::write(&file, "gateway.port = 1\np2p.port = 1\nlan.port = 1\n").unwrap();
+    let mut sources = from_file(&file);
+    for name in ["HARDLINE_GATEWAY_PORT", "HARDLINE_P2P_PORT"] {
+        sources.environment.insert(name.into(), "2".into());
+    }
+    sources.flags.push(("--gateway-port".into(), "gateway.port".into(), "3".into()));
+    let settings = load(&sources).unwrap().settings;
+    assert_eq!((settings.gateway_port, settings.p2p_port, settings.lan_port), (3, 2, 1));
+    assert_eq!(settings.grace, Settings::default().grace);
+}
+
+#[test]
+fn every_key_has_a_variable_of_its_own_that_sets_it() {
+    let values = [
+        ("data_dir", "/x"),
+        ("grace", "1s"),
+        ("gateway.enabled", "false"),
+        ("gateway.port", "1"),
+        ("p2p.port", "1"),
+        ("p2p.bind", "127.0.0.1, ::1"),
+        ("lan.enabled", "no"),
+        ("lan.plain_search", "0"),
+        ("lan.port", "1"),
+        ("log.filter", "info"),
+        ("log.format", "json"),
+    ];
+    assert_eq!(values.len(), KEYS.len());
+    for (name, value) in values {
+        let key = KEYS.iter().find(|key| key.name == name).unwrap();
+        let variable = key.env.unwrap();
+        assert!(variable.starts_with("HARDLINE_") && KEYS.iter().filter(|key| key.env == Some(variable)).count() == 1);
+        let environment = [(variable.to_owned(), value.to_owned())].into();
+        let loaded = load(&Sources { environment, ..Sources::default() }).unwrap();
+        assert_eq!(loaded.origins.get(name), Some(&Origin::Variable(variable.into())));
+        assert_ne!(loaded.settings, Settings::default(), "{variable}");
+    }
+}
+
+#[test]
+fn problems_of_file_environment_and_flags_are_reported_together() {
+    let sources = Sources {
+        file: Some("absent.toml".into()),
+        environment: [("HARDLINE_GRACE".to_owned(), "soon".to_owned())].into(),
+        flags: vec![("--set".into(), "lan.prot".into(), "1".into())],
+        ..Sources::default()
+    };
+    let problems = load(&sources).unwrap_err().to_string();
+    assert!(problems.contains("absent.toml:1: "), "{problems}");
+    assert!(problems.contains("environment variable HARDLINE_GRACE: grace must be"), "{problems}");
+    assert!(problems.contains("--set: unknown key \"lan.prot\"; did you mean \"lan.port\"?"), "{problems}");
+}
+
+#[test]
+fn a_variable_that_looks_like_a_slip_is_mentioned_and_others_are_left_alone() {
+    let environment =
+        [("HARDLINE_GATEWAY_PROT".to_owned(), "1".to_owned()), ("HARDLINE_SOMETHING_ELSE".to_owned(), String::new())];
+    let loaded = load(&Sources { environment: environment.into(), ..Sources::default() }).unwrap();
+    assert_eq!(loaded.warnings.len(), 1);
+    assert!(loaded.warnings[0].contains("HARDLINE_GATEWAY_PORT"), "{:?}", loaded.warnings);
+}
+
+#[test]
+fn the_example_file_is_current_and_changes_nothing() {
+    let path = repository().join("packaging/hardline.toml");
+    common::expect_current(&path, &docs::example_file());
+    assert_eq!(load(&from_file(&path)).unwrap().settings, Settings::default());
+}
+
+#[test]
+fn the_example_files_keys_are_the_defaults_where_there_are_defaults() {
+    let data = folder();
+    let file = data.path().join("hardline.toml");
+    let text = docs::example_file();
+    let keys = text.split("\n# A service of this computer").next().unwrap();
+    let uncommented: String = keys
+        .lines()
+        .map(|line| line.strip_prefix('#').filter(|it| !it.starts_with(' ')).unwrap_or(line).to_owned() + "\n")
+        .collect();
+    std::fs::write(&file, uncommented).unwrap();
+    let loaded = load(&from_file(&file)).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(loaded.origins.len(), KEYS.len());
+    assert_eq!(Settings { data_dir: None, ..loaded.settings }, Settings::default());
+}
+
+#[test]
+fn check_names_every_problem_and_ends_with_3() {
+    let file = fixtures("invalid").into_iter().find(|path| path.ends_with("unknown_keys.toml")).unwrap();
+    let outcome = Program::new().run(["config", "check", file.to_str().unwrap()]);
+    assert_eq!(outcome.code, Some(3));
+    assert_eq!(outcome.stdout, "");
+    assert!(outcome.stderr.contains("4 problems"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("unknown_keys.toml:9: unknown key \"gateway.prot\"; did you mean \"gateway.port\"?")
+    );
+}
+
+#[test]
+fn check_of_a_good_file_says_so() {
+    let file = fixtures("valid").into_iter().find(|path| path.ends_with("everything.toml")).unwrap();
+    let outcome = Program::new().run(["config", "check", file.to_str().unwrap()]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert!(outcome.stdout.contains("no problems; 3 services, 1 peers"), "{}", outcome.stdout);
+}
+
+#[test]
+fn show_says_where_each_value_comes_from_and_hides_passwords() {
+    let file = fixtures("valid").into_iter().find(|path| path.ends_with("everything.toml")).unwrap();
+    let outcome = Program::new().run(["--config", file.to_str().unwrap(), "--set", "lan.port=16772", "config", "show"]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert!(outcome.stdout.contains("lan.port = 16772  # --set"), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("everything.toml:2"), "{}", outcome.stdout);
+    assert!(!outcome.stdout.contains("correcthorse"));
+}
+
+/// The fixtures of a kind; none would let a test pass silently.
+fn fixtures(kind: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config").join(kind);
+    let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() >= 4);
+    files
+}
+
+fn from_file(path: &Path) -> Sources {
+    Sources { file: Some(path.into()), ..Sources::default() }
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
