@@ -1,14 +1,18 @@
 //! Our client with our server, in memory.
 
+use std::io::Write;
+use std::sync::Arc;
+
 use hardline_proto::KeyHash;
-use rustls::ProtocolVersion;
+use rustls::{ClientConfig, ClientConnection, Connection, HandshakeKind, ProtocolVersion, ServerConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio_rustls::rustls::server::Acceptor;
-use tokio_rustls::{LazyConfigAcceptor, TlsConnector, client, server};
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, TlsConnector, client, server};
 
 use super::identity::Identity;
-use super::pin::{WrongKey, wrong_key};
+use super::pin::{PinnedKey, WrongKey, wrong_key};
 use super::{config, sni};
+use crate::limits::V1_RECORD;
 
 /// Room in the pipe between client and server, in bytes: a whole flight, so that neither waits for the other's reading.
 const PIPE: usize = 64 * 1024;
@@ -47,6 +51,74 @@ async fn a_listener_reads_the_name_before_it_chooses_a_certificate_and_refuses_a
     let error = client.await.unwrap().unwrap_err();
     let error = error.get_ref().unwrap().downcast_ref::<rustls::Error>().unwrap();
     assert_eq!(*error, rustls::Error::AlertReceived(rustls::AlertDescription::UnrecognisedName));
+}
+
+#[tokio::test]
+async fn a_second_connection_is_verified_as_the_first_was() {
+    let identity = Identity::ephemeral().unwrap();
+    let (client_config, server_config) = (config::client(identity.key), config::server(&identity));
+    for _ in 0..3 {
+        let (near, far) = duplex(PIPE);
+        let name = sni::server_name(identity.key).unwrap();
+        let client = TlsConnector::from(client_config.clone()).connect(name, near);
+        let server = TlsAcceptor::from(server_config.clone()).accept(far);
+        let (mut client, mut server) = tokio::try_join!(client, server).unwrap();
+        server.write_all(b"a ticket would come with this").await.unwrap();
+        client.read_u8().await.unwrap();
+        assert_eq!(client.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
+        assert_eq!(client.get_ref().1.alpn_protocol(), None);
+    }
+}
+
+#[test]
+fn no_record_carries_more_plaintext_than_a_released_peer_reads_at_once() {
+    let identity = Identity::ephemeral().unwrap();
+    for (version, overhead) in [(&rustls::version::TLS13, 1 + 16), (&rustls::version::TLS12, 8 + 16)] {
+        let verifier = Arc::new(PinnedKey { expected: identity.key });
+        let builder = ClientConfig::builder_with_provider(config::provider().clone());
+        let builder = builder.with_protocol_versions(&[version]).unwrap().dangerous();
+        let mut client_config = builder.with_custom_certificate_verifier(verifier).with_no_client_auth();
+        client_config.max_fragment_size = config::client(identity.key).max_fragment_size;
+        let name = sni::server_name(identity.key).unwrap();
+        let mut client = Connection::from(ClientConnection::new(Arc::new(client_config), name).unwrap());
+        let mut server = Connection::from(ServerConnection::new(config::server(&identity)).unwrap());
+        while client.is_handshaking() || server.is_handshaking() {
+            pass(&mut client, &mut server);
+            pass(&mut server, &mut client);
+        }
+        for side in [&mut client, &mut server] {
+            assert_eq!(longest_record(side) - overhead, V1_RECORD, "{version:?}");
+        }
+    }
+}
+
+/// Hands over what `from` has to send.
+fn pass(from: &mut Connection, to: &mut Connection) {
+    let mut wire = Vec::new();
+    while from.wants_write() {
+        from.write_tls(&mut wire).unwrap();
+    }
+    let mut wire = &wire[..];
+    while !wire.is_empty() {
+        to.read_tls(&mut wire).unwrap();
+        to.process_new_packets().unwrap();
+    }
+}
+
+/// Length of the longest record, without its header, that a long write becomes.
+fn longest_record(side: &mut Connection) -> usize {
+    side.writer().write_all(&[0; 40_000]).unwrap();
+    let mut wire = Vec::new();
+    while side.wants_write() {
+        side.write_tls(&mut wire).unwrap();
+    }
+    let (mut rest, mut longest) = (&wire[..], 0);
+    while let [_, _, _, high, low, after @ ..] = rest {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        longest = longest.max(length);
+        rest = &after[length..];
+    }
+    longest
 }
 
 #[test]

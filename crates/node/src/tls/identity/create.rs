@@ -45,7 +45,7 @@ pub(super) fn ephemeral() -> Result<Identity, IdentityError> {
 }
 
 /// Makes certificates until one has a hash that TLS can carry as a name: see [`KeyHash::is_all_decimal`].
-fn nameable<T>(
+pub(super) fn nameable<T>(
     mut make: impl FnMut() -> Result<T, IdentityError>,
     hash: impl Fn(&T) -> KeyHash,
 ) -> Result<T, IdentityError> {

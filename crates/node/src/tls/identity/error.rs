@@ -163,9 +163,14 @@ impl IdentityError {
             Self::NoCertificate { path } => {
                 format!("if it is in DER: openssl x509 -inform DER -in FILE -out {}", path.display())
             }
-            Self::Certificate { .. } | Self::UnusableKey { .. } | Self::AllDecimal { .. } => {
+            Self::Certificate { .. } | Self::AllDecimal { .. } => {
                 "choose another name, and a new identity is made there".to_owned()
             }
+            Self::UnusableKey { path } => format!(
+                "choose another name, and a new identity is made there; an elliptic-curve key that lacks its public part is \
+                 made whole by: openssl ec -in {0} -out {0}.whole",
+                path.display()
+            ),
             Self::MissingKey { certificate, key } => format!(
                 "put the key back at {}, or move {} away and a new identity is made",
                 key.display(),

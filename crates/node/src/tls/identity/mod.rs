@@ -62,33 +62,7 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`] says which file is wrong, and how.
     pub fn load_or_create(path: &Path) -> Result<(Self, Vec<IdentityNotice>), IdentityError> {
-        let files = Files::new(path);
-        let mut created = None;
-        for _ in 0..MAX_STEPS {
-            match files.read()? {
-                Found::Nothing => {
-                    files.write_new(&files.key, &create::key()?)?;
-                }
-                Found::Key(key) => {
-                    let is_ours = files.write_new(&files.certificate, &create::certificate(&files, &key)?)?;
-                    created = is_ours.then_some(IdentityNotice::Created);
-                }
-                Found::Identity(texts) => {
-                    let identity = load::identity(&files, &texts)?;
-                    let hash_not_written = match &texts.hash {
-                        Some(_) => None,
-                        None => match files.write_new(&files.hash, identity.key.to_string().as_bytes()) {
-                            Ok(true) => None,
-                            Ok(false) => continue, // what the other process wrote counts
-                            Err(error) => Some(IdentityNotice::HashNotWritten { reason: error.to_string() }),
-                        },
-                    };
-                    let notices = [created, files.key_readable_by_others(&texts), hash_not_written];
-                    return Ok((identity, notices.into_iter().flatten().collect()));
-                }
-            }
-        }
-        Err(IdentityError::Unsettled { path: path.to_owned() })
+        complete(&Files::new(path))
     }
 
     /// Makes an identity that is never written.
@@ -106,3 +80,36 @@ impl fmt::Debug for Identity {
         f.debug_struct("Identity").field("key", &self.key).finish_non_exhaustive()
     }
 }
+
+/// Takes one step after the other to an identity that is all there.
+fn complete(files: &Files) -> Result<(Identity, Vec<IdentityNotice>), IdentityError> {
+    let mut created = None;
+    for _ in 0..MAX_STEPS {
+        match files.read()? {
+            Found::Nothing => {
+                files.write_new(&files.key, &create::key()?)?;
+            }
+            Found::Key(key) => {
+                let is_ours = files.write_new(&files.certificate, &create::certificate(files, &key)?)?;
+                created = is_ours.then_some(IdentityNotice::Created);
+            }
+            Found::Identity(texts) => {
+                let identity = load::identity(files, &texts)?;
+                let hash_not_written = match &texts.hash {
+                    Some(_) => None,
+                    None => match files.write_new(&files.hash, identity.key.to_string().as_bytes()) {
+                        Ok(true) => None,
+                        Ok(false) => continue, // what the other process wrote counts
+                        Err(error) => Some(IdentityNotice::HashNotWritten { reason: error.to_string() }),
+                    },
+                };
+                let notices = [created, files.key_readable_by_others(&texts), hash_not_written];
+                return Ok((identity, notices.into_iter().flatten().collect()));
+            }
+        }
+    }
+    Err(IdentityError::Unsettled { path: files.certificate.clone() })
+}
+
+#[cfg(test)]
+mod tests;
