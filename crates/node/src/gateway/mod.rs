@@ -56,7 +56,7 @@ enum NotServed {
     /// Nothing was asked.
     Silent,
     /// Asked over HTTP: there is an answer.
-    Http(Answer, Accept),
+    Http(Box<Answer>, Accept),
     /// Asked over TLS for a name that is none.
     Tls,
 }
@@ -159,7 +159,7 @@ async fn read_request(browser: &mut TcpStream, bytes: &mut Vec<u8>) -> Result<Re
         Ok(request) => request,
         // Browsers open connections ahead of need; one that has said nothing needs no answer.
         Err(_late) if bytes.is_empty() => Err(NotServed::Silent),
-        Err(_late) => Err(NotServed::Http(errors::slow_head(), Accept::Text)),
+        Err(_late) => Err(NotServed::Http(Box::new(errors::slow_head()), Accept::Text)),
     }
 }
 
@@ -183,7 +183,7 @@ async fn read_until_known(browser: &mut TcpStream, bytes: &mut Vec<u8>) -> Resul
             },
             Err(error) => {
                 let accept = if let HeadError::Host { accept, .. } = error { accept } else { Accept::Text };
-                return Err(NotServed::Http(errors::bad_head(&error), accept));
+                return Err(NotServed::Http(Box::new(errors::bad_head(&error)), accept));
             }
         }
     }
