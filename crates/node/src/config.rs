@@ -73,13 +73,15 @@ pub struct LanConfig {
     /// Whether to search by the plain key hash when nobody answered the rolling code. Older peers need it; it tells
     /// neighbours which service is looked for.
     pub plain_search: bool,
-    /// UDP port, 6771 for everybody; others are for tests.
+    /// UDP port, 6771 for everybody; others are for tests. 0 takes a free one.
     pub port: u16,
+    /// IPv4 addresses of the interfaces to use instead of every one; for tests and unusual machines.
+    pub bind: Vec<std::net::Ipv4Addr>,
 }
 
 impl Default for LanConfig {
     fn default() -> Self {
-        Self { enabled: true, plain_search: true, port: 6771 }
+        Self { enabled: true, plain_search: true, port: 6771, bind: Vec::new() }
     }
 }
 

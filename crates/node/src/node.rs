@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hardline_proto::KeyHash;
 use hardline_proto::host::ServiceName;
+use hardline_proto::lan::Freetext;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
@@ -260,7 +261,7 @@ impl Node {
             self.tasks.wait().await;
         }
         if let Some(lan) = &self.lan {
-            let _ = lan;
+            lan.stopped().await;
         }
         if let Some(store) = &self.resolver.store {
             store.close().await;
@@ -330,6 +331,7 @@ fn announced(configs: &[ServiceConfig], published: &[Published], port: u16) -> V
         key: published.key,
         port,
         title: published.title.clone(),
+        password: published.password.as_deref().and_then(Freetext::new),
         unlisted: config.unlisted,
     };
     configs.iter().zip(published).map(announce).collect()

@@ -310,6 +310,16 @@ fn browsing_asks_at_once_a_second_later_and_every_20_seconds() {
 }
 
 #[test]
+fn who_browses_again_and_again_asks_once_a_second() {
+    let mut seeker = Sim::new();
+    for _ in 0..100 {
+        seeker.lan.start_browsing(seeker.now);
+        seeker.advance(100 * MS);
+    }
+    assert!((10..=11).contains(&seeker.sent().len()));
+}
+
+#[test]
 fn what_is_heard_is_listed_with_title_text_and_addresses_the_latest_first() {
     let mut seeker = Sim::new();
     seeker.receive(NEIGHBOUR, &claim_as(&format!("text-{KEY}"), 7008, "A wiki"));

@@ -76,8 +76,12 @@ impl Searches {
         self.by_key.remove(&key);
     }
 
+    /// Asks at once, or soon if that was done already.
     pub(super) fn start_browsing(&mut self, now: Instant) {
-        self.browsing = Some(Browsing { next: now, is_repeated: false });
+        match &mut self.browsing {
+            Some(browsing) => browsing.next = browsing.next.min(now + BROWSE_REPEAT),
+            None => self.browsing = Some(Browsing { next: now, is_repeated: false }),
+        }
     }
 
     pub(super) fn stop_browsing(&mut self) {
@@ -90,8 +94,8 @@ impl Searches {
             search.round = 0;
             search.next_round = now;
         }
-        if self.browsing.is_some() {
-            self.start_browsing(now);
+        if let Some(browsing) = &mut self.browsing {
+            *browsing = Browsing { next: now, is_repeated: false };
         }
     }
 

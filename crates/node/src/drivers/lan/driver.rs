@@ -1,0 +1,244 @@
+//! The task: sockets and timers around the state machine.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hardline_proto::KeyHash;
+use hardline_proto::lan::{Cookie, Discovery, Event, Found, OwnService, Settings, Title};
+use hardline_proto::rolling::Day;
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tracing::{debug, trace};
+
+use super::interfaces::{self, Changes, NamedInterface};
+use super::link::{self, Link, QUEUE, Received};
+use super::waiters::Waiters;
+use super::{FoundService, LanInterface, LanService};
+use crate::config::LanConfig;
+
+/// What the handle asks for.
+#[derive(Debug)]
+pub(super) enum Command {
+    SetServices(Vec<LanService>),
+    Search { key: KeyHash, sender: mpsc::Sender<SocketAddr> },
+    Browse,
+}
+
+pub(super) struct Driver {
+    discovery: Discovery,
+    wanted: Vec<Ipv4Addr>,
+    links: Vec<Link>,
+    waiters: Waiters,
+    is_browsing: bool,
+    found: watch::Sender<Vec<FoundService>>,
+    interfaces: watch::Sender<Vec<LanInterface>>,
+    group: Arc<UdpSocket>,
+    received: (mpsc::Sender<Received>, mpsc::Receiver<Received>),
+    tasks: TaskTracker,
+    _group_reader: AbortOnDropHandle<()>,
+}
+
+impl Driver {
+    /// Opens the group's socket and takes all interfaces into use.
+    pub(super) fn new(
+        config: &LanConfig,
+        found: watch::Sender<Vec<FoundService>>,
+        interfaces: watch::Sender<Vec<LanInterface>>,
+        tasks: TaskTracker,
+    ) -> io::Result<Self> {
+        let group = link::open_group(config.port)?;
+        let received = mpsc::channel(QUEUE);
+        let reader = tasks.spawn(link::read(Arc::clone(&group), received.0.clone()));
+        let settings = Settings { port: group.local_addr()?.port(), plain_search: config.plain_search };
+        let mut driver = Self {
+            discovery: Discovery::new(settings, Cookie::from_random(rand::random()), today()),
+            wanted: config.bind.clone(),
+            links: Vec::new(),
+            waiters: Waiters::default(),
+            is_browsing: false,
+            found,
+            interfaces,
+            group,
+            received,
+            tasks,
+            _group_reader: AbortOnDropHandle::new(reader),
+        };
+        driver.look_at_interfaces();
+        driver.flush();
+        Ok(driver)
+    }
+
+    /// Runs until `shutdown`, or until the handle is gone.
+    pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>, shutdown: CancellationToken) {
+        let mut changes = Changes::new();
+        let mut batch = Vec::new();
+        loop {
+            let deadline = self.next_deadline();
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                command = commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => return,
+                },
+                _count = self.received.1.recv_many(&mut batch, QUEUE) => self.receive(&mut batch),
+                () = changes.next() => self.look_at_interfaces(),
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => self.handle_timeout(),
+            }
+            self.flush();
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let retry = self.links.iter().filter_map(Link::retry_at).min();
+        self.discovery.poll_timeout().map(Instant::from_std).into_iter().chain(retry).min()
+    }
+
+    fn obey(&mut self, command: Command) {
+        let now = self.now();
+        match command {
+            Command::SetServices(services) => {
+                self.discovery.set_services(now, services.into_iter().map(own_service).collect());
+            }
+            Command::Search { key, sender } => self.search(now, key, sender),
+            Command::Browse => {
+                self.is_browsing = true;
+                self.discovery.start_browsing(now);
+            }
+        }
+    }
+
+    fn search(&mut self, now: std::time::Instant, key: KeyHash, sender: mpsc::Sender<SocketAddr>) {
+        self.stop_unwanted();
+        match self.discovery.start_search(now, key) {
+            Ok(known) => {
+                for addr in known {
+                    let _ = sender.try_send(addr.into()); // room for as many as are ever known
+                }
+                self.waiters.add(key, sender);
+            }
+            Err(error) => debug!(%error, key = %key.short(), "not searched for on the LAN"),
+        }
+    }
+
+    fn receive(&mut self, batch: &mut Vec<Received>) {
+        let now = self.now();
+        for (from, bytes) in batch.drain(..) {
+            if let Err(error) = self.discovery.handle_datagram(now, from, &bytes) {
+                trace!(%error, %from, "datagram ignored");
+            }
+        }
+    }
+
+    fn handle_timeout(&mut self) {
+        self.stop_unwanted();
+        let now = self.now();
+        for link in &mut self.links {
+            if link.take_retry(now.into()) {
+                self.discovery.interface_up(now, link.at.interface);
+            }
+        }
+        self.discovery.handle_timeout(now);
+    }
+
+    /// Ends the searches and the browsing that nobody waits for any more.
+    fn stop_unwanted(&mut self) {
+        for key in self.waiters.prune() {
+            self.discovery.stop_search(key);
+        }
+        // The handle keeps one receiver for itself.
+        if self.is_browsing && self.found.receiver_count() <= 1 {
+            self.is_browsing = false;
+            self.discovery.stop_browsing();
+        }
+    }
+
+    fn look_at_interfaces(&mut self) {
+        let current = match interfaces::current(&self.wanted) {
+            Ok(current) => current,
+            Err(error) => return debug!(%error, "interfaces not listed"),
+        };
+        let now = self.now();
+        for gone in self.links.extract_if(.., |link| !current.contains(&link.at)) {
+            debug!(interface = gone.at.name, addr = %gone.at.interface.addr, "interface gone");
+            self.discovery.interface_down(gone.at.interface.addr);
+        }
+        for interface in current {
+            if !self.links.iter().any(|link| link.at == interface) {
+                self.take_up(now, interface);
+            }
+        }
+    }
+
+    fn take_up(&mut self, now: std::time::Instant, at: NamedInterface) {
+        let addr = at.interface.addr;
+        match Link::open(at, &self.group, &self.received.0, &self.tasks) {
+            Ok(link) if self.discovery.interface_up(now, link.at.interface) => {
+                debug!(interface = link.at.name, %addr, error = link.error(), "interface up");
+                self.links.push(link);
+            }
+            Ok(_) => debug!(%addr, "too many interfaces"),
+            // The address may have gone meanwhile; if not, the next look tries again.
+            Err(error) => debug!(%error, %addr, "interface not usable"),
+        }
+    }
+
+    /// Sends what is to be sent, and tells what is to be told.
+    fn flush(&mut self) {
+        while let Some(transmit) = self.discovery.poll_transmit() {
+            if let Some(link) = self.links.iter_mut().find(|link| link.at.interface.addr == transmit.interface) {
+                link.send(transmit.to, &transmit.payload);
+            }
+        }
+        let mut is_list_changed = false;
+        while let Some(event) = self.discovery.poll_event() {
+            match event {
+                Event::Found { key, addr } => self.waiters.tell(key, addr),
+                Event::ListChanged => is_list_changed = true,
+            }
+        }
+        if is_list_changed {
+            self.found.send_replace(self.discovery.found().into_iter().map(found_service).collect());
+        }
+        let states: Vec<_> = self.links.iter().map(state).collect();
+        self.interfaces.send_if_modified(|known| {
+            let is_changed = *known != states;
+            *known = states;
+            is_changed
+        });
+    }
+
+    /// The time, with the state machine told of the day.
+    fn now(&mut self) -> std::time::Instant {
+        self.discovery.set_day(today());
+        Instant::now().into_std()
+    }
+}
+
+fn today() -> Day {
+    // A clock before 1970 is wrong by more than a day either way.
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Day::from_unix_seconds(since_epoch.as_secs())
+}
+
+fn own_service(service: LanService) -> OwnService {
+    let LanService { key, port, title, password, unlisted } = service;
+    OwnService { key, freetext: password, port, title: Title::clean(&title), unlisted }
+}
+
+fn found_service(found: Found) -> FoundService {
+    FoundService {
+        key: found.key,
+        password: found.freetext,
+        title: found.title.as_str().to_owned(),
+        addrs: found.addrs.into_iter().map(SocketAddr::V4).collect(),
+    }
+}
+
+fn state(link: &Link) -> LanInterface {
+    LanInterface { addr: link.at.interface.addr, name: Some(link.at.name.clone()), error: link.error().cloned() }
+}

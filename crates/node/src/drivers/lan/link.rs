@@ -1,0 +1,172 @@
+//! Sockets: one shared by the group, one for each interface.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hardline_proto::lan::{GROUP, MAX_DATAGRAM};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tracing::trace;
+
+use super::interfaces::NamedInterface;
+
+/// Datagrams received and not yet looked at, by all sockets together.
+pub(super) const QUEUE: usize = 256;
+
+/// Pause after a failed receive, so that a socket that keeps failing does not keep the processor busy.
+const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
+
+/// First pause before an interface that could not send is tried again. It doubles each time.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+
+/// Longest pause before an interface that could not send is tried again.
+const MAX_RETRY: Duration = Duration::from_secs(60);
+
+/// A datagram and where it came from.
+pub(super) type Received = (SocketAddrV4, Vec<u8>);
+
+/// The socket of the group, on a port shared with other programs of this computer.
+pub(super) fn open_group(port: u16) -> io::Result<Arc<UdpSocket>> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_reuse_address(true)?;
+    #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
+    socket.set_reuse_port(true)?;
+    into_tokio(socket, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))
+}
+
+/// One interface in use.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) at: NamedInterface,
+    /// Why it cannot hear the group.
+    join_error: Option<String>,
+    /// Why it could not send the last time.
+    send_error: Option<String>,
+    retry_at: Option<Instant>,
+    retry_pause: Duration,
+    socket: Arc<UdpSocket>,
+    group: Arc<UdpSocket>,
+    _reader: AbortOnDropHandle<()>,
+}
+
+impl Link {
+    /// Joins the group on an interface, and opens its socket, which sends there and receives the answers.
+    pub(super) fn open(
+        at: NamedInterface,
+        group: &Arc<UdpSocket>,
+        received: &mpsc::Sender<Received>,
+        tasks: &TaskTracker,
+    ) -> io::Result<Self> {
+        let addr = at.interface.addr;
+        let socket = open_sender(addr)?;
+        let join_error = join(group, &socket, addr).err().map(|error| error.to_string());
+        let reader = AbortOnDropHandle::new(tasks.spawn(read(Arc::clone(&socket), received.clone())));
+        Ok(Self {
+            at,
+            join_error,
+            send_error: None,
+            retry_at: None,
+            retry_pause: FIRST_RETRY,
+            socket,
+            group: Arc::clone(group),
+            _reader: reader,
+        })
+    }
+
+    /// Why it cannot multicast, if it cannot.
+    pub(super) fn error(&self) -> Option<&String> {
+        self.join_error.as_ref().or(self.send_error.as_ref())
+    }
+
+    /// When to try again to send, after it failed.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// Whether it is time to try again; says so once.
+    pub(super) fn take_retry(&mut self, now: Instant) -> bool {
+        self.retry_at.take_if(|at| *at <= now).is_some()
+    }
+
+    /// Sends a datagram at once, or loses it when there is no room, as any network does.
+    pub(super) fn send(&mut self, to: SocketAddrV4, payload: &[u8]) {
+        let sent = SockRef::from(&*self.socket).send_to(payload, &to.into());
+        match sent {
+            // Whether one computer can be reached says nothing of the interface.
+            _ if !to.ip().is_multicast() => {}
+            Ok(_) => {
+                self.retry_pause = FIRST_RETRY;
+                self.send_error = None;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => trace!(%to, "no room to send"),
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    fn failed(&mut self, error: &io::Error) {
+        trace!(%error, interface = self.at.name, "multicast not sent");
+        self.send_error = Some(error.to_string());
+        if self.retry_at.is_none() {
+            self.retry_at = Some(Instant::now() + self.retry_pause);
+            self.retry_pause = (self.retry_pause * 2).min(MAX_RETRY);
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // Fails when the interface took the membership with it.
+        let _ = SockRef::from(&*self.group).leave_multicast_v4(&GROUP, &self.at.interface.addr);
+    }
+}
+
+/// Receives datagrams for as long as somebody takes them.
+pub(super) async fn read(socket: Arc<UdpSocket>, received: mpsc::Sender<Received>) {
+    let mut buffer = vec![0; MAX_DATAGRAM + 1]; // one more, so that what was cut off is seen to be too long
+    loop {
+        match socket.recv_from(&mut buffer).await {
+            Ok((len, SocketAddr::V4(from))) => {
+                if received.send((from, buffer[..len].to_vec())).await.is_err() {
+                    return;
+                }
+            }
+            Ok(_) => {}
+            Err(error) => {
+                trace!(%error, "receive failed");
+                sleep(RECEIVE_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn open_sender(addr: Ipv4Addr) -> io::Result<Arc<UdpSocket>> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_multicast_if_v4(&addr)?;
+    socket.set_multicast_loop_v4(true)?; // other programs of this computer listen too
+    socket.set_multicast_ttl_v4(1)?;
+    into_tokio(socket, SocketAddrV4::new(addr, 0))
+}
+
+/// Joins the group on the interface that has `addr`.
+///
+/// Systems bound the memberships of one socket (Linux: 20, and container hosts have more interfaces). The interface's own
+/// socket holds the membership then: on Linux that lets the group's socket hear too.
+fn join(group: &UdpSocket, own: &UdpSocket, addr: Ipv4Addr) -> io::Result<()> {
+    let joined = |socket: &UdpSocket| match SockRef::from(socket).join_multicast_v4(&GROUP, &addr) {
+        // Another address of the same interface has joined.
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(()),
+        other => other,
+    };
+    joined(group).or_else(|error| joined(own).map_err(|_| error))
+}
+
+fn into_tokio(socket: Socket, bind: SocketAddrV4) -> io::Result<Arc<UdpSocket>> {
+    socket.set_nonblocking(true)?;
+    socket.bind(&bind.into())?;
+    UdpSocket::from_std(socket.into()).map(Arc::new)
+}

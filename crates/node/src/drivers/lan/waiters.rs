@@ -1,0 +1,38 @@
+//! Who is told of what was found.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, SocketAddrV4};
+
+use hardline_proto::KeyHash;
+use tokio::sync::mpsc;
+
+/// Everybody who waits for addresses, by service. A waiter that does not read misses what does not fit its channel.
+#[derive(Debug, Default)]
+pub(super) struct Waiters {
+    by_key: BTreeMap<KeyHash, Vec<mpsc::Sender<SocketAddr>>>,
+}
+
+impl Waiters {
+    pub(super) fn add(&mut self, key: KeyHash, waiter: mpsc::Sender<SocketAddr>) {
+        self.by_key.entry(key).or_default().push(waiter);
+    }
+
+    pub(super) fn tell(&self, key: KeyHash, addr: SocketAddrV4) {
+        for waiter in self.by_key.get(&key).into_iter().flatten() {
+            let _ = waiter.try_send(addr.into());
+        }
+    }
+
+    /// Forgets those who stopped waiting. Returns the services nobody waits for any more.
+    pub(super) fn prune(&mut self) -> Vec<KeyHash> {
+        let mut unwanted = Vec::new();
+        self.by_key.retain(|key, waiters| {
+            waiters.retain(|waiter| !waiter.is_closed());
+            if waiters.is_empty() {
+                unwanted.push(*key);
+            }
+            !waiters.is_empty()
+        });
+        unwanted
+    }
+}
