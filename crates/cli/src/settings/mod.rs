@@ -191,7 +191,12 @@ impl Settings {
         let mut config = NodeConfig::new(data_dir);
         config.gateway_port = self.gateway_enabled.then_some(self.gateway_port);
         config.p2p = P2pConfig { port: self.p2p_port, bind: self.p2p_bind.clone() };
-        config.lan = LanConfig { enabled: self.lan_enabled, plain_search: self.lan_plain_search, port: self.lan_port };
+        config.lan = LanConfig {
+            enabled: self.lan_enabled,
+            plain_search: self.lan_plain_search,
+            port: self.lan_port,
+            ..LanConfig::default()
+        };
         config.grace = self.grace;
         config.services = services;
         config.given = given;
