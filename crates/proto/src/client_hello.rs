@@ -184,3 +184,173 @@ impl<'a> Reader<'a> {
         self.take(length)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A vector behind its length, which has `width` bytes.
+    fn vector(width: usize, content: &[u8]) -> Vec<u8> {
+        [&content.len().to_be_bytes()[8 - width..], content].concat()
+    }
+
+    fn extension(kind: u16, data: &[u8]) -> Vec<u8> {
+        [&kind.to_be_bytes()[..], &vector(2, data)].concat()
+    }
+
+    fn name_entry(kind: u8, name: &[u8]) -> Vec<u8> {
+        [&[kind][..], &vector(2, name)].concat()
+    }
+
+    /// A server name extension with these entries.
+    fn server_names(entries: &[Vec<u8>]) -> Vec<u8> {
+        extension(0, &vector(2, &entries.concat()))
+    }
+
+    /// The body of a ClientHello with `extensions`, which may be absent altogether.
+    fn body(extensions: Option<&[Vec<u8>]>) -> Vec<u8> {
+        let fixed = [&[3, 3][..], &[7; 32], &vector(1, &[9; 32]), &vector(2, &[0x13, 1]), &vector(1, &[0])].concat();
+        [fixed, extensions.map_or_else(Vec::new, |all| vector(2, &all.concat()))].concat()
+    }
+
+    fn message(body: &[u8]) -> Vec<u8> {
+        [&[1][..], &vector(3, body)].concat()
+    }
+
+    /// `message` in records with at most `fragment` bytes each.
+    fn records(message: &[u8], fragment: usize) -> Vec<u8> {
+        message.chunks(fragment).flat_map(|part| [&[22, 3, 1][..], &vector(2, part)].concat()).collect()
+    }
+
+    fn hello(extensions: &[Vec<u8>]) -> Vec<u8> {
+        records(&message(&body(Some(extensions))), MAX_FRAGMENT)
+    }
+
+    fn complete(name: Option<&str>) -> Result<Hello, HelloError> {
+        Ok(Hello::Complete { server_name: name.map(str::to_owned) })
+    }
+
+    #[track_caller]
+    fn check(bytes: &[u8], name: Option<&str>) {
+        assert_eq!(read_client_hello(bytes), complete(name));
+    }
+
+    #[track_caller]
+    fn check_refused(bytes: &[u8], reason: &'static str) {
+        assert_eq!(read_client_hello(bytes), Err(HelloError::Malformed(reason)));
+    }
+
+    #[test]
+    fn hellos_of_real_programs_are_read_however_they_are_cut() {
+        const KEY: &str = "e868423731872b8235a0adc9102bb45bb9e8321e";
+        const AT_LOCALHOST: &str = "e868423731872b8235a0adc9102bb45bb9e8321e.localhost";
+        for (bytes, name) in [
+            (&include_bytes!("../tests/vectors/client_hello/openssl-s_client.bin")[..], Some(KEY)),
+            (include_bytes!("../tests/vectors/client_hello/openssl-s_client-tls12.bin"), Some(KEY)),
+            (include_bytes!("../tests/vectors/client_hello/openssl-s_client-no-sni.bin"), None),
+            (include_bytes!("../tests/vectors/client_hello/curl.bin"), Some(AT_LOCALHOST)),
+            (include_bytes!("../tests/vectors/client_hello/python-ssl.bin"), Some(KEY)),
+            (include_bytes!("../tests/vectors/client_hello/chromium.bin"), Some(AT_LOCALHOST)),
+            (include_bytes!("../tests/vectors/client_hello/firefox.bin"), Some(AT_LOCALHOST)),
+        ] {
+            check(bytes, name);
+            for end in 0..bytes.len() {
+                assert_eq!(read_client_hello(&bytes[..end]), Ok(Hello::Partial), "{end} bytes");
+            }
+            for fragment in [1, 2, 3, 5, 100, 1000] {
+                check(&records(&bytes[RECORD_HEADER..], fragment), name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_follows_the_hello_is_not_looked_at() {
+        let mut bytes = hello(&[server_names(&[name_entry(0, b"name")])]);
+        bytes.extend_from_slice(&[0xff; MAX_CLIENT_HELLO]);
+        check(&bytes, Some("name"));
+    }
+
+    #[test]
+    fn the_name_is_found_among_extensions_unknown_to_us() {
+        let grease = extension(0x0a0a, &[]);
+        let encrypted_hello = extension(0xfe0d, &[0; 200]);
+        check(&hello(&[grease, encrypted_hello, server_names(&[name_entry(0, b"name")])]), Some("name"));
+        check(&hello(&[server_names(&[name_entry(7, b"?"), name_entry(0, b"name")])]), Some("name"));
+    }
+
+    #[test]
+    fn a_hello_may_name_nobody() {
+        check(&hello(&[]), None);
+        check(&hello(&[extension(16, b"x")]), None);
+        check(&hello(&[server_names(&[name_entry(7, b"?")])]), None);
+        check(&records(&message(&body(None)), MAX_FRAGMENT), None);
+    }
+
+    #[test]
+    fn a_malformed_server_name_is_refused() {
+        check_refused(&hello(&[extension(0, &[])]), "server name list");
+        check_refused(&hello(&[extension(0, &[0, 0])]), "server name list");
+        check_refused(&hello(&[extension(0, &[0, 9, 0])]), "server name list");
+        check_refused(&hello(&[extension(0, &[0, 1, 0, 0])]), "server name list");
+        check_refused(&hello(&[extension(0, &[0, 1, 0])]), "server name");
+        check_refused(&hello(&[extension(0, &[0, 4, 0, 0, 9, b'a'])]), "server name");
+        for name in [&b""[..], b"a b", b"a\0", b"\xc3\xa4", &[b'a'; 254]] {
+            check_refused(&hello(&[server_names(&[name_entry(0, name)])]), "host name");
+        }
+        let name = name_entry(0, b"name");
+        check_refused(&hello(&[server_names(&[name.clone(), name.clone()])]), "two host names");
+        check_refused(
+            &hello(&[server_names(std::slice::from_ref(&name)), server_names(&[name])]),
+            "two server name extensions",
+        );
+    }
+
+    #[test]
+    fn a_malformed_body_is_refused_with_the_part_that_is_wrong() {
+        let whole = body(Some(&[extension(16, b"x")]));
+        let parts =
+            [(1, "version"), (20, "random"), (40, "session id"), (68, "cipher suites"), (72, "compression methods")];
+        for (end, reason) in parts.into_iter().chain([(74, "extensions"), (whole.len() - 1, "extensions")]) {
+            check_refused(&records(&message(&whole[..end]), MAX_FRAGMENT), reason);
+        }
+        let with = |at: usize, byte: u8| {
+            let mut changed = whole.clone();
+            changed[at] = byte;
+            records(&message(&changed), MAX_FRAGMENT)
+        };
+        check_refused(&with(34, 33), "session id");
+        check_refused(&with(68, 1), "cipher suites");
+        check_refused(&with(71, 0), "compression methods");
+        check_refused(&with(78, 9), "extension data");
+        check_refused(&records(&message(&[&whole[..], b"x"].concat()), MAX_FRAGMENT), "extensions");
+    }
+
+    #[test]
+    fn what_is_no_client_hello_is_refused_at_its_first_wrong_byte() {
+        check_refused(b"G", "not a handshake record");
+        check_refused(&[21, 3, 3, 0, 2, 1, 0], "not a handshake record");
+        check_refused(&[22, 2], "record version");
+        check_refused(&[22, 3, 1, 0, 0], "record length");
+        check_refused(&[22, 3, 1, 0x40, 1], "record length");
+        check_refused(&[22, 3, 1, 0, 4, 2], "not a ClientHello");
+        let mut two_records = records(&message(&body(Some(&[]))), 60);
+        two_records[65] = 23;
+        check_refused(&two_records, "not a handshake record");
+    }
+
+    #[test]
+    fn a_hello_longer_than_the_limit_is_refused_as_soon_as_it_says_so() {
+        let overhead = hello(&[extension(21, &[])]).len();
+        let padded = |len: usize| hello(&[extension(21, &vec![0; len - overhead])]);
+        check(&padded(MAX_CLIENT_HELLO), None);
+        assert_eq!(read_client_hello(&padded(MAX_CLIENT_HELLO + 1)[..9]), Err(HelloError::TooLarge));
+        assert_eq!(read_client_hello(&[22, 3, 1, 0, 4, 1, 0xff, 0xff, 0xff]), Err(HelloError::TooLarge));
+    }
+
+    #[test]
+    fn a_hello_that_grows_too_long_by_tiny_records_is_refused() {
+        let bytes = records(&message(&body(Some(&[extension(21, &[0; 3000])]))), 1);
+        assert_eq!(read_client_hello(&bytes[..MAX_CLIENT_HELLO - 1]), Ok(Hello::Partial));
+        assert_eq!(read_client_hello(&bytes), Err(HelloError::TooLarge));
+    }
+}

@@ -109,3 +109,135 @@ impl DialSchedule {
         self.waiting.front().is_some_and(|next| self.under_way.values().all(|&source| next.source < source))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const NOTHING: [u16; 0] = [];
+
+    fn candidate(source: Source, port: u16) -> Candidate {
+        Candidate { at: format!("192.0.2.1:{port}").parse().unwrap(), source }
+    }
+
+    /// A schedule that knows remembered addresses with these ports.
+    fn remembering(ports: impl IntoIterator<Item = u16>) -> DialSchedule {
+        let mut schedule = DialSchedule::new();
+        for port in ports {
+            assert!(schedule.add(candidate(Source::Remembered, port)));
+        }
+        schedule
+    }
+
+    /// The ports of the attempts that start at `now`.
+    fn started(schedule: &mut DialSchedule, now: Instant) -> Vec<u16> {
+        std::iter::from_fn(|| schedule.poll_start(now)).map(|(_, candidate)| candidate.at.port).collect()
+    }
+
+    #[test]
+    fn attempts_start_one_delay_apart() {
+        let mut schedule = remembering([1, 2, 3]);
+        let start = Instant::now();
+        assert_eq!(started(&mut schedule, start), [1]);
+        assert_eq!(schedule.poll_timeout(), Some(start + CONNECTION_ATTEMPT_DELAY));
+        assert_eq!(started(&mut schedule, start + CONNECTION_ATTEMPT_DELAY - MS), NOTHING);
+        assert_eq!(started(&mut schedule, start + CONNECTION_ATTEMPT_DELAY), [2]);
+        // A caller that slept too long does not start the missed ones all at once.
+        assert_eq!(started(&mut schedule, start + 10 * CONNECTION_ATTEMPT_DELAY), [3]);
+        assert_eq!(schedule.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_failure_starts_the_next_attempt_at_once() {
+        let mut schedule = remembering([1, 2, 3]);
+        let now = Instant::now();
+        let (first, _) = schedule.poll_start(now).unwrap();
+        schedule.failed(now + MS, first);
+        assert_eq!(schedule.poll_timeout(), Some(now + MS));
+        assert_eq!(started(&mut schedule, now + MS), [2]);
+        // The same failure told twice, or of an attempt that never was, starts nothing.
+        schedule.failed(now + MS, first);
+        schedule.failed(now + MS, AttemptId(99));
+        assert_eq!(started(&mut schedule, now + MS), NOTHING);
+    }
+
+    #[test]
+    fn better_sources_go_first_and_equals_in_order_of_arrival() {
+        let mut schedule = remembering([1, 2]);
+        for (source, port) in [(Source::Lan, 3), (Source::Given, 4), (Source::Own, 5), (Source::Lan, 6)] {
+            assert!(schedule.add(candidate(source, port)));
+        }
+        let now = Instant::now();
+        let order: Vec<_> =
+            (0..6).flat_map(|turn| started(&mut schedule, now + turn * CONNECTION_ATTEMPT_DELAY)).collect();
+        assert_eq!(order, [5, 4, 3, 6, 1, 2]);
+    }
+
+    #[test]
+    fn a_candidate_of_a_better_source_than_all_under_way_does_not_wait() {
+        let mut schedule = remembering([1, 2]);
+        let now = Instant::now();
+        assert_eq!(started(&mut schedule, now), [1]);
+        schedule.add(candidate(Source::Lan, 3));
+        schedule.add(candidate(Source::Lan, 4));
+        assert_eq!(started(&mut schedule, now + MS), [3]);
+        assert_eq!(schedule.poll_timeout(), Some(now + MS + CONNECTION_ATTEMPT_DELAY));
+    }
+
+    #[test]
+    fn an_address_is_tried_once_whoever_names_it() {
+        let mut schedule = remembering([1]);
+        assert!(!schedule.add(candidate(Source::Remembered, 1)));
+        assert!(!schedule.add(candidate(Source::Lan, 1)));
+        let now = Instant::now();
+        let (id, _) = schedule.poll_start(now).unwrap();
+        schedule.failed(now, id);
+        assert!(!schedule.add(candidate(Source::Lan, 1)));
+        assert_eq!(started(&mut schedule, now), NOTHING);
+    }
+
+    #[test]
+    fn a_flood_from_one_source_does_not_displace_another() {
+        let mut schedule = DialSchedule::new();
+        let taken = (1..=1000).filter(|&port| schedule.add(candidate(Source::Lan, port))).count();
+        assert_eq!(taken, MAX_CANDIDATES_PER_SOURCE);
+        assert!(schedule.add(candidate(Source::Remembered, 1001)));
+        assert!(schedule.add(candidate(Source::Given, 1002)));
+    }
+
+    #[test]
+    fn a_bounded_number_of_attempts_runs_at_once() {
+        let mut schedule = remembering(1..=8);
+        let mut now = Instant::now();
+        for _ in 0..20 {
+            while schedule.poll_start(now).is_some() {}
+            now += CONNECTION_ATTEMPT_DELAY;
+        }
+        assert_eq!(schedule.under_way.len(), MAX_PARALLEL_DIALS);
+        assert_eq!(schedule.poll_timeout(), None);
+        schedule.failed(now, AttemptId(0));
+        assert_eq!(started(&mut schedule, now), [7]);
+    }
+
+    #[test]
+    fn it_is_exhausted_when_all_attempts_failed_and_no_source_will_name_more() {
+        let mut schedule = remembering([1]);
+        let now = Instant::now();
+        assert!(!schedule.is_exhausted());
+        let (id, _) = schedule.poll_start(now).unwrap();
+        schedule.no_more();
+        assert!(!schedule.is_exhausted());
+        schedule.failed(now, id);
+        assert!(schedule.is_exhausted());
+    }
+
+    #[test]
+    fn it_waits_for_sources_that_may_name_more() {
+        let mut schedule = DialSchedule::new();
+        assert_eq!(schedule.poll_timeout(), None);
+        assert!(!schedule.is_exhausted());
+        schedule.no_more();
+        assert!(schedule.is_exhausted());
+    }
+}

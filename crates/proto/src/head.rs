@@ -140,15 +140,16 @@ fn reason(error: httparse::Error) -> &'static str {
 /// The form with the highest quality among the values of the `Accept` headers (RFC 9110, section 12.5.1); among equals
 /// a type that is named before a wildcard, then the one that comes first.
 fn preferred_form<'a>(values: impl Iterator<Item = &'a [u8]>) -> Accept {
-    let mut best = (0, false, Accept::default());
+    let mut best = (0, false);
+    let mut form = Accept::default();
     for range in values.filter_map(|value| std::str::from_utf8(value).ok()).flat_map(|value| value.split(',')) {
-        let (form, is_named) = form_of(range);
-        let quality = quality(range).unwrap_or(0);
-        if (quality, is_named) > (best.0, best.1) {
-            best = (quality, is_named, form);
+        let (this_form, is_named) = form_of(range);
+        let rank = (quality(range).unwrap_or(0), is_named);
+        if rank.0 > 0 && rank > best {
+            (best, form) = (rank, this_form);
         }
     }
-    best.2
+    form
 }
 
 /// The form that suits a media range, and whether the range names a type.
@@ -176,4 +177,187 @@ fn quality(range: &str) -> Option<u16> {
     }
     let thousandths = format!("{whole}{fraction:0<3}").parse().ok()?;
     (thousandths <= 1000).then_some(thousandths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "e868423731872b8235a0adc9102bb45bb9e8321e";
+
+    /// Looks at `text`, with `KEY` replaced and line ends as HTTP has them.
+    fn sniff_text(text: &str) -> Result<Sniffed, HeadError> {
+        sniff(text.replace("KEY", KEY).replace('\n', "\r\n").as_bytes())
+    }
+
+    #[track_caller]
+    fn head(text: &str) -> RequestHead {
+        match sniff_text(text) {
+            Ok(Sniffed::Http(head)) => head,
+            other => panic!("{other:?} for {text:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn check_refused(text: &str, expected: HeadError) {
+        assert_eq!(sniff_text(text), Err(expected), "{text:?}");
+    }
+
+    #[track_caller]
+    fn check_malformed(text: &str, fragment: &str) {
+        match sniff_text(text) {
+            Err(HeadError::Malformed(reason)) => assert!(reason.contains(fragment), "{reason} for {text:?}"),
+            other => panic!("{other:?} for {text:?}"),
+        }
+    }
+
+    #[test]
+    fn a_request_goes_where_its_host_header_says() {
+        let text = "GET /path?query HTTP/1.1\nUser-Agent: x\nhOsT:  pw-KEY.localhost:7009 \n\n";
+        let head = head(&format!("{text}the body"));
+        assert_eq!((head.method.as_str(), head.target.as_str()), ("GET", "/path?query"));
+        assert_eq!(head.len, text.len() + KEY.len() - 3 + 4);
+        let Authority::Service(name) = head.authority else { panic!("{head:?}") };
+        assert_eq!((name.key.to_string().as_str(), name.password.as_deref()), (KEY, Some("pw")));
+    }
+
+    #[test]
+    fn the_host_header_decides_also_against_the_target() {
+        for target in ["http://other.localhost:7009/", "http://KEY.localhost:7009/", "*", "example.org:80"] {
+            assert_eq!(head(&format!("OPTIONS {target} HTTP/1.1\nHost: localhost\n\n")).authority, Authority::Gateway);
+        }
+    }
+
+    #[test]
+    fn requests_that_common_clients_send_are_read() {
+        head("GET / HTTP/1.0\nHost: localhost\n\n");
+        head("PROPFIND /dav HTTP/1.1\nHost: KEY.localhost\n\n");
+        head("GET /ws HTTP/1.1\nHost: KEY.localhost\nUpgrade: websocket\nConnection: Upgrade\n\n");
+        head("POST / HTTP/1.1\nHost: KEY.localhost\nExpect: 100-continue\nTransfer-Encoding: chunked\n\n");
+        head("GET / HTTP/1.1\nHost: KEY.localhost\nX-Name: b\u{fc}cher\nEmpty:\n\n");
+        assert!(matches!(sniff(b"GET / HTTP/1.1\nHost: localhost\n\n"), Ok(Sniffed::Http(_))), "bare line feeds");
+    }
+
+    #[test]
+    fn empty_lines_in_front_belong_to_the_head() {
+        assert_eq!(sniff(b"\r\n"), Ok(Sniffed::Partial));
+        assert_eq!(sniff_text("\n\nGET / HTTP/1.1\nHost: localhost\n\n").map(len), Ok(4 + 35));
+        assert_eq!(sniff_text("GET / HTTP/1.1\nHost: localhost\n\n").map(len), Ok(35));
+    }
+
+    fn len(sniffed: Sniffed) -> usize {
+        match sniffed {
+            Sniffed::Http(head) => head.len,
+            _ => 0,
+        }
+    }
+
+    #[test]
+    fn every_beginning_of_a_request_is_partial() {
+        let text = format!("\r\nPOST /path HTTP/1.1\r\nHost: {KEY}.localhost\r\nA: b\r\n\r\n");
+        for end in 0..text.len() {
+            assert_eq!(sniff(&text.as_bytes()[..end]), Ok(Sniffed::Partial), "{end} bytes");
+        }
+    }
+
+    #[test]
+    fn a_tls_handshake_is_told_by_its_first_byte() {
+        assert_eq!(sniff(&[22]), Ok(Sniffed::Tls));
+        assert_eq!(sniff(b"\x16\x03\x01\x00"), Ok(Sniffed::Tls));
+    }
+
+    #[test]
+    fn a_request_without_exactly_one_host_is_refused() {
+        check_refused("GET / HTTP/1.1\n\n", HeadError::NoHost);
+        check_refused("GET / HTTP/1.0\nAccept: */*\n\n", HeadError::NoHost);
+        check_refused("GET http://KEY.localhost/ HTTP/1.1\n\n", HeadError::NoHost);
+        check_refused("GET / HTTP/1.1\nHost: localhost\nHost: localhost\n\n", HeadError::ManyHosts(2));
+        check_refused("GET / HTTP/1.1\nHost: a\nHOST: b\nhost:\n\n", HeadError::ManyHosts(3));
+    }
+
+    #[test]
+    fn a_host_that_is_not_served_is_refused_in_the_form_the_client_likes() {
+        let refused = |source, accept| HeadError::Host { source, accept };
+        check_refused("GET / HTTP/1.1\nHost: a.org\n\n", refused(HostError::NotLocal, Accept::Text));
+        check_refused("GET / HTTP/1.1\nHost:\nAccept: text/html\n\n", refused(HostError::Malformed, Accept::Html));
+        check_refused(
+            "GET / HTTP/1.1\nAccept: application/json\nHost: x.localhost\n\n",
+            refused(HostError::NoKey, Accept::Json),
+        );
+        check_refused(
+            "GET / HTTP/1.1\nHost: KEY.localhost, KEY.localhost\n\n",
+            refused(HostError::Malformed, Accept::Text),
+        );
+    }
+
+    #[test]
+    fn what_is_not_http_1_is_malformed() {
+        check_malformed("PRI * HTTP/2.0\n\nSM\n\n", "HTTP/2");
+        check_malformed("GET / HTTP/2.0\n", "HTTP/1.1");
+        check_malformed("GET / HTTP/0.9\n", "HTTP/1.1");
+        check_malformed("GET /\n\n", "character");
+        check_malformed("HARDLINE-SEARCH * HTTQ/1.1\n\n", "HTTP/1.1");
+        check_malformed("\0\0\0", "character");
+        check_malformed("GET / HTTP/1.1\nHost : localhost\n\n", "name");
+        check_malformed("GET / HTTP/1.1\nHost: localhost\n folded\n\n", "name");
+        check_malformed("GET / HTTP/1.1\nno colon\n\n", "name");
+        check_malformed("GET / HTTP/1.1\nHost: local\0host\n\n", "value");
+        assert!(matches!(sniff(b"SSH-2.0-OpenSSH_9.2\r\n"), Err(HeadError::Malformed(_))));
+        assert!(matches!(sniff(b"\x80\x2e\x01\x03\x01"), Err(HeadError::Malformed(_))), "an SSL 2 hello");
+    }
+
+    #[test]
+    fn a_head_up_to_the_limit_is_read_and_a_longer_one_refused() {
+        let text = |len: usize| format!("GET / HTTP/1.1\r\nHost: localhost\r\nA: {}\r\n\r\n", "x".repeat(len - 40));
+        assert_eq!(sniff(text(MAX_HEAD).as_bytes()).map(len), Ok(MAX_HEAD));
+        assert_eq!(sniff(&text(MAX_HEAD + 1).as_bytes()[..MAX_HEAD - 1]), Ok(Sniffed::Partial));
+        for end in [MAX_HEAD, MAX_HEAD + 1] {
+            assert_eq!(sniff(&text(MAX_HEAD + 1).as_bytes()[..end]), Err(HeadError::TooLarge), "{end} bytes");
+        }
+        assert_eq!(sniff(&b"\r\n".repeat(MAX_HEAD)), Err(HeadError::TooLarge));
+    }
+
+    #[test]
+    fn many_tiny_headers_are_too_large() {
+        let text = |count| format!("GET / HTTP/1.1\nHost: localhost\n{}\n", "a:\n".repeat(count));
+        head(&text(MAX_HEADERS - 1));
+        check_refused(&text(MAX_HEADERS), HeadError::TooLarge);
+        check_refused(&text(20_000), HeadError::TooLarge);
+    }
+
+    /// Compares the form that follows from the lines of an `Accept` header.
+    #[track_caller]
+    fn check_accept(values: &[&str], expected: Accept) {
+        assert_eq!(preferred_form(values.iter().map(|value| value.as_bytes())), expected, "{values:?}");
+    }
+
+    #[test]
+    fn the_answer_has_the_form_the_client_likes_best() {
+        check_accept(&["text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"], Accept::Html);
+        check_accept(&["text/html"], Accept::Html);
+        check_accept(&["TEXT/HTML ; charset=utf-8 ; Q=0.5"], Accept::Html);
+        check_accept(&["application/json"], Accept::Json);
+        check_accept(&["application/json, text/plain, */*"], Accept::Json);
+        check_accept(&["application/vnd.api+json"], Accept::Json);
+        check_accept(&["*/*", "application/json"], Accept::Json);
+        check_accept(&["application/json;q=0.5, text/html;q=0.8"], Accept::Html);
+        check_accept(&["application/json, text/html"], Accept::Json);
+        check_accept(&["text/html, application/json"], Accept::Html);
+        check_accept(&["text/html;q=0.001, */*;q=0"], Accept::Html);
+    }
+
+    #[test]
+    fn everything_else_is_answered_in_plain_text() {
+        for value in
+            ["*/*", "", "text/plain", "text/*", "text/event-stream", "image/png", "html", ",;,=", "text/html;q=0"]
+        {
+            check_accept(&[value], Accept::Text);
+        }
+        check_accept(&[], Accept::Text);
+        check_accept(&["text/plain, text/html;q=0.9"], Accept::Text);
+        for quality in ["1.001", "2", "-1", "0.0001", "0,9", "a", "", ".5", "+1"] {
+            check_accept(&[&format!("text/html;q={quality}")], Accept::Text);
+        }
+        assert_eq!(preferred_form([&b"text/html\xff"[..]].into_iter()), Accept::Text);
+    }
 }

@@ -110,10 +110,11 @@ fn normalized_name(name: &str) -> Result<String, HostError> {
 }
 
 /// Whether browsers would take `label` for a part of a host name: ASCII without the forbidden domain code points of the
-/// WHATWG URL standard. Wider than DNS, because a password stands in such a label.
+/// WHATWG URL standard, and without the comma that joins two `Host` headers. Wider than DNS, because a password stands
+/// in such a label.
 fn is_label(label: &str) -> bool {
     (1..=MAX_LABEL).contains(&label.len())
-        && label.bytes().all(|b| b.is_ascii_graphic() && !br"#%/:<>?@[\]^|".contains(&b))
+        && label.bytes().all(|b| b.is_ascii_graphic() && !br"#%,/:<>?@[\]^|".contains(&b))
 }
 
 /// What stands in front of `.localhost`.
@@ -132,4 +133,154 @@ fn service_of_labels(labels: &str) -> Result<ServiceName, HostError> {
         _ => Some(text.strip_suffix('-').ok_or(HostError::NoKey)?.to_owned()),
     };
     Ok(ServiceName { key, password })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "e868423731872b8235a0adc9102bb45bb9e8321e";
+
+    /// Reads `text`, with `KEY` replaced.
+    #[track_caller]
+    fn check(text: &str, expected: Result<Authority, HostError>) {
+        let text = text.replace("KEY", KEY);
+        assert_eq!(parse_host(text.as_bytes()), expected, "{text:?}");
+    }
+
+    fn service(password: Option<&str>) -> Result<Authority, HostError> {
+        Ok(Authority::Service(ServiceName { key: KEY.parse().unwrap(), password: password.map(str::to_owned) }))
+    }
+
+    #[test]
+    fn the_gateways_own_names_are_known_in_any_spelling() {
+        for name in ["localhost", "LocalHost", "localhost.", "127.0.0.1", "127.0.0.1.", "[::1]", "[0:0:0:0:0:0:0:1]"] {
+            for port in ["", ":", ":7009", ":0", ":65535"] {
+                check(&format!("{name}{port}"), Ok(Authority::Gateway));
+            }
+        }
+    }
+
+    #[test]
+    fn a_service_is_named_by_the_label_in_front_of_localhost() {
+        check("KEY.localhost", service(None));
+        check("KEY.localhost:7009", service(None));
+        check("KEY.localhost.", service(None));
+        check("KEY.localhost.:7009", service(None));
+        check(&format!("{}.LOCALHOST", KEY.to_uppercase()), service(None));
+        check("www.KEY.localhost", service(None));
+        check("a.b.c.KEY.localhost:1", service(None));
+        check(&format!("{KEY}.KEY.localhost"), service(None));
+    }
+
+    #[test]
+    fn the_free_text_in_front_of_the_key_is_the_password() {
+        check("pw-KEY.localhost", service(Some("pw")));
+        check("Two-Words-KEY.localhost:7009", service(Some("two-words")));
+        check("www.pw-KEY.localhost", service(Some("pw")));
+        check("pw--KEY.localhost", service(Some("pw-")));
+        check("--KEY.localhost", service(Some("-")));
+        check("-KEY.localhost", service(None));
+        check("a_b!c$d&e'(f)*+;=~-KEY.localhost", service(Some("a_b!c$d&e'(f)*+;=~")));
+        check(&format!("{}-KEY.localhost", "p".repeat(22)), service(Some(&"p".repeat(22))));
+        check(&format!("{}-KEY.localhost", "p".repeat(23)), Err(HostError::Malformed));
+    }
+
+    #[test]
+    fn a_local_name_without_a_key_hash_is_told_apart() {
+        for name in ["www.localhost", "KEY.www.localhost", "xKEY.localhost", "KEY-pw.localhost", "pw_KEY.localhost"] {
+            check(name, Err(HostError::NoKey));
+        }
+        check(&format!("{}.localhost", &KEY[1..]), Err(HostError::NoKey));
+        check(&format!("{}g.localhost", &KEY[1..]), Err(HostError::NoKey));
+        check("xn--pss-wrd.localhost", Err(HostError::NoKey));
+    }
+
+    #[test]
+    fn names_of_other_computers_are_refused_against_dns_rebinding() {
+        for name in [
+            "example.org",
+            "KEY.example.org",
+            "KEY.localhost.example.org",
+            "KEY",
+            "notlocalhost",
+            "KEY.notlocalhost",
+            "localhost.localdomain",
+            "0.0.0.0",
+            "127.0.0.2",
+            "127.1",
+            "192.168.1.5:7009",
+            "[::]",
+            "[::ffff:127.0.0.1]:7009",
+            "[2001:db8::1]",
+        ] {
+            check(name, Err(HostError::NotLocal));
+        }
+    }
+
+    #[test]
+    fn what_is_no_host_is_malformed() {
+        for text in [
+            "",
+            " ",
+            ".",
+            "..",
+            ":7009",
+            ".localhost",
+            "KEY..localhost",
+            "KEY.localhost..",
+            "KEY.localhost:70090",
+            "KEY.localhost:-1",
+            "KEY.localhost:+1",
+            "KEY.localhost:http",
+            "KEY.localhost:1:2",
+            "KEY.localhost/",
+            "KEY.localhost ",
+            "KEY .localhost",
+            "user@KEY.localhost",
+            "http://KEY.localhost",
+            "KEY.localhost,KEY.localhost",
+            "pw\0-KEY.localhost",
+            "pw%20-KEY.localhost",
+            "pw<script>-KEY.localhost",
+            "pässwort-KEY.localhost",
+            "::1",
+            "[::1",
+            "::1]",
+            "[]",
+            "[::1]x",
+            "[::1%lo]",
+            "[localhost]",
+            "[127.0.0.1]",
+        ] {
+            check(text, Err(HostError::Malformed));
+        }
+        check(&format!("{}.KEY.localhost", "a.".repeat(120)), Err(HostError::Malformed));
+        assert_eq!(parse_host(b"\xff.localhost"), Err(HostError::Malformed));
+    }
+
+    #[test]
+    fn a_server_name_may_be_the_bare_key() {
+        let name = |text: &str| parse_service_name(&text.replace("KEY", KEY)).map(Authority::Service);
+        for text in ["KEY", "KEY.", "KEY.localhost", "www.KEY.localhost"] {
+            assert_eq!(name(text), service(None), "{text}");
+        }
+        assert_eq!(name("pw-KEY"), service(Some("pw")));
+        assert_eq!(name("pw-KEY.localhost"), service(Some("pw")));
+        for text in ["localhost", "www", "www.localhost"] {
+            assert_eq!(name(text), Err(HostError::NoKey), "{text}");
+        }
+        for text in ["www.KEY", "KEY.example.org", "127.0.0.1"] {
+            assert_eq!(name(text), Err(HostError::NotLocal), "{text}");
+        }
+        for text in ["", "KEY:7009", "[::1]", "ä"] {
+            assert_eq!(name(text), Err(HostError::Malformed), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_password_does_not_reach_a_log() {
+        let name = ServiceName { key: KEY.parse().unwrap(), password: Some("hunter2".to_owned()) };
+        assert_eq!(format!("{name:?}"), format!("ServiceName {{ key: KeyHash({KEY}), password: Some(\"MASKED\") }}"));
+    }
 }

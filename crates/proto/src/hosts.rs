@@ -157,3 +157,118 @@ fn is_number(label: &str) -> bool {
         None => label.bytes().all(|b| b.is_ascii_digit()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads `text` and compares what is written again.
+    #[track_caller]
+    fn check(text: &str, written: &str) {
+        assert_eq!(text.parse::<HostPort>().map(|at| at.to_string()), Ok(written.to_owned()), "{text:?}");
+    }
+
+    #[test]
+    fn addresses_and_names_are_read_and_written() {
+        check("192.0.2.1:7008", "192.0.2.1:7008");
+        check("192.0.2.1:00080", "192.0.2.1:80");
+        check("[2001:db8::1]:7008", "[2001:db8::1]:7008");
+        check("[200:1:2::3]:1", "[200:1:2::3]:1");
+        check("[::ffff:192.0.2.1]:80", "192.0.2.1:80");
+        check("Home.Example.ORG:7008", "home.example.org:7008");
+        check("example.org.:65535", "example.org:65535");
+        check("router:7008", "router:7008");
+        check("my_box-2.fritz.box:7008", "my_box-2.fritz.box:7008");
+        check("1and1.example:80", "1and1.example:80");
+        check("xn--bcher-kva.example:80", "xn--bcher-kva.example:80");
+    }
+
+    #[test]
+    fn the_last_colon_parts_the_port_of_an_ipv6_address_without_brackets() {
+        check("2001:db8::1:7008", "[2001:db8::1]:7008");
+        check("::1:80", "[::1]:80");
+        check("2001:db8:::80", "[2001:db8::]:80");
+        check("1:2:3:4:5:6:7:8:80", "[1:2:3:4:5:6:7:8]:80");
+    }
+
+    #[test]
+    fn without_a_port_from_1_to_65535_it_is_refused() {
+        for text in [
+            "",
+            "192.0.2.1",
+            "example.org",
+            ":",
+            "a:",
+            "a:0",
+            "a:65536",
+            "a:+80",
+            "a:-1",
+            "a: 80",
+            "a:8O",
+            "a:https",
+            "a:1e3",
+        ] {
+            assert_eq!(text.parse::<HostPort>(), Err(HostPortError::Port(text.to_owned())), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_neither_address_nor_name_is_refused() {
+        let long_label = format!("{}.org:80", "a".repeat(64));
+        let long_name = format!("{}org:80", "abcd.".repeat(51));
+        for text in [
+            ":80",
+            ".:80",
+            "..:80",
+            "a..b:80",
+            "-a.org:80",
+            "a-.org:80",
+            "a b:80",
+            " a:80",
+            "a/b:80",
+            "user@host:80",
+            "bücher.example:80",
+            "a\0b:80",
+            "[::1:80",
+            "::1]:80",
+            "[]:80",
+            "[192.0.2.1]:80",
+            "[fe80::1%eth0]:80",
+            "fe80::1%eth0:80",
+            "[[::1]]:80",
+            "::1",
+            "1:2:3:4:5:6:7:8",
+            "256.1.1.1:80",
+            "127.1:80",
+            "2130706433:80",
+            "0x7f.0.0.1:80",
+            "0x7f000001:80",
+            "a.0x:80",
+            &long_label,
+            &long_name,
+        ] {
+            assert_eq!(text.parse::<HostPort>(), Err(HostPortError::Host(text.to_owned())), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_keeps_what_can_be_read_in_its_order_and_once() {
+        let list =
+            HostList::parse_lenient(" 192.0.2.1:7008,,nonsense, [2001:db8::1]:7008 ,a:0,192.0.2.1:7008,b.org:1\n");
+        assert_eq!(list.to_string(), "192.0.2.1:7008,[2001:db8::1]:7008,b.org:1");
+        assert_eq!(HostList::parse_lenient(""), HostList::default());
+    }
+
+    #[test]
+    fn a_list_is_cut_after_its_first_entries() {
+        let text: Vec<_> = (1..=100).map(|port| format!("192.0.2.1:{port}")).collect();
+        let list = HostList::parse_lenient(&text.join(","));
+        assert_eq!(list.to_string(), text[..MAX_HOSTS].join(","));
+    }
+
+    #[test]
+    fn an_ipv4_address_seen_through_a_dual_stack_socket_is_written_as_one() {
+        let seen: SocketAddr = "[::ffff:192.0.2.1]:7008".parse().unwrap();
+        assert_eq!(HostPort::from(seen).to_string(), "192.0.2.1:7008");
+    }
+}

@@ -5,6 +5,8 @@
 //!
 //! The modules stand in the order a request meets them.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test needs a first instant to count from"))]
+
 pub mod client_hello; // TLS ClientHello → server name
 pub mod head; // first bytes of a browser's connection → HTTP request head, or TLS
 pub mod host; // `Host` header → what the browser wants

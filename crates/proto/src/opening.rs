@@ -117,3 +117,127 @@ impl<'de> Visitor<'de> for OpeningVisitor {
         Ok(opening)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opening(hosts: Option<&str>, password: Option<&str>) -> Opening {
+        Opening { wan_hosts: hosts.map(HostList::parse_lenient), password: password.map(str::to_owned) }
+    }
+
+    #[track_caller]
+    fn check(line: impl AsRef<[u8]>, expected: Opening) {
+        let line = line.as_ref();
+        assert_eq!(Opening::parse(line), Ok(expected), "{}", String::from_utf8_lossy(line));
+    }
+
+    /// Refuses `line` with a reason that has `fragment` in it.
+    #[track_caller]
+    fn check_refused(line: impl AsRef<[u8]>, fragment: &str) {
+        match Opening::parse(line.as_ref()) {
+            Err(OpeningError::NotAnObject(reason)) => assert!(reason.contains(fragment), "{reason}"),
+            other => panic!("{other:?} for {}", String::from_utf8_lossy(line.as_ref())),
+        }
+    }
+
+    #[test]
+    fn the_lines_of_released_peers_are_read() {
+        check("{}\n", Opening::default());
+        check(r#"{"WANHosts": "203.0.113.5:7008"}"#, opening(Some("203.0.113.5:7008"), None));
+        check(
+            b"{\"WANHosts\": \"203.0.113.5:7008,[200:1::2]:7008,300:1::2:7008\"}\n",
+            opening(Some("203.0.113.5:7008,[200:1::2]:7008,[300:1::2]:7008"), None),
+        );
+        check(b"{\"WANHosts\": \"\", \"password\": \"\"}\n", opening(Some(""), Some("")));
+        check(r#"{"password": "pw"}"#, opening(None, Some("pw")));
+    }
+
+    #[test]
+    fn white_space_around_the_object_does_not_matter() {
+        for line in ["{\"password\":\"pw\"} \t \n", "{\"password\":\"pw\"}\r\n", "  { \"password\" : \"pw\" }\r"] {
+            check(line, opening(None, Some("pw")));
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_ignored() {
+        check(r#"{"a":null,"b":[1,{"password":"x"}],"password":"pw","PASSWORD":"y"}"#, opening(None, Some("pw")));
+    }
+
+    #[test]
+    fn a_known_key_with_a_value_of_another_type_counts_as_absent() {
+        for value in ["null", "true", "7", "[\"a:1\"]", "{\"a\":1}"] {
+            check(format!(r#"{{"WANHosts":{value},"password":{value}}}"#), Opening::default());
+        }
+    }
+
+    #[test]
+    fn a_password_longer_than_the_limit_counts_as_absent() {
+        let line = |length| format!(r#"{{"password":"{}"}}"#, "p".repeat(length));
+        check(line(MAX_PASSWORD), opening(None, Some(&"p".repeat(MAX_PASSWORD))));
+        check(line(MAX_PASSWORD + 1), Opening::default());
+    }
+
+    #[test]
+    fn a_key_that_stands_there_twice_is_refused() {
+        check_refused(r#"{"password":"a","password":"a"}"#, "twice");
+        check_refused(r#"{"WANHosts":"","x":1,"WANHosts":""}"#, "twice");
+        check_refused(r#"{"x":1,"x":1}"#, "twice");
+        check_refused(r#"{"password":"a","pass\u0077ord":"a"}"#, "twice");
+    }
+
+    #[test]
+    fn what_is_no_json_object_is_refused() {
+        for line in ["", "\n", "[]", "null", "7", "\"text\"", "GET / HTTP/1.1\r\n", "\u{feff}{}", "\0{}"] {
+            check_refused(line, "no opening brace");
+        }
+        for line in
+            ["{", "{}{}", "{} x", "{]", "{'a':1}", "{\"a\":1,}", "{\"a\"}", "{\"a\":NaN}", "{\"a\":1e999}", "{1:2}"]
+        {
+            check_refused(line, "line 1");
+        }
+        check_refused(b"{\"password\":\"\xff\"}", "line 1");
+        check_refused("{\"password\":\"\\ud800\"}", "line 1");
+    }
+
+    #[test]
+    fn more_than_one_line_is_refused() {
+        for line in ["{\n}", "{}\n\n", "{}\nGET / HTTP/1.1", "\n{}"] {
+            check_refused(line, "line break");
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_refused() {
+        let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+        check(nested(100), Opening::default());
+        check_refused(nested(1000), "recursion limit");
+        check_refused(format!("{{\"a\":{}", "{\"a\":".repeat(1000)), "recursion limit");
+    }
+
+    #[test]
+    fn a_line_longer_than_the_limit_is_refused() {
+        let line = |length: usize| format!("{{}}{}\n", " ".repeat(length - 3));
+        check(line(MAX_OPENING_LINE), Opening::default());
+        assert_eq!(Opening::parse(line(MAX_OPENING_LINE + 1).as_bytes()), Err(OpeningError::TooLong));
+    }
+
+    #[test]
+    fn a_line_is_written_as_released_peers_read_it() {
+        assert_eq!(Opening::default().encode(), b"{}\n");
+        let text = String::from_utf8(opening(Some("203.0.113.5:7008,[200::1]:7008"), None).encode());
+        assert_eq!(text.as_deref(), Ok("{\"WANHosts\":\"203.0.113.5:7008,[200::1]:7008\"}\n"));
+        assert_eq!(opening(None, Some("a\n\"b")).encode(), b"{\"password\":\"a\\n\\\"b\"}\n");
+    }
+
+    #[test]
+    fn neither_debug_text_nor_error_repeats_a_password() {
+        assert!(!format!("{:?}", opening(None, Some("hunter2"))).contains("hunter2"));
+        for line in ["\"hunter2\"", "{\"password\":\"hunter2\",\"password\":1}", "{\"password\":\"hunter2", "{hunter2}"]
+        {
+            let error = Opening::parse(line.as_bytes()).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        }
+    }
+}
