@@ -1,1 +1,35 @@
 //! An OpenDHT node as a pure state machine.
+//!
+//! No socket, no clock, no randomness of its own: datagrams, time and a seeded generator come in; datagrams, deadlines
+//! and events come out. A driver adds a socket and a timer; a simulation runs thousands of nodes in one process.
+//!
+//! A datagram travels through the modules in this order.
+
+pub mod hash; // keys, node ids, distance
+pub mod message; // bytes ⇄ messages
+pub mod time; // the caller's clock
+pub mod value; // what is stored
+
+mod address; // whom to believe an address
+mod fragment; // values larger than a datagram
+mod limiter; // rates and blacklist
+mod msgpack; // the encoding
+mod request; // what we asked and await
+mod search; // iterative lookup
+mod storage; // what we keep for others
+mod table; // whom we know
+mod token; // proof of address
+mod vote; // who we are, as others see us
+
+pub mod limits; // every bound in time, size and count
+pub mod node; // all of it together
+pub mod operation; // what the application asks and hears
+
+pub use address::Family;
+pub use hash::InfoHash;
+pub use message::NodeAddr;
+pub use node::{Config, Counters, Node, OperationError, TableStatus, Transmit};
+pub use operation::{Event, OpId, Summary};
+pub use storage::VerifySignature;
+pub use time::Time;
+pub use value::{Signed, Value, ValueError, ValueType};

@@ -1,0 +1,173 @@
+//! Getting into the network and staying there.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rand::RngExt;
+
+use super::Node;
+use crate::address::{Family, canonical, is_martian};
+use crate::hash::InfoHash;
+use crate::limits::{BOOTSTRAP_RETRY_MAX, BOOTSTRAP_RETRY_MIN, MAX_BOOTSTRAP, REPLICATION};
+use crate::message::{Reply, Request, Want};
+use crate::operation::Event;
+use crate::request::Purpose;
+use crate::time::Time;
+
+/// Time after joining in which the table is filled quickly.
+const SETTLING: Duration = Duration::from_secs(60);
+
+/// Time between looks around our own id.
+const NEIGHBOURHOOD_INTERVAL: Duration = Duration::from_secs(4 * 60);
+
+impl Node {
+    /// Adds addresses to start from: well-known hosts, or nodes that were good last time. They are asked until one
+    /// answers, with growing pauses, and again whenever no good node is left.
+    pub fn bootstrap(&mut self, now: Time, addrs: &[SocketAddr]) {
+        for addr in addrs.iter().copied().map(canonical) {
+            let known = self.bootstrap.contains(&addr);
+            if !known && !is_martian(&addr) && self.bootstrap.len() < MAX_BOOTSTRAP {
+                self.bootstrap.push(addr);
+            }
+        }
+        for family in Family::ALL {
+            let wanted = self.bootstrap.iter().any(|addr| Family::of(addr) == family);
+            let link = self.link_mut(family);
+            if wanted && link.enabled && !link.connected {
+                link.bootstrap_wait = BOOTSTRAP_RETRY_MIN;
+                self.ask_bootstrap_hosts(now, family);
+            }
+        }
+    }
+
+    /// Tells the node that this computer's addresses or its line have changed: every node has to prove itself again.
+    pub fn network_changed(&mut self, now: Time) {
+        self.failed.clear();
+        self.next_maintenance = now + Duration::from_micros(1);
+        for family in Family::ALL {
+            let due: Vec<_> = self.link(family).table.entries().map(|entry| entry.node).take(REPLICATION).collect();
+            due.into_iter().for_each(|node| self.verify(now, node));
+        }
+        let addrs = self.bootstrap.clone();
+        self.bootstrap(now, &addrs);
+    }
+
+    pub(super) fn bootstrap_if_due(&mut self, now: Time) {
+        for family in Family::ALL {
+            if self.link(family).next_bootstrap.is_some_and(|at| at <= now) {
+                self.ask_bootstrap_hosts(now, family);
+            }
+        }
+    }
+
+    /// A good node of this family has answered.
+    pub(super) fn note_connected(&mut self, now: Time, family: Family) {
+        let own_id = self.id;
+        let link = self.link_mut(family);
+        if link.connected {
+            return;
+        }
+        link.connected = true;
+        link.next_bootstrap = None;
+        link.table.mark_stale();
+        self.joined = Some(now);
+        self.next_maintenance = self.next_maintenance.min(now + Duration::from_secs(2));
+        self.events.push_back(Event::Connected(family));
+        self.explore(now, family, own_id);
+        self.feed_searches(now, family);
+    }
+
+    pub(super) fn maintain_if_due(&mut self, now: Time) {
+        if now < self.next_maintenance {
+            return;
+        }
+        let settling = self.joined.is_some_and(|joined| now.since(joined) < SETTLING);
+        let pause = if settling { 3_000..=5_000 } else { 20_000..=40_000 };
+        self.next_maintenance = now + Duration::from_millis(self.rng.random_range(pause));
+        self.failed.retain(|_, until| *until > now);
+        for family in Family::ALL {
+            if !self.link(family).enabled {
+                continue;
+            }
+            self.notice_disconnection(now, family);
+            self.refresh_buckets(now, family);
+            let due: Vec<_> = self.link(family).table.due(now).take(REPLICATION).collect();
+            due.into_iter().for_each(|node| self.verify(now, node));
+        }
+        if now >= self.next_neighbourhood {
+            self.next_neighbourhood = now + NEIGHBOURHOOD_INTERVAL;
+            self.look_around(now);
+        }
+    }
+
+    /// Makes the acquaintance of nodes that a maintenance reply names, where the table has room.
+    pub(super) fn get_to_know(&mut self, now: Time, namer: SocketAddr, reply: &Reply<'_>) {
+        for node in self.named_nodes(now, namer, reply) {
+            if self.link(Family::of(&node.addr)).table.has_room_for(&node.id) {
+                self.verify(now, node);
+            }
+        }
+    }
+
+    fn ask_bootstrap_hosts(&mut self, now: Time, family: Family) {
+        let hosts: Vec<_> = self.bootstrap.iter().copied().filter(|addr| Family::of(addr) == family).collect();
+        for addr in hosts {
+            let asked =
+                self.requests.iter().any(|(_, pending)| pending.to == addr && pending.purpose == Purpose::Bootstrap);
+            if !asked {
+                self.request(now, addr, None, Purpose::Bootstrap, 3, Request::Ping);
+            }
+        }
+        let link = self.link_mut(family);
+        link.next_bootstrap = Some(now + link.bootstrap_wait);
+        link.bootstrap_wait = (link.bootstrap_wait * 2).min(BOOTSTRAP_RETRY_MAX);
+    }
+
+    /// When no good node is left, all that were ever known are asked, beside the bootstrap hosts.
+    fn notice_disconnection(&mut self, now: Time, family: Family) {
+        let link = self.link_mut(family);
+        if !link.connected || link.table.good(now).next().is_some() {
+            return;
+        }
+        link.connected = false;
+        link.bootstrap_wait = BOOTSTRAP_RETRY_MIN;
+        let known: Vec<_> = link.table.entries().map(|entry| entry.node).collect();
+        self.events.push_back(Event::Disconnected(family));
+        known.into_iter().for_each(|node| self.verify(now, node));
+        self.ask_bootstrap_hosts(now, family);
+    }
+
+    /// Looks for a random id in each bucket that has been silent for long.
+    fn refresh_buckets(&mut self, now: Time, family: Family) {
+        if !self.link(family).connected {
+            return;
+        }
+        let index = usize::from(family == Family::V6);
+        let targets = self.tables[index].table.stale(now, &mut self.rng);
+        for target in targets {
+            self.ask_near(now, family, target);
+        }
+    }
+
+    /// Looks for newcomers near our own id.
+    fn look_around(&mut self, now: Time) {
+        for family in Family::ALL {
+            if self.link(family).connected {
+                let target = self.id.random_sharing(InfoHash::BITS - 8, &mut self.rng);
+                self.ask_near(now, family, target);
+            }
+        }
+    }
+
+    /// Asks one good node near `target` for nodes of all families we have.
+    fn ask_near(&mut self, now: Time, family: Family, target: InfoHash) {
+        let nearest = self.link(family).table.closest(&target, REPLICATION, |entry| entry.is_good(now));
+        if nearest.is_empty() {
+            return;
+        }
+        let node = nearest[self.rng.random_range(0..nearest.len())];
+        let (v4, v6) = (self.link(Family::V4).enabled, self.link(Family::V6).enabled);
+        let want = (v4 && v6).then_some(Want { v4, v6 });
+        self.request(now, node.addr, Some(node.id), Purpose::Maintain, 3, Request::Find { target, want });
+    }
+}
