@@ -1,5 +1,6 @@
 //! The store on disks that are full or cannot be written: tiny file systems, mounted in a namespace of the test's own.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
