@@ -2,8 +2,15 @@
 
 use std::error::Error;
 use std::fmt::Display;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
+
+use hardline_node::gateway::GatewayBindError;
+use hardline_node::node::{Cause, ReachError, StartError};
+use hardline_node::store::StoreError;
+use hardline_node::tls::identity::IdentityError;
+
+use crate::settings::NoDataDir;
 
 /// How the program ends. Scripts may rely on these numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +104,84 @@ impl Failure {
         if let Some(remedy) = &self.remedy {
             let _ = writeln!(stderr, "  help: {remedy}");
         }
+    }
+}
+
+impl From<IdentityError> for Failure {
+    fn from(error: IdentityError) -> Self {
+        Self::of(Exit::Identity, "the identity cannot be used", &error).remedy(error.remedy())
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::of(Exit::Failed, "what is remembered cannot be read", &error).remedy(error.remedy())
+    }
+}
+
+impl From<NoDataDir> for Failure {
+    fn from(_: NoDataDir) -> Self {
+        Self::new(Exit::Configuration, "this user has no home, and so no folder for data")
+            .remedy("name a folder with --data-dir or HARDLINE_DATA_DIR")
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        let failure = Self::new(start_exit(&error), chain(&error));
+        match error {
+            StartError::Gateway(GatewayBindError { source, .. }) | StartError::P2p { source, .. } => {
+                failure.remedy(port_remedy(source.kind()))
+            }
+            StartError::Identity { source, .. } => failure.remedy(source.remedy()),
+            StartError::Store(source) => failure.remedy(source.remedy()),
+            StartError::SameIdentity { .. } => failure.remedy("give one of the services another name or certfile"),
+            _ => failure,
+        }
+    }
+}
+
+impl From<&ReachError> for Failure {
+    fn from(error: &ReachError) -> Self {
+        let (exit, remedy) = match error.cause {
+            Cause::NotFound => (Exit::NotReached, NOT_FOUND_REMEDY),
+            Cause::WrongKey { .. } => (Exit::WrongKey, WRONG_KEY_REMEDY),
+            Cause::Closed { .. } => {
+                (Exit::NotReached, "start the program behind the service, and check the password in the link")
+            }
+            Cause::Unnameable => (Exit::NotReached, "the service needs another identity"),
+            _ => (Exit::NotReached, "check that hardline runs there, and that no firewall is in between"),
+        };
+        let tried: Vec<String> =
+            error.report.attempts.iter().map(|attempt| format!("\n  {}: {}", attempt.at, attempt.outcome)).collect();
+        Self::new(exit, format_args!("{error}{}", tried.concat())).remedy(remedy)
+    }
+}
+
+const NOT_FOUND_REMEDY: &str = "check that hardline runs on the other computer and that both are on one network, \
+    or say where it is with --address HOST:PORT";
+
+const WRONG_KEY_REMEDY: &str = "do not trust what answers there; if it is your own computer with a new certificate, \
+    its link is a new one too";
+
+fn start_exit(error: &StartError) -> Exit {
+    match error {
+        StartError::Gateway(GatewayBindError { source, .. }) | StartError::P2p { source, .. }
+            if source.kind() == io::ErrorKind::AddrInUse =>
+        {
+            Exit::InUse
+        }
+        StartError::Identity { .. } => Exit::Identity,
+        StartError::SameIdentity { .. } => Exit::Configuration,
+        _ => Exit::Failed,
+    }
+}
+
+fn port_remedy(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::AddrInUse => "stop the other program, or choose another port (see `hardline doctor`)",
+        io::ErrorKind::PermissionDenied => "choose a port above 1023",
+        _ => "see `hardline doctor`",
     }
 }
 

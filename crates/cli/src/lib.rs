@@ -10,7 +10,9 @@ pub mod failure; // what went wrong → exit code, cause, remedy
 
 pub mod docs; // command line and settings → man pages, markdown, example file
 
+mod gateway; // port → who serves browsers there
 mod identities; // names and targets → identity files
+mod links; // key hash → what a person opens
 mod logging; // settings → tracing
 mod output; // what people and programs read on stdout
 mod signals; // SIGTERM and Ctrl-C

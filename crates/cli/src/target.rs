@@ -37,23 +37,12 @@ pub(crate) fn parse(text: &str, base: &Path) -> Result<Target, String> {
     Err(refusal(text, &path))
 }
 
-/// The target as the identity's name and people know it: `localhost:8080`, `unix:/run/x.sock`, `/home/me/pictures`.
-#[must_use]
-pub(crate) fn canonical(target: &Target) -> String {
-    match target {
-        Target::Tcp(at) => at.to_string(),
-        Target::Unix(path) => format!("unix:{}", path.display()),
-        Target::Folder(path) => path.display().to_string(),
-    }
-}
-
 /// The name of the identity that this target keeps: readable, the same for ever, and different for different targets.
 ///
 /// What cannot stand in a file name is replaced by `-`; where that loses something, eight digits of a hash of the
-/// canonical form follow.
+/// written form follow.
 #[must_use]
 pub(crate) fn identity_name(target: &Target) -> String {
-    let canonical = canonical(target);
     let readable = match target {
         Target::Tcp(at) => at.to_string(),
         Target::Unix(path) => format!("unix-{}", last_part(path)),
@@ -61,7 +50,7 @@ pub(crate) fn identity_name(target: &Target) -> String {
     };
     let slug = slug(&readable);
     let is_exact = matches!(target, Target::Tcp(HostPort { host, .. }) if is_plain(host)) && slug.len() < MAX_SLUG;
-    if is_exact { slug } else { format!("{slug}-{}", KeyHash::of_certificate(canonical.as_bytes()).short()) }
+    if is_exact { slug } else { format!("{slug}-{}", KeyHash::of_certificate(target.to_string().as_bytes()).short()) }
 }
 
 /// The absolute path of a socket, which need not exist yet: the service may start later.

@@ -1,6 +1,20 @@
 //! One file per command.
 
+mod run; // gateway and every service of the configuration
+mod serve; // a node until it is told to stop
+mod share; // one service, now
+
+mod browse; // the local network, live
+mod id; // own identities, and new ones
+mod open; // a link in the browser
+mod peers; // what is remembered
+
+mod connect; // stdin and stdout
+mod forward; // a local port
+mod reach; // what connect and forward have in common
+
 mod config; // check, show, example
+mod doctor; // what works here
 mod manual; // completions and man pages
 
 use crate::args::{self, Args, Command, GlobalArgs};
@@ -19,12 +33,33 @@ pub fn run(args: Args) -> Result<(), Failure> {
     }
     let output = Output { is_json: args.global.json, is_quiet: args.global.quiet };
     let sources = sources(&args);
+    let load = || load(&sources, output);
     match args.command {
+        None => block_on(run::run(load()?, args.seed, output)),
+        Some(Command::Share(args)) => block_on(share::run(load()?, args, output)),
+        Some(Command::Browse(args)) => block_on(browse::run(load()?, args, output)),
+        Some(Command::Peers(args)) => block_on(peers::run(load()?, args, output)),
+        Some(Command::Id { identity }) => id::run(&load()?, identity.as_deref(), output),
+        Some(Command::Open { link }) => block_on(open::run(load()?, &link, output)),
+        Some(Command::Key(command)) => id::key(&load()?, command, output),
+        Some(Command::Doctor) => block_on(doctor::run(&sources, output)),
+        Some(Command::Connect(args)) => block_on(connect::run(load()?, args)),
+        Some(Command::Forward(args)) => block_on(forward::run(load()?, args, output)),
+        Some(Command::Config(command)) => config::run(command, sources, output),
         Some(Command::Completions { shell }) => manual::completions(shell),
         Some(Command::Man { dir }) => manual::man(dir.as_deref()),
-        Some(Command::Config(command)) => config::run(command, sources, output),
-        _ => Err(Failure::new(Exit::Failed, "not there yet")),
     }
+}
+
+/// Runs a command. What still runs when it has ended (a thread that reads stdin, say) is left to the end of the process.
+fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|err| Failure::of(Exit::Failed, "cannot start threads", &err))?;
+    let outcome = runtime.block_on(command);
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Reads the settings and starts logging.

@@ -23,6 +23,9 @@ pub use schema::PASSWORD as PASSWORD_FORM;
 use crate::identities;
 use raw::Raw;
 
+/// Where the Python program keeps its addresses, below the home folder.
+const PYTHON_DATABASE: &str = ".hardlinep2p/peers.db";
+
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -198,6 +201,7 @@ impl Settings {
             ..LanConfig::default()
         };
         config.grace = self.grace;
+        config.import_from = directories::BaseDirs::new().map(|dirs| dirs.home_dir().join(PYTHON_DATABASE));
         config.services = services;
         config.given = given;
         Ok(config)
@@ -253,10 +257,10 @@ impl PeerSettings {
 /// A title for a service without one: the folder's name, else the target.
 fn default_title(target: &Target) -> String {
     match target {
-        Target::Folder(path) => path
-            .file_name()
-            .map_or_else(|| crate::target::canonical(target), |name| name.to_string_lossy().into_owned()),
-        _ => crate::target::canonical(target),
+        Target::Folder(path) => {
+            path.file_name().map_or_else(|| target.to_string(), |name| name.to_string_lossy().into_owned())
+        }
+        _ => target.to_string(),
     }
 }
 

@@ -5,7 +5,6 @@ use toml_edit::{Array, Value};
 
 use super::raw::Raw;
 use super::{LogFormat, PeerSettings, ServiceSettings, Settings};
-use crate::target;
 
 /// One key of a `T`.
 pub struct Key<T: 'static> {
@@ -158,7 +157,7 @@ pub const SERVICE_KEYS: &[Key<ServiceSettings>] = &[
         form: "8080, 192.168.1.5:80, [::1]:80, unix:/path/to/socket or a folder",
         example: "8080",
         help: "What is published: a port of this computer, host:port, a Unix socket, or a folder. Needed.",
-        get: |it| it.target.as_ref().map(|value| target::canonical(value).into()),
+        get: |it| it.target.as_ref().map(|value| value.to_string().into()),
         set: |it, raw| raw.target().map(|value| it.target = Some(value)),
     },
     Key {

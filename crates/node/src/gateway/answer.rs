@@ -20,14 +20,16 @@ use crate::resolve::Report;
 /// Seconds after which a page that may help itself loads again.
 const RETRY_SECONDS: u32 = 5;
 
-/// Headers of every answer: nothing is loaded, framed, kept, or read by another origin.
-const SECURITY_HEADERS: [(&str, &str); 6] = [
+/// Headers of every answer: nothing is loaded, framed, kept, or read by another origin. `Server` tells another hardline of
+/// this computer that the port is in good hands.
+const HEADERS: [(&str, &str); 7] = [
     ("Cache-Control", "no-store"),
     ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Referrer-Policy", "no-referrer"),
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
+    ("Server", "hardline"),
 ];
 
 /// Time for the browser to take the answer and to close.
@@ -141,7 +143,7 @@ impl Answer {
             self.status.canonical_reason().unwrap_or("Error"),
             body.len(),
         );
-        for (name, value) in SECURITY_HEADERS.iter().chain(&self.header) {
+        for (name, value) in HEADERS.iter().chain(&self.header) {
             let _ = write!(head, "{name}: {value}\r\n");
         }
         if self.retries {

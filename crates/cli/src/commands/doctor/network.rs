@@ -1,0 +1,159 @@
+//! Interfaces, multicast, own addresses, names.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use hardline_node::config::LanConfig;
+use hardline_node::drivers::lan::Lan;
+use hardline_node::proto::KeyHash;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::settings::Settings;
+
+use super::Finding;
+
+/// Whether ::1 is there: Chromium goes there first.
+pub(super) async fn ipv6_loopback() -> Finding {
+    match TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await {
+        Ok(_) => {
+            Finding::fine("ipv6_loopback", "The IPv6 loopback ::1 is there; the gateway takes both halves of its port.")
+        }
+        Err(err) => Finding::note(
+            "ipv6_loopback",
+            format!("There is no IPv6 loopback ::1 ({err}); browsers reach the gateway at 127.0.0.1."),
+            "nothing is needed, unless browsers wait a moment before each first page",
+        ),
+    }
+}
+
+/// Whether discovery works, per interface.
+pub(super) async fn multicast(settings: &Settings) -> Vec<Finding> {
+    const REMEDY: &str = "check that the interface is up and that no firewall drops UDP port 6771 to 239.192.152.143";
+    if !settings.lan_enabled {
+        return vec![Finding::fine("multicast", "Discovery on the local network is turned off.")];
+    }
+    let config = LanConfig { enabled: true, plain_search: settings.lan_plain_search, port: settings.lan_port };
+    let shutdown = CancellationToken::new();
+    let _stop = shutdown.clone().drop_guard();
+    let interfaces = match Lan::start(config, shutdown).await {
+        Ok(lan) => lan.interfaces(),
+        Err(err) => {
+            let sentence = format!("Discovery on the local network does not work: {err}.");
+            return vec![Finding::wrong("multicast", sentence, REMEDY)];
+        }
+    };
+    if interfaces.is_empty() {
+        let sentence = "No interface can multicast, so the local network finds nothing here and is not found.";
+        return vec![Finding::wrong("multicast", sentence, REMEDY)];
+    }
+    interfaces
+        .into_iter()
+        .map(|interface| {
+            let name = interface.name.unwrap_or_else(|| "an interface".into());
+            match interface.error {
+                None => Finding::fine("multicast", format!("Discovery works on {name} ({}).", interface.addr)),
+                Some(err) => Finding::wrong(
+                    "multicast",
+                    format!("Discovery does not work on {name} ({}): {err}.", interface.addr),
+                    REMEDY,
+                ),
+            }
+        })
+        .collect()
+}
+
+/// Whether names below `localhost` resolve for programs that are no browsers.
+pub(super) async fn names() -> Finding {
+    let name = format!("{}.localhost", KeyHash::from_bytes([0xab; KeyHash::LEN]));
+    let resolved = tokio::net::lookup_host((name.as_str(), 80)).await;
+    match resolved.map(|addrs| addrs.map(|addr| addr.ip()).collect::<Vec<_>>()) {
+        Ok(ips) if !ips.is_empty() && ips.iter().all(IpAddr::is_loopback) => {
+            Finding::fine("names", "Names below localhost lead to this computer, for every program.")
+        }
+        Ok(ips) if !ips.is_empty() => Finding::wrong(
+            "names",
+            format!("Names below localhost lead to {}, not to this computer.", ips[0]),
+            "ask who runs the name server of this network; browsers are not affected, they know these names by themselves",
+        ),
+        _ => Finding::note(
+            "names",
+            "Names below localhost are known to browsers here, and to no other program.",
+            "curl of these years knows them too; for other programs install libnss-myhostname, or use `hardline forward`",
+        ),
+    }
+}
+
+/// Addresses other computers may reach this one at.
+pub(super) fn addresses() -> Finding {
+    let interfaces = match if_addrs::get_if_addrs() {
+        Ok(interfaces) => interfaces,
+        Err(err) => {
+            let sentence = format!("The addresses of this computer cannot be read: {err}.");
+            return Finding::wrong("addresses", sentence, "check that this user may list network interfaces");
+        }
+    };
+    let mut found: Vec<String> = interfaces
+        .iter()
+        .filter_map(|interface| Some(format!("{} ({}, {})", interface.ip(), interface.name, kind(interface.ip())?)))
+        .collect();
+    found.sort();
+    if found.is_empty() {
+        return Finding::wrong(
+            "addresses",
+            "This computer has no address that another one could reach.",
+            "connect it to a network; links of its own services open here all the same",
+        );
+    }
+    Finding::fine("addresses", format!("Addresses of this computer: {}.", found.join("; ")))
+}
+
+/// What an address is good for, `None` when no other computer can use it.
+fn kind(ip: IpAddr) -> Option<&'static str> {
+    match ip {
+        IpAddr::V4(ip) if ip.is_loopback() || ip.is_unspecified() => None,
+        IpAddr::V4(ip) if ip.is_link_local() => Some("this network only, given without a router"),
+        IpAddr::V4(ip) if ip.is_private() => Some("local network"),
+        IpAddr::V4(ip) if is_shared(ip) => Some("behind the provider's router"),
+        IpAddr::V4(_) => Some("public"),
+        IpAddr::V6(ip) if ip.is_loopback() || ip.is_unspecified() || ip.is_unicast_link_local() => None,
+        IpAddr::V6(ip) if ip.is_unique_local() => Some("local network"),
+        IpAddr::V6(ip) if is_yggdrasil(ip) => Some("Yggdrasil mesh"),
+        IpAddr::V6(_) => Some("public"),
+    }
+}
+
+/// Shared address space of providers (RFC 6598): 100.64.0.0/10.
+fn is_shared(ip: Ipv4Addr) -> bool {
+    let [first, second, ..] = ip.octets();
+    first == 100 && second & 0xc0 == 64
+}
+
+/// Yggdrasil's 200::/7.
+fn is_yggdrasil(ip: Ipv6Addr) -> bool {
+    ip.octets()[0] & 0xfe == 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(ip: &str, expected: Option<&str>) {
+        assert_eq!(kind(ip.parse().unwrap()), expected, "{ip}");
+    }
+
+    #[test]
+    fn addresses_are_told_by_what_they_are_good_for() {
+        check("127.0.0.1", None);
+        check("192.168.1.5", Some("local network"));
+        check("100.64.0.1", Some("behind the provider's router"));
+        check("100.128.0.1", Some("public"));
+        check("203.0.113.1", Some("public"));
+        check("::1", None);
+        check("fe80::1", None);
+        check("fd00::1", Some("local network"));
+        check("200::1", Some("Yggdrasil mesh"));
+        check("302::1", Some("Yggdrasil mesh"));
+        check("2001:db8::1", Some("public"));
+    }
+}

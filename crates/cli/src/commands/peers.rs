@@ -1,0 +1,121 @@
+//! `hardline peers`: services that were reached before.
+
+use std::time::{Duration, SystemTime};
+
+use hardline_node::store::{Origin, Remembered, RememberedService, Store};
+use serde_json::{Value, json};
+
+use crate::args::{PeersArgs, PeersCommand};
+use crate::failure::{Exit, Failure};
+use crate::links;
+use crate::output::{Output, printable};
+use crate::settings::Loaded;
+
+pub(super) async fn run(loaded: Loaded, args: PeersArgs, output: Output) -> Result<(), Failure> {
+    let config = loaded.settings.node_config()?;
+    let (store, _) = Store::open(&config.data_dir, config.import_from.as_deref()).await?;
+    let outcome = match args.command {
+        None => list(&store, loaded.settings.gateway_port, output).await,
+        Some(PeersCommand::Forget { link }) => forget(&store, &link, output).await,
+    };
+    store.close().await;
+    outcome
+}
+
+async fn list(store: &Store, port: u16, output: Output) -> Result<(), Failure> {
+    let services = store.services().await?;
+    if services.is_empty() {
+        output.remark("No service has been reached yet.");
+    }
+    for service in services {
+        let link = links::link(service.key, None, port);
+        output.event(&object(&service, &link))?;
+        let title = printable(service.title.as_deref().unwrap_or_default());
+        output.line(format_args!("{link}  {title}"))?;
+        for address in &service.addresses {
+            output.line(format_args!("  {}  {}", address.at, history(address, SystemTime::now())))?;
+        }
+    }
+    Ok(())
+}
+
+async fn forget(store: &Store, link: &str, output: Output) -> Result<(), Failure> {
+    let key = links::read(link)?.key;
+    if !store.forget(key).await? {
+        return Err(Failure::new(Exit::NotReached, format_args!("{key} is not remembered"))
+            .remedy("`hardline peers` lists what is"));
+    }
+    output.event(&json!({"event": "forgotten", "key": key.to_string()}))?;
+    output.line(format_args!("Forgot {key}."))
+}
+
+fn object(service: &RememberedService, link: &str) -> Value {
+    let addresses: Vec<Value> = service
+        .addresses
+        .iter()
+        .map(|address| {
+            json!({
+                "address": address.at.to_string(),
+                "origin": address.origin,
+                "told_at": seconds(address.told_at),
+                "worked_at": address.worked_at.map(seconds),
+            })
+        })
+        .collect();
+    json!({
+        "event": "peer",
+        "key": service.key.to_string(),
+        "title": service.title,
+        "link": link,
+        "addresses": addresses,
+    })
+}
+
+/// Seconds since the Unix epoch.
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+fn history(address: &Remembered, now: SystemTime) -> String {
+    let origin = match address.origin {
+        Origin::Told => "told by the service",
+        Origin::Lan => "on the local network",
+        Origin::Given => "given by hand",
+        Origin::Imported => "from the Python program",
+    };
+    match address.worked_at {
+        Some(when) => format!("{origin}, worked {}", ago(when, now)),
+        None => format!("{origin} {}, not tried with success yet", ago(address.told_at, now)),
+    }
+}
+
+/// A time in the past in its largest unit: `3 hours ago`.
+fn ago(when: SystemTime, now: SystemTime) -> String {
+    let past = now.duration_since(when).unwrap_or(Duration::ZERO).as_secs();
+    let units = [(86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")];
+    match units.into_iter().find(|(length, _)| past >= *length) {
+        Some((length, unit)) => match past / length {
+            1 => format!("1 {unit} ago"),
+            count => format!("{count} {unit}s ago"),
+        },
+        None => "just now".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_in_their_largest_unit() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let check = |past: u64, expected: &str| assert_eq!(ago(now - Duration::from_secs(past), now), expected);
+        check(0, "just now");
+        check(1, "1 second ago");
+        check(59, "59 seconds ago");
+        check(60, "1 minute ago");
+        check(7_300, "2 hours ago");
+        check(86_400, "1 day ago");
+        assert_eq!(ago(now + Duration::from_secs(5), now), "just now");
+    }
+}

@@ -1,0 +1,94 @@
+//! `hardline`: the gateway, and every service of the configuration or the one of the seed's flags.
+
+use std::path::Path;
+
+use crate::args::SeedArgs;
+use crate::failure::{Exit, Failure};
+use crate::output::{Output, printable};
+use crate::settings::{Loaded, ServiceSettings};
+use crate::target;
+
+use super::serve::{self, OtherGateway, Running};
+
+/// The port of a web server, as the seed has it.
+const DEFAULT_SERVICE_PORT: u16 = 80;
+
+pub(super) async fn run(mut loaded: Loaded, seed: SeedArgs, output: Output) -> Result<(), Failure> {
+    if let Some(service) = seed_service(seed, &target::here())? {
+        loaded.settings.services = vec![service];
+    }
+    let config = loaded.settings.node_config()?;
+    if config.gateway_port.is_none() && config.services.is_empty() {
+        return Err(Failure::new(Exit::Configuration, "there is nothing to run: no gateway and no service")
+            .remedy("turn the gateway on, or name a service in the configuration or with --service"));
+    }
+    let running = serve::start(config, OtherGateway::Refuse).await?;
+    running.announce(output);
+    let _ = tell(&running, output);
+    running.until_stopped(output).await;
+    Ok(())
+}
+
+fn tell(running: &Running, output: Output) -> Result<(), Failure> {
+    if output.is_quiet {
+        return Ok(());
+    }
+    match running.status.bound.gateway.first() {
+        Some(_) => output.line(format_args!("Gateway: http://localhost:{}/", running.gateway_port))?,
+        None => output.line("No gateway: this computer only publishes.")?,
+    }
+    if running.status.services.is_empty() {
+        return output.line("No services: `hardline share TARGET` publishes one, the configuration many.");
+    }
+    for service in &running.status.services {
+        output.line(format_args!("{}  {}", running.link(service), printable(&service.title)))?;
+    }
+    Ok(())
+}
+
+/// The service of the seed's flags.
+fn seed_service(seed: SeedArgs, here: &Path) -> Result<Option<ServiceSettings>, Failure> {
+    let Some(host) = seed.service else { return Ok(None) };
+    let port = seed.serviceport.map_or(DEFAULT_SERVICE_PORT, std::num::NonZeroU16::get);
+    let is_ipv6 = host.contains(':') && !host.starts_with('[');
+    let text = if is_ipv6 { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    let target = text.parse().map(hardline_node::config::Target::Tcp).map_err(|_| {
+        Failure::new(Exit::Usage, format_args!("--service {host:?} is neither a host name nor an IP address"))
+            .remedy("write the host alone; its port is given with --serviceport")
+    })?;
+    Ok(Some(ServiceSettings {
+        target: Some(target),
+        certfile: seed.certfile.map(|path| here.join(path)),
+        title: seed.servicetitle,
+        ..ServiceSettings::default()
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(host: &str, port: Option<u16>, expected: Option<&str>) {
+        let seed = SeedArgs {
+            service: Some(host.into()),
+            serviceport: port.and_then(std::num::NonZeroU16::new),
+            certfile: None,
+            servicetitle: None,
+            localport: None,
+        };
+        let service = seed_service(seed, Path::new("/"));
+        assert_eq!(service.ok().flatten().and_then(|it| it.target).map(|it| it.to_string()).as_deref(), expected);
+    }
+
+    #[test]
+    fn the_seeds_flags_name_a_tcp_service() {
+        check("localhost", None, Some("localhost:80"));
+        check("localhost", Some(8080), Some("localhost:8080"));
+        check("192.168.1.5", Some(80), Some("192.168.1.5:80"));
+        check("::1", Some(80), Some("[::1]:80"));
+        check("[::1]", Some(80), Some("[::1]:80"));
+        check("a host", Some(80), None);
+        check("localhost:80", Some(80), None);
+    }
+}

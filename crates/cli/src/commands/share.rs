@@ -1,0 +1,73 @@
+//! `hardline share`: publishes one service now, and runs the gateway unless another hardline does.
+
+use std::io::IsTerminal as _;
+
+use hardline_node::node::Published;
+
+use crate::args::ShareArgs;
+use crate::failure::{Exit, Failure};
+use crate::output::{self, Output, printable};
+use crate::settings::{Loaded, ServiceSettings};
+use crate::{identities, links, target};
+
+use super::serve::{self, OtherGateway, Running};
+
+pub(super) async fn run(mut loaded: Loaded, args: ShareArgs, output: Output) -> Result<(), Failure> {
+    let wants_qr = args.qr || (std::io::stdout().is_terminal() && !output.is_quiet);
+    loaded.settings.services = vec![service(args)?];
+    let config = loaded.settings.node_config()?;
+    let running = serve::start(config, OtherGateway::Use).await?;
+    running.announce(output);
+    if let Some(service) = running.status.services.first() {
+        let _ = tell(&running, service, wants_qr, output);
+    }
+    running.until_stopped(output).await;
+    Ok(())
+}
+
+fn service(args: ShareArgs) -> Result<ServiceSettings, Failure> {
+    let usage = |reason| Failure::new(Exit::Usage, reason);
+    let here = target::here();
+    let target = target::parse(&args.target, &here)
+        .map_err(|reason| usage(reason).remedy(format_args!("a target is {}", target::FORMS)))?;
+    if let Some(name) = &args.name {
+        identities::check_name(name).map_err(|reason| {
+            usage(format!("--name: {reason}")).remedy("use letters, digits, '.', '-' and '_', a letter or digit first")
+        })?;
+    }
+    let mut service = ServiceSettings {
+        target: Some(target),
+        name: args.name,
+        ephemeral: args.ephemeral,
+        title: args.title,
+        password: args.password,
+        password_file: args.password_file.map(|path| here.join(path)),
+        unlisted: args.unlisted,
+        ..ServiceSettings::default()
+    };
+    service.read_password().map_err(usage)?;
+    Ok(service)
+}
+
+fn tell(running: &Running, service: &Published, wants_qr: bool, output: Output) -> Result<(), Failure> {
+    let link = running.link(service);
+    let link_elsewhere = links::link_elsewhere(service.key, service.password.as_deref());
+    if output.is_quiet {
+        return output.line(link);
+    }
+    output.line(format_args!("Publishing {} as {:?}\n", printable(&service.target), printable(&service.title)))?;
+    output.line(format_args!("  {link}\n"))?;
+    if link != link_elsewhere {
+        output.line(format_args!("On other computers:\n\n  {link_elsewhere}\n"))?;
+    }
+    if let Some(code) = wants_qr.then(|| output::qr_code(&link_elsewhere)).flatten() {
+        output.line(format_args!("{code}\n"))?;
+    }
+    if running.has_other_gateway {
+        output
+            .line(format_args!("Another hardline serves this computer's browsers at port {}.", running.gateway_port))?;
+    } else if running.status.bound.gateway.is_empty() {
+        output.line("No gateway runs here: this computer's own browsers need one.")?;
+    }
+    output.line("The link opens wherever hardline runs. Ctrl-C ends this.")
+}

@@ -1,0 +1,97 @@
+//! Port → who serves browsers there.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use listeners::Protocol;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// Time for a gateway to answer a question that needs no network.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Bytes of an answer that are looked at; a gateway's own head is shorter.
+const MAX_ANSWER: u64 = 4096;
+
+/// A name below `localhost` that is no service: every gateway refuses it at once, and signs the refusal.
+const QUESTION: &[u8] =
+    b"HEAD / HTTP/1.1\r\nHost: who-are-you.localhost\r\nAccept: text/plain\r\nConnection: close\r\n\r\n";
+
+/// How a gateway signs what it says itself.
+const SIGNATURE: &str = "\r\nserver: hardline\r\n";
+
+/// Who listens at a port of this computer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Occupant {
+    /// The gateway of a hardline.
+    Gateway,
+    /// Another program, with its name and process number where the system tells.
+    Other(Option<String>),
+    /// Nobody answers.
+    Nobody,
+}
+
+impl fmt::Display for Occupant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gateway => f.write_str("another hardline"),
+            Self::Other(Some(program)) => f.write_str(program),
+            Self::Other(None) => f.write_str("another program"),
+            Self::Nobody => f.write_str("nobody"),
+        }
+    }
+}
+
+/// Finds out who listens at `port` of 127.0.0.1.
+pub(crate) async fn occupant(port: u16) -> Occupant {
+    match tokio::time::timeout(ANSWER_TIMEOUT, ask(port)).await {
+        Ok(Ok(head)) if head.contains(SIGNATURE) => Occupant::Gateway,
+        Ok(Err(err)) if err.kind() == std::io::ErrorKind::ConnectionRefused => Occupant::Nobody,
+        _ => Occupant::Other(program(port).await),
+    }
+}
+
+/// The program that has a TCP port, as in `nginx (process 812)`.
+pub(crate) async fn program(port: u16) -> Option<String> {
+    let find = move || listeners::get_process_by_port(port, Protocol::TCP).ok();
+    let process = tokio::task::spawn_blocking(find).await.ok()??;
+    Some(format!("{} (process {})", process.name, process.pid))
+}
+
+/// The head of the answer, in lower case.
+async fn ask(port: u16) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
+    stream.write_all(QUESTION).await?;
+    let mut answer = Vec::new();
+    stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
+    let answer = String::from_utf8_lossy(&answer).to_ascii_lowercase();
+    Ok(answer.split_inclusive("\r\n\r\n").next().unwrap_or_default().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_nobody_has_is_nobodys() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        assert_eq!(occupant(port).await, Occupant::Nobody);
+    }
+
+    #[tokio::test]
+    async fn another_web_server_is_no_gateway() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"HTTP/1.1 404 Not Found\r\nServer: nginx\r\n\r\nserver: hardline\r\n\r\n").await.unwrap();
+        });
+        assert!(matches!(occupant(port).await, Occupant::Other(_)));
+        server.await.unwrap();
+    }
+}
