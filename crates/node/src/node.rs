@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hardline_proto::KeyHash;
@@ -23,7 +22,7 @@ use crate::resolve::{Recent, Resolver};
 use crate::store::{RememberedService, Store, StoreError, StoreNotice};
 use crate::tls;
 use crate::tls::identity::{Identity, IdentityError, IdentityNotice};
-use crate::tunnel::Drain;
+use crate::tunnel::{Drain, Tunnels};
 
 pub use crate::dial::{Cause, ReachError};
 pub use crate::tunnel::TunnelStream;
@@ -35,7 +34,7 @@ pub struct Node {
     services: Vec<Published>,
     lan: Option<Arc<Lan>>,
     resolver: Arc<Resolver>,
-    open: Arc<AtomicUsize>,
+    open: Tunnels,
     drain: Drain,
     tasks: TaskTracker,
     grace: Duration,
@@ -140,7 +139,7 @@ pub struct Status {
     /// Interfaces of LAN discovery.
     pub lan: Vec<LanInterface>,
     /// Tunnels open now, as listener and as dialler.
-    pub tunnels: usize,
+    pub tunnels: u64,
 }
 
 impl Node {
@@ -181,7 +180,7 @@ impl Node {
             services: published,
             lan,
             resolver,
-            open: Arc::default(),
+            open: Tunnels::default(),
             drain,
             tasks,
             grace: config.grace,
@@ -193,7 +192,7 @@ impl Node {
     }
 
     fn run_acceptor(&mut self, listening: Option<Listening>, services: HashMap<KeyHash, Service>) {
-        let acceptor = Arc::new(Acceptor::new(services, Arc::clone(&self.open), self.drain.clone()));
+        let acceptor = Arc::new(Acceptor::new(services, self.open.clone(), self.drain.clone()));
         for listener in listening.into_iter().flat_map(|listening| listening.listeners) {
             self.bound.p2p.extend(listener.local_addr());
             self.tasks.spawn(Arc::clone(&acceptor).run(listener, self.tasks.clone()));
@@ -204,7 +203,7 @@ impl Node {
         self.bound.gateway = listeners.iter().flat_map(|listener| listener.local_addr()).collect();
         let Some(port) = self.bound.gateway.first().map(SocketAddr::port) else { return };
         let first_page = gateway::FirstPage { own: self.services.clone(), port };
-        let open = Arc::clone(&self.open);
+        let open = self.open.clone();
         let gateway = Arc::new(Gateway::new(Arc::clone(&self.resolver), first_page, open, self.drain.clone()));
         for listener in listeners {
             self.tasks.spawn(Arc::clone(&gateway).run(listener, self.tasks.clone()));
@@ -218,7 +217,7 @@ impl Node {
             bound: self.bound.clone(),
             services: self.services.clone(),
             lan: self.lan.as_ref().map(|lan| lan.interfaces()).unwrap_or_default(),
-            tunnels: self.open.load(Ordering::Relaxed),
+            tunnels: self.open.open(),
         }
     }
 
@@ -256,7 +255,7 @@ impl Node {
         self.drain.stop.cancel();
         self.tasks.close();
         if tokio::time::timeout(self.grace, self.tasks.wait()).await.is_err() {
-            warn!(tunnels = self.open.load(Ordering::Relaxed), "grace is over, closing tunnels");
+            warn!(tunnels = self.open.open(), "grace is over, closing tunnels");
             self.drain.kill.cancel();
             self.tasks.wait().await;
         }

@@ -5,6 +5,7 @@ mod common;
 
 use common::{TestNode, backend, echo, get, nobody, open, pair, pair_for, path_in, service, service_for};
 use hardline_node::config::{IdentityConfig, Target};
+use hardline_node::limits::{HANDSHAKE_TIMEOUT, HEAD_TIMEOUT};
 use hardline_node::node::Cause;
 use hardline_node::proto::host::ServiceName;
 use hardline_node::tls::identity::Identity;
@@ -345,6 +346,42 @@ async fn a_stop_closes_every_socket_and_ends_every_task() {
     assert!(TcpStream::connect(browser_addr).await.is_err());
     assert!(TcpStream::connect(p2p).await.is_err());
     drop((idle, silent));
+}
+
+/// Reads what still comes, in simulated time: the clock jumps ahead as soon as every task waits.
+async fn rest_in_simulated_time(mut stream: TcpStream) -> (String, std::time::Duration) {
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    let mut rest = String::new();
+    let _ = stream.read_to_string(&mut rest).await;
+    let took = began.elapsed();
+    tokio::time::resume();
+    (rest, took)
+}
+
+#[tokio::test]
+async fn a_peer_that_says_nothing_delays_nobody_and_is_gone_after_the_handshake_limit() {
+    let (listener, gateway) = pair(pages().await).await;
+    let silent = TcpStream::connect(listener.p2p()).await.unwrap();
+    let host = format!("{}.localhost", listener.key());
+    assert!(get(gateway.browser_addr(), &host, "Connection: close\r\n").await.ends_with("hello"));
+    let (said, took) = rest_in_simulated_time(silent).await;
+    assert_eq!(said, "");
+    assert!(took <= HANDSHAKE_TIMEOUT + std::time::Duration::from_millis(100), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_browser_that_says_nothing_is_let_go_without_an_answer_and_a_slow_head_is_told() {
+    let gateway = TestNode::gateway(&[]).await;
+    let silent = TcpStream::connect(gateway.browser_addr()).await.unwrap();
+    let (said, took) = rest_in_simulated_time(silent).await;
+    assert_eq!(said, "");
+    assert!(took <= HEAD_TIMEOUT + std::time::Duration::from_millis(100), "{took:?}");
+
+    let mut slow = TcpStream::connect(gateway.browser_addr()).await.unwrap();
+    slow.write_all(b"GET / HT").await.unwrap();
+    let (said, _) = rest_in_simulated_time(slow).await;
+    assert!(said.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{said}");
 }
 
 #[tokio::test]

@@ -7,7 +7,6 @@ pub(crate) use listen::{Listening, bind};
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use hardline_proto::KeyHash;
@@ -19,7 +18,7 @@ use tracing::{debug, warn};
 
 use crate::backend::Backend;
 use crate::limits::{MAX_HANDSHAKES, MAX_TUNNELS};
-use crate::tunnel::Drain;
+use crate::tunnel::{Drain, Tunnels};
 
 /// Pause after a failed accept. Out of descriptors, the next try would fail at once, and the next.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -37,12 +36,12 @@ pub(crate) struct Acceptor {
     services: HashMap<KeyHash, Service>,
     handshakes: Arc<Semaphore>,
     tunnels: Arc<Semaphore>,
-    open: Arc<AtomicUsize>,
+    open: Tunnels,
     drain: Drain,
 }
 
 impl Acceptor {
-    pub(crate) fn new(services: HashMap<KeyHash, Service>, open: Arc<AtomicUsize>, drain: Drain) -> Self {
+    pub(crate) fn new(services: HashMap<KeyHash, Service>, open: Tunnels, drain: Drain) -> Self {
         Self {
             services,
             handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
 
 use hardline_proto::host::parse_service_name;
 use hardline_proto::opening::Opening;
@@ -36,23 +35,26 @@ enum Refusal {
 }
 
 impl Acceptor {
-    /// Serves one peer. `slot` is given back when the tunnel begins.
-    pub(super) async fn serve(&self, tcp: TcpStream, addr: SocketAddr, slot: OwnedSemaphorePermit) {
+    /// Serves one peer. `handshake_slot` is given back when the tunnel begins.
+    pub(super) async fn serve(&self, tcp: TcpStream, addr: SocketAddr, handshake_slot: OwnedSemaphorePermit) {
+        let Ok(_tunnel_slot) = self.tunnels.try_acquire() else {
+            return warn!("peer refused, all tunnel slots in use");
+        };
         let opened = tokio::select! {
             () = self.drain.stop.cancelled() => return,
             opened = timeout(HANDSHAKE_TIMEOUT, self.open(tcp)) => opened.unwrap_or(Err(Refusal::Slow)),
         };
-        drop(slot);
-        let (service, tunnel, backend) = match opened {
-            Ok(opened) => opened,
-            Err(Refusal::Backend(error)) => return warn!(%error, "backend not reached, tunnel closed"),
-            Err(refusal) => return debug!(%addr, error = %chain(&refusal), "peer refused"),
-        };
-        let Ok(_tunnel_slot) = self.tunnels.try_acquire() else {
-            return warn!("tunnel refused, all slots in use");
-        };
-        let id = self.open.fetch_add(1, Ordering::Relaxed);
-        let span = info_span!("tunnel", side = "listener", id, key = %service.key.short());
+        drop(handshake_slot);
+        match opened {
+            Ok((service, tunnel, backend)) => self.carry(service, tunnel, backend, addr).await,
+            Err(Refusal::Backend(error)) => warn!(%error, "backend not reached, tunnel closed"),
+            Err(refusal) => debug!(%addr, error = %chain(&refusal), "peer refused"),
+        }
+    }
+
+    async fn carry(&self, service: &Service, tunnel: TunnelStream, backend: BackendStream, addr: SocketAddr) {
+        let open = self.open.begin();
+        let span = info_span!("tunnel", side = "listener", id = open.id, key = %service.key.short());
         async {
             debug!(%addr, "tunnel opened");
             let relayed = relay(tunnel, backend, &self.drain).await;
@@ -60,7 +62,6 @@ impl Acceptor {
         }
         .instrument(span)
         .await;
-        self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
     async fn open(&self, tcp: TcpStream) -> Result<(&Service, TunnelStream, BackendStream), Refusal> {

@@ -10,7 +10,6 @@ pub use listen::GatewayBindError;
 pub(crate) use listen::bind;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hardline_proto::client_hello::{Hello, read_client_hello};
@@ -28,7 +27,7 @@ use crate::dial::reach;
 use crate::limits::{HEAD_TIMEOUT, MAX_GATEWAY_CONNECTIONS};
 use crate::resolve::Resolver;
 use crate::tls::sni::refuse_unknown_name;
-use crate::tunnel::{Drain, Prefixed, relay};
+use crate::tunnel::{Drain, Prefixed, Tunnels, relay};
 
 /// Pause after a failed accept. Out of descriptors, the next try would fail at once, and the next.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -41,7 +40,7 @@ pub(crate) struct Gateway {
     resolver: Arc<Resolver>,
     first_page: FirstPage,
     connections: Arc<Semaphore>,
-    open: Arc<AtomicUsize>,
+    open: Tunnels,
     drain: Drain,
 }
 
@@ -62,7 +61,7 @@ enum NotServed {
 }
 
 impl Gateway {
-    pub(crate) fn new(resolver: Arc<Resolver>, first_page: FirstPage, open: Arc<AtomicUsize>, drain: Drain) -> Self {
+    pub(crate) fn new(resolver: Arc<Resolver>, first_page: FirstPage, open: Tunnels, drain: Drain) -> Self {
         let connections = Arc::new(Semaphore::new(MAX_GATEWAY_CONNECTIONS));
         Self { resolver, first_page, connections, open, drain }
     }
@@ -125,10 +124,9 @@ impl Gateway {
 
     /// Reaches the service and carries the connection, beginning with the `bytes` read so far.
     async fn carry(&self, browser: TcpStream, bytes: Vec<u8>, name: &ServiceName, head: Option<&RequestHead>) {
-        let id = self.open.fetch_add(1, Ordering::Relaxed);
-        let span = info_span!("tunnel", side = "dialler", id, key = %name.key.short());
+        let open = self.open.begin();
+        let span = info_span!("tunnel", side = "dialler", id = open.id, key = %name.key.short());
         self.carry_counted(browser, bytes, name, head).instrument(span).await;
-        self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
     async fn carry_counted(&self, browser: TcpStream, bytes: Vec<u8>, name: &ServiceName, head: Option<&RequestHead>) {

@@ -1,10 +1,12 @@
 //! A verified connection → the opening lines, then bytes both ways (version 1).
 
+mod count;
 mod opening;
 mod prefixed;
 mod relay;
 mod stream;
 
+pub(crate) use count::Tunnels;
 pub(crate) use opening::{OpeningFailure, exchange_as_dialler, read_opening, send_opening};
 pub(crate) use prefixed::Prefixed;
 pub(crate) use relay::{Drain, relay};
