@@ -32,7 +32,7 @@ pub(super) async fn multicast(settings: &Settings) -> Vec<Finding> {
     if !settings.lan_enabled {
         return vec![Finding::fine("multicast", "Discovery on the local network is turned off.")];
     }
-    let config = LanConfig { enabled: true, plain_search: settings.lan_plain_search, port: settings.lan_port };
+    let config = LanConfig { plain_search: settings.lan_plain_search, port: settings.lan_port, ..LanConfig::default() };
     let shutdown = CancellationToken::new();
     let _stop = shutdown.clone().drop_guard();
     let interfaces = match Lan::start(config, shutdown).await {
