@@ -27,7 +27,9 @@ pub(super) fn page(share: &str, path: &SharedPath, listing: &Listing) -> Markup 
         @if listing.left_out > 0 {
             p.notice { "The first " (MAX_ENTRIES) " entries are shown, " (listing.left_out) " more are not." }
         }
-        footer { (summary(listing)) " · Times are those of the computer that shares this folder." }
+        @if !listing.entries.is_empty() {
+            footer { (summary(listing)) span.wide { " · Times are those of the computer that shares this folder." } }
+        }
     };
     page::page(&title, &body)
 }
@@ -38,11 +40,11 @@ fn breadcrumb(share: &str, path: &SharedPath) -> Markup {
             @match path.names.split_last() {
                 None => { bdi { (share) } }
                 Some((last, above)) => {
-                    a href="/" { bdi { (share) } }
+                    a href="/" { bdi { (share) } } " "
                     @for (depth, name) in above.iter().enumerate() {
-                        " / " a href={ (url(&path.names[..=depth])) "/" } { bdi { (name.to_string_lossy()) } }
+                        i { "/" } " " a href={ (url(&path.names[..=depth])) "/" } { bdi { (name.to_string_lossy()) } } " "
                     }
-                    " / " bdi { (last.to_string_lossy()) }
+                    i { "/" } " " bdi { (last.to_string_lossy()) }
                 }
             }
         }
@@ -80,11 +82,12 @@ fn icons() -> Markup {
 /// `2 folders, 1 file`.
 fn summary(listing: &Listing) -> String {
     let count = |is_folder| listing.entries.iter().filter(|entry| entry.is_folder == is_folder).count();
-    let words = |count: usize, word: &str| match count {
-        1 => format!("1 {word}"),
-        _ => format!("{count} {word}s"),
+    let words = |count, word| match count {
+        0 => None,
+        1 => Some(format!("1 {word}")),
+        _ => Some(format!("{count} {word}s")),
     };
-    format!("{}, {}", words(count(true), "folder"), words(count(false), "file"))
+    [words(count(true), "folder"), words(count(false), "file")].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// A size for people, with decimal units as file managers show them.

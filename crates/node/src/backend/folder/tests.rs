@@ -144,7 +144,7 @@ async fn a_listing_shows_sizes_and_times() {
     let reply = share.get("/").await;
     assert!(reply.text().contains("1.5 MB"));
     assert!(reply.text().contains("datetime=\"2001-09-09T01:46:40Z\""));
-    assert!(reply.text().contains("0 folders, 1 file"));
+    assert!(reply.text().contains("<footer>1 file<"));
 }
 
 #[tokio::test]
