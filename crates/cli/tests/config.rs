@@ -84,6 +84,7 @@ fn every_key_has_a_variable_of_its_own_that_sets_it() {
         ("lan.enabled", "no"),
         ("lan.plain_search", "0"),
         ("lan.port", "1"),
+        ("lan.bind", "127.0.0.1"),
         ("log.filter", "info"),
         ("log.format", "json"),
     ];

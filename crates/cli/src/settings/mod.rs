@@ -6,7 +6,7 @@ pub mod raw; // one value, from TOML or from text
 pub mod schema; // every key: name, environment variable, meaning
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,6 +47,8 @@ pub struct Settings {
     pub lan_plain_search: bool,
     /// UDP port of LAN discovery.
     pub lan_port: u16,
+    /// IPv4 addresses of the interfaces that discovery uses; empty: all.
+    pub lan_bind: Vec<Ipv4Addr>,
     /// What is logged: `warn`, `info`, or `tracing`'s filter directives.
     pub log_filter: String,
     /// How it is logged.
@@ -70,6 +72,7 @@ impl Default for Settings {
             lan_enabled: lan.enabled,
             lan_plain_search: lan.plain_search,
             lan_port: lan.port,
+            lan_bind: lan.bind,
             log_filter: "warn".into(),
             log_format: LogFormat::Human,
             services: Vec::new(),
@@ -183,6 +186,17 @@ impl Settings {
         self.data_dir.clone().or_else(identities::platform_data_dir).ok_or(NoDataDir)
     }
 
+    /// What LAN discovery is to be told.
+    #[must_use]
+    pub fn lan(&self) -> LanConfig {
+        LanConfig {
+            enabled: self.lan_enabled,
+            plain_search: self.lan_plain_search,
+            port: self.lan_port,
+            bind: self.lan_bind.clone(),
+        }
+    }
+
     /// What the node is to be told.
     ///
     /// # Errors
@@ -194,12 +208,7 @@ impl Settings {
         let mut config = NodeConfig::new(data_dir);
         config.gateway_port = self.gateway_enabled.then_some(self.gateway_port);
         config.p2p = P2pConfig { port: self.p2p_port, bind: self.p2p_bind.clone() };
-        config.lan = LanConfig {
-            enabled: self.lan_enabled,
-            plain_search: self.lan_plain_search,
-            port: self.lan_port,
-            ..LanConfig::default()
-        };
+        config.lan = self.lan();
         config.grace = self.grace;
         config.import_from = directories::BaseDirs::new().map(|dirs| dirs.home_dir().join(PYTHON_DATABASE));
         config.services = services;

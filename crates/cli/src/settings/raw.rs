@@ -1,7 +1,7 @@
 //! One value, from TOML or from text (environment and flags) → what a key wants.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use hardline_node::config::Target;
@@ -120,7 +120,8 @@ impl<'a> Raw<'a> {
         parse_link(&text).map(|name| name.key).map_err(|err| err.to_string())
     }
 
-    pub(super) fn ip_list(&self) -> Result<Vec<IpAddr>, String> {
+    /// IP addresses, of one family where `T` is one.
+    pub(super) fn addresses<T: FromStr>(&self) -> Result<Vec<T>, String> {
         self.list()?.iter().map(|text| text.parse().map_err(|_| found_text(text))).collect()
     }
 

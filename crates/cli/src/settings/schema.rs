@@ -94,7 +94,7 @@ pub const KEYS: &[Key<Settings>] = &[
         example: "",
         help: "Addresses of this computer to listen at for other computers. Empty: all of them.",
         get: |it| Some(it.p2p_bind.iter().map(ToString::to_string).collect::<Array>().into()),
-        set: |it, raw| raw.ip_list().map(|value| it.p2p_bind = value),
+        set: |it, raw| raw.addresses().map(|value| it.p2p_bind = value),
     },
     Key {
         name: "lan.enabled",
@@ -128,6 +128,15 @@ pub const KEYS: &[Key<Settings>] = &[
                 Ok(())
             }
         },
+    },
+    Key {
+        name: "lan.bind",
+        env: Some("HARDLINE_LAN_BIND"),
+        form: "a list of IPv4 addresses",
+        example: "",
+        help: "Addresses of the interfaces that discovery uses. Empty: all of them, also those that come later.",
+        get: |it| Some(it.lan_bind.iter().map(ToString::to_string).collect::<Array>().into()),
+        set: |it, raw| raw.addresses().map(|value| it.lan_bind = value),
     },
     Key {
         name: "log.filter",

@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use hardline_node::config::LanConfig;
 use hardline_node::drivers::lan::Lan;
 use hardline_node::proto::KeyHash;
 use tokio::net::TcpListener;
@@ -32,10 +31,9 @@ pub(super) async fn multicast(settings: &Settings) -> Vec<Finding> {
     if !settings.lan_enabled {
         return vec![Finding::fine("multicast", "Discovery on the local network is turned off.")];
     }
-    let config = LanConfig { plain_search: settings.lan_plain_search, port: settings.lan_port, ..LanConfig::default() };
     let shutdown = CancellationToken::new();
     let _stop = shutdown.clone().drop_guard();
-    let interfaces = match Lan::start(config, shutdown).await {
+    let interfaces = match Lan::start(settings.lan(), shutdown).await {
         Ok(lan) => lan.interfaces(),
         Err(err) => {
             let sentence = format!("Discovery on the local network does not work: {err}.");
