@@ -52,6 +52,7 @@ async fn browsing_shows_listed_services_and_not_the_others() {
         password: None,
         title: "A title".into(),
         addrs: vec!["127.0.0.1:7008".parse().unwrap()],
+        titles: vec!["A title".into()],
     };
     assert_eq!(found, [expected]);
     assert_eq!(seeker.heard(), found);

@@ -321,17 +321,20 @@ fn who_browses_again_and_again_asks_once_a_second() {
 }
 
 #[test]
-fn what_is_heard_is_listed_with_title_text_and_addresses_the_latest_first() {
+fn what_is_heard_is_listed_with_text_addresses_and_titles_in_the_order_heard() {
     let mut seeker = Sim::new();
     seeker.receive(NEIGHBOUR, &claim_as(&format!("text-{KEY}"), 7008, "A wiki"));
     seeker.advance(SECOND);
     seeker.receive(OTHER_NEIGHBOUR, &claim(KEY, 7009, "Renamed by another"));
+    seeker.receive(NEIGHBOUR, &claim(KEY, 7008, "A wiki"));
     let found = seeker.lan.found();
     let expected = Found {
         key: KEY,
         freetext: Freetext::new("text"),
-        title: Title::clean("A wiki"),
-        addrs: vec![SocketAddrV4::new(*OTHER_NEIGHBOUR.ip(), 7009), SocketAddrV4::new(*NEIGHBOUR.ip(), 7008)],
+        addrs: vec![
+            (SocketAddrV4::new(*NEIGHBOUR.ip(), 7008), Title::clean("A wiki")),
+            (SocketAddrV4::new(*OTHER_NEIGHBOUR.ip(), 7009), Title::clean("Renamed by another")),
+        ],
     };
     assert_eq!(found, [expected]);
 }
@@ -342,7 +345,7 @@ fn a_service_may_rename_itself() {
     seeker.receive(NEIGHBOUR, &claim(KEY, 7008, "Old"));
     seeker.receive(NEIGHBOUR, &claim(KEY, 7008, "New"));
     seeker.receive(NEIGHBOUR, &claim(KEY, 7008, "New"));
-    assert_eq!(seeker.lan.found()[0].title.as_str(), "New");
+    assert_eq!(seeker.lan.found()[0].addrs[0].1.as_str(), "New");
     assert_eq!(seeker.events(), [Event::ListChanged, Event::ListChanged], "no event when nothing changed");
 }
 
@@ -412,7 +415,7 @@ fn a_flood_for_one_service_by_one_source_leaves_room_for_the_right_address() {
     }
     let addrs = seeker.lan.found().remove(0).addrs;
     assert_eq!(addrs.len(), 3);
-    assert!(addrs.contains(&SocketAddrV4::new(*NEIGHBOUR.ip(), 7008)));
+    assert!(addrs.iter().any(|(addr, _)| addr.ip() == NEIGHBOUR.ip()));
 }
 
 #[test]

@@ -81,8 +81,7 @@ fn their_answers_are_found_with_title_and_text() {
         let expected = Found {
             key: key(recorded),
             freetext: Freetext::new(recorded.freetext),
-            title: Title::clean("Käse: & more"),
-            addrs: vec![addr],
+            addrs: vec![(addr, Title::clean("Käse: & more"))],
         };
         assert_eq!(seeker.found(), [expected]);
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hardline_node::drivers::lan::{FoundService, Lan};
 use hardline_node::proto::KeyHash;
+use hardline_node::proto::lan::Freetext;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -77,7 +78,7 @@ impl List {
 
     fn show(&self, event: &str, sign: &str, service: &FoundService) -> Result<(), Failure> {
         let addresses: Vec<String> = service.addrs.iter().map(ToString::to_string).collect();
-        let link = links::link(service.key, None, self.port);
+        let link = links::link(service.key, service.password.as_ref().map(Freetext::as_str), self.port);
         self.output.event(&object(event, service, &link, &addresses))?;
         let title = printable(&service.title);
         let title = if title.is_empty() { service.key.short() } else { title };

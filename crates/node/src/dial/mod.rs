@@ -228,6 +228,6 @@ fn remember(resolver: &Arc<Resolver>, key: KeyHash, candidate: &Candidate, reach
 
 /// The title announced from the very address that was verified just now.
 fn title_of(heard: &[crate::drivers::lan::FoundService], key: KeyHash, addr: SocketAddr) -> Option<String> {
-    let service = heard.iter().find(|service| service.key == key && service.addrs.contains(&addr))?;
-    Some(service.title.clone()).filter(|title| !title.is_empty())
+    let title = heard.iter().find(|service| service.key == key)?.title_at(addr)?;
+    (!title.is_empty()).then(|| title.to_owned())
 }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::answer::{Answer, Content};
-use crate::drivers::lan::Lan;
+use crate::drivers::lan::{FoundService, Lan};
 use crate::node::Published;
 use crate::resolve::Resolver;
 
@@ -39,7 +39,7 @@ struct Entry {
 impl FirstPage {
     pub(super) async fn answer(&self, resolver: &Resolver) -> Answer {
         let own: Vec<_> =
-            self.own.iter().map(|own| self.entry(own.key, &own.title, vec![own.target.clone()])).collect();
+            self.own.iter().map(|own| self.entry(own.key, None, &own.title, vec![own.target.clone()])).collect();
         let found = match &resolver.lan {
             Some(lan) => self.found(lan).await,
             None => Vec::new(),
@@ -67,7 +67,12 @@ impl FirstPage {
         let _ = timeout(LISTEN, async { while live.changed().await.is_ok() {} }).await;
         let heard = live.borrow();
         let addresses = |addrs: &[std::net::SocketAddr]| addrs.iter().map(ToString::to_string).collect();
-        heard.iter().map(|service| self.entry(service.key, &service.title, addresses(&service.addrs))).collect()
+        // A text heard here is no secret: it was told to everybody who asked on this network.
+        let text = |service: &FoundService| service.password.as_ref().map(|text| text.as_str().to_owned());
+        heard
+            .iter()
+            .map(|service| self.entry(service.key, text(service), &service.title, addresses(&service.addrs)))
+            .collect()
     }
 
     async fn remembered(&self, resolver: &Resolver) -> Vec<Entry> {
@@ -80,15 +85,17 @@ impl FirstPage {
             .iter()
             .map(|service| {
                 let addresses = service.addresses.iter().map(|address| address.at.to_string()).collect();
-                self.entry(service.key, service.title.as_deref().unwrap_or_default(), addresses)
+                self.entry(service.key, None, service.title.as_deref().unwrap_or_default(), addresses)
             })
             .collect()
     }
 
-    /// The link is without the password, if there is one: every user of this computer can read this page.
-    fn entry(&self, key: KeyHash, title: &str, addresses: Vec<String>) -> Entry {
+    /// The link of one's own and of remembered services is without the password, if there is one: every user of this
+    /// computer can read this page.
+    fn entry(&self, key: KeyHash, text: Option<String>, title: &str, addresses: Vec<String>) -> Entry {
         let title = if title.is_empty() { key.short() } else { title.to_owned() };
-        let link = format!("http://{key}.localhost:{}/", self.port);
+        let text = text.map(|text| text + "-").unwrap_or_default();
+        let link = format!("http://{text}{key}.localhost:{}/", self.port);
         Entry { key: key.to_string(), title, link, addresses }
     }
 }

@@ -16,10 +16,9 @@ pub struct Found {
     pub key: KeyHash,
     /// Text that belongs in front of the key hash in the address, where the first claimant told it.
     pub freetext: Option<Freetext>,
-    /// The title the first claimant told: who claims the same later cannot rename it.
-    pub title: Title,
-    /// Where it was heard from, the latest first. At most [`MAX_ADDRS_PER_SERVICE`].
-    pub addrs: Vec<SocketAddrV4>,
+    /// Where it was heard from and what it was called there, in the order first heard. At least one, at most
+    /// [`MAX_ADDRS_PER_SERVICE`]. Who claims a service later does not rename it: show the first title.
+    pub addrs: Vec<(SocketAddrV4, Title)>,
 }
 
 /// That somebody said a service is at an address.
@@ -140,12 +139,6 @@ impl Claims {
 /// Puts together the claims for one service.
 fn found_from(claims: &[&(Claim, Instant)]) -> Option<Found> {
     let (first, _) = claims.first()?;
-    let mut latest_first = claims.to_vec();
-    latest_first.sort_by_key(|(_, last_heard)| std::cmp::Reverse(*last_heard));
-    Some(Found {
-        key: first.key,
-        freetext: first.freetext.clone(),
-        title: first.title.clone(),
-        addrs: latest_first.iter().map(|(claim, _)| claim.addr).collect(),
-    })
+    let addrs = claims.iter().map(|(claim, _)| (claim.addr, claim.title.clone())).collect();
+    Some(Found { key: first.key, freetext: first.freetext.clone(), addrs })
 }

@@ -231,12 +231,10 @@ fn own_service(service: LanService) -> OwnService {
 }
 
 fn found_service(found: Found) -> FoundService {
-    FoundService {
-        key: found.key,
-        password: found.freetext,
-        title: found.title.as_str().to_owned(),
-        addrs: found.addrs.into_iter().map(SocketAddr::V4).collect(),
-    }
+    let (addrs, titles): (Vec<_>, Vec<_>) =
+        found.addrs.iter().map(|(addr, title)| (SocketAddr::V4(*addr), title.as_str().to_owned())).unzip();
+    let title = titles.first().cloned().unwrap_or_default();
+    FoundService { key: found.key, password: found.freetext, title, addrs, titles }
 }
 
 fn state(link: &Link) -> LanInterface {

@@ -41,10 +41,21 @@ pub struct FoundService {
     pub key: KeyHash,
     /// Text that belongs in front of the key hash in its address, where it told that. Released peers always do.
     pub password: Option<Freetext>,
-    /// The title it claims: at most 256 bytes, no control characters. Not markup.
+    /// The title it claims: at most 256 bytes, no control characters. Not markup. Of several who claim the same key hash
+    /// the first names it.
     pub title: String,
-    /// Addresses it was heard from, the latest first.
+    /// Addresses it was heard from, in the order first heard.
     pub addrs: Vec<SocketAddr>,
+    /// What each of `addrs` calls it, in the same order.
+    pub titles: Vec<String>,
+}
+
+impl FoundService {
+    /// The title told by `addr` itself.
+    #[must_use]
+    pub fn title_at(&self, addr: SocketAddr) -> Option<&str> {
+        self.addrs.iter().zip(&self.titles).find(|(known, _)| **known == addr).map(|(_, title)| title.as_str())
+    }
 }
 
 /// State of one interface address, for `doctor` and `status`.
