@@ -1,7 +1,8 @@
-//! The project's own commands: `cargo xtask test`, `cargo xtask bench`.
+//! The project's own commands: `cargo xtask test`, `cargo xtask bench`, `cargo xtask fuzz`.
 
 mod bench;
 mod deny;
+mod fuzz;
 mod machine;
 mod steps;
 mod test;
@@ -24,6 +25,8 @@ enum Command {
     Test(test::Options),
     /// Measures what users feel and prints the figures; nothing fails for being slow
     Bench,
+    /// Looks for inputs that break a promise of a parser
+    Fuzz(fuzz::Options),
 }
 
 fn main() -> Result<ExitCode> {
@@ -34,5 +37,6 @@ fn main() -> Result<ExitCode> {
     match arguments.command {
         Command::Test(options) => test::run_stages(&options),
         Command::Bench => bench::run_all(),
+        Command::Fuzz(options) => fuzz::run_targets(&options),
     }
 }

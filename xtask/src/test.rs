@@ -5,14 +5,17 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::steps::{cargo, run, succeeds};
-use crate::{deny, machine};
+use crate::{deny, fuzz, machine};
 
 /// Tests that this machine could not do are written here by the lab, one a line.
 const SKIPPED_TESTS: &str = "target/lab/skipped";
+
+/// Time for each fuzz target in the long mode.
+const FUZZ_SECONDS: u64 = 60;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -37,6 +40,8 @@ enum Stage {
     Clippy,
     /// Each crate's own tests
     Crates,
+    /// Every fuzz target for a minute; in the long mode, or when asked for by `--only`
+    Fuzz,
     /// The program as it is released, for the lab
     Build,
     /// Real peers: network namespaces, the Python program, OpenSSL, browsers
@@ -80,7 +85,8 @@ pub(crate) fn run_stages(options: &Options) -> Result<ExitCode> {
 
 impl Options {
     fn wants(&self, stage: Stage) -> bool {
-        (self.only.is_empty() || self.only.contains(&stage)) && !self.skip.contains(&stage)
+        let is_usual = stage != Stage::Fuzz || self.long;
+        ((self.only.is_empty() && is_usual) || self.only.contains(&stage)) && !self.skip.contains(&stage)
     }
 }
 
@@ -94,6 +100,7 @@ impl Stage {
                 run(&mut cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
             }
             Self::Crates => run(&mut cargo(&["test", "--workspace", "--exclude", "hardline-lab"])),
+            Self::Fuzz => fuzz_targets(),
             Self::Build => run(&mut cargo(&["build", "--release", "--package", "hardline"])),
             Self::Lab => lab(options),
             Self::Deny => deny::run_checks(),
@@ -106,6 +113,14 @@ impl Stage {
             }
         }
     }
+}
+
+fn fuzz_targets() -> Result<()> {
+    let findings = fuzz::run_all(FUZZ_SECONDS, &[])?;
+    if !findings.is_empty() {
+        bail!("an input that breaks a promise was found by {}", findings.join(", "));
+    }
+    Ok(())
 }
 
 fn lab(options: &Options) -> Result<()> {
@@ -148,7 +163,7 @@ fn print_summary(results: &[(Stage, Outcome, Duration)], skipped: usize, total: 
         let seconds = time.as_secs_f64();
         match outcome {
             Outcome::Passed => println!("{stage:8} passed    {seconds:7.1} s"),
-            Outcome::LeftOut => println!("{stage:8} LEFT OUT, as asked"),
+            Outcome::LeftOut => println!("{stage:8} LEFT OUT, not asked for"),
             Outcome::Failed(err) => println!("{stage:8} FAILED    {seconds:7.1} s  {err:#}"),
         }
     }

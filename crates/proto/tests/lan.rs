@@ -183,6 +183,15 @@ fn an_interface_that_went_away_is_not_used_and_what_was_heard_there_is_forgotten
 }
 
 #[test]
+fn an_interface_whose_network_shrinks_forgets_what_was_heard_beyond_it() {
+    let mut host = Sim::new();
+    host.receive(NEIGHBOUR, &claim(OTHER_KEY, 7008, "there"));
+    assert!(host.lan.interface_up(host.now, Interface { prefix_len: 32, ..HOME }));
+    assert_eq!(host.lan.found(), []);
+    assert_eq!(host.events().last(), Some(&Event::ListChanged));
+}
+
+#[test]
 fn interfaces_are_bounded() {
     let mut host = Sim::new();
     let taken = (0..=255).filter(|&last| {

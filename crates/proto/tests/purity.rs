@@ -6,7 +6,8 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-/// Crates that bring an async runtime, sockets, a clock or randomness of the operating system.
+/// Crates that bring an async runtime, sockets, a clock or randomness of the operating system. `rand` is none of them:
+/// without `getrandom` it only stretches a seed that it is given.
 const IMPURE: &[&str] = &[
     "async-io",
     "async-std",
@@ -16,7 +17,6 @@ const IMPURE: &[&str] = &[
     "getrandom",
     "jiff",
     "mio",
-    "rand",
     "rustix",
     "smol",
     "socket2",

@@ -135,6 +135,7 @@ impl Discovery {
             return false;
         }
         self.interfaces.push(Link { interface, last_announcement: None, next_announcement: now, is_repeated: false });
+        self.forget_unconnected(); // its network may have become smaller
         self.searches.restart(now);
         self.handle_timeout(now);
         true
@@ -143,10 +144,7 @@ impl Discovery {
     /// Stops using an interface, and forgets what was heard on its network.
     pub fn interface_down(&mut self, addr: Ipv4Addr) {
         self.interfaces.retain(|link| link.interface.addr != addr);
-        let interfaces = &self.interfaces;
-        if self.claims.forget_sources(|source| interfaces.iter().any(|link| link.interface.contains(source))) {
-            self.events.push_back(Event::ListChanged);
-        }
+        self.forget_unconnected();
     }
 
     /// Replaces the services of this computer. Those that changed anything are announced.
@@ -240,6 +238,14 @@ impl Discovery {
     #[must_use]
     pub fn found(&self) -> Vec<Found> {
         self.claims.found()
+    }
+
+    /// Forgets what was heard from computers on no network of ours.
+    fn forget_unconnected(&mut self) {
+        let interfaces = &self.interfaces;
+        if self.claims.forget_sources(|source| interfaces.iter().any(|link| link.interface.contains(source))) {
+            self.events.push_back(Event::ListChanged);
+        }
     }
 
     /// The interface whose network holds `addr`; of several the one with the smallest network.

@@ -118,7 +118,8 @@ impl Cookie {
 
     /// Takes a cookie off the wire; what goes beyond its limit only makes it differ from ours.
     fn from_wire(text: &str) -> Self {
-        Self(text.chars().take(MAX_COOKIE).collect())
+        let kept: String = text.chars().take(MAX_COOKIE).collect();
+        Self(kept.trim_end().to_owned())
     }
 }
 

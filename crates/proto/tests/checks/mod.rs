@@ -6,6 +6,7 @@
 #![allow(unreachable_pub, reason = "the fuzz targets reach it")]
 
 mod dial;
+mod lan;
 
 use hardline_proto::candidate::{Source, is_dialable};
 use hardline_proto::client_hello::{Hello, HelloError, MAX_CLIENT_HELLO, read_client_hello};
@@ -16,6 +17,7 @@ use hardline_proto::link::parse_link;
 use hardline_proto::opening::{MAX_OPENING_LINE, MAX_PASSWORD, Opening, OpeningError};
 
 pub use dial::dial_ops;
+pub use lan::{lan_datagram, lan_ops};
 
 /// A check panics when an input breaks a promise.
 pub type Check = fn(&[u8]);
@@ -27,6 +29,8 @@ pub const ALL: &[(&str, Check)] = &[
     ("head", head),
     ("host", host),
     ("hosts", hosts),
+    ("lan_datagram", lan_datagram),
+    ("lan_ops", lan_ops),
     ("link", link),
     ("opening", opening),
 ];
