@@ -162,9 +162,12 @@ impl Run {
         let found = self.lan.found();
         for service in &found {
             assert!((1..=MAX_ADDRS_PER_SERVICE).contains(&service.addrs.len()));
-            assert!(service.addrs.iter().all(|addr| self.is_neighbour(*addr.ip())), "heard on a network that is gone");
+            assert!(
+                service.addrs.iter().all(|(addr, _)| self.is_neighbour(*addr.ip())),
+                "heard on a network that is gone"
+            );
         }
-        let mut sources: Vec<_> = found.iter().flat_map(|service| &service.addrs).map(|addr| *addr.ip()).collect();
+        let mut sources: Vec<_> = found.iter().flat_map(|service| &service.addrs).map(|(addr, _)| *addr.ip()).collect();
         sources.sort_unstable();
         assert!(sources.chunk_by(|one, other| one == other).all(|claims| claims.len() <= MAX_SERVICES_PER_SOURCE));
     }
