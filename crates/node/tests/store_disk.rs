@@ -22,7 +22,7 @@ fn a_disk_that_is_full_at_the_start_means_a_store_that_forgets_at_the_end() {
 }
 
 #[test]
-fn a_full_disk_with_a_database_on_it_means_a_store_that_forgets_at_the_end() {
+fn on_a_full_disk_what_was_remembered_is_used_and_what_is_new_is_forgotten_at_the_end() {
     on_a_mount("size=160k", "", "inside_a_disk_filled_between_two_starts");
 }
 
@@ -75,13 +75,16 @@ async fn inside_a_disk_filled_between_two_starts() {
 
     let (store, notices) = Store::open(&data_dir(), None).await.unwrap();
     assert!(matches!(notices[..], [StoreNotice::NotRemembering { .. }]), "{notices:?}");
+    assert_eq!(store.services().await.unwrap()[0].key, key(0), "what was remembered is there to be used");
     store.told(key(1), list()).await.unwrap();
+    assert_eq!(store.services().await.unwrap().len(), 2);
     store.close().await;
 
     std::fs::remove_file(data_dir().join("ballast")).unwrap();
     let (store, notices) = Store::open(&data_dir(), None).await.unwrap();
     assert_eq!(notices, []);
-    assert_eq!(store.services().await.unwrap()[0].key, key(0));
+    let kept: Vec<KeyHash> = store.services().await.unwrap().into_iter().map(|service| service.key).collect();
+    assert_eq!(kept, [key(0)]);
 }
 
 #[tokio::test]

@@ -85,7 +85,8 @@ pub enum StoreNotice {
         /// What was wrong with it.
         reason: String,
     },
-    /// The database cannot be used because the disk is full. What is learned now is gone when the program ends.
+    /// The database cannot be written because the disk is full. What it holds is used; what is learned now is gone when
+    /// the program ends.
     NotRemembering {
         /// Which disk, in words.
         reason: String,

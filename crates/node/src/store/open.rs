@@ -1,10 +1,13 @@
 //! A folder → an open database: permissions, the lock that lets one process open at a time, damaged files moved aside.
 
+use std::ffi::c_int;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
+use rusqlite::backup::Backup;
 use rusqlite::{Connection, OpenFlags};
 
 use super::database::Database;
@@ -30,14 +33,14 @@ const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
 /// The first bytes of every SQLite database (<https://www.sqlite.org/fileformat.html>, section 1.3).
 const HEADER: &[u8] = b"SQLite format 3\0";
 
-/// Opens or makes the database in `data_dir`. With a full disk the answer is a database in memory, and a notice.
+/// Opens or makes the database in `data_dir`. With a full disk the answer is a copy in memory, and a
+/// notice.
 pub(super) fn open(data_dir: &Path, now: SystemTime) -> Result<(Database, Vec<StoreNotice>), StoreError> {
     let path = data_dir.join(DATABASE_FILE);
     match open_on_disk(data_dir, &path, now) {
         Err(full @ StoreError::Full { .. }) => {
-            let connection = Connection::open_in_memory().map_err(|source| StoreError::sqlite(&path, source))?;
-            let reason = full.to_string();
-            Ok((Database::new(connection, &path, now)?, vec![StoreNotice::NotRemembering { reason }]))
+            let database = open_in_memory(&path, now)?;
+            Ok((database, vec![StoreNotice::NotRemembering { reason: full.to_string() }]))
         }
         done => done,
     }
@@ -63,6 +66,27 @@ fn open_on_disk(data_dir: &Path, path: &Path, now: SystemTime) -> Result<(Databa
         }
         done => Ok((done?, Vec::new())),
     }
+}
+
+/// A database in memory that begins with what the one at `path` holds, as far as that can be read.
+fn open_in_memory(path: &Path, now: SystemTime) -> Result<Database, StoreError> {
+    let memory = || Connection::open_in_memory().map_err(|source| StoreError::sqlite(path, source));
+    let mut copy = memory()?;
+    let connection = match copy_to(path, &mut copy) {
+        Ok(()) => copy,
+        Err(error) => {
+            tracing::warn!(%error, "remembered addresses not read");
+            memory()?
+        }
+    };
+    Database::new(connection, path, now)
+}
+
+fn copy_to(path: &Path, to: &mut Connection) -> rusqlite::Result<()> {
+    // An immutable database is read without the `-shm` file, for which there is no room.
+    let uri = format!("file:{}?immutable=1", percent_encode(path.as_os_str().as_encoded_bytes(), NON_ALPHANUMERIC));
+    let from = Connection::open_with_flags(uri, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI)?;
+    Backup::new(&from, to)?.run_to_completion(c_int::MAX, Duration::ZERO, None)
 }
 
 fn connect(path: &Path, now: SystemTime) -> Result<Database, StoreError> {

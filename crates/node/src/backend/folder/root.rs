@@ -66,7 +66,7 @@ pub(super) fn find(root: &Path, path: &SharedPath) -> io::Result<Found> {
         // Its absence is no visitor's mistake.
         .map_err(|error| io::Error::other(error.to_string()))?;
     let relative = path.relative();
-    if path.names.is_empty() || look(&root, &relative)?.is_dir() {
+    if path.names.is_empty() || look(&root, &relative)?.1.is_dir() {
         if path.ends_with_slash
             && let Ok(index) = open_file(&root, &relative.join(INDEX))
         {
@@ -106,7 +106,7 @@ impl Folder {
             return None;
         }
         let metadata = if entry.file_type().ok()?.is_symlink() {
-            look(&self.root, &self.path.join(&name)).ok()?
+            look(&self.root, &self.path.join(&name)).ok()?.1
         } else {
             entry.metadata().ok()?
         };
@@ -131,20 +131,23 @@ impl PartialOrd for Entry {
     }
 }
 
-/// Looks at what is at `path`, at the end of all links. Links to hidden things are refused like those that lead out.
-fn look(root: &Dir, path: &Path) -> io::Result<Metadata> {
+/// Follows all links from `path`: what is there, and its path without links. Links to hidden things are refused like
+/// those that lead out.
+fn look(root: &Dir, path: &Path) -> io::Result<(PathBuf, Metadata)> {
     let real = root.canonicalize(path)?;
     if real.components().any(|part| matches!(part, Component::Normal(name) if is_hidden(name))) {
         return Err(io::ErrorKind::NotFound.into());
     }
-    root.metadata(real)
+    let metadata = root.metadata(&real)?;
+    Ok((real, metadata))
 }
 
 fn open_file(root: &Dir, path: &Path) -> io::Result<SharedFile> {
+    let (real, metadata) = look(root, path)?;
     // Only ordinary files: opening a named pipe would wait for its writer.
-    if !look(root, path)?.is_file() {
+    if !metadata.is_file() {
         return Err(io::ErrorKind::NotFound.into());
     }
     let name = path.file_name().unwrap_or_default().to_os_string();
-    Ok(SharedFile { name, file: root.open(path)?.into_std() })
+    Ok(SharedFile { name, file: root.open(real)?.into_std() })
 }

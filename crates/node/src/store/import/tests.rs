@@ -8,7 +8,15 @@ const KEY: &str = "e868423731872b8235a0adc9102bb45bb9e8321e";
 const OTHER: &str = "0707070707070707070707070707070707070707";
 
 #[test]
-fn what_the_python_program_wrote_is_read() {
+fn a_file_that_the_python_program_wrote_is_read() {
+    let vector = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/peers.db");
+    let lists = [(OTHER, "203.0.113.10:7684"), (KEY, "203.0.113.7:7008,[200:1234::1]:7008")];
+    let lists = lists.map(|(key, list)| (key.parse().unwrap(), HostList::parse_lenient(list))).into();
+    assert_eq!(read_peers(Path::new(vector)).unwrap(), Peers { lists, skipped: 0 });
+}
+
+#[test]
+fn its_rows_are_read() {
     check(
         &[(KEY, r#"{"WANHosts": "203.0.113.7:7008,[200:1234::1]:7008"}"#)],
         &[(KEY, "203.0.113.7:7008,[200:1234::1]:7008")],
