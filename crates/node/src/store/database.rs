@@ -121,7 +121,10 @@ impl Database {
         if hosts.as_slice().is_empty() || self.was_told_just_now(now, key, hosts)? {
             return Ok(());
         }
-        self.write(|tx| replace_list(tx, now, key, Origin::Told, hosts))
+        self.write(|tx| {
+            replace_list(tx, now, key, Origin::Told, hosts)?;
+            prune(tx, now)
+        })
     }
 
     /// Notes that `at` led to the verified listener of `key`. An address that is known keeps its origin.
@@ -180,6 +183,7 @@ impl Database {
                     taken += 1;
                 }
             }
+            prune(tx, now)?;
             tx.execute("INSERT OR REPLACE INTO imports VALUES (?1, ?2)", params![source, millis(now)])?;
             Ok(taken)
         })
@@ -195,7 +199,7 @@ impl Database {
                 .query_map(params![key.to_string(), before(now, NEWS_RESOLUTION), millis(now)], |row| row.get(0))?
                 .collect::<Result<Vec<String>, _>>()
         })?;
-        Ok(recent.iter().eq(hosts.as_slice().iter().map(HostPort::to_string).collect::<Vec<_>>().iter()))
+        Ok(recent == hosts.as_slice().iter().map(HostPort::to_string).collect::<Vec<_>>())
     }
 
     fn worked_just_now(
@@ -287,8 +291,7 @@ fn replace_list(
         upsert.execute(params![key.to_string(), at.to_string(), origin_name(origin), rank, millis(now)])?;
     }
     tx.execute("DELETE FROM addresses WHERE key = ?1 AND rank = -1", [key.to_string()])?;
-    trim_addresses(tx, key)?;
-    prune(tx, now)
+    trim_addresses(tx, key)
 }
 
 fn touch_service(tx: &Transaction<'_>, now: SystemTime, key: KeyHash, title: Option<&str>) -> rusqlite::Result<()> {
