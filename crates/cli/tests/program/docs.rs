@@ -1,28 +1,24 @@
 //! The documents that are made from the program are those of this program.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::path::Path;
 
-use common::Program;
+use crate::common::{Program, expect_current};
 use hardline_cli::docs;
 
 #[test]
 fn the_page_of_the_command_line_is_current() {
-    common::expect_current(&repository().join("docs/cli.md"), &docs::cli_markdown());
+    expect_current(&repository().join("docs/cli.md"), &docs::cli_markdown());
 }
 
 #[test]
 fn the_page_of_the_configuration_is_current() {
-    common::expect_current(&repository().join("docs/configuration.md"), &docs::configuration_markdown());
+    expect_current(&repository().join("docs/configuration.md"), &docs::configuration_markdown());
 }
 
 #[test]
 fn every_command_has_a_man_page() {
     let program = Program::new();
-    let dir = program.data_dir().join("man");
+    let dir = program.home().join("man");
     let outcome = program.run(["man", "--dir", dir.to_str().unwrap()]);
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     for name in ["hardline", "hardline-share", "hardline-peers-forget", "hardline-config-check"] {

@@ -1,13 +1,9 @@
 //! The configuration: files that are read, files that are refused with every problem and its line, and who overrides
 //! whom.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::path::{Path, PathBuf};
 
-use common::{Program, folder};
+use crate::common::{Program, expect_current, folder};
 use hardline_cli::docs;
 use hardline_cli::settings::schema::KEYS;
 use hardline_cli::settings::{Origin, Settings, Sources, load};
@@ -126,7 +122,7 @@ fn a_variable_that_looks_like_a_slip_is_mentioned_and_others_are_left_alone() {
 #[test]
 fn the_example_file_is_current_and_changes_nothing() {
     let path = repository().join("packaging/hardline.toml");
-    common::expect_current(&path, &docs::example_file());
+    expect_current(&path, &docs::example_file());
     assert_eq!(load(&from_file(&path)).unwrap().settings, Settings::default());
 }
 

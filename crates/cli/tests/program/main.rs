@@ -1,0 +1,20 @@
+//! The program as people and scripts meet it: the real binary, run in a world of its own.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)]
+
+mod common; // the program, its neighbours, things to publish
+
+mod config; // files, environment, flags
+mod docs; // what is generated from the program
+
+mod run; // `hardline`: start, signals, the seed's flags
+mod share; // links that answer, and stay the same
+
+mod lan; // `browse` and `peers`
+mod reach; // `connect` and `forward`
+
+mod doctor; // what works here
+mod identities; // `id` and `key`
+mod open; // the browser
+mod speech; // stdout, stderr, logs
