@@ -19,9 +19,11 @@ mod leftovers;
 mod network;
 mod process;
 mod product;
+mod python;
 
 pub use helper::{Backend, EVERY_CHECK, helper};
 pub use lab::{Lab, REQUIRED};
 pub use network::{Host, Switch};
 pub use process::{Output, Process};
 pub use product::{Hardline, hardline_program};
+pub use python::{PythonServer, Release};

@@ -9,7 +9,7 @@ use futures_util::future::try_join_all;
 use futures_util::{SinkExt as _, StreamExt as _};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ use crate::pattern::{Sum, request_body};
 type Body = http_body_util::combinators::BoxBody<axum::body::Bytes, std::convert::Infallible>;
 
 /// No single check takes longer, but for the idle time asked for.
-const CHECK_LIMIT: Duration = Duration::from_secs(120);
+const CHECK_LIMIT: Duration = Duration::from_secs(60);
 
 /// Makes the checks one after another, prints a JSON line for each, and exits with 1 if one failed.
 pub(crate) async fn run(gateway: SocketAddr, host: &str, checks: &[&str]) -> Result<ExitCode> {
@@ -69,7 +69,8 @@ impl Target<'_> {
 
     async fn connect(self) -> Result<SendRequest<Body>> {
         let stream = TcpStream::connect(self.gateway).await.context("connecting to the gateway")?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+        // The Python program looks for `Host:` in this very spelling, which is also the browsers'.
+        let (sender, connection) = Builder::new().title_case_headers(true).handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         Ok(sender)
     }
