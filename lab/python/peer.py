@@ -2,8 +2,10 @@
 
     peer.py client LOCALPORT
     peer.py server LOCALPORT P2PPORT CERTFILE HOST PORT TITLE
+    peer.py browse
 
 Prints "ready NAME" when its ports are listened at; NAME is the service's (TEXT-KEYHASH), or "-" for a client.
+Browsing prints "found HASH TITLE" for each service that answers, until it is ended.
 """
 
 import collections
@@ -39,7 +41,20 @@ def make_service(p2p_port, certfile, host, port, title):
     return hardline.Service(certfile, host, port, {"title": title})
 
 
+def browse():
+    found = set()
+    while True:
+        hardline.discoveryPeer.search("")
+        time.sleep(0.2)
+        for service in hardline.getAllDiscoveries():
+            if service["hash"] not in found:
+                found.add(service["hash"])
+                print("found", service["hash"], service["title"], flush=True)
+
+
 def main():
+    if sys.argv[1] == "browse":
+        browse()
     role, local_port, *rest = sys.argv[1:]
     ports, name = [int(local_port)], "-"
     if role == "server":

@@ -65,6 +65,7 @@ impl Host {
         let mut arguments = vec!["client", &gateway, name];
         arguments.extend(checks);
         let output = self.run(helper()?, &arguments)?;
+        print!("{}", output.stdout);
         if !output.status.success() {
             let failed: Vec<&str> = output.stdout.lines().filter(|line| !line.contains("\"ok\":true")).collect();
             bail!("asking {name} at {gateway}:\n{}\n{}", failed.join("\n"), output.stderr);

@@ -90,6 +90,12 @@ impl Lab {
     }
 }
 
+/// Whether the tests may take minutes (`cargo xtask test --long`).
+#[must_use]
+pub fn is_long() -> bool {
+    std::env::var_os("HARDLINE_LAB_LONG").is_some()
+}
+
 /// Says which test is skipped, and adds a line to the file named by `HARDLINE_LAB_SKIPPED`, if any.
 fn say_skipped(obstacle: &str) -> Result<()> {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();

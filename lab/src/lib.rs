@@ -22,7 +22,7 @@ mod product;
 mod python;
 
 pub use helper::{Backend, EVERY_CHECK, helper};
-pub use lab::{Lab, REQUIRED};
+pub use lab::{Lab, REQUIRED, is_long};
 pub use network::{Host, Switch};
 pub use process::{Output, Process};
 pub use product::{Hardline, hardline_program};

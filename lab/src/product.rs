@@ -1,5 +1,6 @@
 //! The `hardline` program on a host.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -28,6 +29,29 @@ impl Host {
             serde_json::from_str::<Value>(line).ok().filter(|event| event["event"] == "ready")
         })?;
         Ok(Hardline { process, ready })
+    }
+}
+
+impl Hardline {
+    /// Name and port (`KEYHASH.localhost:7009`) of its only service, as other computers' browsers ask for it.
+    pub fn service_name(&self) -> Result<String> {
+        let link = self.ready["services"][0]["link_elsewhere"].as_str().context("a link of a service")?;
+        let name = link.strip_prefix("http://").with_context(|| format!("{link} begins with http://"))?;
+        Ok(name.trim_end_matches('/').to_owned())
+    }
+
+    /// Where browsers of this computer connect, by IPv4.
+    pub fn gateway(&self) -> Result<SocketAddr> {
+        self.address("gateway")
+    }
+
+    /// Where other daemons connect, by loopback.
+    pub fn p2p(&self) -> Result<SocketAddr> {
+        Ok(SocketAddr::from(([127, 0, 0, 1], self.address("p2p")?.port())))
+    }
+
+    fn address(&self, side: &str) -> Result<SocketAddr> {
+        Ok(self.ready[side][0].as_str().with_context(|| format!("an address at {side}"))?.parse()?)
     }
 }
 

@@ -55,6 +55,11 @@ impl Host {
         Ok(process)
     }
 
+    /// Starts a Python program that browses the LAN and prints `found HASH TITLE` for each service.
+    pub fn python_browser(&self, release: Release) -> Result<Process> {
+        self.spawn(&format!("python {} browser", release.version()), self.python(release)?.arg("browse"))
+    }
+
     fn python(&self, release: Release) -> Result<Command> {
         let environment = release.environment()?;
         let mut command = self.command(environment.join("bin/python"));
