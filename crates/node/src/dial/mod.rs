@@ -15,10 +15,10 @@ use hardline_proto::hosts::HostPort;
 use hardline_proto::opening::Opening;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::resolve::{Journal, Lookup, Outcome, Report, Resolver};
-use crate::store::Origin;
+use crate::store::{Origin, StoreError};
 use crate::tls;
 use crate::tunnel::TunnelStream;
 
@@ -220,8 +220,11 @@ fn remember(resolver: &Arc<Resolver>, key: KeyHash, candidate: &Candidate, reach
                 None => Ok(()),
             }
         };
-        if let Err(error) = written.await {
-            debug!(%error, "address not remembered");
+        match written.await {
+            Ok(()) => {}
+            // The node is stopping.
+            Err(error @ StoreError::Closed) => debug!(%error, "address not remembered"),
+            Err(error) => warn!(%error, remedy = error.remedy(), "address not remembered"),
         }
     });
 }

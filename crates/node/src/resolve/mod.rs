@@ -17,7 +17,7 @@ use hardline_proto::hosts::HostPort;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
-use tracing::debug;
+use tracing::warn;
 
 use crate::config::GivenAddress;
 use crate::drivers::lan::Lan;
@@ -89,7 +89,7 @@ impl Search {
                         self.offer(Source::Remembered, address.at).await;
                     }
                 }
-                Err(error) => debug!(%error, "remembered addresses not read"),
+                Err(error) => warn!(%error, remedy = error.remedy(), "remembered addresses not read"),
             }
         }
     }
