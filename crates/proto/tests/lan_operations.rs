@@ -1,5 +1,7 @@
 //! Whatever happens to LAN discovery, in whatever order: it stays within its bounds and makes progress.
 
+#![allow(clippy::disallowed_methods, reason = "a test needs a first instant to count from")]
+
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
