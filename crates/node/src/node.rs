@@ -154,7 +154,7 @@ impl Node {
         let undo = drain.stop.clone().drop_guard();
         let (services, published) = load_services(&config.services, &mut notices)?;
         let gateway_listeners = match config.gateway_port {
-            Some(port) => gateway::bind(port).await?,
+            Some(port) => gateway::bind(port)?,
             None => Vec::new(),
         };
         let listening = if services.is_empty() { None } else { Some(bind_p2p(&config.p2p, &mut notices)?) };
@@ -330,7 +330,9 @@ fn announced(configs: &[ServiceConfig], published: &[Published], port: u16) -> V
         key: published.key,
         port,
         title: published.title.clone(),
-        password: published.password.as_deref().and_then(Freetext::new),
+        // Released clients look for `freetext-hash` in an answer, and so every neighbour can ask for it. The text of a
+        // `.hash` file was meant so; a password that a person set is told to nobody.
+        password: published.password.as_deref().filter(|_| config.password.is_none()).and_then(Freetext::new),
         unlisted: config.unlisted,
     };
     configs.iter().zip(published).map(announce).collect()

@@ -152,6 +152,15 @@ async fn a_unix_socket_is_a_service_too() {
 }
 
 #[tokio::test]
+async fn a_folder_is_a_service_too() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(path_in(&dir, "index.html"), "from a folder").unwrap();
+    let (listener, gateway) = pair_for(service_for(Target::Folder(dir.path().to_owned()))).await;
+    let answer = get(gateway.browser_addr(), &format!("{}.localhost", listener.key()), "Connection: close\r\n").await;
+    assert!(answer.ends_with("from a folder"), "{answer}");
+}
+
+#[tokio::test]
 async fn several_services_in_one_process_are_told_apart_by_their_names() {
     let greet =
         |text: &'static str| backend(move |mut stream| async move { stream.write_all(text.as_bytes()).await.unwrap() });
