@@ -19,8 +19,8 @@ pub enum Authority {
 pub struct ServiceName {
     /// Whose certificate must answer.
     pub key: KeyHash,
-    /// The free text in front of the last `-` before the key; sent as `password`. Never empty; lower case, as host names
-    /// are.
+    /// The text in front of the first `-` of the label that holds the key; sent as `password`. Never empty; lower case,
+    /// as host names are.
     pub password: Option<String>,
 }
 
@@ -56,7 +56,8 @@ const MAX_LABEL: usize = 63;
 const KEY_DIGITS: usize = 2 * KeyHash::LEN;
 
 /// Reads a `Host` header's value: case and one trailing dot do not matter, a port may follow, labels left of the key
-/// are allowed (`www.KEYHASH.localhost`), `freetext-KEYHASH.localhost` carries a password.
+/// are allowed (`www.KEYHASH.localhost`), `password-KEYHASH.localhost` carries a password. More free text may stand between
+/// password and key (`password-of-my-camera-KEYHASH.localhost`).
 ///
 /// # Errors
 /// [`HostError`] says which answer fits.
@@ -128,10 +129,11 @@ fn service_of_labels(labels: &str) -> Result<ServiceName, HostError> {
     let start = label.len().checked_sub(KEY_DIGITS).ok_or(HostError::NoKey)?;
     let (text, key) = label.split_at_checked(start).ok_or(HostError::NoKey)?;
     let key = key.parse().map_err(|_| HostError::NoKey)?;
-    let password = match text {
-        "" | "-" => None,
-        _ => Some(text.strip_suffix('-').ok_or(HostError::NoKey)?.to_owned()),
-    };
+    if !text.is_empty() && !text.ends_with('-') {
+        return Err(HostError::NoKey);
+    }
+    // Released peers, which send it and which compare it, take the text in front of the first `-`.
+    let password = text.split('-').next().filter(|text| !text.is_empty()).map(str::to_owned);
     Ok(ServiceName { key, password })
 }
 
@@ -174,12 +176,13 @@ mod tests {
     }
 
     #[test]
-    fn the_free_text_in_front_of_the_key_is_the_password() {
+    fn the_text_in_front_of_the_first_hyphen_is_the_password() {
         check("pw-KEY.localhost", service(Some("pw")));
-        check("Two-Words-KEY.localhost:7009", service(Some("two-words")));
+        check("Two-Words-KEY.localhost:7009", service(Some("two")));
         check("www.pw-KEY.localhost", service(Some("pw")));
-        check("pw--KEY.localhost", service(Some("pw-")));
-        check("--KEY.localhost", service(Some("-")));
+        check("pw--KEY.localhost", service(Some("pw")));
+        check("--KEY.localhost", service(None));
+        check("-pw-KEY.localhost", service(None));
         check("-KEY.localhost", service(None));
         check("a_b!c$d&e'(f)*+;=~-KEY.localhost", service(Some("a_b!c$d&e'(f)*+;=~")));
         check(&format!("{}-KEY.localhost", "p".repeat(22)), service(Some(&"p".repeat(22))));

@@ -144,13 +144,19 @@ mod tests {
     #[test]
     fn the_lines_of_released_peers_are_read() {
         check("{}\n", Opening::default());
-        check(r#"{"WANHosts": "203.0.113.5:7008"}"#, opening(Some("203.0.113.5:7008"), None));
+        check("{\"WANHosts\":\"203.0.113.5:7008\"}\n", opening(Some("203.0.113.5:7008"), None));
         check(
-            b"{\"WANHosts\": \"203.0.113.5:7008,[200:1::2]:7008,300:1::2:7008\"}\n",
-            opening(Some("203.0.113.5:7008,[200:1::2]:7008,[300:1::2]:7008"), None),
+            "{\"WANHosts\":\"203.0.113.5:7008,[200:1::2]:7008\"}\n",
+            opening(Some("203.0.113.5:7008,[200:1::2]:7008"), None),
         );
-        check(b"{\"WANHosts\": \"\", \"password\": \"\"}\n", opening(Some(""), Some("")));
-        check(r#"{"password": "pw"}"#, opening(None, Some("pw")));
+        check("{\"WANHosts\":\"\"}\n", opening(Some(""), None));
+        check("{\"password\":\"pw\"}\n", opening(None, Some("pw")));
+    }
+
+    #[test]
+    fn an_ipv6_address_without_brackets_and_an_empty_password_are_read() {
+        check(r#"{"WANHosts": "300:1::2:7008"}"#, opening(Some("[300:1::2]:7008"), None));
+        check(r#"{"password": ""}"#, opening(None, Some("")));
     }
 
     #[test]

@@ -155,7 +155,7 @@ fn password() -> impl Strategy<Value = String> {
 }
 
 fn service_name() -> impl Strategy<Value = ServiceName> {
-    (any::<[u8; KeyHash::LEN]>(), option::of("[a-z0-9!_~-]{1,22}"))
+    (any::<[u8; KeyHash::LEN]>(), option::of("[a-z0-9!_~]{1,22}"))
         .prop_map(|(key, password)| ServiceName { key: KeyHash::from_bytes(key), password })
 }
 
