@@ -50,6 +50,7 @@ pub fn cli_markdown() -> String {
     for (exit, meaning) in Exit::ALL {
         let _ = writeln!(text, "| {} | {meaning} |", *exit as u8);
     }
+    text.push_str(EVENTS);
     for (name, command) in commands() {
         let help = command.clone().bin_name(&name).term_width(100).render_long_help().to_string();
         let help: Vec<&str> = help.lines().map(str::trim_end).collect();
@@ -106,6 +107,27 @@ pub fn example_file() -> String {
     example_tables(&mut text, "peer", "A service elsewhere whose address is known by hand.", PEER_KEYS);
     text
 }
+
+const EVENTS: &str = "
+## What programs read
+
+With `--json` stdout is one JSON object a line, each with an `event`. Logs and errors stay on stderr; `--log-format json`
+makes each log line an object too.
+
+| command | events |
+| --- | --- |
+| `hardline`, `share` | `ready` first: `version`; `gateway` and `p2p`, the bound addresses; `services`, each with `key`, `title`, `target`, `link` (on this computer) and `link_elsewhere`; `notices`, sentences. Then `stopping` and `stopped` |
+| `browse` | `ready`; then `found`, `changed` and `lost`, each with `key`, `title`, `link` and `addresses`; `done` |
+| `forward` | `ready` with `local`, the bound address, and `key` |
+| `peers` | `peer` for each: `key`, `title`, `link`, `addresses` (each `address`, `origin`, `told_at` and `worked_at` in Unix seconds). `forgotten` with `key` |
+| `id`, `key` | `identity` for each: `name`, `key`, `link`, `files` |
+| `open` | `opened` with `link` |
+| `doctor` | `finding` for each: `about`, `state` (`fine`, `note` or `wrong`), `sentence`, `remedy`. `done` with `wrong`, a count |
+| `config check` | `problem` for each: `where`, `message`; or `checked` with `file`, `services` and `peers` |
+| `config show` | `key` for each: `key`, `value`, `where`; `service` and `peer` |
+
+A link contains the password of its service, if there is one. `connect` has no events: its stdout is the service's.
+";
 
 const CONFIGURATION_INTRODUCTION: &str = "\
 # The configuration

@@ -7,6 +7,7 @@ mod common; // the program, its neighbours, things to publish
 
 mod config; // files, environment, flags
 mod docs; // what is generated from the program
+mod packaging; // unit files
 
 mod run; // `hardline`: start, signals, the seed's flags
 mod share; // links that answer, and stay the same
