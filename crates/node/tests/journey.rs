@@ -245,10 +245,10 @@ async fn somebody_elses_certificate_gets_a_loud_page_and_not_a_byte() {
     let forger = backend(move |stream| {
         let (got_bytes, acceptor) = (got_bytes.clone(), tokio_rustls::TlsAcceptor::from(config.clone()));
         async move {
-            if let Ok(mut tls) = acceptor.accept(stream).await {
-                if tls.read(&mut [0]).await.is_ok_and(|n| n > 0) {
-                    got_bytes.send(()).await.unwrap();
-                }
+            if let Ok(mut tls) = acceptor.accept(stream).await
+                && tls.read(&mut [0]).await.is_ok_and(|n| n > 0)
+            {
+                got_bytes.send(()).await.unwrap();
             }
         }
     })
