@@ -1,11 +1,12 @@
 //! Our node dials `openssl s_server`.
 
+use hardline_node::node::Outcome;
 use hardline_node::proto::host::ServiceName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::common::TestNode;
-use crate::given::Given;
-use crate::program::{Peer, TLS_VERSIONS, key_hash};
+use crate::given::{Given, certify};
+use crate::program::{Peer, TLS_VERSIONS, key_hash, openssl};
 
 #[tokio::test]
 async fn every_kind_of_identity_is_reached_at_an_openssl_server() {
@@ -28,5 +29,22 @@ async fn every_kind_of_identity_is_reached_at_an_openssl_server() {
             tunnel.read_exact(&mut answer).await.unwrap();
             assert_eq!(&answer, b"an answer\n");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_peer_whose_key_is_too_weak_is_named_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    openssl(folder.path(), "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024 -out weak.key");
+    certify(folder.path(), "weak", "weak", "-days 30", "");
+    let path = folder.path().join("weak");
+    let key = key_hash(&path);
+    for version in TLS_VERSIONS {
+        let flags = format!("{version} -cipher ALL:@SECLEVEL=0 -cert {0} -key {0}.key", path.display());
+        let (_server, addr) = Peer::server(&flags).await;
+        let node = TestNode::gateway(&[(key, addr)]).await;
+        let error = node.node.connect(&ServiceName { key, password: None }).await.unwrap_err();
+        let Outcome::Handshake { reason } = &error.report.attempts[0].outcome else { panic!("{error:?}") };
+        assert!(reason.contains("RSA key of 1024 bits"), "{reason}");
     }
 }

@@ -22,7 +22,7 @@ pub enum IdentityError {
         source: io::Error,
     },
     /// A file, or the folder for it, cannot be made.
-    #[error("writing {path}: {source}", path = path.display())]
+    #[error("writing {path}", path = path.display())]
     Write {
         /// The file.
         path: PathBuf,
@@ -50,7 +50,7 @@ pub enum IdentityError {
         path: PathBuf,
     },
     /// The certificate cannot be used.
-    #[error("{path} cannot be used: {source}", path = path.display())]
+    #[error("the certificate in {path} cannot be used", path = path.display())]
     Certificate {
         /// The file.
         path: PathBuf,
@@ -116,7 +116,7 @@ pub enum IdentityError {
         hash: PathBuf,
     },
     /// The hash's file holds no key hash.
-    #[error("{path} holds no key hash: {source}", path = path.display())]
+    #[error("{path} holds no key hash", path = path.display())]
     BadHash {
         /// The file.
         path: PathBuf,
@@ -136,7 +136,7 @@ pub enum IdentityError {
         actual: KeyHash,
     },
     /// A key or certificate could not be made.
-    #[error("making a key and certificate: {0}")]
+    #[error("making a key and certificate")]
     Make(#[source] rcgen::Error),
     /// The files kept changing while they were read.
     #[error("the files of {path} keep changing, or one is a link to nowhere", path = path.display())]

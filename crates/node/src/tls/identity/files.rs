@@ -129,10 +129,14 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)
 }
 
-/// Puts a new name in `folder` on the disk.
+/// Puts a new name in `folder` on the disk. Some network file systems cannot; they promise no more than they can.
 #[cfg(unix)]
 fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(error) if [InvalidInput, PermissionDenied, Unsupported].contains(&error.kind()) => Ok(()),
+        other => other,
+    }
 }
 
 /// Folders cannot be opened as files here; the name is on the disk a moment later.

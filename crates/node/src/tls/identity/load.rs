@@ -94,3 +94,28 @@ fn password(files: &Files, text: &[u8], actual: KeyHash) -> Result<Option<String
     }
     Ok(password)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_file_panics(
+            label in prop::sample::select(vec!["CERTIFICATE", "PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY", "ODD"]),
+            inside in prop::collection::vec(any::<u8>(), 0..200),
+            is_pem: bool,
+        ) {
+            let text = if is_pem {
+                format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", String::from_utf8_lossy(&inside)).into_bytes()
+            } else {
+                inside
+            };
+            let files = Files::new(Path::new("service"));
+            let texts = Texts { certificate: text.clone(), key: Some(text.clone()), hash: Some(text) };
+            prop_assert!(identity(&files, &texts).is_err());
+        }
+    }
+}

@@ -44,7 +44,9 @@ pub enum IdentityNotice {
     },
     /// The hash file was absent and could not be made. Nothing needs it but people and the released program.
     HashNotWritten {
-        /// Why not, with the file.
+        /// Its file.
+        path: PathBuf,
+        /// Why not.
         reason: String,
     },
 }
@@ -100,7 +102,10 @@ fn complete(files: &Files) -> Result<(Identity, Vec<IdentityNotice>), IdentityEr
                     None => match files.write_new(&files.hash, identity.key.to_string().as_bytes()) {
                         Ok(true) => None,
                         Ok(false) => continue, // what the other process wrote counts
-                        Err(error) => Some(IdentityNotice::HashNotWritten { reason: error.to_string() }),
+                        Err(IdentityError::Write { path, source }) => {
+                            Some(IdentityNotice::HashNotWritten { path, reason: source.to_string() })
+                        }
+                        Err(other) => return Err(other),
                     },
                 };
                 let notices = [created, files.key_readable_by_others(&texts), hash_not_written];
