@@ -181,7 +181,7 @@ fn identity_sentence(notice: &IdentityNotice, target: &str) -> String {
         IdentityNotice::KeyReadableByOthers { path } => {
             format!("other users of this computer can read the private key {}; run chmod 600 on it", path.display())
         }
-        IdentityNotice::HashNotWritten { reason } => format!("the hash file of {target} was not written: {reason}"),
+        IdentityNotice::HashNotWritten { path, reason } => format!("{} was not written: {reason}", path.display()),
         other => format!("{other:?}"),
     }
 }
