@@ -341,6 +341,30 @@ async fn a_service_is_reached_again_where_it_was_reached_before() {
 }
 
 #[tokio::test]
+async fn what_a_verified_listener_says_of_its_addresses_is_remembered() {
+    let identity = Identity::ephemeral().unwrap();
+    let config = hardline_node::tls::config::server(&identity);
+    let listener = backend(move |stream| {
+        let acceptor = tokio_rustls::TlsAcceptor::from(config.clone());
+        async move {
+            let mut tls = acceptor.accept(stream).await.unwrap();
+            tls.write_all(b"{\"WANHosts\": \"203.0.113.9:7008,2001:db8::7:7009,nonsense\"}\nhello").await.unwrap();
+            let _ = tls.read(&mut [0; 4096]).await;
+        }
+    })
+    .await;
+    let gateway = TestNode::gateway(&[(identity.key, listener)]).await;
+    let answer = get(gateway.browser_addr(), &format!("{}.localhost", identity.key), "").await;
+    assert_eq!(answer, "hello");
+    let TestNode { node, dir } = gateway;
+    node.shutdown().await;
+    let again = TestNode::start(|config| config.data_dir = dir.path().to_owned()).await;
+    let service = again.node.remembered().await.unwrap().remove(0);
+    let addresses: Vec<_> = service.addresses.iter().map(|address| address.at.to_string()).collect();
+    assert_eq!(addresses, [&listener.to_string(), "203.0.113.9:7008", "[2001:db8::7]:7009"]);
+}
+
+#[tokio::test]
 async fn a_stop_closes_every_socket_and_ends_every_task() {
     let (listener, gateway) = pair(pages().await).await;
     let host = format!("{}.localhost", listener.key());
