@@ -23,6 +23,8 @@ const NEEDS: &[Need] = &[
     Need { package: "python3-venv", why: "the Python program's own environments", is_there: has_venv },
     Need { package: "chromium", why: "a real browser", is_there: || program("chromium", "--version") },
     Need { package: "firefox-esr", why: "another real browser", is_there: || program("firefox-esr", "--version") },
+    Need { package: "dhtnode", why: "released nodes of the DHT", is_there: || program("dhtnode", "--version") },
+    Need { package: "python3-opendht", why: "another kind of released node", is_there: has_opendht },
     Need { package: "fonts-dejavu-core", why: "legible screenshots", is_there: has_fonts },
 ];
 
@@ -70,6 +72,10 @@ fn program(name: &str, version_flag: &str) -> bool {
 
 fn has_venv() -> bool {
     succeeds("python3", &["-c", "import venv, ensurepip"])
+}
+
+fn has_opendht() -> bool {
+    succeeds("/usr/bin/python3", &["-c", "import opendht"])
 }
 
 fn has_fonts() -> bool {

@@ -1,5 +1,7 @@
 //! Datagrams recorded from released nodes.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use hardline_dht::message::{Body, Field, FieldValue, Message, Request, ValueEntry};
 use hardline_dht::{InfoHash, Value};
 

@@ -24,4 +24,5 @@ pub mod limits; // every bound in time, size and count
 mod net; // host and port → TCP connection
 pub mod node; // the only place that wires the parts together
 
+pub use hardline_dht as dht;
 pub use hardline_proto as proto;

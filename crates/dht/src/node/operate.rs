@@ -99,6 +99,12 @@ impl Node {
         }
     }
 
+    /// Whether an operation goes on.
+    #[must_use]
+    pub fn is_running(&self, op: OpId) -> bool {
+        self.operations.contains_key(&op)
+    }
+
     /// Nodes that have acknowledged the value of a put and should still hold it.
     #[must_use]
     pub fn holders(&self, now: Time, op: OpId) -> usize {

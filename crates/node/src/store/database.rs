@@ -32,7 +32,9 @@ pub const NEWS_RESOLUTION: Duration = Duration::from_secs(60);
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Numbered by their place: never change one that was released, add another.
-const STEPS: &[M<'static>] = &[M::up(
+const STEPS: &[M<'static>] = &[FIRST_STEP, super::dht_nodes::STEP];
+
+const FIRST_STEP: M<'static> = M::up(
     "CREATE TABLE services (
         key     TEXT PRIMARY KEY,      -- 40 hexadecimal digits
         title   TEXT,
@@ -52,7 +54,7 @@ const STEPS: &[M<'static>] = &[M::up(
         source      TEXT PRIMARY KEY,
         imported_at INTEGER NOT NULL
      ) STRICT, WITHOUT ROWID;",
-)];
+);
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 const SCHEMA_VERSION: i64 = STEPS.len() as i64;
 
@@ -222,13 +224,16 @@ impl Database {
         })
     }
 
-    fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+    pub(super) fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         query(&self.connection).map_err(|source| StoreError::sqlite(&self.path, source))
     }
 
     /// Runs `change` in a transaction that takes the write lock at once: one that took it later could find that another
     /// process wrote in between, and fail without waiting.
-    fn write<T>(&mut self, change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+    pub(super) fn write<T>(
+        &mut self,
+        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
         let path = &self.path;
         let run = || {
             let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

@@ -4,6 +4,7 @@
 //! [`MAX_ADDRESSES`]. A call that has returned survives `kill -9`. Several processes may use one data folder.
 
 mod database; // the tables: what is kept, in which order, for how long
+mod dht_nodes; // where the DHT was entered last time
 mod error; // what can be wrong, and what helps
 mod import; // the Python program's `peers.db`
 mod open; // a folder → an open database
@@ -16,6 +17,7 @@ use hardline_proto::KeyHash;
 use hardline_proto::hosts::{HostList, HostPort};
 
 pub use database::{ADDRESS_LIFETIME, MAX_ADDRESSES, MAX_SERVICES, MAX_TITLE, NEWS_RESOLUTION};
+pub use dht_nodes::MAX_DHT_NODES;
 pub use error::StoreError;
 pub use open::DATABASE_FILE;
 

@@ -1,0 +1,320 @@
+//! The task: sockets and timers around the state machine.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hardline_dht::{Config, Event, Family, InfoHash, Node, OpId, Time, Value};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tracing::{debug, info, trace};
+
+use super::{DhtConfig, DhtStatus, bootstrap, signature, socket};
+use crate::store::Store;
+
+/// Number by which a handle knows its operation.
+pub(super) type Ticket = u64;
+
+/// Largest datagram: all that UDP can carry.
+const MAX_DATAGRAM: usize = 65_536;
+
+/// Datagrams taken from a socket before the timers are looked at again.
+const BATCH: usize = 64;
+
+/// Time between refreshes of the status.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Time between writes of good nodes to the store.
+const SAVE_INTERVAL: Duration = Duration::from_secs(10 * 60);
+
+/// Time after connecting at which good nodes are first written: a node that lives for a minute only should profit.
+const FIRST_SAVE: Duration = Duration::from_secs(15);
+
+/// What handles ask for.
+#[derive(Debug)]
+pub(super) enum Command {
+    Get { ticket: Ticket, hash: InfoHash, sender: mpsc::Sender<Event> },
+    Put { ticket: Ticket, hash: InfoHash, value: Value, permanent: bool, sender: mpsc::Sender<Event> },
+    Listen { ticket: Ticket, hash: InfoHash, sender: mpsc::Sender<Event> },
+    Ping { ticket: Ticket, addr: SocketAddr, sender: mpsc::Sender<Event> },
+    Cancel(Ticket),
+    Bootstrap(Vec<SocketAddr>),
+    NetworkChanged,
+}
+
+pub(super) struct Driver {
+    node: Node,
+    started: Instant,
+    sockets: Vec<UdpSocket>,
+    bound: Vec<SocketAddr>,
+    tickets: HashMap<Ticket, OpId>,
+    operations: HashMap<OpId, (Ticket, mpsc::Sender<Event>)>,
+    status: watch::Sender<DhtStatus>,
+    status_due: Instant,
+    store: Option<Store>,
+    save_due: Option<Instant>,
+    bootstrap: mpsc::Receiver<Vec<SocketAddr>>,
+    _resolver: AbortOnDropHandle<()>,
+}
+
+impl Driver {
+    /// Opens the sockets, and begins to enter the network.
+    pub(super) async fn new(
+        config: &DhtConfig,
+        store: Option<Store>,
+        status: watch::Sender<DhtStatus>,
+        tasks: &TaskTracker,
+    ) -> io::Result<Self> {
+        let sockets = socket::open_all(config.port, &config.bind)?;
+        let bound = sockets.iter().map(UdpSocket::local_addr).collect::<io::Result<Vec<_>>>()?;
+        let unix_time = SystemTime::now().duration_since(UNIX_EPOCH).ok();
+        let node_config = Config {
+            network: config.network,
+            client: config.client,
+            families: bound.iter().map(Family::of).collect(),
+            verify: Some(signature::is_valid),
+            unix_time_at_zero: unix_time.map(|since| since.as_secs()),
+            limit_rates: config.limit_rates,
+            ..Config::default()
+        };
+        let mut node = Node::new(Time::ZERO, node_config, StdRng::from_seed(rand::random()));
+        node.bootstrap(Time::ZERO, &known_nodes(store.as_ref()).await);
+        let (found, bootstrap) = mpsc::channel(1);
+        let resolver = tasks.spawn(bootstrap::resolve(config.bootstrap.clone(), found));
+        let now = Instant::now();
+        let driver = Self {
+            node,
+            started: now,
+            sockets,
+            bound,
+            tickets: HashMap::new(),
+            operations: HashMap::new(),
+            status,
+            status_due: now,
+            store,
+            save_due: None,
+            bootstrap,
+            _resolver: AbortOnDropHandle::new(resolver),
+        };
+        driver.publish_status();
+        Ok(driver)
+    }
+
+    /// Runs until `shutdown`, or until the handle is gone.
+    pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>, shutdown: CancellationToken) {
+        let mut buffer = vec![0; MAX_DATAGRAM];
+        self.flush().await;
+        loop {
+            let deadline = self.deadline();
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                command = commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => break,
+                },
+                Some(addrs) = self.bootstrap.recv() => {
+                    let now = self.now();
+                    self.node.bootstrap(now, &addrs);
+                }
+                readable = any_readable(&self.sockets) => self.receive(readable, &mut buffer),
+                () = sleep_until(deadline) => self.handle_timeout(),
+            }
+            self.flush().await;
+        }
+        self.save_nodes().await;
+    }
+
+    fn now(&self) -> Time {
+        Time::from_micros(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn deadline(&self) -> Instant {
+        let node = self.started + Duration::from_micros(self.node.poll_timeout().as_micros());
+        [Some(self.status_due), self.save_due].into_iter().flatten().fold(node, Instant::min)
+    }
+
+    fn handle_timeout(&mut self) {
+        let (now, instant) = (self.now(), Instant::now());
+        self.node.handle_timeout(now);
+        if instant >= self.status_due {
+            self.publish_status();
+            self.status_due = instant + STATUS_INTERVAL;
+        }
+        if self.save_due.is_some_and(|due| instant >= due) {
+            self.save_due = Some(instant + SAVE_INTERVAL);
+            let (store, nodes) = (self.store.clone(), self.good_nodes());
+            // Not awaited here: a slow disk must not hold up the network.
+            tokio::spawn(async move { write_nodes(store, nodes).await });
+        }
+    }
+
+    fn receive(&mut self, index: usize, buffer: &mut [u8]) {
+        for _ in 0..BATCH {
+            let Some(socket) = self.sockets.get(index) else { return };
+            match socket.try_recv_from(buffer) {
+                Ok((len, from)) => {
+                    let now = self.now();
+                    self.node.handle_datagram(now, from, buffer.get(..len).unwrap_or_default());
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // Some systems report a refusal of an earlier datagram here.
+                Err(error) => trace!(%error, "receiving failed"),
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        let now = self.now();
+        match command {
+            Command::Get { ticket, hash, sender } => {
+                let begun = self.node.get(now, hash);
+                self.register(ticket, begun, sender);
+            }
+            Command::Put { ticket, hash, value, permanent, sender } => {
+                let begun = self.node.put(now, hash, value, permanent);
+                self.register(ticket, begun, sender);
+            }
+            Command::Listen { ticket, hash, sender } => {
+                let begun = self.node.listen(now, hash);
+                self.register(ticket, begun, sender);
+            }
+            Command::Ping { ticket, addr, sender } => {
+                let begun = self.node.ping(now, addr);
+                self.register(ticket, begun, sender);
+            }
+            Command::Cancel(ticket) => {
+                if let Some(op) = self.tickets.remove(&ticket) {
+                    self.operations.remove(&op);
+                    self.node.cancel(op);
+                }
+            }
+            Command::Bootstrap(addrs) => self.node.bootstrap(now, &addrs),
+            Command::NetworkChanged => self.node.network_changed(now),
+        }
+    }
+
+    /// Remembers who is to hear of an operation. One that was not begun ends by dropping its sender.
+    fn register(
+        &mut self,
+        ticket: Ticket,
+        begun: Result<OpId, hardline_dht::OperationError>,
+        sender: mpsc::Sender<Event>,
+    ) {
+        match begun {
+            Ok(op) => {
+                self.tickets.insert(ticket, op);
+                self.operations.insert(op, (ticket, sender));
+            }
+            Err(error) => debug!(%error, "operation refused"),
+        }
+    }
+
+    /// Sends what is to be sent and tells what is to be told.
+    async fn flush(&mut self) {
+        while let Some(transmit) = self.node.poll_transmit() {
+            let Some(index) = self.bound.iter().position(|addr| addr.is_ipv4() == transmit.to.is_ipv4()) else {
+                continue;
+            };
+            // Waits only while the kernel's buffer is full. A failure is a lost datagram, which the protocol repeats.
+            if let Some(socket) = self.sockets.get(index)
+                && let Err(error) = socket.send_to(&transmit.payload, transmit.to).await
+            {
+                trace!(to = %transmit.to, %error, "sending failed");
+            }
+        }
+        while let Some(event) = self.node.poll_event() {
+            self.tell(event);
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        let (op, is_last) = match &event {
+            Event::Connected(family) => {
+                info!(?family, "connected to the DHT");
+                self.save_due = Some(Instant::now() + FIRST_SAVE);
+                return self.publish_status();
+            }
+            Event::Disconnected(family) => {
+                info!(?family, "no DHT node answers any more");
+                return self.publish_status();
+            }
+            Event::PublicAddress(_) => return self.publish_status(),
+            Event::Found { op, .. } | Event::Heard { op, .. } | Event::Expired { op, .. } => (*op, false),
+            Event::PutDone { op, .. } => (*op, !self.node.is_running(*op)),
+            Event::GetDone { op, .. } | Event::Pong { op, .. } | Event::PingFailed { op } => (*op, true),
+            _ => return,
+        };
+        if let Some((_, sender)) = self.operations.get(&op) {
+            // Full when its reader sleeps; values are then lost to it, and to it alone.
+            let _ = sender.try_send(event);
+        }
+        if is_last && let Some((ticket, _)) = self.operations.remove(&op) {
+            self.tickets.remove(&ticket);
+        }
+    }
+
+    fn publish_status(&self) {
+        let now = self.now();
+        let (stored_values, stored_bytes) = self.node.stored();
+        let public = Family::ALL.into_iter().filter_map(|family| self.node.public_address(family));
+        self.status.send_replace(DhtStatus {
+            id: self.node.id(),
+            bound: self.bound.clone(),
+            connected_v4: self.node.is_connected(Family::V4),
+            connected_v6: self.node.is_connected(Family::V6),
+            table_v4: self.node.table_status(now, Family::V4),
+            table_v6: self.node.table_status(now, Family::V6),
+            public: public.collect(),
+            stored_values,
+            stored_bytes,
+            counters: self.node.counters(),
+        });
+    }
+
+    fn good_nodes(&self) -> Vec<SocketAddr> {
+        self.node.export_nodes(self.now()).into_iter().map(|node| node.addr).collect()
+    }
+
+    async fn save_nodes(&self) {
+        write_nodes(self.store.clone(), self.good_nodes()).await;
+    }
+}
+
+/// Waits until one of the sockets can be read; gives its index. Cancel safe.
+async fn any_readable(sockets: &[UdpSocket]) -> usize {
+    match sockets {
+        [one] => {
+            // An error shows again when the socket is read.
+            let _ = one.readable().await;
+            0
+        }
+        [one, other, ..] => tokio::select! {
+            _ = one.readable() => 0,
+            _ = other.readable() => 1,
+        },
+        [] => std::future::pending().await,
+    }
+}
+
+async fn known_nodes(store: Option<&Store>) -> Vec<SocketAddr> {
+    let Some(store) = store else { return Vec::new() };
+    store.dht_nodes().await.unwrap_or_else(|error| {
+        debug!(%error, "DHT nodes not read");
+        Vec::new()
+    })
+}
+
+/// An empty list is not written: yesterday's nodes are better than none.
+async fn write_nodes(store: Option<Store>, nodes: Vec<SocketAddr>) {
+    if let Some(store) = store.filter(|_| !nodes.is_empty())
+        && let Err(error) = store.set_dht_nodes(nodes).await
+    {
+        debug!(%error, "DHT nodes not kept");
+    }
+}
