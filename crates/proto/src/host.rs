@@ -258,7 +258,9 @@ mod tests {
         ] {
             check(text, Err(HostError::Malformed));
         }
-        check(&format!("{}.KEY.localhost", "a.".repeat(120)), Err(HostError::Malformed));
+        check(&format!("{}.KEY.localhost", "a".repeat(64)), Err(HostError::Malformed));
+        check(&format!("{}aa.KEY.localhost", "a.".repeat(100)), service(None)); // 253 bytes
+        check(&format!("{}aaa.KEY.localhost", "a.".repeat(100)), Err(HostError::Malformed));
         assert_eq!(parse_host(b"\xff.localhost"), Err(HostError::Malformed));
     }
 

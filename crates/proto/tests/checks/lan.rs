@@ -11,6 +11,9 @@ use hardline_proto::lan::{
 };
 use hardline_proto::rolling::{Day, RollingCode};
 
+/// Operations of one run; more would only make the fuzzer slow.
+const MAX_OPERATIONS: usize = 500;
+
 const PORT: u16 = 6771;
 const TODAY: Day = Day(20_000);
 const SETTINGS: Settings = Settings { port: PORT, plain_search: true };
@@ -32,7 +35,7 @@ pub fn lan_datagram(bytes: &[u8]) {
 /// Three bytes are one operation: which, and with what. Checks the promises of [`Discovery`] after each.
 pub fn lan_ops(bytes: &[u8]) {
     let mut run = Run::new();
-    for operation in bytes.chunks_exact(3) {
+    for operation in bytes.chunks_exact(3).take(MAX_OPERATIONS) {
         run.operate(operation[0], operation[1], operation[2]);
         run.check();
     }
