@@ -1,12 +1,13 @@
 //! The lab's own helper program: a web server with known answers, and a client that checks them.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 
 use crate::network::Host;
-use crate::process::Process;
+use crate::process::{Process, run};
 
 /// What a tunnel must carry: every kind of exchange, but neither many bytes nor a long wait.
 pub const EVERY_CHECK: &[&str] = &[
@@ -28,6 +29,12 @@ pub const EVERY_CHECK: &[&str] = &[
 /// If the running program does not lie in one of cargo's build folders.
 pub fn helper() -> Result<PathBuf> {
     Ok(build_folder()?.join("hardline-lab"))
+}
+
+/// Where the browsers' tests put their pictures: `target/lab/screenshots`.
+#[must_use]
+pub fn screenshots() -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/lab/screenshots")).to_owned()
 }
 
 /// Cargo's folder for programs: the parent of `deps`, where test programs lie.
@@ -71,5 +78,24 @@ impl Host {
             bail!("asking {name} at {gateway}:\n{}\n{}", failed.join("\n"), output.stderr);
         }
         Ok(())
+    }
+
+    /// Drives a browser (`chromium` or `firefox-esr`) with a new profile through the steps `open:URL`, `wait:EXPRESSION`,
+    /// `read:EXPRESSION` and `shot:FILE`, and gives back what the expressions read.
+    ///
+    /// # Errors
+    /// If a step fails; the error carries what each step came to.
+    pub fn browse(&self, kind: &str, steps: &[&str]) -> Result<Vec<Value>> {
+        let profile = tempfile::Builder::new().prefix(kind).tempdir_in(self.home())?;
+        let mut command = self.command(helper()?);
+        let output = run(command.args(["browser", kind]).arg(profile.path()).args(steps))?;
+        let output = output.success().with_context(|| format!("driving {kind}"))?;
+        let mut values = Vec::new();
+        for (line, step) in output.stdout.lines().zip(steps) {
+            if step.starts_with("read:") {
+                values.push(serde_json::from_str::<Value>(line)?["value"].take());
+            }
+        }
+        Ok(values)
     }
 }

@@ -21,7 +21,7 @@ mod process;
 mod product;
 mod python;
 
-pub use helper::{Backend, EVERY_CHECK, helper};
+pub use helper::{Backend, EVERY_CHECK, helper, screenshots};
 pub use lab::{Lab, REQUIRED, is_long};
 pub use network::{Host, Switch};
 pub use process::{Output, Process};

@@ -128,6 +128,8 @@ fn lab(options: &Options) -> Result<()> {
     println!("program into virtual environments under target/lab, with pip.");
     // One test program after another; inside each, two tests at a time: they are busy with timing, not with computing.
     let mut command = cargo(&["test", "--package", "hardline-lab", "--", "--test-threads", "2"]);
+    // A failed check says what it knows; where in this code it was made helps nobody.
+    command.env("RUST_LIB_BACKTRACE", "0");
     command.env("HARDLINE_LAB_SKIPPED", Path::new(SKIPPED_TESTS).canonicalize()?);
     command.env(
         "HARDLINE_PROGRAM",

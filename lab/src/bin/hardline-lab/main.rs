@@ -1,8 +1,10 @@
 //! The lab's helper program.
 //!
 //! `hardline-lab backend LISTEN` is a web server whose every answer is known beforehand; `hardline-lab client GATEWAY HOST CHECK…`
-//! asks such a server through a gateway and compares every byte. Programs of their own, because each runs on a host of its own.
+//! asks such a server through a gateway and compares every byte. `hardline-lab browser KIND FOLDER STEP…` drives a real
+//! browser. Programs of their own, because each runs on a host of its own.
 
+mod browser;
 mod client;
 mod pattern;
 mod site;
@@ -18,7 +20,8 @@ async fn main() -> Result<ExitCode> {
     match arguments[..] {
         ["backend", listen] => site::serve(listen).await?,
         ["client", gateway, host, ref checks @ ..] => return client::run(gateway.parse()?, host, checks).await,
-        _ => bail!("usage: hardline-lab backend LISTEN | client GATEWAY HOST CHECK…"),
+        ["browser", kind, folder, ref steps @ ..] => return browser::run(kind, folder, steps).await,
+        _ => bail!("usage: hardline-lab backend LISTEN | client GATEWAY HOST CHECK… | browser KIND FOLDER STEP…"),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,43 @@
+//! Commands with numbers and their answers, as both browsers' protocols have them.
+
+use anyhow::{Context as _, Result, bail};
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+/// A WebSocket to a browser.
+pub(super) struct Socket {
+    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    sent: u64,
+}
+
+impl Socket {
+    pub(super) async fn connect(url: &str) -> Result<Self> {
+        let (stream, _) = connect_async(url).await.with_context(|| format!("connecting to the browser at {url}"))?;
+        Ok(Self { stream, sent: 0 })
+    }
+
+    /// Sends `{method, params, …extra}` and returns the `result` of its answer; events in between are dropped.
+    pub(super) async fn call(&mut self, method: &str, params: Value, extra: &Value) -> Result<Value> {
+        self.sent += 1;
+        let mut command = json!({"id": self.sent, "method": method, "params": params});
+        if let (Some(command), Some(extra)) = (command.as_object_mut(), extra.as_object()) {
+            command.extend(extra.clone());
+        }
+        self.stream.send(Message::text(command.to_string())).await?;
+        loop {
+            let message = self.stream.next().await.context("the browser hung up")??;
+            let Message::Text(text) = message else { continue };
+            let mut answer: Value = serde_json::from_str(&text)?;
+            if answer["id"] != self.sent {
+                continue;
+            }
+            if !answer["error"].is_null() {
+                bail!("{method}: {answer}");
+            }
+            return Ok(answer["result"].take());
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Real browsers, through two daemons, with no resolver set up. The screenshots land in `target/lab/screenshots`.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use hardline_lab::{Hardline, Host, Lab, Process, screenshots};
+use serde_json::json;
+
+#[test]
+fn chromium_opens_a_site_and_a_folder() -> Result<()> {
+    a_browser_opens_a_site_and_a_folder("chromium")
+}
+
+#[test]
+fn firefox_opens_a_site_and_a_folder() -> Result<()> {
+    a_browser_opens_a_site_and_a_folder("firefox-esr")
+}
+
+fn a_browser_opens_a_site_and_a_folder(browser: &str) -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let (_switch, [alice, bob]) = lab.lan(["alice", "bob"])?;
+    let backend = alice.backend("127.0.0.1:0")?;
+    make_folder(&alice.home().join("holiday"))?;
+    let target = backend.address.to_string();
+    let services =
+        format!("[[service]]\ntarget = \"{target}\"\ntitle = \"A small site\"\n[[service]]\ntarget = \"./holiday\"\n");
+    let publisher = configured(&alice, &services)?;
+    let _gateway = bob.hardline(&[])?;
+
+    let links = links(&publisher)?;
+    let values = bob.browse(
+        browser,
+        &[
+            &format!("open:{}", links[0]),
+            "wait:document.title === 'done'",
+            "read:[...document.querySelectorAll('dd')].map(dd => dd.id + ' ' + dd.textContent)",
+            &shot(browser, "site"),
+            &format!("open:{}", links[1]),
+            "wait:document.body.innerText.includes('notes.txt')",
+            "read:document.body.innerText.includes('Straße & Café.txt')",
+            &shot(browser, "folder"),
+            &format!("open:{}notes.txt", links[1]),
+            "wait:document.body.innerText",
+            "read:document.body.innerText.trim()",
+        ],
+    )?;
+    assert_eq!(values[0], json!(["fetch ok", "websocket ok", "events ok", "secure ok"]));
+    assert_eq!(values[1], true, "the listing shows a name with odd letters");
+    assert_eq!(values[2], "Bring the tent.");
+    Ok(())
+}
+
+#[test]
+fn chromium_shows_every_page_of_the_gateway_s_own() -> Result<()> {
+    every_page_of_the_gateway_s_own("chromium")
+}
+
+#[test]
+fn firefox_shows_every_page_of_the_gateway_s_own() -> Result<()> {
+    every_page_of_the_gateway_s_own("firefox-esr")
+}
+
+/// Each page says in words what is wrong; how it looks is for people to judge by the screenshots.
+fn every_page_of_the_gateway_s_own(browser: &str) -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let (_switch, [alice, bob]) = lab.lan(["alice", "bob"])?;
+    make_folder(&alice.home().join("holiday"))?;
+    let services = "[[service]]\ntarget = \"./holiday\"\n[[service]]\ntarget = \"127.0.0.1:9\"\ntitle = \"Down\"\n";
+    let publisher = configured(&alice, services)?;
+    let links = links(&publisher)?;
+    let _impostor = impostor(&alice, 7444)?;
+    let pretended = "00112233445566778899aabbccddeeff00112233";
+    let peer = format!("[[peer]]\nlink = \"{pretended}\"\naddresses = [\"192.168.77.1:7444\"]\n");
+    let _gateway = configured(&bob, &peer)?;
+
+    let unknown = "http://router.localhost:7009/";
+    let absent = "http://ffeeddccbbaa99887766554433221100ffeeddcc.localhost:7009/";
+    let pretended = format!("http://{pretended}.localhost:7009/");
+    let pages = [
+        ("first-page", "http://localhost:7009/", "holiday"),
+        ("unknown-name", unknown, "not a hardline link"),
+        ("not-found", absent, "was not found"),
+        ("wrong-certificate", &pretended, "somebody else answers"),
+        ("backend-down", &links[1], "behind this service does not answer"),
+    ];
+    for (name, url, words) in pages {
+        let wait = format!("wait:document.body.innerText.toLowerCase().includes('{words}')");
+        let steps = [format!("open:{url}"), wait, shot(browser, name), "read:document.body.innerText".to_owned()];
+        let text = bob.browse(browser, &steps.each_ref().map(String::as_str)).context(name)?;
+        println!("---- {name}\n{}", text[0].as_str().unwrap_or_default());
+    }
+    Ok(())
+}
+
+/// A TLS server that takes every name, with a certificate of its own.
+fn impostor(host: &Host, port: u16) -> Result<Process> {
+    let request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x -keyout k.pem -out c.pem";
+    host.run("openssl", &request.split(' ').collect::<Vec<_>>())?.success()?;
+    let mut command = host.command("openssl");
+    command.args(["s_server", "-accept", &port.to_string(), "-key", "k.pem", "-cert", "c.pem", "-www"]);
+    let server = host.spawn("impostor", &mut command)?;
+    server.wait_for_line("ACCEPT")?;
+    Ok(server)
+}
+
+fn make_folder(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder.join("photos"))?;
+    fs::write(folder.join("notes.txt"), "Bring the tent.\n")?;
+    fs::write(folder.join("Straße & Café.txt"), "An odd name.\n")?;
+    Ok(fs::write(folder.join("map.pdf"), vec![0; 123_456])?)
+}
+
+fn configured(host: &Host, toml: &str) -> Result<Hardline> {
+    fs::write(host.home().join("hardline.toml"), toml)?;
+    host.hardline(&["--config", "hardline.toml"])
+}
+
+fn links(publisher: &Hardline) -> Result<Vec<String>> {
+    let services = publisher.ready["services"].as_array().context("services")?;
+    let links = services.iter().map(|service| service["link_elsewhere"].as_str().map(str::to_owned));
+    links.collect::<Option<_>>().context("a link for each service")
+}
+
+fn shot(browser: &str, name: &str) -> String {
+    format!("shot:{}", screenshots().join(format!("{browser}-{name}.png")).display())
+}
