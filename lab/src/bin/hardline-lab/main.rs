@@ -2,10 +2,12 @@
 //!
 //! `hardline-lab backend LISTEN` is a web server whose every answer is known beforehand; `hardline-lab client GATEWAY HOST CHECK…`
 //! asks such a server through a gateway and compares every byte. `hardline-lab browser KIND FOLDER STEP…` drives a real
-//! browser. Programs of their own, because each runs on a host of its own.
+//! browser. `hardline-lab liar KEYHASH PORT` claims on the LAN to be a service that it is not. Programs of their own, because
+//! each runs on a host of its own.
 
 mod browser;
 mod client;
+mod liar;
 mod pattern;
 mod site;
 
@@ -21,7 +23,10 @@ async fn main() -> Result<ExitCode> {
         ["backend", listen] => site::serve(listen).await?,
         ["client", gateway, host, ref checks @ ..] => return client::run(gateway.parse()?, host, checks).await,
         ["browser", kind, folder, ref steps @ ..] => return browser::run(kind, folder, steps).await,
-        _ => bail!("usage: hardline-lab backend LISTEN | client GATEWAY HOST CHECK… | browser KIND FOLDER STEP…"),
+        ["liar", key, port] => liar::lie(key, port)?,
+        _ => bail!(
+            "usage: hardline-lab backend LISTEN | client GATEWAY HOST CHECK… | browser KIND FOLDER STEP… | liar KEYHASH PORT"
+        ),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hardline_proto::lan::Interface;
-use if_addrs::{IfAddr, IfOperStatus};
+use if_addrs::IfAddr;
 use if_watch::tokio::IfWatcher;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::debug;
@@ -29,10 +29,9 @@ pub(super) fn current(wanted: &[Ipv4Addr]) -> io::Result<Vec<NamedInterface>> {
 }
 
 fn usable(found: if_addrs::Interface) -> Option<NamedInterface> {
-    let IfAddr::V4(addr) = found.addr else { return None };
-    let is_up = matches!(found.oper_status, IfOperStatus::Up | IfOperStatus::Unknown);
+    let IfAddr::V4(addr) = &found.addr else { return None };
     let interface = Interface { addr: addr.ip, prefix_len: addr.prefixlen };
-    (is_up && !addr.ip.is_unspecified()).then_some(NamedInterface { interface, name: found.name })
+    (found.is_oper_up() && !addr.ip.is_unspecified()).then_some(NamedInterface { interface, name: found.name })
 }
 
 /// Tells when to look at the interfaces again: the system says so, or some time has passed.

@@ -1,0 +1,223 @@
+//! LAN discovery between computers, with the real program.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, Result};
+use hardline_lab::{Hardline, Host, Lab, Process, helper};
+use serde_json::Value;
+
+#[test]
+fn a_link_opens_on_another_computer_of_the_lan() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let (_switch, [alice, bob]) = lab.lan(["alice", "bob"])?;
+    let service = Service::start(&alice, &[])?;
+    service.opens_at(&gateway(&bob)?, &bob)
+}
+
+#[test]
+fn an_unlisted_service_opens_and_is_not_browsed() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let (_switch, [alice, bob]) = lab.lan(["alice", "bob"])?;
+    let unlisted = Service::start(&alice, &["--unlisted"])?;
+    let listed = Service::start(&alice, &["--gateway-port", "0", "--data-dir", "second"])?;
+    let browse = browse(&bob)?;
+    browse.waits_for("found", &listed)?;
+    unlisted.opens_at(&gateway(&bob)?, &bob)?;
+    assert!(browse.events("found", &unlisted).is_empty());
+    Ok(())
+}
+
+#[test]
+fn browsing_tells_title_link_and_address() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let (_switch, [alice, bob]) = lab.lan(["alice", "bob"])?;
+    let service = Service::start(&alice, &["--title", "Käse: & mehr"])?;
+    let event = browse(&bob)?.waits_for("found", &service)?;
+    assert_eq!(event["title"], "Käse: & mehr");
+    assert_eq!(event["link"], format!("http://{}.localhost:7009/", service.key));
+    let port = service.program.ready["p2p"][0].as_str().and_then(|at| at.rsplit(':').next()).context("a P2P port")?;
+    assert_eq!(event["addresses"], serde_json::json!([format!("192.168.77.1:{port}")]));
+    Ok(())
+}
+
+#[test]
+fn two_programs_on_a_computer_without_any_network_find_each_other() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let host = lab.host("alice")?;
+    let service = Service::start(&host, &["--gateway-port", "0"])?;
+    service.opens_at(&gateway(&host)?, &host)
+}
+
+#[test]
+fn an_interface_of_the_seeker_that_comes_up_later_is_used() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let (switch, [alice]) = lab.lan(["alice"])?;
+    let service = Service::start(&alice, &[])?;
+    let bob = lab.host("bob")?;
+    let (gateway, browse) = (gateway(&bob)?, browse(&bob)?);
+    bob.attach(&switch, "eth0", &["192.168.77.2/24"])?;
+    browse.waits_for("found", &service)?;
+    service.opens_at(&gateway, &bob)
+}
+
+#[test]
+fn an_interface_of_the_service_that_comes_up_later_is_used() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let (switch, [bob]) = lab.lan(["bob"])?;
+    let (gateway, browse) = (gateway(&bob)?, browse(&bob)?);
+    let alice = lab.host("alice")?;
+    let service = Service::start(&alice, &[])?;
+    alice.attach(&switch, "eth0", &["192.168.77.2/24"])?;
+    browse.waits_for("found", &service)?;
+    service.opens_at(&gateway, &bob)
+}
+
+#[test]
+fn when_an_interface_goes_away_its_services_do_and_those_of_others_stay() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let (_switch, [alice, bob]) = lab.lan(["alice", "bob"])?;
+    let other_switch = lab.switch("other")?;
+    let carol = lab.host("carol")?;
+    carol.attach(&other_switch, "eth0", &["10.9.0.1/24"])?;
+    bob.attach(&other_switch, "eth1", &["10.9.0.2/24"])?;
+    let (of_alice, of_carol) = (Service::start(&alice, &[])?, Service::start(&carol, &[])?);
+    let (gateway, browse) = (gateway(&bob)?, browse(&bob)?);
+    browse.waits_for("found", &of_alice)?;
+    browse.waits_for("found", &of_carol)?;
+
+    bob.detach("eth0")?;
+    browse.waits_for("lost", &of_alice)?;
+    assert!(browse.events("lost", &of_carol).is_empty());
+    of_carol.opens_at(&gateway, &bob)
+}
+
+/// No address changes then, so nothing but a look tells.
+#[test]
+fn a_cable_pulled_and_plugged_in_again_is_noticed() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let (_switch, [alice, bob]) = lab.lan(["alice", "bob"])?;
+    let service = Service::start(&alice, &[])?;
+    let gateway = gateway(&bob)?;
+    let before = browse(&bob)?;
+    before.waits_for("found", &service)?;
+    bob.set_link("eth0", false)?;
+    before.waits_for("lost", &service)?;
+    let after = browse(&bob)?;
+    bob.set_link("eth0", true)?;
+    after.waits_for("found", &service)?;
+    service.opens_at(&gateway, &bob)
+}
+
+/// Linux lets one socket join the group on 20 interfaces. An unlisted service announces nothing, so it must hear the search.
+#[test]
+fn a_computer_with_many_interfaces_hears_on_all() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let bob = lab.host("bob")?;
+    let many = lab.switch("many")?;
+    for number in 1..=30 {
+        bob.attach(&many, &format!("container{number}"), &[&format!("10.{number}.0.1/24")])?;
+    }
+    let last = lab.switch("last")?;
+    bob.attach(&last, "eth0", &["192.168.77.2/24"])?;
+    let service = Service::start(&bob, &["--unlisted"])?;
+    let alice = lab.host("alice")?;
+    alice.attach(&last, "eth0", &["192.168.77.1/24"])?;
+    service.opens_at(&gateway(&alice)?, &alice)
+}
+
+/// It is heard first, and always. Its TLS server takes everybody and prints what it is sent.
+#[test]
+fn a_neighbour_that_claims_every_service_gets_no_byte_and_the_right_one_wins() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let (_switch, [alice, bob, mallory]) = lab.lan(["alice", "bob", "mallory"])?;
+    let service = Service::start(&alice, &[])?;
+    let impostor = impostor(&mallory)?;
+    let liar = mallory.spawn("liar", mallory.command(helper()?).args(["liar", &service.key, "7008"]))?;
+    liar.wait_for_line("lying")?;
+    let browse = browse(&bob)?;
+    browse.waits_for_addresses(&service, &["192.168.77.1:", "192.168.77.3:7008"])?;
+
+    let gateway = gateway(&bob)?;
+    for _ in 0..5 {
+        service.opens_at(&gateway, &bob)?;
+    }
+
+    impostor.wait_for_line("ERROR")?; // it was dialled, and the handshake failed
+    let said = impostor.stdout().join("\n");
+    for secret in ["WANHosts", "password", "GET", "Host:", "localhost"] {
+        assert!(!said.contains(secret), "the impostor was sent {secret}:\n{said}");
+    }
+    Ok(())
+}
+
+/// A service and what it shows.
+struct Service {
+    key: String,
+    program: Hardline,
+    _backend: hardline_lab::Backend,
+}
+
+impl Service {
+    fn start(host: &Host, options: &[&str]) -> Result<Self> {
+        let backend = host.backend("127.0.0.1:0")?;
+        let target = backend.address.port().to_string();
+        let program = host.hardline(&[&["share", &target], options].concat())?;
+        let key = program.ready["services"][0]["key"].as_str().context("a key")?.to_owned();
+        Ok(Self { key, program, _backend: backend })
+    }
+
+    /// Opens the service's link in a gateway, at the first try.
+    fn opens_at(&self, gateway: &Hardline, host: &Host) -> Result<()> {
+        let at: SocketAddr = gateway.ready["gateway"][0].as_str().context("a gateway")?.parse()?;
+        host.check_site(at, &format!("{}.localhost", self.key), &["get:1000"])
+    }
+}
+
+/// The program without a service, in a data folder of its own.
+fn gateway(host: &Host) -> Result<Hardline> {
+    host.hardline(&["--data-dir", "gateway"])
+}
+
+/// `hardline browse`, running.
+struct Browse(Process);
+
+fn browse(host: &Host) -> Result<Browse> {
+    Ok(Browse(host.hardline(&["browse", "--data-dir", "browse"])?.process))
+}
+
+impl Browse {
+    /// Waits until it tells `event` of `service`.
+    fn waits_for(&self, event: &str, service: &Service) -> Result<Value> {
+        self.0.wait_for(&format!("{event} {}", service.key), |line| told(line, event, service))
+    }
+
+    /// Waits until the service is listed with an address that begins with each of `starts`.
+    fn waits_for_addresses(&self, service: &Service, starts: &[&str]) -> Result<()> {
+        self.0.wait_for(&format!("{starts:?}"), |line| {
+            let event = told(line, "found", service).or_else(|| told(line, "changed", service))?;
+            let addresses: Vec<&str> = event["addresses"].as_array()?.iter().filter_map(Value::as_str).collect();
+            starts.iter().all(|start| addresses.iter().any(|address| address.starts_with(start))).then_some(())
+        })
+    }
+
+    /// What it has told so far.
+    fn events(&self, event: &str, service: &Service) -> Vec<Value> {
+        self.0.stdout().iter().filter_map(|line| told(line, event, service)).collect()
+    }
+}
+
+fn told(line: &str, event: &str, service: &Service) -> Option<Value> {
+    let value: Value = serde_json::from_str(line).ok()?;
+    (value["event"] == event && value["key"] == service.key.as_str()).then_some(value)
+}
+
+/// A TLS server with another certificate.
+fn impostor(host: &Host) -> Result<Process> {
+    let make = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x"];
+    host.run("openssl", &[&make[..], &["-keyout", "key.pem", "-out", "cert.pem"]].concat())?.success()?;
+    // It ends with its standard input.
+    let serve = "tail -f /dev/null | openssl s_server -accept 7008 -cert cert.pem -key key.pem";
+    let server = host.spawn("impostor", host.command("sh").args(["-c", serve]))?;
+    server.wait_for_line("ACCEPT")?;
+    Ok(server)
+}
