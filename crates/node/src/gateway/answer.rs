@@ -214,7 +214,7 @@ impl Answer {
 
 fn tried_html(report: &Report) -> Markup {
     html! {
-        details {
+        details open {
             summary { "What was tried, " (seconds(report.took)) " in all" }
             ul { @for line in tried_lines(report) { li { (line) } } }
         }
