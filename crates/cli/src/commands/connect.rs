@@ -67,7 +67,8 @@ async fn downstream(
 }
 
 fn broken(error: &io::Error) -> Failure {
-    Failure::of(Exit::Failed, "the tunnel broke", error)
+    Failure::of(Exit::Failed, "the tunnel broke, and what it carried may be incomplete", error)
+        .remedy("check that the other computer is still there, and connect again")
 }
 
 /// Lets the reader of stdout see its end while stdin is still read.

@@ -14,6 +14,9 @@ use super::{Loaded, PeerSettings, ServiceSettings, set};
 /// Largest configuration file, in bytes. One with a thousand services has 100 KiB.
 const MAX_FILE: u64 = 1024 * 1024;
 
+/// Said of a table where a value should be.
+const FOUND_TABLE: &str = "found a table";
+
 /// Reads `path` into `loaded`.
 pub(super) fn read(path: &Path, loaded: &mut Loaded, problems: &mut Vec<Problem>) {
     match read_text(path) {
@@ -52,6 +55,7 @@ impl File<'_> {
             Ok(document) => {
                 self.table("", document.as_table(), loaded);
                 self.refuse_twins(loaded);
+                self.problems.sort_by_key(|problem| problem.origin.line());
             }
             Err(err) => self.note(err.span(), err.message().trim().replace('\n', ", ")),
         }
@@ -60,22 +64,33 @@ impl File<'_> {
     fn table(&mut self, prefix: &str, table: &dyn TableLike, loaded: &mut Loaded) {
         for (name, item) in table.iter() {
             let full = format!("{prefix}{name}");
-            let key_span = table.get_key_value(name).and_then(|(key, _)| key.span());
-            let is_table_name = schema::KEYS.iter().any(|key| key.name.starts_with(&format!("{full}.")));
-            match (full.as_str(), item.as_table_like(), item.as_value()) {
-                ("service", ..) => self.each(item, &full, key_span, loaded, Self::service),
-                ("peer", ..) => self.each(item, &full, key_span, loaded, Self::peer),
-                (_, Some(inner), _) if is_table_name => self.table(&format!("{full}."), inner, loaded),
-                _ if is_table_name => self.note(key_span, format!("{full} must be a table: [{full}]")),
-                (_, _, Some(value)) => {
-                    let origin = self.origin(key_span);
-                    set(&full, &Raw::toml(value, self.base), origin, loaded, self.problems);
+            let span = table.get_key_value(name).and_then(|(key, _)| key.span());
+            let is_table = schema::KEYS.iter().any(|key| key.name.starts_with(&format!("{full}.")));
+            if full == "service" {
+                self.each(item, &full, span, loaded, Self::service);
+            } else if full == "peer" {
+                self.each(item, &full, span, loaded, Self::peer);
+            } else if is_table {
+                match item.as_table_like() {
+                    Some(inner) => self.table(&format!("{full}."), inner, loaded),
+                    None => self.note(span, format!("{full} must be a table: [{full}]")),
                 }
-                _ => {
-                    let tables = schema::KEYS.iter().filter_map(|key| key.name.split('.').next());
-                    let problem = Problem::unknown_key(self.origin(key_span), &full, tables.chain(["service", "peer"]));
-                    self.problems.push(problem);
-                }
+            } else {
+                self.value(&full, item, span, loaded);
+            }
+        }
+    }
+
+    fn value(&mut self, name: &str, item: &Item, span: Option<Range<usize>>, loaded: &mut Loaded) {
+        let origin = self.origin(span);
+        match (schema::KEYS.iter().find(|key| key.name == name), item.as_value()) {
+            (Some(_), Some(value)) => set(name, &Raw::toml(value, self.base), origin, loaded, self.problems),
+            (Some(key), None) => self.problems.push(Problem::bad_value(origin, name, key.form, FOUND_TABLE)),
+            (None, _) => {
+                let keys = schema::KEYS.iter().map(|key| key.name);
+                let tables = schema::KEYS.iter().filter_map(|key| Some(key.name.split_once('.')?.0));
+                let known = keys.chain(tables).chain(["service", "peer"]);
+                self.problems.push(Problem::unknown_key(origin, name, known));
             }
         }
     }
@@ -140,7 +155,7 @@ impl File<'_> {
             };
             let outcome = match item.as_value() {
                 Some(value) => (key.set)(into, &Raw::toml(value, self.base)),
-                None => Err("found a table".into()),
+                None => Err(FOUND_TABLE.into()),
             };
             if let Err(reason) = outcome {
                 self.problems.push(Problem::bad_value(origin, &format!("{of}.{name}"), key.form, &reason));

@@ -19,6 +19,16 @@ pub enum Origin {
     Flag(String),
 }
 
+impl Origin {
+    /// The line, where there is one.
+    pub(super) fn line(&self) -> Option<usize> {
+        match self {
+            Self::File { line, .. } => Some(*line),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

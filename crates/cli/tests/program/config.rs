@@ -148,9 +148,9 @@ fn check_names_every_problem_and_ends_with_3() {
     let outcome = Program::new().run(["config", "check", file.to_str().unwrap()]);
     assert_eq!(outcome.code, Some(3));
     assert_eq!(outcome.stdout, "");
-    assert!(outcome.stderr.contains("4 problems"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("6 problems"), "{}", outcome.stderr);
     assert!(
-        outcome.stderr.contains("unknown_keys.toml:9: unknown key \"gateway.prot\"; did you mean \"gateway.port\"?")
+        outcome.stderr.contains("unknown_keys.toml:13: unknown key \"gateway.prot\"; did you mean \"gateway.port\"?")
     );
 }
 

@@ -4,13 +4,15 @@ use std::net::TcpListener;
 
 use serde_json::Value;
 
-use crate::common::{Outcome, Program};
+use crate::common::{Outcome, Program, free_port};
 
 #[test]
 fn a_computer_where_all_is_well_ends_with_0() {
-    let outcome = Program::new().run(["doctor"]);
+    let (gateway, p2p) = (free_port().to_string(), free_port().to_string());
+    let outcome = Program::new().run(["doctor", "--gateway-port", &gateway, "--p2p-port", &p2p]);
     assert_eq!(outcome.code, Some(0), "{}", outcome.stdout);
-    for sentence in ["where browsers connect, is free", "can be written", "Discovery works on lo (127.0.0.1)"] {
+    let free = ["where browsers connect, is free", "where other computers connect, is free"];
+    for sentence in free.into_iter().chain(["can be written", "Discovery works on lo (127.0.0.1)"]) {
         assert!(outcome.stdout.contains(sentence), "{}", outcome.stdout);
     }
 }

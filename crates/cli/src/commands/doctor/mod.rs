@@ -52,7 +52,7 @@ pub(super) async fn run(sources: &Sources, output: Output) -> Result<(), Failure
     let settings = &loaded.settings;
     crate::logging::start(&settings.log_filter, settings.log_format);
     findings.push(data_folder(settings.data_dir().ok().as_deref()));
-    findings.extend(ports::gateway(settings).await);
+    findings.push(ports::gateway(settings).await);
     findings.push(ports::p2p(settings).await);
     findings.push(network::ipv6_loopback().await);
     findings.extend(network::multicast(settings).await);

@@ -9,39 +9,42 @@ use crate::settings::Settings;
 use super::Finding;
 
 /// Browsers of this computer: both halves of the port.
-pub(super) async fn gateway(settings: &Settings) -> Option<Finding> {
+pub(super) async fn gateway(settings: &Settings) -> Finding {
     if !settings.gateway_enabled {
-        return Some(Finding::fine("gateway_port", "The gateway is turned off: this computer only publishes."));
+        return Finding::fine("gateway_port", "The gateway is turned off: this computer only publishes.");
     }
     let port = settings.gateway_port;
+    if port == 0 {
+        return Finding::fine("gateway_port", "The gateway takes a free port at each start, so links change with it.");
+    }
     let halves = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
     let refused = halves.into_iter().find_map(|ip| bind(SocketAddr::new(ip, port)).err().filter(is_about_the_port));
     let Some(error) = refused else {
-        return Some(Finding::fine("gateway_port", format!("Port {port}, where browsers connect, is free.")));
+        return Finding::fine("gateway_port", format!("Port {port}, where browsers connect, is free."));
     };
     let remedy = "choose another port with --gateway-port; links then carry that port";
     if error.kind() != ErrorKind::AddrInUse {
         let sentence = format!("Port {port}, where browsers connect, cannot be used: {error}.");
-        return Some(Finding::wrong("gateway_port", sentence, remedy));
+        return Finding::wrong("gateway_port", sentence, remedy);
     }
-    Some(match gateway::occupant(port).await {
+    match gateway::occupant(port).await {
         Occupant::Gateway => {
             Finding::fine("gateway_port", format!("A hardline serves browsers at port {port}: links open here."))
         }
-        Occupant::Other(Some(program)) => {
-            let sentence = format!("Port {port}, where browsers connect, is used by {program}.");
+        other => {
+            let by = if other == Occupant::Nobody { Occupant::Other(gateway::program(port).await) } else { other };
+            let sentence = format!("Port {port}, where browsers connect, is used by {by}.");
             Finding::wrong("gateway_port", sentence, format!("stop that program, or {remedy}"))
         }
-        Occupant::Other(None) | Occupant::Nobody => {
-            let sentence = format!("Port {port}, where browsers connect, is used by another program.");
-            Finding::wrong("gateway_port", sentence, format!("stop that program, or {remedy}"))
-        }
-    })
+    }
 }
 
 /// Other computers. When the port is taken the next free one serves, so it is never wrong.
 pub(super) async fn p2p(settings: &Settings) -> Finding {
     let port = settings.p2p_port;
+    if port == 0 {
+        return Finding::fine("p2p_port", "Other computers connect at a free port, another one at each start.");
+    }
     let everywhere = [IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::UNSPECIFIED)];
     let Some(error) =
         everywhere.into_iter().find_map(|ip| bind(SocketAddr::new(ip, port)).err().filter(is_about_the_port))
