@@ -122,7 +122,8 @@ fn flags(global: &GlobalArgs, localport: Option<u16>) -> Vec<(String, String, St
         (false, 0) => {}
         (false, 1) => add("-v", "log.filter", "info".into()),
         (false, 2) => add("-vv", "log.filter", "debug".into()),
-        (false, _) => add("-vvv", "log.filter", "trace".into()),
+        // Beneath the watching of interfaces, netlink tells of every poll.
+        (false, _) => add("-vvv", "log.filter", "trace,netlink_proto=warn,netlink_sys=warn".into()),
     }
     if let Some(format) = global.log_format {
         let name = if format == settings::LogFormat::Json { "json" } else { "human" };

@@ -1,6 +1,7 @@
 //! Interfaces, multicast, own addresses, names.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use hardline_node::drivers::lan::Lan;
 use hardline_node::proto::KeyHash;
@@ -25,6 +26,9 @@ pub(super) async fn ipv6_loopback() -> Finding {
     }
 }
 
+/// Time for the first question to leave: whether the system lets it go is known only then.
+const ASKING: Duration = Duration::from_millis(200);
+
 /// Whether discovery works, per interface.
 pub(super) async fn multicast(settings: &Settings) -> Vec<Finding> {
     const REMEDY: &str = "check that the interface is up and that no firewall drops UDP port 6771 to 239.192.152.143";
@@ -34,7 +38,11 @@ pub(super) async fn multicast(settings: &Settings) -> Vec<Finding> {
     let shutdown = CancellationToken::new();
     let _stop = shutdown.clone().drop_guard();
     let interfaces = match Lan::start(settings.lan(), shutdown).await {
-        Ok(lan) => lan.interfaces(),
+        Ok(lan) => {
+            let _asking = lan.browse();
+            tokio::time::sleep(ASKING).await;
+            lan.interfaces()
+        }
         Err(err) => {
             let sentence = format!("Discovery on the local network does not work: {err}.");
             return vec![Finding::wrong("multicast", sentence, REMEDY)];
