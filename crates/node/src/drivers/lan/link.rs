@@ -170,3 +170,52 @@ fn into_tokio(socket: Socket, bind: SocketAddrV4) -> io::Result<Arc<UdpSocket>> 
     socket.bind(&bind.into())?;
     UdpSocket::from_std(socket.into()).map(Arc::new)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hardline_proto::lan::Interface;
+
+    /// More than a datagram can hold, so that sending fails.
+    const TOO_MUCH: &[u8] = &[0; 70_000];
+
+    #[tokio::test]
+    async fn an_interface_that_could_not_send_is_tried_again_with_growing_pauses_until_it_can() {
+        let mut link = loopback().await;
+        assert_eq!(link.error(), None);
+        for pause in [1, 2, 4, 8, 16, 32, 60, 60].map(Duration::from_secs) {
+            let failed_at = Instant::now();
+            link.send(group_addr(), TOO_MUCH);
+            assert!(link.error().is_some());
+            let retry_at = link.retry_at().unwrap();
+            assert!(retry_at >= failed_at + pause && retry_at <= Instant::now() + pause);
+            link.send(group_addr(), TOO_MUCH);
+            assert_eq!(link.retry_at(), Some(retry_at), "another failure does not put it off");
+            assert!(!link.take_retry(failed_at));
+            assert!(link.take_retry(retry_at));
+            assert!(!link.take_retry(retry_at), "once");
+        }
+        link.send(group_addr(), b"");
+        assert_eq!(link.error(), None);
+        link.send(group_addr(), TOO_MUCH);
+        assert!(link.retry_at().unwrap() <= Instant::now() + FIRST_RETRY, "the next failure begins anew");
+    }
+
+    #[tokio::test]
+    async fn one_computer_out_of_reach_says_nothing_of_the_interface() {
+        let mut link = loopback().await;
+        link.send(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9), TOO_MUCH);
+        assert_eq!((link.error(), link.retry_at()), (None, None));
+    }
+
+    async fn loopback() -> Link {
+        let interface = Interface { addr: Ipv4Addr::LOCALHOST, prefix_len: 8 };
+        let (received, _) = mpsc::channel(1);
+        let at = NamedInterface { interface, name: "lo".into() };
+        Link::open(at, &open_group(0).unwrap(), &received, &TaskTracker::new()).unwrap()
+    }
+
+    fn group_addr() -> SocketAddrV4 {
+        SocketAddrV4::new(GROUP, 9)
+    }
+}
