@@ -2,11 +2,12 @@
 //!
 //! `hardline-lab backend LISTEN` is a web server whose every answer is known beforehand; `hardline-lab client GATEWAY HOST CHECK…`
 //! asks such a server through a gateway and compares every byte. `hardline-lab browser KIND FOLDER STEP…` drives a real
-//! browser. `hardline-lab liar KEYHASH PORT` claims on the LAN to be a service that it is not. Programs of their own, because
-//! each runs on a host of its own.
+//! browser. `hardline-lab exchange ADDRESS FILE [PAUSE]` sends raw bytes. `hardline-lab liar KEYHASH PORT` claims on the LAN
+//! to be a service that it is not. Programs of their own, because each runs on a host of its own.
 
 mod browser;
 mod client;
+mod exchange;
 mod liar;
 mod pattern;
 mod site;
@@ -23,10 +24,10 @@ async fn main() -> Result<ExitCode> {
         ["backend", listen] => site::serve(listen).await?,
         ["client", gateway, host, ref checks @ ..] => return client::run(gateway.parse()?, host, checks).await,
         ["browser", kind, folder, ref steps @ ..] => return browser::run(kind, folder, steps).await,
+        ["exchange", address, file] => exchange::run(address, file, None).await?,
+        ["exchange", address, file, pause] => exchange::run(address, file, Some(pause)).await?,
         ["liar", key, port] => liar::lie(key, port)?,
-        _ => bail!(
-            "usage: hardline-lab backend LISTEN | client GATEWAY HOST CHECK… | browser KIND FOLDER STEP… | liar KEYHASH PORT"
-        ),
+        _ => bail!("usage: hardline-lab backend | client | browser | exchange | liar ARGUMENT…"),
     }
     Ok(ExitCode::SUCCESS)
 }
