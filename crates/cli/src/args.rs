@@ -34,7 +34,8 @@ pub struct Args {
 #[command(next_help_heading = "Global options")]
 pub struct GlobalArgs {
     /// Configuration file, instead of the platform's (on Linux ~/.config/hardline/hardline.toml)
-    #[arg(long, global = true, value_name = "FILE", env = "HARDLINE_CONFIG", hide_env_values = true, value_hint = ValueHint::FilePath)]
+    #[arg(long, global = true, value_name = "FILE", env = "HARDLINE_CONFIG", hide_env_values = true)]
+    #[arg(value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
 
     /// Folder for identities and what is remembered; with one each, several run on one computer
@@ -53,7 +54,7 @@ pub struct GlobalArgs {
     #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
     pub set: Vec<(String, String)>,
 
-    /// Writes one JSON object a line on stdout; of a command that runs on, the first is {"event":"ready", …}
+    /// Writes one JSON object a line on stdout; of a command that runs on, the first is {"event":"ready", ...}
     #[arg(long, global = true)]
     pub json: bool,
 

@@ -136,6 +136,7 @@ impl From<StartError> for Failure {
             StartError::Identity { source, .. } => failure.remedy(source.remedy()),
             StartError::Store(source) => failure.remedy(source.remedy()),
             StartError::SameIdentity { .. } => failure.remedy("give one of the services another name or certfile"),
+            StartError::Backend { .. } => failure.remedy("check that it is there and that this user may read it"),
             _ => failure,
         }
     }

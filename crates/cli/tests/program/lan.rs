@@ -1,5 +1,7 @@
 //! `hardline browse` and `hardline peers`.
 
+use std::path::Path;
+
 use crate::common::{Program, get, key_of, web_server};
 
 #[test]
@@ -65,4 +67,17 @@ fn a_service_that_was_reached_is_remembered_until_it_is_forgotten() {
     assert_eq!(there.run(["peers", "forget", &sharing.link()]).code, Some(0));
     assert_eq!(there.run(["peers", "--json"]).stdout, "");
     assert_eq!(there.run(["peers", "forget", &sharing.link()]).code, Some(5));
+}
+
+#[test]
+fn addresses_of_the_python_program_are_taken_over_once_and_that_is_said() {
+    let program = Program::new();
+    let database = Path::new(env!("CARGO_MANIFEST_DIR")).join("../node/tests/vectors/peers.db");
+    std::fs::create_dir(program.home().join(".hardlinep2p")).unwrap();
+    std::fs::copy(database, program.home().join(".hardlinep2p/peers.db")).unwrap();
+    let gateway = program.start::<_, &str>([]);
+    assert!(gateway.ready["notices"][0].as_str().unwrap().contains("of the Python program"), "{}", gateway.ready);
+    assert_eq!(gateway.stop().0.code(), Some(0));
+    assert!(program.run(["peers"]).stdout.contains("from the Python program"));
+    assert_eq!(program.start::<_, &str>([]).ready["notices"].as_array().unwrap().len(), 0);
 }
