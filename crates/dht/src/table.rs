@@ -1,6 +1,7 @@
 //! The routing table of one address family.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use rand::{Rng, RngExt};
 
@@ -37,6 +38,17 @@ struct Bucket {
     candidate: Option<NodeAddr>,
     /// The last reply from any node in it, or the last time we looked for one.
     refreshed: Time,
+    /// The last time we looked for nodes in it.
+    looked_into: Time,
+}
+
+/// A bucket to be looked into.
+#[derive(Debug)]
+pub(crate) struct Stale {
+    /// An id in it.
+    pub(crate) target: InfoHash,
+    /// Whether there are few good nodes in it.
+    pub(crate) is_poor: bool,
 }
 
 /// What to do with a node that was heard.
@@ -86,7 +98,7 @@ impl Table {
                 return Heard::New;
             }
             if index == last && last < InfoHash::BITS - 1 {
-                self.split_last(now);
+                self.split_last();
                 continue;
             }
             bucket.candidate = Some(node);
@@ -161,23 +173,22 @@ impl Table {
         self.entries().filter(due).map(|entry| entry.node)
     }
 
-    /// For each bucket that has not had a reply for long: a random id in it. Marks the buckets as refreshed.
-    pub(crate) fn stale(&mut self, now: Time, rng: &mut impl Rng) -> Vec<InfoHash> {
+    /// A random id in each bucket that has not had a reply for long, or that has few good nodes and has not been looked
+    /// into for `poor_interval`. Marks these buckets as refreshed.
+    pub(crate) fn stale(&mut self, now: Time, poor_interval: Duration, rng: &mut impl Rng) -> Vec<Stale> {
         let last = self.buckets.len() - 1;
         let mut targets = Vec::new();
         for (index, bucket) in self.buckets.iter_mut().enumerate() {
-            if now.since(bucket.refreshed) >= BUCKET_STALE {
-                bucket.refreshed = now;
+            let good = bucket.entries.iter().filter(|entry| entry.is_good(now)).count();
+            let is_poor = good < REPLICATION / 2 && (index < last || last == 0);
+            let silent = now.since(bucket.refreshed);
+            if silent >= BUCKET_STALE || is_poor && now.since(bucket.looked_into) >= poor_interval {
+                (bucket.refreshed, bucket.looked_into) = (now, now);
                 let bits = if index == last { index + rng.random_range(0..4) } else { index };
-                targets.push(self.id.random_sharing(bits, rng));
+                targets.push(Stale { target: self.id.random_sharing(bits, rng), is_poor });
             }
         }
         targets
-    }
-
-    /// Makes every bucket due for a refresh: after joining, none has been looked into.
-    pub(crate) fn mark_stale(&mut self) {
-        self.buckets.iter_mut().for_each(|bucket| bucket.refreshed = Time::ZERO);
     }
 
     /// Number of buckets.
@@ -200,14 +211,14 @@ impl Table {
         self.id.common_bits(id).min(self.buckets.len() - 1)
     }
 
-    fn split_last(&mut self, now: Time) {
+    fn split_last(&mut self) {
         let index = self.buckets.len() - 1;
         let bucket = &mut self.buckets[index];
         let id = self.id;
         let (deeper, stay) = bucket.entries.drain(..).partition(|entry| id.common_bits(&entry.node.id) > index);
         bucket.entries = stay;
-        let refreshed = bucket.refreshed.min(now);
-        self.buckets.push(Bucket { entries: deeper, candidate: None, refreshed });
+        let (refreshed, looked_into) = (bucket.refreshed, bucket.looked_into);
+        self.buckets.push(Bucket { entries: deeper, candidate: None, refreshed, looked_into });
     }
 
     /// What must hold after every step.
@@ -259,7 +270,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use rand::{SeedableRng, rngs::StdRng};
-    use std::time::Duration;
 
     fn node(rng: &mut StdRng, port: u16) -> NodeAddr {
         NodeAddr { id: InfoHash::random(rng), addr: ([192, 0, 2, 1], port).into() }
@@ -320,10 +330,25 @@ mod tests {
     #[test]
     fn every_bucket_is_refreshed_after_its_time_and_only_then() {
         let (mut table, _) = filled(500, 6);
+        let depth = table.depth();
         let mut rng = StdRng::seed_from_u64(6);
-        assert!(table.stale(Time::from_secs(599), &mut rng).is_empty());
-        assert_eq!(table.stale(Time::from_secs(600), &mut rng).len(), table.depth());
-        assert!(table.stale(Time::from_secs(700), &mut rng).is_empty());
+        let mut stale = |at| table.stale(Time::from_secs(at), BUCKET_STALE, &mut rng).len();
+        assert_eq!(stale(599), 0);
+        assert_eq!(stale(600), depth);
+        assert_eq!(stale(700), 0);
+    }
+
+    #[test]
+    fn a_bucket_with_few_good_nodes_is_looked_into_more_often() {
+        let mut rng = StdRng::seed_from_u64(7);
+        let mut table = Table::new(InfoHash::random(&mut rng));
+        for port in 1..=3 {
+            table.heard(Time::ZERO, node(&mut rng, port), true);
+        }
+        let minute = Duration::from_secs(60);
+        assert_eq!(table.stale(Time::from_secs(59), minute, &mut rng).len(), 0);
+        assert!(table.stale(Time::from_secs(60), minute, &mut rng)[0].is_poor);
+        assert_eq!(table.stale(Time::from_secs(61), minute, &mut rng).len(), 0);
     }
 
     proptest! {

@@ -17,6 +17,9 @@ use crate::time::Time;
 /// Time after joining in which the table is filled quickly.
 const SETTLING: Duration = Duration::from_secs(60);
 
+/// Time between looks into a bucket with few good nodes.
+const POOR_INTERVAL: Duration = Duration::from_secs(2 * 60);
+
 /// Time between looks around our own id.
 const NEIGHBOURHOOD_INTERVAL: Duration = Duration::from_secs(4 * 60);
 
@@ -69,7 +72,6 @@ impl Node {
         }
         link.connected = true;
         link.next_bootstrap = None;
-        link.table.mark_stale();
         self.joined = Some(now);
         self.next_maintenance = self.next_maintenance.min(now + Duration::from_secs(2));
         self.events.push_back(Event::Connected(family));
@@ -83,6 +85,7 @@ impl Node {
         }
         let settling = self.joined.is_some_and(|joined| now.since(joined) < SETTLING);
         let pause = if settling { 3_000..=5_000 } else { 20_000..=40_000 };
+        let poor_interval = if settling { SETTLING / 20 } else { POOR_INTERVAL };
         self.next_maintenance = now + Duration::from_millis(self.rng.random_range(pause));
         self.failed.retain(|_, until| *until > now);
         for family in Family::ALL {
@@ -90,7 +93,7 @@ impl Node {
                 continue;
             }
             self.notice_disconnection(now, family);
-            self.refresh_buckets(now, family);
+            self.refresh_buckets(now, family, poor_interval);
             let due: Vec<_> = self.link(family).table.due(now).take(REPLICATION).collect();
             due.into_iter().for_each(|node| self.verify(now, node));
         }
@@ -137,15 +140,17 @@ impl Node {
         self.ask_bootstrap_hosts(now, family);
     }
 
-    /// Looks for a random id in each bucket that has been silent for long.
-    fn refresh_buckets(&mut self, now: Time, family: Family) {
+    /// Looks for a random id in each bucket that has been silent for long, or that has few good nodes.
+    fn refresh_buckets(&mut self, now: Time, family: Family, poor_interval: Duration) {
         if !self.link(family).connected {
             return;
         }
-        let index = usize::from(family == Family::V6);
-        let targets = self.tables[index].table.stale(now, &mut self.rng);
-        for target in targets {
-            self.ask_near(now, family, target);
+        let table = &mut self.tables[usize::from(family == Family::V6)].table;
+        for stale in table.stale(now, poor_interval, &mut self.rng) {
+            // Neighbours of a poor bucket tend to miss the same nodes: as often as not somebody far away is asked.
+            let is_far = stale.is_poor && self.rng.random();
+            let near = if is_far { self.id.random_sharing(0, &mut self.rng) } else { stale.target };
+            self.ask_near(now, family, &near, stale.target);
         }
     }
 
@@ -154,14 +159,14 @@ impl Node {
         for family in Family::ALL {
             if self.link(family).connected {
                 let target = self.id.random_sharing(InfoHash::BITS - 8, &mut self.rng);
-                self.ask_near(now, family, target);
+                self.ask_near(now, family, &target, target);
             }
         }
     }
 
-    /// Asks one good node near `target` for nodes of all families we have.
-    fn ask_near(&mut self, now: Time, family: Family, target: InfoHash) {
-        let nearest = self.link(family).table.closest(&target, REPLICATION, |entry| entry.is_good(now));
+    /// Asks one good node near `near` for nodes around `target`, of all families we have.
+    fn ask_near(&mut self, now: Time, family: Family, near: &InfoHash, target: InfoHash) {
+        let nearest = self.link(family).table.closest(near, REPLICATION, |entry| entry.is_good(now));
         if nearest.is_empty() {
             return;
         }

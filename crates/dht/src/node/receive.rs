@@ -98,15 +98,15 @@ impl Node {
         }
     }
 
-    /// Remembers that `id` does not answer.
-    pub(super) fn note_failed(&mut self, now: Time, family: Family, id: InfoHash) {
+    /// Remembers that `id` does not answer; when that `is_sure`, it is not asked again for a while.
+    pub(super) fn note_failed(&mut self, now: Time, family: Family, id: InfoHash, is_sure: bool) {
         if let Some(candidate) = self.link_mut(family).table.failed(&id) {
             self.verify(now, candidate);
         }
         if self.failed.len() >= crate::limits::MAX_FAILED_NODES {
             self.failed.retain(|_, until| *until > now);
         }
-        if self.failed.len() < crate::limits::MAX_FAILED_NODES {
+        if is_sure && self.failed.len() < crate::limits::MAX_FAILED_NODES {
             self.failed.insert(id, now + crate::limits::FAILED_NODE_MEMORY);
         }
     }

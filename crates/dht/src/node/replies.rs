@@ -131,7 +131,9 @@ impl Node {
         self.counters.requests_failed += 1;
         self.release(pending);
         if let Some(id) = pending.id {
-            self.note_failed(now, Family::of(&pending.to), id);
+            // One lost datagram is no reason to keep out of the way of a node.
+            let is_sure = pending.attempts >= ATTEMPT_WAITS.len();
+            self.note_failed(now, Family::of(&pending.to), id, is_sure);
         }
         match &pending.purpose {
             Purpose::Push { hash, socket } => drop(self.listeners.remove(hash, &(pending.to, *socket))),
@@ -169,7 +171,7 @@ impl Node {
         if reply.token.is_empty() {
             // Such a node would starve every search that asks it.
             self.blacklist.insert(now, from);
-            self.note_failed(now, Family::of(&from), id);
+            self.note_failed(now, Family::of(&from), id, true);
             self.with_search(now, search, |search, _| search.failed(&id));
             return;
         }

@@ -1,0 +1,512 @@
+//! Thousands of nodes in one process, with a network that loses, delays and lies. One seed, one history.
+
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each user needs another part of this test world")]
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use hardline_dht::message::{Body, Message, NODE4_LEN, Reply, ValueEntry};
+use hardline_dht::{Config, Counters, Event, Family, InfoHash, Node, OpId, Summary, Time, Value, ValueType};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+
+/// Time for which a NAT lets answers in after something was sent out.
+const NAT_BINDING: Duration = Duration::from_secs(60);
+
+/// What the network is like.
+#[derive(Debug, Clone, Copy)]
+pub struct Weather {
+    /// Share of datagrams lost.
+    pub loss: f64,
+    /// Share of nodes behind a NAT: nobody reaches them whom they have not called.
+    pub nat: f64,
+    /// Share of nodes that answer garbage, or name nodes that do not exist.
+    pub liars: f64,
+    /// Share of nodes replaced in an hour.
+    pub churn_per_hour: f64,
+}
+
+impl Weather {
+    pub const FAIR: Self = Self { loss: 0.0, nat: 0.0, liars: 0.0, churn_per_hour: 0.0 };
+}
+
+/// Index of a host; hosts that left keep theirs.
+pub type HostId = usize;
+
+struct Host {
+    /// Absent after it left.
+    node: Option<Node>,
+    addr: SocketAddr,
+    /// Where it has called lately, when it is behind a NAT.
+    nat: Option<HashMap<SocketAddr, Time>>,
+    is_liar: bool,
+    /// The timer set for it; others in the queue are outdated.
+    timer: Time,
+}
+
+enum Happening {
+    Timer(HostId),
+    Datagram { from: SocketAddr, to: HostId, payload: Vec<u8> },
+    Replace,
+}
+
+/// The world.
+pub struct Sim {
+    now: Time,
+    weather: Weather,
+    rng: StdRng,
+    hosts: Vec<Host>,
+    by_addr: HashMap<SocketAddr, HostId>,
+    queue: BinaryHeap<Reverse<(Time, u64)>>,
+    happenings: HashMap<u64, Happening>,
+    next: u64,
+    alive: Vec<HostId>,
+    /// What applications have heard, by operation.
+    pub found: HashMap<(HostId, OpId), Vec<Value>>,
+    pub done: HashMap<(HostId, OpId), (Summary, usize)>,
+    pub heard: HashMap<(HostId, OpId), Vec<Value>>,
+    pub expired: HashMap<(HostId, OpId), Vec<Value>>,
+    /// Whether every node is checked after each of its steps.
+    pub check_invariants: bool,
+    /// Datagrams delivered.
+    pub delivered: u64,
+    /// Hosts that stay whatever churn there is: those whose operations are watched.
+    pub watched: Vec<HostId>,
+}
+
+impl Sim {
+    pub fn new(seed: u64, weather: Weather) -> Self {
+        let mut sim = Self {
+            now: Time::from_secs(1),
+            weather,
+            rng: StdRng::seed_from_u64(seed),
+            hosts: Vec::new(),
+            by_addr: HashMap::new(),
+            queue: BinaryHeap::new(),
+            happenings: HashMap::new(),
+            next: 0,
+            alive: Vec::new(),
+            found: HashMap::new(),
+            done: HashMap::new(),
+            heard: HashMap::new(),
+            expired: HashMap::new(),
+            check_invariants: true,
+            delivered: 0,
+            watched: Vec::new(),
+        };
+        if weather.churn_per_hour > 0.0 {
+            sim.schedule(sim.now, Happening::Replace);
+        }
+        sim
+    }
+
+    /// A network of `count` nodes that have joined one after the other and settled.
+    pub fn network(count: usize, seed: u64, weather: Weather) -> Self {
+        let mut sim = Self::new(seed, Weather { churn_per_hour: 0.0, ..weather });
+        for _ in 0..count {
+            sim.join(Config::default());
+            // Faster than a real network grows, slowly enough that the first ones can answer.
+            sim.run_for(Duration::from_millis(20));
+        }
+        sim.run_for(Duration::from_secs(120));
+        if weather.churn_per_hour > 0.0 {
+            sim.weather = weather;
+            sim.schedule(sim.now, Happening::Replace);
+        }
+        sim
+    }
+
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Adds a node that knows a random other one.
+    pub fn join(&mut self, config: Config) -> HostId {
+        let id = self.hosts.len();
+        let is_first = self.alive.is_empty();
+        let (is_liar, is_behind_nat) =
+            (self.rng.random_bool(self.weather.liars), self.rng.random_bool(self.weather.nat));
+        // Those that everyone starts from are honest and reachable, as well-known hosts are.
+        let known = self.well_known();
+        // An address for each: rates and quotas are counted per address.
+        let addr = SocketAddr::from((Ipv4Addr::from_bits(0x0b00_0000 + id as u32), 4222));
+        let config = Config { families: vec![Family::V4], unix_time_at_zero: Some(1_700_000_000), ..config };
+        let seed = self.rng.random();
+        let mut node = Node::new(self.now, config, StdRng::from_seed(seed));
+        node.bootstrap(self.now, &known);
+        let nat = (!is_first && is_behind_nat).then(HashMap::new);
+        let is_liar = !is_first && is_liar;
+        self.hosts.push(Host { node: Some(node), addr, nat, is_liar, timer: Time::ZERO });
+        self.by_addr.insert(addr, id);
+        self.alive.push(id);
+        self.settle(id);
+        id
+    }
+
+    /// Removes a node without a word.
+    pub fn leave(&mut self, id: HostId) {
+        self.hosts[id].node = None;
+        self.alive.retain(|other| *other != id);
+    }
+
+    /// Replaces the bytes of a host by the noise of a storm: sends `payload` from `from` to it.
+    pub fn inject(&mut self, from: SocketAddr, to: HostId, payload: &[u8]) {
+        let now = self.now;
+        if let Some(node) = &mut self.hosts[to].node {
+            node.handle_datagram(now, from, payload);
+        }
+        self.settle(to);
+    }
+
+    /// Some node that is alive, honest and not behind a NAT.
+    pub fn anyone(&mut self) -> HostId {
+        loop {
+            let id = *self.alive.choose(&mut self.rng).unwrap();
+            if !self.hosts[id].is_liar && self.hosts[id].nat.is_none() {
+                return id;
+            }
+        }
+    }
+
+    pub fn alive(&self) -> &[HostId] {
+        &self.alive
+    }
+
+    pub fn node(&self, id: HostId) -> &Node {
+        self.hosts[id].node.as_ref().unwrap()
+    }
+
+    pub fn addr(&self, id: HostId) -> SocketAddr {
+        self.hosts[id].addr
+    }
+
+    pub fn get(&mut self, host: HostId, hash: InfoHash) -> OpId {
+        self.with(host, |node, now| node.get(now, hash).unwrap())
+    }
+
+    pub fn put(&mut self, host: HostId, hash: InfoHash, value: Value, permanent: bool) -> OpId {
+        self.with(host, |node, now| node.put(now, hash, value, permanent).unwrap())
+    }
+
+    pub fn listen(&mut self, host: HostId, hash: InfoHash) -> OpId {
+        self.with(host, |node, now| node.listen(now, hash).unwrap())
+    }
+
+    pub fn cancel(&mut self, host: HostId, op: OpId) {
+        self.with(host, |node, _| node.cancel(op));
+    }
+
+    /// Runs until the operation is done and gives its summary and the number of acknowledgements.
+    pub fn finish(&mut self, host: HostId, op: OpId) -> (Summary, usize) {
+        while !self.done.contains_key(&(host, op)) {
+            self.step();
+        }
+        self.done[&(host, op)]
+    }
+
+    pub fn run_for(&mut self, span: Duration) {
+        let end = self.now + span;
+        while self.queue.peek().is_some_and(|Reverse((at, _))| *at <= end) {
+            self.step();
+        }
+        self.now = end;
+    }
+
+    /// Sums of what all living nodes have counted.
+    pub fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        for id in &self.alive {
+            let one = self.node(*id).counters();
+            sum.datagrams_in += one.datagrams_in;
+            sum.bytes_in += one.bytes_in;
+            sum.datagrams_out += one.datagrams_out;
+            sum.bytes_out += one.bytes_out;
+            sum.requests_out += one.requests_out;
+            sum.requests_failed += one.requests_failed;
+        }
+        sum
+    }
+
+    fn with<T>(&mut self, host: HostId, act: impl FnOnce(&mut Node, Time) -> T) -> T {
+        let now = self.now;
+        let result = act(self.hosts[host].node.as_mut().unwrap(), now);
+        self.settle(host);
+        result
+    }
+
+    fn well_known(&self) -> Vec<SocketAddr> {
+        let fit = |id: &&HostId| !self.hosts[**id].is_liar && self.hosts[**id].nat.is_none();
+        self.alive.iter().filter(fit).take(3).map(|id| self.hosts[*id].addr).collect()
+    }
+
+    fn schedule(&mut self, at: Time, happening: Happening) {
+        self.next += 1;
+        self.queue.push(Reverse((at, self.next)));
+        self.happenings.insert(self.next, happening);
+    }
+
+    fn step(&mut self) {
+        let Reverse((at, number)) = self.queue.pop().expect("nodes always have a timer");
+        self.now = self.now.max(at);
+        match self.happenings.remove(&number).unwrap() {
+            Happening::Timer(id) => {
+                let host = &mut self.hosts[id];
+                // An earlier timer may have been set since, which then did the work and set the next.
+                if host.timer == at
+                    && let Some(node) = &mut host.node
+                {
+                    node.handle_timeout(at);
+                    self.settle(id);
+                }
+            }
+            Happening::Datagram { from, to, payload } => self.deliver(from, to, &payload),
+            Happening::Replace => self.replace_one(),
+        }
+    }
+
+    fn deliver(&mut self, from: SocketAddr, to: HostId, payload: &[u8]) {
+        let (now, host) = (self.now, &mut self.hosts[to]);
+        let lets_in = match &host.nat {
+            Some(called) => called.get(&from).is_some_and(|at| now.since(*at) < NAT_BINDING),
+            None => true,
+        };
+        if let Some(node) = host.node.as_mut().filter(|_| lets_in) {
+            self.delivered += 1;
+            node.handle_datagram(now, from, payload);
+            self.settle(to);
+        }
+    }
+
+    /// Takes what a node wants to send and to tell, sets its timer, and checks it.
+    fn settle(&mut self, id: HostId) {
+        let now = self.now;
+        let Some(mut node) = self.hosts[id].node.take() else { return };
+        while let Some(transmit) = node.poll_transmit() {
+            self.send(id, transmit.to, transmit.payload);
+        }
+        while let Some(event) = node.poll_event() {
+            self.note(id, event);
+        }
+        if self.check_invariants
+            && let Err(broken) = node.check_invariants(now)
+        {
+            panic!("host {id} at {now:?}: {broken}");
+        }
+        let timer = node.poll_timeout();
+        self.hosts[id].node = Some(node);
+        if self.hosts[id].timer <= now || timer < self.hosts[id].timer {
+            self.hosts[id].timer = timer;
+            self.schedule(timer, Happening::Timer(id));
+        }
+    }
+
+    fn send(&mut self, from: HostId, to: SocketAddr, payload: Vec<u8>) {
+        let now = self.now;
+        if let Some(called) = &mut self.hosts[from].nat {
+            called.insert(to, now);
+        }
+        let Some(to) = self.by_addr.get(&to).copied() else { return };
+        if self.weather.loss > 0.0 && self.rng.random_bool(self.weather.loss) {
+            return;
+        }
+        let payload = if self.hosts[from].is_liar { self.falsify(payload) } else { payload };
+        let latency = Duration::from_micros(self.rng.random_range(5_000..80_000));
+        let from = self.hosts[from].addr;
+        self.schedule(now + latency, Happening::Datagram { from, to, payload });
+    }
+
+    /// What a liar sends instead: noise, or a reply that names nodes which do not exist and knows no value.
+    fn falsify(&mut self, payload: Vec<u8>) -> Vec<u8> {
+        let Ok(message) = Message::decode(&payload) else { return payload };
+        let Body::Reply(reply) = &message.body else { return payload };
+        if reply.token.is_empty() {
+            return payload;
+        }
+        if self.rng.random_bool(0.3) {
+            return (0..payload.len()).map(|_| self.rng.random()).collect();
+        }
+        // As near as what it really knows, hence likely to be asked.
+        let mut invented = reply.nodes4.to_vec();
+        for record in invented.chunks_exact_mut(NODE4_LEN) {
+            self.rng.fill(&mut record[4..InfoHash::LEN]);
+            self.rng.fill(&mut record[InfoHash::LEN + 1..]);
+        }
+        let lie = Reply { nodes4: invented.into(), values: Vec::new(), fields: None, ..reply.clone() };
+        let mut datagram = Vec::new();
+        Message { body: Body::Reply(lie), ..message }.encode(&mut datagram);
+        datagram
+    }
+
+    fn note(&mut self, host: HostId, event: Event) {
+        match event {
+            Event::Found { op, value } => self.found.entry((host, op)).or_default().push(value),
+            Event::GetDone { op, summary } => drop(self.done.insert((host, op), (summary, 0))),
+            Event::PutDone { op, acknowledged, summary } => {
+                self.done.insert((host, op), (summary, acknowledged));
+            }
+            Event::Heard { op, value } => self.heard.entry((host, op)).or_default().push(value),
+            Event::Expired { op, value } => self.expired.entry((host, op)).or_default().push(value),
+            _ => {}
+        }
+    }
+
+    /// One node leaves and a new one comes. The three that everyone starts from stay.
+    fn replace_one(&mut self) {
+        if self.weather.churn_per_hour <= 0.0 {
+            return;
+        }
+        let per_second = self.alive.len() as f64 * self.weather.churn_per_hour / 3600.0;
+        self.schedule(self.now + Duration::from_secs_f64(1.0 / per_second), Happening::Replace);
+        if self.alive.len() > 8 {
+            let at = self.rng.random_range(3..self.alive.len());
+            let leaver = self.alive[at];
+            if !self.watched.contains(&leaver) {
+                self.leave(leaver);
+                self.join(Config::default());
+            }
+        }
+    }
+}
+
+/// What a series of lookups gave.
+#[derive(Debug)]
+pub struct Lookups {
+    /// Share of those that found what had been put.
+    pub found: f64,
+    /// Hops, sorted.
+    pub hops: Vec<u32>,
+    /// Times, sorted.
+    pub times: Vec<Duration>,
+    /// Requests sent, in the mean.
+    pub requests: f64,
+}
+
+/// Puts `count` values from anywhere and gets each from elsewhere.
+pub fn put_and_get(sim: &mut Sim, count: usize) -> Lookups {
+    let mut puts = Vec::new();
+    for number in 0..count {
+        let (host, key) = (sim.anyone(), InfoHash::of(format!("key {number}").as_bytes()));
+        sim.watched.push(host);
+        puts.push((host, sim.put(host, key, value_for(&key, 1), false), key));
+    }
+    for (host, op, _) in &puts {
+        sim.finish(*host, *op);
+    }
+    let mut gets = Vec::new();
+    for (_, _, key) in &puts {
+        let host = sim.anyone();
+        sim.watched.push(host);
+        gets.push((host, sim.get(host, *key), *key));
+    }
+    let mut lookups = Lookups { found: 0.0, hops: Vec::new(), times: Vec::new(), requests: 0.0 };
+    for (host, op, key) in &gets {
+        let (summary, _) = sim.finish(*host, *op);
+        lookups.hops.push(summary.hops);
+        lookups.times.push(summary.elapsed);
+        lookups.requests += f64::from(summary.requests) / count as f64;
+        let values = sim.found.get(&(*host, *op));
+        if values.is_some_and(|values| values.iter().any(|value| value.data() == key.0)) {
+            lookups.found += 1.0 / count as f64;
+        }
+    }
+    lookups.hops.sort_unstable();
+    lookups.times.sort_unstable();
+    sim.watched.clear();
+    lookups
+}
+
+/// A value whose content tells its key.
+pub fn value_for(key: &InfoHash, id: u64) -> Value {
+    Value::new(id, ValueType::USER_DATA, &key.0, "").unwrap()
+}
+
+/// Lets `bytes` decide what happens to a node: datagrams made of recorded ones, time that goes by, operations. Used by
+/// property tests and by the fuzzer.
+pub fn operations(mut bytes: &[u8]) {
+    let recorded = recorded();
+    let config = Config { unix_time_at_zero: Some(1_700_000_000), ..Config::default() };
+    let mut node = Node::new(Time::ZERO, config, StdRng::seed_from_u64(1));
+    let mut now = Time::from_secs(1);
+    let mut asked: Vec<(SocketAddr, u32)> = Vec::new();
+    let mut ops = Vec::new();
+    while let Some((choice, rest)) = bytes.split_first_chunk::<4>() {
+        bytes = rest;
+        let [kind, which, at, byte] = *choice;
+        let key = InfoHash([which; InfoHash::LEN]);
+        let from = SocketAddr::from(([192, 0, 2, which % 4 + 1], 4000 + u16::from(at % 3)));
+        match kind % 10 {
+            0..=2 => {
+                let mut datagram = recorded[usize::from(which) % recorded.len()].clone();
+                let place = usize::from(at) % datagram.len();
+                datagram[place] = byte;
+                node.handle_datagram(now, from, &datagram);
+            }
+            3..=4 => answer(&mut node, now, &asked, choice),
+            5 => now += Duration::from_millis(u64::from(at) * u64::from(byte)),
+            6 => ops.extend(node.get(now, key).ok()),
+            7 => ops.extend(node.put(now, key, value_for(&key, u64::from(at) + 1), byte % 2 == 0).ok()),
+            8 => ops.extend(node.listen(now, key).ok()),
+            _ if ops.is_empty() => node.bootstrap(now, &[from]),
+            _ => node.cancel(ops.swap_remove(usize::from(at) % ops.len())),
+        }
+        node.handle_timeout(now);
+        while let Some(transmit) = node.poll_transmit() {
+            let message = Message::decode(&transmit.payload).expect("we write what we can read");
+            if matches!(message.body, Body::Request { .. }) && asked.len() < 64 {
+                asked.push((transmit.to, message.tid));
+            }
+        }
+        while node.poll_event().is_some() {}
+        if let Err(broken) = node.check_invariants(now) {
+            panic!("at {now:?}: {broken}");
+        }
+    }
+}
+
+/// Answers something the node asked, more or less well.
+fn answer(node: &mut Node, now: Time, asked: &[(SocketAddr, u32)], [_, which, at, byte]: &[u8; 4]) {
+    if asked.is_empty() {
+        return;
+    }
+    let (from, tid) = asked[usize::from(*which) % asked.len()];
+    let value = value_for(&InfoHash([*which; InfoHash::LEN]), u64::from(*byte) + 1);
+    let nodes4: Vec<u8> = (0..NODE4_LEN * usize::from(at % 9)).map(|place| byte.wrapping_add(place as u8)).collect();
+    let reply = Reply {
+        id: InfoHash([byte % 16 + 1; InfoHash::LEN]),
+        nodes4: nodes4.into(),
+        token: vec![*at; usize::from(at % 40)].into(),
+        values: vec![ValueEntry::Inline(value.packed().into()), ValueEntry::Size(u64::from(*byte) * 300)],
+        ..Reply::default()
+    };
+    let body = if at % 5 == 4 {
+        let code = u64::from(*byte) + 200;
+        Body::Error { id: Some(reply.id), code, text: b"no"[..].into() }
+    } else {
+        Body::Reply(reply)
+    };
+    let mut datagram = Vec::new();
+    Message { tid, network: 0, client: false, agent: None, body }.encode(&mut datagram);
+    node.handle_datagram(now, from, &datagram);
+}
+
+/// The datagrams of `tests/vectors`.
+pub fn recorded() -> Vec<Vec<u8>> {
+    let lines = include_str!("../vectors/datagrams.txt").lines();
+    let hex = lines.filter(|line| !line.starts_with('#')).filter_map(|line| line.split(' ').nth(2));
+    hex.map(|hex| (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect())
+        .collect()
+}
+
+/// Whatever can be read can be written, and then reads the same.
+pub fn decode_encode_decode(bytes: &[u8]) {
+    if let Ok(message) = Message::decode(bytes) {
+        let mut again = Vec::new();
+        message.encode(&mut again);
+        let same = Message::decode(&again).expect("what was written is read");
+        assert_eq!(same, message);
+    }
+    let _ = Value::parse(bytes);
+}

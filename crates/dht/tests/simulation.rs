@@ -1,0 +1,149 @@
+//! Networks of a hundred and of a thousand nodes, every node checked after each of its steps. Ten thousand are in the
+//! benchmark `simulation`.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod sim;
+
+use std::time::Duration;
+
+use hardline_dht::{Config, Family, InfoHash, Value, ValueType};
+use sim::{Sim, Weather, put_and_get, value_for};
+
+#[track_caller]
+fn check(nodes: usize, weather: Weather, at_least: f64) {
+    let mut sim = Sim::network(nodes, 7, weather);
+    let lookups = put_and_get(&mut sim, 400);
+    println!("{nodes} nodes, {weather:?}: found {:.2} %, median {} hops", lookups.found * 100.0, lookups.hops[200]);
+    assert!(lookups.found >= at_least - 1e-9, "found {}", lookups.found);
+}
+
+#[test]
+fn a_hundred_nodes_find_everything_in_fair_weather() {
+    check(100, Weather::FAIR, 1.0);
+}
+
+#[test]
+fn a_hundred_nodes_find_nearly_everything_while_a_fifth_of_all_datagrams_is_lost() {
+    check(100, Weather { loss: 0.2, ..Weather::FAIR }, 0.98);
+}
+
+#[test]
+fn a_thousand_nodes_find_what_was_put_with_loss_nats_and_liars() {
+    check(1000, Weather { loss: 0.05, nat: 0.2, liars: 0.05, churn_per_hour: 0.5 }, 0.995);
+}
+
+#[test]
+fn a_value_is_kept_alive_for_an_hour_while_half_of_the_nodes_are_replaced() {
+    let mut sim = Sim::network(100, 3, Weather { loss: 0.05, churn_per_hour: 0.5, ..Weather::FAIR });
+    let (host, key) = (sim.anyone(), InfoHash::of(b"kept"));
+    sim.watched.push(host);
+    let op = sim.put(host, key, value_for(&key, 1), true);
+    for _ in 0..12 {
+        sim.run_for(Duration::from_secs(300));
+        let reader = sim.anyone();
+        sim.watched.push(reader);
+        let get = sim.get(reader, key);
+        sim.finish(reader, get);
+        assert!(sim.found.contains_key(&(reader, get)), "lost at {:?}", sim.now());
+    }
+    assert!(sim.node(host).holders(sim.now(), op) >= 6);
+}
+
+#[test]
+fn a_value_put_once_is_gone_after_its_ten_minutes_and_a_cancelled_one_too() {
+    let mut sim = Sim::network(100, 4, Weather::FAIR);
+    let (host, key) = (sim.anyone(), InfoHash::of(b"short"));
+    let once = sim.put(host, key, value_for(&key, 1), false);
+    sim.finish(host, once);
+    let kept = sim.put(host, key, value_for(&key, 2), true);
+    sim.run_for(Duration::from_secs(650));
+    let reader = sim.anyone();
+    let get = sim.get(reader, key);
+    sim.finish(reader, get);
+    assert_eq!(sim.found[&(reader, get)].iter().map(Value::id).collect::<Vec<_>>(), [2]);
+    sim.cancel(host, kept);
+    sim.run_for(Duration::from_secs(650));
+    let get = sim.get(reader, key);
+    sim.finish(reader, get);
+    assert!(!sim.found.contains_key(&(reader, get)));
+}
+
+#[test]
+fn a_large_value_is_refreshed_and_repaired_without_being_sent_again_each_time() {
+    let mut sim = Sim::network(50, 5, Weather::FAIR);
+    let (host, key) = (sim.anyone(), InfoHash::of(b"large"));
+    let op = sim.put(host, key, Value::new(1, ValueType::USER_DATA, &[7; 30_000], "").unwrap(), true);
+    sim.finish(host, op);
+    let before = sim.node(host).counters().bytes_out;
+    sim.run_for(Duration::from_secs(1200));
+    let sent = sim.node(host).counters().bytes_out - before;
+    assert!(sent < 8 * 30_000, "{sent} bytes");
+    let reader = sim.anyone();
+    let get = sim.get(reader, key);
+    sim.finish(reader, get);
+    assert_eq!(sim.found[&(reader, get)][0].data().len(), 30_000);
+}
+
+#[test]
+fn a_listener_hears_of_what_comes_and_goes() {
+    let mut sim = Sim::network(100, 6, Weather { loss: 0.05, ..Weather::FAIR });
+    let (listener, publisher, key) = (sim.anyone(), sim.anyone(), InfoHash::of(b"news"));
+    let listening = sim.listen(listener, key);
+    sim.run_for(Duration::from_secs(10));
+    let value = Value::new(9, ValueType::ICE_CANDIDATES, b"here", "").unwrap();
+    sim.put(publisher, key, value.clone(), false);
+    sim.run_for(Duration::from_secs(30));
+    assert_eq!(sim.heard[&(listener, listening)], std::slice::from_ref(&value));
+    sim.run_for(Duration::from_secs(60));
+    assert_eq!(sim.expired[&(listener, listening)], [value]);
+}
+
+#[test]
+fn a_client_reads_and_writes_but_is_named_to_nobody() {
+    let mut sim = Sim::network(50, 8, Weather::FAIR);
+    let client = sim.join(Config { client: true, ..Config::default() });
+    sim.run_for(Duration::from_secs(30));
+    let key = InfoHash::of(b"from a phone");
+    let op = sim.put(client, key, value_for(&key, 1), true);
+    assert_eq!(sim.finish(client, op).1, 8);
+    sim.run_for(Duration::from_secs(700));
+    assert_eq!(sim.node(client).stored(), (0, 0));
+    let id = sim.node(client).id();
+    let others: Vec<_> = sim.alive().iter().copied().filter(|host| *host != client).collect();
+    for host in others {
+        assert!(sim.node(host).export_nodes(sim.now()).iter().all(|node| node.id != id));
+    }
+    let reader = sim.anyone();
+    let get = sim.get(reader, key);
+    sim.finish(reader, get);
+    assert!(sim.found.contains_key(&(reader, get)));
+}
+
+#[test]
+fn a_node_that_lost_its_network_comes_back_by_itself() {
+    let mut sim = Sim::network(20, 9, Weather::FAIR);
+    let host = sim.anyone();
+    let others: Vec<_> = sim.alive().iter().copied().filter(|other| *other != host).collect();
+    for other in others {
+        sim.leave(other);
+    }
+    sim.run_for(Duration::from_secs(1500));
+    assert!(!sim.node(host).is_connected(Family::V4));
+    for _ in 0..5 {
+        sim.join(Config::default());
+    }
+    sim.run_for(Duration::from_secs(60));
+    assert!(sim.node(host).is_connected(Family::V4));
+}
+
+#[test]
+fn one_seed_is_one_history() {
+    let history = |seed| {
+        let mut sim = Sim::network(60, seed, Weather { loss: 0.1, nat: 0.1, liars: 0.05, churn_per_hour: 1.0 });
+        sim.run_for(Duration::from_secs(300));
+        (sim.delivered, sim.counters())
+    };
+    assert_eq!(history(1), history(1));
+    assert_ne!(history(1), history(2));
+}
