@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ArgsOf, CommandFactory as _, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
+use hardline_node::proto::hosts::HostPort;
 
 use crate::failure::Exit;
 use crate::settings::{LogFormat, raw};
@@ -49,6 +50,11 @@ pub struct GlobalArgs {
     /// Port for other computers, 0 takes a free one [default: 7008]
     #[arg(long, global = true, value_name = "PORT", visible_alias = "p2pport")]
     pub p2p_port: Option<u16>,
+
+    /// Where this computer is reached from outside, as by a port forwarded on the router; told to whoever opens a
+    /// service. May be repeated
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    pub public_address: Vec<HostPort>,
 
     /// Sets any key of the configuration, as in --set lan.enabled=false; may be repeated
     #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]

@@ -57,11 +57,13 @@ pub struct P2pConfig {
     pub port: u16,
     /// Addresses to listen at instead of every one; for tests and unusual machines.
     pub bind: Vec<std::net::IpAddr>,
+    /// Where this computer is reached from outside, set by hand: told to diallers before the addresses it knows itself.
+    pub public_addresses: Vec<HostPort>,
 }
 
 impl Default for P2pConfig {
     fn default() -> Self {
-        Self { port: DEFAULT_P2P_PORT, bind: Vec::new() }
+        Self { port: DEFAULT_P2P_PORT, bind: Vec::new(), public_addresses: Vec::new() }
     }
 }
 

@@ -15,6 +15,8 @@ pub mod tunnel; // opening lines, then bytes both ways
 pub mod accept; // incoming peer → service
 pub mod backend; // service → local program or folder
 
+mod reach; // own addresses → what diallers are told
+
 pub mod drivers; // sockets and timers for the pure state machines of `hardline-proto`
 pub mod page; // the shell of the pages we make ourselves
 pub mod store; // SQLite: what is remembered

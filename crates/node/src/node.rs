@@ -18,6 +18,7 @@ use crate::config::{Bound, IdentityConfig, NodeConfig, P2pConfig, ServiceConfig}
 use crate::dial::reach;
 use crate::drivers::lan::{FoundService, Lan, LanInterface, LanService};
 use crate::gateway::{self, Gateway, GatewayBindError};
+use crate::reach::Reach;
 use crate::resolve::{Recent, Resolver};
 use crate::store::{RememberedService, Store, StoreError, StoreNotice};
 use crate::tls;
@@ -185,14 +186,15 @@ impl Node {
             tasks,
             grace: config.grace,
         };
-        node.run_acceptor(listening, services);
+        let reach = Reach::new(config.p2p.public_addresses, p2p_port, config.p2p.bind);
+        node.run_acceptor(listening, services, reach);
         node.run_gateway(gateway_listeners);
         info!(gateway = ?node.bound.gateway, p2p = ?node.bound.p2p, services = node.services.len(), "started");
         Ok((node, notices))
     }
 
-    fn run_acceptor(&mut self, listening: Option<Listening>, services: HashMap<KeyHash, Service>) {
-        let acceptor = Arc::new(Acceptor::new(services, self.open.clone(), self.drain.clone()));
+    fn run_acceptor(&mut self, listening: Option<Listening>, services: HashMap<KeyHash, Service>, reach: Reach) {
+        let acceptor = Arc::new(Acceptor::new(services, reach, self.open.clone(), self.drain.clone()));
         for listener in listening.into_iter().flat_map(|listening| listening.listeners) {
             self.bound.p2p.extend(listener.local_addr());
             self.tasks.spawn(Arc::clone(&acceptor).run(listener, self.tasks.clone()));

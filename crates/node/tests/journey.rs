@@ -365,6 +365,24 @@ async fn what_a_verified_listener_says_of_its_addresses_is_remembered() {
 }
 
 #[tokio::test]
+async fn addresses_set_by_hand_are_told_to_diallers() {
+    let backend = pages().await;
+    let listener = TestNode::start(|config| {
+        config.gateway_port = None;
+        config.services = vec![service(backend)];
+        config.p2p.public_addresses = vec!["home.example.org:7008".parse().unwrap()];
+    })
+    .await;
+    let gateway = TestNode::gateway(&[(listener.key(), listener.p2p())]).await;
+    get(gateway.browser_addr(), &format!("{}.localhost", listener.key()), "Connection: close\r\n").await;
+    let TestNode { node, dir } = gateway;
+    node.shutdown().await;
+    let again = TestNode::start(|config| config.data_dir = dir.path().to_owned()).await;
+    let addresses = again.node.remembered().await.unwrap().remove(0).addresses;
+    assert!(addresses.iter().any(|address| address.at.to_string() == "home.example.org:7008"), "{addresses:?}");
+}
+
+#[tokio::test]
 async fn a_stop_closes_every_socket_and_ends_every_task() {
     let (listener, gateway) = pair(pages().await).await;
     let host = format!("{}.localhost", listener.key());

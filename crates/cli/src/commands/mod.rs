@@ -112,6 +112,10 @@ fn flags(global: &GlobalArgs, localport: Option<u16>) -> Vec<(String, String, St
     if let Some(port) = global.p2p_port {
         add("--p2p-port", "p2p.port", port.to_string());
     }
+    if !global.public_address.is_empty() {
+        let addresses: Vec<_> = global.public_address.iter().map(ToString::to_string).collect();
+        add("--public-address", "p2p.public_addresses", addresses.join(","));
+    }
     match localport {
         Some(0) => add("--localport", "gateway.enabled", "false".into()),
         Some(port) => add("--localport", "gateway.port", port.to_string()),

@@ -41,6 +41,8 @@ pub struct Settings {
     pub p2p_port: u16,
     /// Addresses to listen at for other computers; empty: all.
     pub p2p_bind: Vec<IpAddr>,
+    /// Where this computer is reached from outside, set by hand.
+    pub p2p_public_addresses: Vec<HostPort>,
     /// LAN discovery.
     pub lan_enabled: bool,
     /// Whether a search by the plain key hash follows one by the rolling code.
@@ -69,6 +71,7 @@ impl Default for Settings {
             gateway_port: DEFAULT_GATEWAY_PORT,
             p2p_port: DEFAULT_P2P_PORT,
             p2p_bind: Vec::new(),
+            p2p_public_addresses: Vec::new(),
             lan_enabled: lan.enabled,
             lan_plain_search: lan.plain_search,
             lan_port: lan.port,
@@ -207,7 +210,11 @@ impl Settings {
         let given = self.peers.iter().filter_map(PeerSettings::given).flatten().collect();
         let mut config = NodeConfig::new(data_dir);
         config.gateway_port = self.gateway_enabled.then_some(self.gateway_port);
-        config.p2p = P2pConfig { port: self.p2p_port, bind: self.p2p_bind.clone() };
+        config.p2p = P2pConfig {
+            port: self.p2p_port,
+            bind: self.p2p_bind.clone(),
+            public_addresses: self.p2p_public_addresses.clone(),
+        };
         config.lan = self.lan();
         config.grace = self.grace;
         config.import_from = directories::BaseDirs::new().map(|dirs| dirs.home_dir().join(PYTHON_DATABASE));

@@ -97,6 +97,15 @@ pub const KEYS: &[Key<Settings>] = &[
         set: |it, raw| raw.addresses().map(|value| it.p2p_bind = value),
     },
     Key {
+        name: "p2p.public_addresses",
+        env: Some("HARDLINE_P2P_PUBLIC_ADDRESSES"),
+        form: "a list of host:port",
+        example: "",
+        help: "Where this computer is reached from outside, as by a port forwarded on the router. Whoever opens a service is told, and finds it there next time; global IPv6 and Yggdrasil addresses are told by themselves.",
+        get: |it| Some(it.p2p_public_addresses.iter().map(ToString::to_string).collect::<Array>().into()),
+        set: |it, raw| raw.addresses().map(|value| it.p2p_public_addresses = value),
+    },
+    Key {
         name: "lan.enabled",
         env: Some("HARDLINE_LAN_ENABLED"),
         form: BOOLEAN,

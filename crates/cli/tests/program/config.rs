@@ -46,6 +46,7 @@ fn every_setting_of_a_file_arrives() {
     assert_eq!(settings.services[1].certfile.as_deref(), Some(here.join("nas.cert").as_path()));
     let config = settings.node_config().unwrap();
     assert_eq!((config.gateway_port, config.p2p.port, config.p2p.bind.len()), (None, 0, 2));
+    assert_eq!(config.p2p.public_addresses, ["home.example.org:7008".parse().unwrap()]);
     assert_eq!((config.lan.port, config.lan.plain_search, config.grace.as_secs()), (16771, false, 5));
     assert_eq!(config.services[0].title, "Möbel");
     assert_eq!(config.services[0].password.as_deref(), Some("correcthorse"));
@@ -77,6 +78,7 @@ fn every_key_has_a_variable_of_its_own_that_sets_it() {
         ("gateway.port", "1"),
         ("p2p.port", "1"),
         ("p2p.bind", "127.0.0.1, ::1"),
+        ("p2p.public_addresses", "203.0.113.5:7008, home.example.org:443"),
         ("lan.enabled", "no"),
         ("lan.plain_search", "0"),
         ("lan.port", "1"),

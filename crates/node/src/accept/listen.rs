@@ -78,9 +78,13 @@ fn listener(addr: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
 mod tests {
     use super::*;
 
+    fn at(port: u16) -> P2pConfig {
+        P2pConfig { port, ..P2pConfig::default() }
+    }
+
     #[tokio::test]
     async fn the_wildcard_is_reached_by_both_families() {
-        let listening = bind(&P2pConfig { port: 0, bind: vec![] }).unwrap();
+        let listening = bind(&at(0)).unwrap();
         for host in ["127.0.0.1", "::1"] {
             tokio::net::TcpStream::connect((host, listening.port)).await.unwrap();
         }
@@ -88,8 +92,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_taken_port_gives_the_next_free_one() {
-        let taken = bind(&P2pConfig { port: 0, bind: vec![] }).unwrap();
-        let next = bind(&P2pConfig { port: taken.port, bind: vec![] }).unwrap();
+        let taken = bind(&at(0)).unwrap();
+        let next = bind(&at(taken.port)).unwrap();
         assert!(next.port > taken.port && next.port <= taken.port + NEXT_PORTS);
     }
 
@@ -97,6 +101,6 @@ mod tests {
     async fn a_port_another_program_has_on_ipv4_alone_counts_as_taken() {
         let other = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
         let port = other.local_addr().unwrap().port();
-        assert_ne!(bind(&P2pConfig { port, bind: vec![] }).unwrap().port, port);
+        assert_ne!(bind(&at(port)).unwrap().port, port);
     }
 }

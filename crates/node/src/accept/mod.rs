@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 
 use crate::backend::Backend;
 use crate::limits::{MAX_HANDSHAKES, MAX_TUNNELS};
+use crate::reach::Reach;
 use crate::tunnel::{Drain, Tunnels};
 
 /// Pause after a failed accept. Out of descriptors, the next try would fail at once, and the next.
@@ -34,6 +35,7 @@ pub(crate) struct Service {
 /// What the tasks of the listening side share.
 pub(crate) struct Acceptor {
     services: HashMap<KeyHash, Service>,
+    reach: Reach,
     handshakes: Arc<Semaphore>,
     tunnels: Arc<Semaphore>,
     open: Tunnels,
@@ -41,9 +43,10 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(crate) fn new(services: HashMap<KeyHash, Service>, open: Tunnels, drain: Drain) -> Self {
+    pub(crate) fn new(services: HashMap<KeyHash, Service>, reach: Reach, open: Tunnels, drain: Drain) -> Self {
         Self {
             services,
+            reach,
             handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
             tunnels: Arc::new(Semaphore::new(MAX_TUNNELS)),
             open,

@@ -74,7 +74,8 @@ impl Acceptor {
             return Err(Refusal::UnknownName);
         };
         let tls = hello.into_stream(service.tls.clone()).await.map_err(Refusal::Handshake)?;
-        service.open_tunnel(tls.into()).await
+        let ours = Opening { wan_hosts: Some(self.reach.hosts()), password: None };
+        service.open_tunnel(tls.into(), &ours).await
     }
 
     fn service(&self, sni: &str) -> Option<&Service> {
@@ -85,7 +86,11 @@ impl Acceptor {
 impl Service {
     /// Exchanges the opening lines. The listener's line is the word that the backend is there: without a backend, or
     /// without the password, the connection ends before it.
-    async fn open_tunnel(&self, tls: TlsStream<TcpStream>) -> Result<(&Self, TunnelStream, BackendStream), Refusal> {
+    async fn open_tunnel(
+        &self,
+        tls: TlsStream<TcpStream>,
+        ours: &Opening,
+    ) -> Result<(&Self, TunnelStream, BackendStream), Refusal> {
         let (mut from_peer, mut to_peer) = tokio::io::split(tls);
         let (backend, early) = match &self.password {
             // Who does not know the password does not touch the backend. Browsers lower the case of host names.
@@ -95,13 +100,13 @@ impl Service {
                     return Err(Refusal::Password);
                 }
                 let backend = self.backend.connect().await.map_err(Refusal::Backend)?;
-                send_opening(&mut to_peer, &self.opening()).await?;
+                send_opening(&mut to_peer, ours).await?;
                 (backend, early)
             }
             None => {
                 let answer = async {
                     let backend = self.backend.connect().await.map_err(Refusal::Backend)?;
-                    send_opening(&mut to_peer, &self.opening()).await?;
+                    send_opening(&mut to_peer, ours).await?;
                     Ok(backend)
                 };
                 let question = async { Ok::<_, Refusal>(read_opening(&mut from_peer).await?) };
@@ -110,10 +115,6 @@ impl Service {
             }
         };
         Ok((self, TunnelStream::new(early, from_peer.unsplit(to_peer)), backend))
-    }
-
-    fn opening(&self) -> Opening {
-        Opening::default()
     }
 }
 

@@ -41,7 +41,7 @@ impl TestNode {
         let dir = tempfile::tempdir().unwrap();
         let mut config = NodeConfig::new(dir.path().to_owned());
         config.gateway_port = Some(0);
-        config.p2p = P2pConfig { port: 0, bind: vec!["127.0.0.1".parse().unwrap()] };
+        config.p2p = P2pConfig { port: 0, bind: vec!["127.0.0.1".parse().unwrap()], ..P2pConfig::default() };
         config.lan.enabled = false;
         change(&mut config);
         let (node, _) = Node::start(config).await.unwrap();
