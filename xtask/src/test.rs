@@ -99,7 +99,7 @@ impl Stage {
             Self::Clippy => {
                 run(&mut cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
             }
-            Self::Crates => run(&mut cargo(&["test", "--workspace", "--exclude", "hardline-lab"])),
+            Self::Crates => run(&mut cargo(&["test", "--no-fail-fast", "--workspace", "--exclude", "hardline-lab"])),
             Self::Fuzz => fuzz_targets(),
             Self::Build => run(&mut cargo(&["build", "--release", "--package", "hardline"])),
             Self::Lab => lab(options),
@@ -127,7 +127,7 @@ fn lab(options: &Options) -> Result<()> {
     println!("Tests with real peers on computers made of network namespaces. The first run puts the released Python");
     println!("program into virtual environments under target/lab, with pip.");
     // One test program after another; inside each, two tests at a time: they are busy with timing, not with computing.
-    let mut command = cargo(&["test", "--package", "hardline-lab", "--", "--test-threads", "2"]);
+    let mut command = cargo(&["test", "--no-fail-fast", "--package", "hardline-lab", "--", "--test-threads", "2"]);
     // A failed check says what it knows; where in this code it was made helps nobody.
     command.env("RUST_LIB_BACKTRACE", "0");
     command.env("HARDLINE_LAB_SKIPPED", Path::new(SKIPPED_TESTS).canonicalize()?);
