@@ -71,8 +71,16 @@ fn find_program() -> Result<PathBuf> {
     }
     // The tests' own profile: what cargo has built already for the workspace's tests.
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status =
-        Command::new(cargo).args(["build", "--quiet", "--package", "hardline"]).status().context("cargo build")?;
+    let mut build = Command::new(cargo);
+    build.args(["build", "--quiet", "--package", "hardline"]);
+    // Build scripts watch these (ring's does): cargo sets them for test programs, and would build half the tree anew.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") || text == "CARGO_CRATE_NAME" {
+            build.env_remove(&name);
+        }
+    }
+    let status = build.status().context("cargo build")?;
     if !status.success() {
         bail!("cargo build ended with {status}");
     }
