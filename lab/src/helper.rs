@@ -63,6 +63,7 @@ impl Host {
     }
 
     /// Makes the helper's checks (`get:N`, `chunked:N`, `post:N` in bytes, `keepalive:N` and `parallel:N:BYTES` in requests,
+    /// `streams:N:BYTES` for N downloads beside N uploads,
     /// `websocket`, `events`, `idle:SECONDS`) against a helper's web server, asking for `name` at `gateway`.
     ///
     /// # Errors

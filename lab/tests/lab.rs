@@ -28,6 +28,8 @@ fn an_interface_can_be_plugged_in_and_pulled_out() -> Result<()> {
     bob.ip("address add fd77:1::2/64 dev eth0")?;
     assert_eq!(answer()?, "");
     alice.attach(&switch, "eth1", &["fd77:1::1/64"])?;
+    // Else the search for a neighbour that was not there yet goes on to fail.
+    bob.ip("neigh flush dev eth0")?;
     assert_eq!(answer()?, "slow");
     alice.detach("eth1")?;
     assert_eq!(answer()?, "");

@@ -50,13 +50,14 @@ impl Target<'_> {
         let (name, arguments) = check.split_once(':').unwrap_or((check, ""));
         let numbers = arguments.split(':').filter(|text| !text.is_empty());
         let numbers = numbers.map(str::parse).collect::<Result<Vec<u64>, _>>().context("a number")?;
-        let limit = CHECK_LIMIT + Duration::from_secs(if name == "idle" { numbers[0] } else { 0 });
+        let limit = CHECK_LIMIT + extra_time(name, &numbers);
         let checking = async {
             match (name, &numbers[..]) {
                 ("get", &[length]) => self.get("bytes", length).await,
                 ("chunked", &[length]) => self.get("chunked", length).await,
                 ("post", &[length]) => self.post(length).await,
                 ("parallel", &[count, length]) => self.parallel(count, length).await,
+                ("streams", &[count, length]) => self.streams(count, length).await,
                 ("keepalive", &[count]) => self.keep_alive(count).await,
                 ("websocket", &[]) => self.web_socket(Duration::ZERO).await,
                 ("idle", &[seconds]) => self.web_socket(Duration::from_secs(seconds)).await,
@@ -101,6 +102,17 @@ impl Target<'_> {
             self.get("bytes", length + number).await.with_context(|| format!("request {number}"))
         });
         try_join_all(gets).await?;
+        Ok(())
+    }
+
+    /// So many long downloads and as many uploads, all at once.
+    async fn streams(self, count: u64, length: u64) -> Result<()> {
+        let pairs = (0..count).map(|number| async move {
+            // Different lengths, so that no stream can be taken for another.
+            let length = length + number;
+            tokio::try_join!(self.get("bytes", length), self.post(length)).with_context(|| format!("stream {number}"))
+        });
+        try_join_all(pairs).await?;
         Ok(())
     }
 
@@ -154,6 +166,16 @@ impl Target<'_> {
         ensure!(text == "data: 0\n\ndata: 1\n\ndata: 2\n\ndata: 3\n\ndata: 4\n\n", "other events: {text:?}");
         ensure!(pieces >= 3, "the events came in {pieces} pieces");
         Ok(())
+    }
+}
+
+/// What a check is meant to last, or its bytes need on a slow and busy machine.
+fn extra_time(name: &str, numbers: &[u64]) -> Duration {
+    const SLOWEST: u64 = 5_000_000;
+    match (name, numbers) {
+        ("idle", &[seconds]) => Duration::from_secs(seconds),
+        ("streams", &[count, length]) => Duration::from_secs(2 * count * length / SLOWEST),
+        _ => Duration::ZERO,
     }
 }
 
