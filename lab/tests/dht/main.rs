@@ -148,14 +148,14 @@ async fn the_python_binding_reads_our_value_and_we_read_its() -> Result<()> {
     put(&ours, key, 1, b"from Rust").await?;
     let reply_key = InfoHash::of(b"put by python");
     let script = format!(
-        "import opendht as dht, sys
+        "import opendht as dht, os
 node = dht.DhtRunner()
 node.run(ipv4='127.0.0.1', port=0)
 node.bootstrap('127.0.0.1', '{}')
 values = node.get(dht.InfoHash(b'{key}'))
 assert [value.data for value in values] == [b'from Rust'], values
 assert node.put(dht.InfoHash(b'{reply_key}'), dht.Value(b'from Python'))
-node.shutdown(); node.join()",
+os._exit(0) # the binding hangs in node.join() now and then",
         nodes[1].port
     );
     // Debian builds the binding for its own Python only.
