@@ -7,6 +7,7 @@ use clap::{Args as ArgsOf, CommandFactory as _, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use hardline_node::proto::hosts::HostPort;
 
+use crate::dht_args::DhtArgs;
 use crate::failure::Exit;
 use crate::settings::{LogFormat, raw};
 
@@ -135,6 +136,9 @@ pub enum Command {
     /// Makes a service of another computer a TCP port of this one
     #[command(after_long_help = FORWARD_EXAMPLES)]
     Forward(ForwardArgs),
+    /// Puts, gets and watches values in the DHT by hand, and runs nodes and proxies of it
+    #[command(after_long_help = DHT_EXAMPLES)]
+    Dht(DhtArgs),
     /// Checks, shows and documents the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -354,6 +358,14 @@ const FORWARD_EXAMPLES: &str = "\
 Examples:
   hardline forward KEYHASH --local 2222          then: ssh -p 2222 localhost
   hardline forward KEYHASH --local 0             a free port, which is said";
+
+const DHT_EXAMPLES: &str = "\
+Examples:
+  hardline dht put hello world
+  hardline dht get hello
+  hardline dht node --port 4222 --bootstrap 192.168.1.5:4222
+  hardline dht proxy --listen 0.0.0.0:8080
+";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:

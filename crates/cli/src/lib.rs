@@ -3,6 +3,7 @@
 //! A library beside the binary, so that the tests can compare the generated documents with what the program says.
 
 pub mod args; // command line → what to do
+pub mod dht_args; // the same for `hardline dht`
 pub mod settings; // defaults, file, environment, flags → settings
 
 pub mod commands; // one file per command

@@ -25,7 +25,7 @@ fn settled() -> (Node, StdRng) {
     let mut node = Node::new(Time::ZERO, config, StdRng::seed_from_u64(2));
     let mut now = Time::from_secs(1);
     for number in 0..4000_u32 {
-        now = now + Duration::from_millis(1);
+        now += Duration::from_millis(1);
         let (id, addr) = (InfoHash::random(&mut rng), SocketAddr::from(((0x0b00_0000 + number).to_be_bytes(), 4222)));
         let mut ping = Vec::new();
         message(1, Body::Request { id, request: Request::Ping }).encode(&mut ping);

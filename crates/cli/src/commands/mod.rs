@@ -13,6 +13,8 @@ mod connect; // stdin and stdout
 mod forward; // a local port
 mod reach; // what connect and forward have in common
 
+mod dht; // values, nodes and proxies of the DHT
+
 mod config; // check, show, example
 mod doctor; // what works here
 mod manual; // completions and man pages
@@ -45,6 +47,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Some(Command::Doctor) => block_on(doctor::run(&sources, output)),
         Some(Command::Connect(args)) => block_on(connect::run(load()?, args)),
         Some(Command::Forward(args)) => block_on(forward::run(load()?, args, output)),
+        Some(Command::Dht(args)) => block_on(dht::run(load()?, args, output)),
         Some(Command::Config(command)) => config::run(command, sources, output),
         Some(Command::Completions { shell }) => manual::completions(shell),
         Some(Command::Man { dir }) => manual::man(dir.as_deref()),

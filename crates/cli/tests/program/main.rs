@@ -12,6 +12,7 @@ mod packaging; // unit files
 mod run; // `hardline`: start, signals, the seed's flags
 mod share; // links that answer, and stay the same
 
+mod dht; // `dht`, in networks of its own
 mod lan; // `browse` and `peers`
 mod reach; // `connect` and `forward`
 

@@ -328,8 +328,8 @@ impl Node {
         self.requests.check()?;
         self.storage.check()?;
         self.searches.values().try_for_each(|(_, _, search)| search.check())?;
-        if self.poll_timeout() <= now {
-            return Err(format!("timer at {:?} is not after {now:?}", self.poll_timeout()));
+        if self.poll_timeout() < now {
+            return Err(format!("timer at {:?} is before {now:?}", self.poll_timeout()));
         }
         let bounds = [
             ("requests", self.requests.len(), MAX_PENDING_REQUESTS),

@@ -259,6 +259,7 @@ impl Sim {
                     && let Some(node) = &mut host.node
                 {
                     node.handle_timeout(at);
+                    assert!(node.poll_timeout() > at, "host {id}: handling the timeout left one at {at:?}");
                     self.settle(id);
                 }
             }
@@ -453,6 +454,7 @@ pub fn operations(mut bytes: &[u8]) {
             _ => node.cancel(ops.swap_remove(usize::from(at) % ops.len())),
         }
         node.handle_timeout(now);
+        assert!(node.poll_timeout() > now, "handling the timeout left one");
         while let Some(transmit) = node.poll_transmit() {
             let message = Message::decode(&transmit.payload).expect("we write what we can read");
             if matches!(message.body, Body::Request { .. }) && asked.len() < 64 {

@@ -271,6 +271,7 @@ impl Driver {
             table_v4: self.node.table_status(now, Family::V4),
             table_v6: self.node.table_status(now, Family::V6),
             public: public.collect(),
+            operations: self.operations.len(),
             stored_values,
             stored_bytes,
             counters: self.node.counters(),

@@ -1,5 +1,7 @@
 //! UDP sockets and a timer ⇄ [`hardline_dht`].
 
+pub mod proxy; // the same network over HTTP: asking others' nodes, and being asked
+
 mod bootstrap; // names of bootstrap hosts → addresses
 mod driver; // the task: sockets and timers around the state machine
 mod signature; // RSA, which the pure crate does not know
@@ -75,6 +77,8 @@ pub struct DhtStatus {
     pub table_v6: TableStatus,
     /// Our public addresses, as others agree.
     pub public: Vec<IpAddr>,
+    /// Operations under way.
+    pub operations: usize,
     /// Values stored for others.
     pub stored_values: usize,
     /// Their bytes, bookkeeping included.

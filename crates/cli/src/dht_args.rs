@@ -1,0 +1,102 @@
+//! The command line of `hardline dht`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use clap::{Args as ArgsOf, Subcommand};
+use hardline_node::drivers::dht::PUBLIC_BOOTSTRAP;
+
+/// Arguments of `dht`.
+#[derive(Debug, ArgsOf)]
+pub struct DhtArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: DhtCommand,
+
+    /// How to take part.
+    #[command(flatten)]
+    pub network: DhtNetworkArgs,
+}
+
+/// How to take part in the DHT.
+#[derive(Debug, ArgsOf)]
+#[command(next_help_heading = "The DHT")]
+pub struct DhtNetworkArgs {
+    /// Where to enter the network; may be repeated [default: bootstrap.jami.net:4222, and the nodes met last time]
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    pub bootstrap: Vec<String>,
+
+    /// UDP port; 0 takes a free one
+    #[arg(long, global = true, value_name = "PORT", default_value_t = 0)]
+    pub port: u16,
+
+    /// Address to use instead of all; may be given once for IPv4 and once for IPv6
+    #[arg(long, global = true, value_name = "ADDR")]
+    pub bind: Vec<IpAddr>,
+
+    /// Number of the network; 0 is the public one
+    #[arg(long, global = true, value_name = "NUMBER", default_value_t = 0)]
+    pub network: u32,
+
+    /// Only asks, and neither stores nor answers for others
+    #[arg(long, global = true)]
+    pub client: bool,
+
+    /// Longest time to wait for the network and for an answer, in seconds
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60)]
+    pub limit: u64,
+}
+
+/// What to do in the DHT.
+#[derive(Debug, Subcommand)]
+pub enum DhtCommand {
+    /// Runs a node and prints its state
+    Node,
+    /// Prints the values of a key
+    Get {
+        /// 40 hexadecimal digits, or any text, whose SHA-1 is the key
+        key: String,
+    },
+    /// Stores a text under a key
+    Put {
+        /// 40 hexadecimal digits, or any text, whose SHA-1 is the key
+        key: String,
+        /// What to store
+        text: String,
+        /// Keeps the value alive until the command is stopped
+        #[arg(long)]
+        keep: bool,
+        /// Number of the value among those of the key, not 0; a random one when left out
+        #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+        id: Option<u64>,
+    },
+    /// Prints values of a key as they come and go
+    Listen {
+        /// 40 hexadecimal digits, or any text, whose SHA-1 is the key
+        key: String,
+    },
+    /// Asks whether a node answers
+    Ping {
+        /// IP address and port
+        addr: SocketAddr,
+    },
+    /// Runs a node and lets others use it over HTTP, as released proxies do
+    Proxy {
+        /// Where to listen; others on the network reach it only when this is not a loopback address
+        #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]
+        listen: SocketAddr,
+    },
+}
+
+impl DhtNetworkArgs {
+    /// Whether it is another network than the one whose nodes are remembered.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        !self.bootstrap.is_empty() || self.network != 0
+    }
+
+    /// Where to enter the network.
+    #[must_use]
+    pub fn entrances(&self) -> Vec<String> {
+        if self.is_own() { self.bootstrap.clone() } else { vec![PUBLIC_BOOTSTRAP.to_owned()] }
+    }
+}
