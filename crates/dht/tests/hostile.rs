@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod sim;
+mod checks;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -218,6 +218,17 @@ proptest! {
 
     #[test]
     fn any_sequence_of_datagrams_times_and_operations_leaves_a_node_sound(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
-        sim::operations(&bytes);
+        checks::dht_ops(&bytes);
+    }
+}
+
+/// Inputs that a fuzzer once found, and those it starts from.
+#[test]
+fn every_input_of_the_fuzz_corpora_keeps_the_promises() {
+    for (target, check) in [("dht_message", checks::dht_message as fn(&[u8])), ("dht_ops", checks::dht_ops)] {
+        let folder = format!("{}/../../fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
+        let inputs: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(!inputs.is_empty(), "{target}");
+        inputs.iter().for_each(|input| check(&std::fs::read(input).unwrap()));
     }
 }

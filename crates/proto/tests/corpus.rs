@@ -38,6 +38,8 @@ fn stems(dir: &Path) -> Vec<String> {
         .unwrap()
         .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
         .collect();
+    // Those belong to `hardline-dht`, whose tests replay them.
+    stems.retain(|name| !name.starts_with("dht_"));
     stems.sort();
     stems
 }

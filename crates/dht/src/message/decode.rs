@@ -95,7 +95,9 @@ impl<'a> Envelope<'a> {
     /// Classifies in the order of released nodes.
     fn into_body(self) -> Result<Body<'a>, DecodeError> {
         if let Some((code, text)) = self.error {
-            return Ok(Body::Error { id: self.reply.and_then(|reply| reply.id), code, text: text.into() });
+            // An error must have an id when it is sent; the zero id stands for none.
+            let id = self.reply.and_then(|reply| reply.id).filter(|id| !id.is_zero());
+            return Ok(Body::Error { id, code, text: text.into() });
         }
         if let Some(reply) = self.reply {
             return reply.into_reply().map(Body::Reply);

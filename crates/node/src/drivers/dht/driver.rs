@@ -60,6 +60,7 @@ pub(super) struct Driver {
     store: Option<Store>,
     save_due: Option<Instant>,
     bootstrap: mpsc::Receiver<Vec<SocketAddr>>,
+    tasks: TaskTracker,
     _resolver: AbortOnDropHandle<()>,
 }
 
@@ -100,6 +101,7 @@ impl Driver {
             store,
             save_due: None,
             bootstrap,
+            tasks: tasks.clone(),
             _resolver: AbortOnDropHandle::new(resolver),
         };
         driver.publish_status();
@@ -150,7 +152,7 @@ impl Driver {
             self.save_due = Some(instant + SAVE_INTERVAL);
             let (store, nodes) = (self.store.clone(), self.good_nodes());
             // Not awaited here: a slow disk must not hold up the network.
-            tokio::spawn(async move { write_nodes(store, nodes).await });
+            self.tasks.spawn(async move { write_nodes(store, nodes).await });
         }
     }
 
