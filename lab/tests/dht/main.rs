@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use hardline_node::dht::{Event, InfoHash, Value, ValueType};
+use hardline_node::drivers::dht::proxy::client::ProxyClient;
 use hardline_node::drivers::dht::{Dht, DhtConfig, Operation};
 use hardline_node::store::Store;
 use real::RealNode;
@@ -65,6 +66,24 @@ async fn a_value_of_30_kb_goes_both_ways_also_through_the_released_proxy() -> Re
     curl(&["--data", &body, &url])?;
     let (values, summary) = ours.get_all(key, LIMIT).await;
     ensure!(values.len() == 1 && values[0].data() == large, "{values:?} {summary:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_proxy_client_asks_and_publishes_through_a_released_proxy() -> Result<()> {
+    let nodes = real::network(4)?;
+    let ours = start(&[nodes[0].addr()]).await?;
+    let client = ProxyClient::new(&[format!("http://127.0.0.1:{}", nodes[1].proxy_port)])?;
+    let key = InfoHash::of(b"put by ours, asked of a proxy");
+    put(&ours, key, 3, b"by UDP").await?;
+    let found = client.ask([1; 20], &[InfoHash::of(b"nothing"), key], LIMIT, |value| value.id() == 3).await?;
+    ensure!(found.as_ref().is_some_and(|value| value.data() == b"by UDP"), "{found:?}");
+
+    let key = InfoHash::of(b"put by a proxy");
+    let value = Value::new(u64::MAX, ValueType::USER_DATA, b"by HTTP", TEXT)?;
+    client.put(key, &value, true).await?;
+    let (values, summary) = ours.get_all(key, LIMIT).await;
+    ensure!(values == [value], "{values:?} {summary:?}");
     Ok(())
 }
 
