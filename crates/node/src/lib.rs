@@ -23,7 +23,7 @@ pub mod store; // SQLite: what is remembered
 
 pub mod config; // what an embedder may set
 pub mod limits; // every bound in time, size and count
-mod net; // host and port → TCP connection
+mod net; // TCP connections, made and accepted
 pub mod node; // the only place that wires the parts together
 
 pub use hardline_dht as dht;

@@ -1,19 +1,45 @@
-//! `host:port` → TCP connection, for diallers and backends both.
+//! TCP connections: made, for diallers and backends; accepted, for peers and browsers.
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use hardline_proto::hosts::{Host, HostPort};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 /// Most addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 8;
 
 /// Time before the next address of a name is tried beside the ones under way (RFC 8305, section 5).
 const NEXT_ADDRESS_DELAY: Duration = Duration::from_millis(250);
+
+/// Pause after a failed accept. Out of descriptors, the next try would fail at once, and the next.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Hands every connection to `serve`, which must not wait, until `stop`.
+pub(crate) async fn accept_each(
+    listener: &TcpListener,
+    stop: &CancellationToken,
+    mut serve: impl FnMut(TcpStream, SocketAddr),
+) {
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, addr)) => serve(stream, addr),
+            Err(error) => {
+                warn!(%error, "accept failed");
+                sleep(ACCEPT_BACKOFF).await;
+            }
+        }
+    }
+}
 
 /// Connects to `at` within `limit`, with `TCP_NODELAY`. A name is resolved anew each time; its addresses, IPv6 and IPv4
 /// in turn, are raced. Dropping the future closes everything.
@@ -76,7 +102,6 @@ fn alternate_families(addrs: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::net::TcpListener;
 
     #[test]
     fn families_take_turns_beginning_with_the_resolvers_choice() {

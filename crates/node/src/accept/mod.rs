@@ -7,22 +7,19 @@ pub(crate) use listen::{Listening, bind};
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hardline_proto::KeyHash;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::backend::Backend;
 use crate::limits::{MAX_HANDSHAKES, MAX_TUNNELS};
+use crate::net::accept_each;
 use crate::reach::Reach;
 use crate::tunnel::{Drain, Tunnels};
-
-/// Pause after a failed accept. Out of descriptors, the next try would fail at once, and the next.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// One service, ready to be served.
 pub(crate) struct Service {
@@ -56,24 +53,13 @@ impl Acceptor {
 
     /// Accepts until the node stops. Each peer has a task of its own from the first byte, so none delays another.
     pub(crate) async fn run(self: Arc<Self>, listener: TcpListener, tasks: TaskTracker) {
-        loop {
-            let accepted = tokio::select! {
-                () = self.drain.stop.cancelled() => return,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((tcp, addr)) => match Arc::clone(&self.handshakes).try_acquire_owned() {
-                    Ok(slot) => {
-                        let acceptor = Arc::clone(&self);
-                        tasks.spawn(async move { acceptor.serve(tcp, addr, slot).await });
-                    }
-                    Err(_full) => debug!(%addr, "peer refused, all handshake slots in use"),
-                },
-                Err(error) => {
-                    warn!(%error, "accept failed");
-                    tokio::time::sleep(ACCEPT_BACKOFF).await;
-                }
+        accept_each(&listener, &self.drain.stop, |tcp, addr| match Arc::clone(&self.handshakes).try_acquire_owned() {
+            Ok(slot) => {
+                let acceptor = Arc::clone(&self);
+                tasks.spawn(async move { acceptor.serve(tcp, addr, slot).await });
             }
-        }
+            Err(_full) => debug!(%addr, "peer refused, all handshake slots in use"),
+        })
+        .await;
     }
 }

@@ -10,7 +10,6 @@ pub use listen::GatewayBindError;
 pub(crate) use listen::bind;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use hardline_proto::client_hello::{Hello, read_client_hello};
 use hardline_proto::head::{Accept, HeadError, RequestHead, Sniffed, sniff};
@@ -25,12 +24,10 @@ use tracing::{Instrument, debug, info_span, warn};
 use self::answer::Answer;
 use crate::dial::reach;
 use crate::limits::{HEAD_TIMEOUT, MAX_GATEWAY_CONNECTIONS};
+use crate::net::accept_each;
 use crate::resolve::Resolver;
 use crate::tls::sni::refuse_unknown_name;
 use crate::tunnel::{Drain, Prefixed, Tunnels, relay};
-
-/// Pause after a failed accept. Out of descriptors, the next try would fail at once, and the next.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// Bytes read at once while the head is not whole.
 const READ_CHUNK: usize = 8 * 1024;
@@ -68,28 +65,19 @@ impl Gateway {
 
     /// Accepts browsers until the node stops, each in a task of its own.
     pub(crate) async fn run(self: Arc<Self>, listener: TcpListener, tasks: TaskTracker) {
-        loop {
-            let accepted = tokio::select! {
-                () = self.drain.stop.cancelled() => return,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((browser, _)) => match Arc::clone(&self.connections).try_acquire_owned() {
-                    Ok(slot) => {
-                        let gateway = Arc::clone(&self);
-                        tasks.spawn(async move {
-                            gateway.serve(browser).await;
-                            drop(slot);
-                        });
-                    }
-                    Err(_full) => warn!("browser refused, all slots in use"),
-                },
-                Err(error) => {
-                    warn!(%error, "accept failed");
-                    tokio::time::sleep(ACCEPT_BACKOFF).await;
+        accept_each(&listener, &self.drain.stop, |browser, _| {
+            match Arc::clone(&self.connections).try_acquire_owned() {
+                Ok(slot) => {
+                    let gateway = Arc::clone(&self);
+                    tasks.spawn(async move {
+                        gateway.serve(browser).await;
+                        drop(slot);
+                    });
                 }
+                Err(_full) => warn!("browser refused, all slots in use"),
             }
-        }
+        })
+        .await;
     }
 
     async fn serve(&self, mut browser: TcpStream) {

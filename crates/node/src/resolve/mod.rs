@@ -67,12 +67,15 @@ impl Search {
 
     async fn own(&self) {
         if let Some(addr) = self.resolver.own.get(&self.key) {
+            let _source = self.journal.source(Source::Own);
             self.offer(Source::Own, (*addr).into()).await;
         }
     }
 
     async fn given(&self) {
-        for given in self.resolver.given.iter().filter(|given| given.key == self.key) {
+        let given: Vec<_> = self.resolver.given.iter().filter(|given| given.key == self.key).collect();
+        let _source = given.first().map(|_| self.journal.source(Source::Given));
+        for given in given {
             self.offer(Source::Given, given.at.clone()).await;
         }
     }

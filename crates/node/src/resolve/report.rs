@@ -108,7 +108,7 @@ impl Journal {
         SourceGuard { journal: self.clone(), source }
     }
 
-    /// Notes an address a source named.
+    /// Notes an address that a source being asked has named.
     pub(crate) fn found(&self, source: Source) {
         self.entry(source, |entry| entry.found += 1);
     }
@@ -176,4 +176,23 @@ fn as_millis<S: serde::Serializer>(duration: &Duration, to: S) -> Result<S::Ok, 
 
 fn as_text<T: std::fmt::Display, S: serde::Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_s_time_ends_with_it_and_runs_while_it_is_asked() {
+        let journal = Journal::new();
+        drop(journal.source(Source::Given));
+        let _lan = journal.source(Source::Lan);
+        journal.found(Source::Given);
+        std::thread::yield_now();
+        let report = journal.report();
+        let took = |source| report.sources.iter().find(|entry| entry.source == source).map(|entry| entry.took);
+        assert_eq!(took(Source::Lan), Some(report.took));
+        assert!(took(Source::Given) < took(Source::Lan));
+        assert_eq!(report.sources[0].found, 1);
+    }
 }
