@@ -53,3 +53,18 @@ fn a_stopped_program_ends_cleanly_and_the_next_one_keeps_the_name() -> Result<()
     assert_eq!(again.service_name()?, name);
     bob.check_site(client.gateway()?, &name, &["get:1000"])
 }
+
+#[test]
+fn a_remembered_address_opens_when_all_discovery_is_down() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let (_switch, [alice, bob]) = lab.lan(["alice", "bob"])?;
+    let backend = alice.backend("127.0.0.1:0")?;
+    let server = alice.hardline(&["share", &backend.address.to_string()])?;
+    let name = server.service_name()?;
+    let mut client = bob.hardline(&[])?;
+    bob.check_site(client.gateway()?, &name, &["get:1000"])?;
+    assert_eq!(client.process.terminate(std::time::Duration::from_secs(40))?.code(), Some(0));
+
+    let without_discovery = bob.hardline(&["--set", "lan.enabled=false"])?;
+    bob.check_site(without_discovery.gateway()?, &name, &["get:1000"])
+}
