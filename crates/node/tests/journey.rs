@@ -318,12 +318,15 @@ async fn the_first_page_lists_what_can_be_opened() {
     get(gateway.browser_addr(), &format!("{key}.localhost"), "Connection: close\r\n").await;
     let link = format!("http://{key}.localhost:{}/", gateway.browser_addr().port());
     // The address is written down behind the answer's back.
-    let page = loop {
-        let page = get(gateway.browser_addr(), "localhost:7009", "Accept: text/html\r\n").await;
-        if page.contains(&link) {
-            break page;
+    let shown = async {
+        loop {
+            let page = get(gateway.browser_addr(), "localhost:7009", "Accept: text/html\r\n").await;
+            if page.contains(&link) {
+                break page;
+            }
         }
     };
+    let page = tokio::time::timeout(std::time::Duration::from_secs(30), shown).await.unwrap();
     assert!(page.starts_with("HTTP/1.1 200 OK\r\n"));
     let own = TestNode::start(|config| config.services = vec![service("127.0.0.1:1".parse().unwrap())]).await;
     assert!(get(own.browser_addr(), "[::1]:7009", "").await.contains(&own.key().to_string()));

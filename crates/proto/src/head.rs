@@ -59,11 +59,19 @@ pub enum HeadError {
     TooLarge,
     /// No `Host` header: answer 400.
     #[error("request without a Host header")]
-    NoHost,
+    NoHost {
+        /// Form of the answer.
+        accept: Accept,
+    },
     /// More than one `Host` header: answer 400.
-    #[error("request with {0} Host headers")]
-    ManyHosts(usize),
-    /// A `Host` that is not served. `accept` is what the client likes to read.
+    #[error("request with {count} Host headers")]
+    ManyHosts {
+        /// How many.
+        count: usize,
+        /// Form of the answer.
+        accept: Accept,
+    },
+    /// A `Host` that is not served.
     #[error("{source}")]
     Host {
         /// Why.
@@ -78,6 +86,17 @@ const TLS_HANDSHAKE: u8 = 22;
 
 /// Start of what an HTTP/2 client sends first (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2";
+
+impl HeadError {
+    /// Form of the answer: what the client likes to read, where its head could be read that far.
+    #[must_use]
+    pub const fn accept(&self) -> Accept {
+        match self {
+            Self::NoHost { accept } | Self::ManyHosts { accept, .. } | Self::Host { accept, .. } => *accept,
+            Self::Malformed(_) | Self::TooLarge => Accept::Text,
+        }
+    }
+}
 
 /// Looks at all bytes received so far. What they are does not depend on how they were cut into reads.
 ///
@@ -109,12 +128,12 @@ fn request_head(request: &httparse::Request<'_, '_>, len: usize) -> Result<Reque
     let values = |name: &'static str| {
         request.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
     };
-    let host = match values("host").count() {
-        0 => return Err(HeadError::NoHost),
-        1 => values("host").next().unwrap_or_default(),
-        count => return Err(HeadError::ManyHosts(count)),
-    };
     let accept = preferred_form(values("accept"));
+    let host = match values("host").count() {
+        0 => return Err(HeadError::NoHost { accept }),
+        1 => values("host").next().unwrap_or_default(),
+        count => return Err(HeadError::ManyHosts { count, accept }),
+    };
     let authority = parse_host(host).map_err(|source| HeadError::Host { source, accept })?;
     Ok(RequestHead {
         method: request.method.unwrap_or_default().to_owned(),
@@ -268,11 +287,15 @@ mod tests {
 
     #[test]
     fn a_request_without_exactly_one_host_is_refused() {
-        check_refused("GET / HTTP/1.1\n\n", HeadError::NoHost);
-        check_refused("GET / HTTP/1.0\nAccept: */*\n\n", HeadError::NoHost);
-        check_refused("GET http://KEY.localhost/ HTTP/1.1\n\n", HeadError::NoHost);
-        check_refused("GET / HTTP/1.1\nHost: localhost\nHost: localhost\n\n", HeadError::ManyHosts(2));
-        check_refused("GET / HTTP/1.1\nHost: a\nHOST: b\nhost:\n\n", HeadError::ManyHosts(3));
+        let (text, html) = (Accept::Text, Accept::Html);
+        check_refused("GET / HTTP/1.1\n\n", HeadError::NoHost { accept: text });
+        check_refused("GET / HTTP/1.0\nAccept: */*\n\n", HeadError::NoHost { accept: text });
+        check_refused("GET / HTTP/1.0\nAccept: text/html\n\n", HeadError::NoHost { accept: html });
+        check_refused("GET http://KEY.localhost/ HTTP/1.1\n\n", HeadError::NoHost { accept: text });
+        let twice = "GET / HTTP/1.1\nHost: localhost\nHost: localhost\n";
+        check_refused(&format!("{twice}\n"), HeadError::ManyHosts { count: 2, accept: text });
+        check_refused(&format!("{twice}Accept: text/html\n\n"), HeadError::ManyHosts { count: 2, accept: html });
+        check_refused("GET / HTTP/1.1\nHost: a\nHOST: b\nhost:\n\n", HeadError::ManyHosts { count: 3, accept: text });
     }
 
     #[test]

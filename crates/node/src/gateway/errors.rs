@@ -15,8 +15,10 @@ pub(super) fn bad_head(error: &HeadError) -> Answer {
                 .say("Its head, the address and headers and cookies, is longer than 64 KiB.")
                 .say("Deleting this site's cookies usually helps.")
         }
-        HeadError::NoHost => malformed("It has no Host header, so nothing says which service it is for."),
-        HeadError::ManyHosts(_) => malformed("It has more than one Host header, and they may name different services."),
+        HeadError::NoHost { .. } => malformed("It has no Host header, so nothing says which service it is for."),
+        HeadError::ManyHosts { .. } => {
+            malformed("It has more than one Host header, and they may name different services.")
+        }
         HeadError::Host { source: HostError::Malformed, .. } => malformed("Its Host header is not a host name."),
         HeadError::Host { source: HostError::NotLocal, .. } => {
             Answer::new(StatusCode::MISDIRECTED_REQUEST, "not_local", "This name is not served here")

@@ -12,7 +12,7 @@ pub(crate) use listen::bind;
 use std::sync::Arc;
 
 use hardline_proto::client_hello::{Hello, read_client_hello};
-use hardline_proto::head::{Accept, HeadError, RequestHead, Sniffed, sniff};
+use hardline_proto::head::{Accept, RequestHead, Sniffed, sniff};
 use hardline_proto::host::{Authority, ServiceName, parse_service_name};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -168,8 +168,7 @@ async fn read_until_known(browser: &mut TcpStream, bytes: &mut Vec<u8>) -> Resul
                 Err(_) => return Err(NotServed::Tls),
             },
             Err(error) => {
-                let accept = if let HeadError::Host { accept, .. } = error { accept } else { Accept::Text };
-                return Err(NotServed::Http(Box::new(errors::bad_head(&error)), accept));
+                return Err(NotServed::Http(Box::new(errors::bad_head(&error)), error.accept()));
             }
         }
     }

@@ -85,7 +85,7 @@ pub fn head(bytes: &[u8]) {
             assert_eq!(sniff(&bytes[..head.len]), Ok(Sniffed::Http(head.clone())), "nothing behind it is looked at");
             assert_eq!(sniff(&bytes[..head.len - 1]), Ok(Sniffed::Partial));
         }
-        Err(HeadError::ManyHosts(count)) => assert!(count > 1),
+        Err(HeadError::ManyHosts { count, .. }) => assert!(count > 1),
         _ => {}
     }
 }
