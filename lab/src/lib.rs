@@ -14,6 +14,7 @@
 //! ```
 
 mod helper;
+mod internet;
 mod lab;
 mod leftovers;
 mod network;

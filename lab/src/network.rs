@@ -1,10 +1,14 @@
 //! Computers and switches.
 
+use std::cell::{Cell, RefCell};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+use crate::helper::helper;
 use crate::lab::run_ip;
 use crate::leftovers::delete_namespace;
 use crate::process::{Output, Process, run};
@@ -35,9 +39,8 @@ impl Host {
     }
 
     /// A command on this host, for the caller to add arguments to.
-    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.namespace.0]).arg(program);
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = self.namespace.command(program);
         command.current_dir(&self.home).env("HOME", &self.home).env("TMPDIR", "/tmp");
         for variable in ["XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"] {
             command.env_remove(variable);
@@ -51,7 +54,7 @@ impl Host {
     }
 
     /// Runs a program to its end and gives back what it printed, whatever its exit status.
-    pub fn run(&self, program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Result<Output> {
+    pub fn run(&self, program: impl AsRef<OsStr>, arguments: &[&str]) -> Result<Output> {
         run(self.command(program).args(arguments))
     }
 
@@ -67,11 +70,7 @@ impl Host {
 
     /// Plugs a new interface into the switch and gives it these addresses (`192.168.77.1/24`, `fd77::1/64`).
     pub fn attach(&self, switch: &Switch, interface: &str, addresses: &[&str]) -> Result<()> {
-        let port = format!("port{}", switch.ports.get());
-        switch.ports.set(switch.ports.get() + 1);
-        let (host, other) = (&self.namespace.0, &switch.namespace.0);
-        run_ip(&["link", "add", interface, "netns", host, "type", "veth", "peer", "name", &port, "netns", other])?;
-        switch.namespace.ip(&format!("link set {port} master br0 up"))?;
+        switch.plug(&self.namespace, interface)?;
         for address in addresses {
             self.ip(&format!("address add {address} dev {interface}"))?;
         }
@@ -92,8 +91,14 @@ impl Host {
 /// An Ethernet switch; multicast reaches every port.
 #[derive(Debug)]
 pub struct Switch {
-    namespace: Namespace,
-    ports: std::cell::Cell<u32>,
+    pub(crate) namespace: Namespace,
+    ports: Cell<u32>,
+    /// Time a frame needs between a computer and the switch.
+    pub(crate) delay: Duration,
+    /// The cables of that length.
+    cables: RefCell<Vec<Process>>,
+    /// Whether the ports see the switch alone and not each other.
+    pub(crate) is_isolating: bool,
 }
 
 impl Switch {
@@ -101,13 +106,40 @@ impl Switch {
         let namespace = Namespace::new(namespace)?;
         namespace.ip("link add br0 type bridge forward_delay 0")?;
         namespace.ip("link set br0 up")?;
-        Ok(Self { namespace, ports: std::cell::Cell::new(0) })
+        let (ports, cables) = (Cell::default(), RefCell::default());
+        Ok(Self { namespace, ports, delay: Duration::ZERO, cables, is_isolating: false })
+    }
+
+    /// Makes an interface of `host` that ends in a port of this switch.
+    fn plug(&self, host: &Namespace, interface: &str) -> Result<()> {
+        let number = self.ports.replace(self.ports.get() + 1);
+        let port = format!("port{number}");
+        if self.delay.is_zero() {
+            let (host, own) = (&host.0, &self.namespace.0);
+            run_ip(&["link", "add", interface, "netns", host, "type", "veth", "peer", "name", &port, "netns", own])?;
+        } else {
+            self.lay_cable(host, interface, &port, &format!("far{number}"))?;
+        }
+        self.namespace.ip(&format!("link set {port} master br0 up"))?;
+        if self.is_isolating {
+            self.namespace.ip(&format!("link set {port} type bridge_slave isolated on"))?;
+        }
+        Ok(())
+    }
+
+    fn lay_cable(&self, host: &Namespace, interface: &str, port: &str, far: &str) -> Result<()> {
+        let mut command = self.namespace.command(helper()?);
+        command.args(["delay", port, far, &self.delay.as_micros().to_string()]);
+        let cable = Process::spawn(&format!("cable of {interface}"), &mut command)?;
+        cable.wait_for_line("ready")?;
+        self.cables.borrow_mut().push(cable);
+        self.namespace.ip(&format!("link set {far} netns {} name {interface}", host.0))
     }
 }
 
 /// A network namespace, deleted on drop with all that runs in it.
 #[derive(Debug)]
-struct Namespace(String);
+pub(crate) struct Namespace(String);
 
 impl Namespace {
     fn new(name: String) -> Result<Self> {
@@ -115,15 +147,29 @@ impl Namespace {
         let namespace = Self(name);
         // Frames between two ports of a bridge are no business of the packet filter's; and without duplicate address
         // detection IPv6 addresses are usable at once.
-        let settings = "for f in /proc/sys/net/bridge/bridge-nf-call-ip*tables; do [ ! -w $f ] || echo 0 > $f; done; \
-                        echo 0 > /proc/sys/net/ipv6/conf/all/accept_dad; \
-                        echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad";
-        run_ip(&["netns", "exec", &namespace.0, "sh", "-ec", settings])?;
+        namespace.sh(
+            "for f in /proc/sys/net/bridge/bridge-nf-call-ip*tables; do [ ! -w $f ] || echo 0 > $f; done; \
+                      echo 0 > /proc/sys/net/ipv6/conf/all/accept_dad; \
+                      echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad",
+        )?;
         namespace.ip("link set lo up")?;
         Ok(namespace)
     }
 
-    fn ip(&self, words: &str) -> Result<()> {
+    /// Runs a script in this namespace, which must succeed.
+    pub(crate) fn sh(&self, script: &str) -> Result<()> {
+        run_ip(&["netns", "exec", &self.0, "sh", "-ec", script])
+    }
+
+    /// A command that runs in this namespace.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.0]).arg(program);
+        command
+    }
+
+    /// Runs `ip` with these words in this namespace.
+    pub(crate) fn ip(&self, words: &str) -> Result<()> {
         let mut all = vec!["-n", self.0.as_str()];
         all.extend(words.split_whitespace());
         run_ip(&all).with_context(|| format!("in {}", self.0))

@@ -1,6 +1,9 @@
 //! The lab itself: what the other tests rely on.
 
-use anyhow::Result;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
 use hardline_lab::Lab;
 
 #[test]
@@ -34,6 +37,44 @@ fn an_interface_can_be_plugged_in_and_pulled_out() -> Result<()> {
     alice.detach("eth1")?;
     assert_eq!(answer()?, "");
     Ok(())
+}
+
+#[test]
+fn the_internet_carries_packets_and_no_multicast() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let internet = lab.internet()?;
+    let (alice, bob) = (lab.host("alice")?, lab.host("bob")?);
+    alice.join(&internet, "eth0", 1)?;
+    bob.join(&internet, "eth0", 2)?;
+    let backend = alice.backend("[::]:0")?;
+    for address in ["203.0.113.1", "[2001:db8::1]"] {
+        let url = format!("http://{address}:{}/slow/0", backend.address.port());
+        assert_eq!(bob.curl(&[&url])?.success()?.stdout, "slow");
+    }
+    for everybody in ["ff02::1%eth0", "239.192.152.143", "203.0.113.255"] {
+        let answers = bob.run("ping", &["-b", "-c", "2", "-i", "0.2", "-W", "0.3", everybody])?.stdout;
+        assert!(!answers.contains("2001:db8::1") && !answers.contains("203.0.113.1:"), "{everybody}: {answers}");
+    }
+    Ok(())
+}
+
+/// Each answer is late by the whole round trip, and many packets at once are not late by more.
+#[test]
+fn a_slow_internet_takes_its_round_trip() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let internet = lab.slow_internet(Duration::from_millis(40))?;
+    let (alice, bob) = (lab.host("alice")?, lab.host("bob")?);
+    alice.join(&internet, "eth0", 1)?;
+    bob.join(&internet, "eth0", 2)?;
+    for address in ["203.0.113.1", "2001:db8::1"] {
+        let said = bob.run("ping", &["-c", "20", "-i", "0.01", address])?.success()?.stdout;
+        // rtt min/avg/max/mdev = 40.6/41.9/55.1/3.2 ms
+        let rtt = said.lines().last().and_then(|line| line.split(['=', '/']).nth(4)).context("a minimum")?;
+        let least: f64 = rtt.trim().parse()?;
+        assert!((40.0..80.0).contains(&least), "{said}");
+    }
+    let backend = alice.backend("[::]:0")?;
+    bob.check_site(SocketAddr::from(([203, 0, 113, 1], backend.address.port())), "backend.test", &["get:20000000"])
 }
 
 #[test]

@@ -3,10 +3,11 @@
 //! `hardline-lab backend LISTEN` is a web server whose every answer is known beforehand; `hardline-lab client GATEWAY HOST CHECK…`
 //! asks such a server through a gateway and compares every byte. `hardline-lab browser KIND FOLDER STEP…` drives a real
 //! browser. `hardline-lab exchange ADDRESS FILE [PAUSE]` sends raw bytes. `hardline-lab liar KEYHASH PORT` claims on the LAN
-//! to be a service that it is not. Programs of their own, because each runs on a host of its own.
+//! to be a service that it is not. `hardline-lab delay LEFT RIGHT MICROSECONDS` is a long cable. Programs of their own, because each runs on a host of its own.
 
 mod browser;
 mod client;
+mod delay;
 mod exchange;
 mod liar;
 mod pattern;
@@ -27,7 +28,8 @@ async fn main() -> Result<ExitCode> {
         ["exchange", address, file] => exchange::run(address, file, None).await?,
         ["exchange", address, file, pause] => exchange::run(address, file, Some(pause)).await?,
         ["liar", key, port] => liar::lie(key, port)?,
-        _ => bail!("usage: hardline-lab backend | client | browser | exchange | liar ARGUMENT…"),
+        ["delay", left, right, microseconds] => delay::run(left, right, microseconds.parse()?)?,
+        _ => bail!("usage: hardline-lab backend | client | browser | exchange | liar | delay ARGUMENT…"),
     }
     Ok(ExitCode::SUCCESS)
 }
