@@ -93,6 +93,53 @@ fn every_page_of_the_gateway_s_own(browser: &str) -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn chromium_keeps_a_hostile_page_out() -> Result<()> {
+    a_hostile_page_is_kept_out("chromium")
+}
+
+#[test]
+fn firefox_keeps_a_hostile_page_out() -> Result<()> {
+    a_hostile_page_is_kept_out("firefox-esr")
+}
+
+/// A page of one service reads neither another service nor the gateway's own pages. A link on it may lead there.
+fn a_hostile_page_is_kept_out(browser: &str) -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let (_switch, [alice, bob]) = lab.lan(["alice", "bob"])?;
+    let backend = alice.backend("127.0.0.1:0")?;
+    make_folder(&alice.home().join("holiday"))?;
+    let services = format!("[[service]]\ntarget = \"{}\"\n[[service]]\ntarget = \"./holiday\"\n", backend.address);
+    let publisher = configured(&alice, &services)?;
+    let links = links(&publisher)?;
+    let _gateway = bob.hardline(&[])?;
+
+    let fetch = |url: &str| {
+        format!("read:fetch('{url}').then(() => window.verdict = 'read', () => window.verdict = 'refused') && 0")
+    };
+    let (own, other) = (fetch("http://localhost:7009/"), fetch(&links[1]));
+    let page = format!("open:{}", links[0]);
+    let values = bob.browse(
+        browser,
+        &[
+            &page,
+            "wait:document.title === 'done'",
+            &own,
+            "wait:window.verdict",
+            "read:window.verdict",
+            "read:(window.verdict = '') + 'again'",
+            &other,
+            "wait:window.verdict",
+            "read:window.verdict",
+            "read:(location = 'http://localhost:7009/') && 0",
+            "wait:document.title.includes('Services')",
+            "read:document.querySelectorAll('a').length > 0",
+        ],
+    )?;
+    assert_eq!(values, [json!(0), json!("refused"), json!("again"), json!(0), json!("refused"), json!(0), json!(true)]);
+    Ok(())
+}
+
 /// A TLS server that takes every name, with a certificate of its own.
 fn impostor(host: &Host, port: u16) -> Result<Process> {
     let request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x -keyout k.pem -out c.pem";

@@ -311,6 +311,30 @@ async fn answers_of_the_gateway_are_pages_json_or_text_as_asked() {
 }
 
 #[tokio::test]
+async fn pages_of_other_origins_get_nothing_of_the_gateways_own() {
+    let gateway = TestNode::gateway(&[]).await;
+    let host = "localhost:7009";
+    for headers in [
+        "Origin: http://example.org\r\n",
+        "Origin: null\r\n",
+        "Origin: http://e868423731872b8235a0adc9102bb45bb9e8321e.localhost:7009\r\nSec-Fetch-Site: cross-site\r\n",
+        "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: script\r\n",
+        "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: iframe\r\n",
+    ] {
+        let answer = get(gateway.browser_addr(), host, headers).await;
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{headers}: {answer}");
+    }
+    for headers in [
+        "Sec-Fetch-Site: none\r\n",
+        "Origin: http://localhost:7009\r\n",
+        "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n",
+    ] {
+        let answer = get(gateway.browser_addr(), host, headers).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{headers}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn the_first_page_lists_what_can_be_opened() {
     let (listener, gateway) = pair(pages().await).await;
     let key = listener.key();

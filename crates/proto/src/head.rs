@@ -1,6 +1,7 @@
 //! First bytes of a browser's connection → an HTTP request head, or TLS.
 
 use crate::host::{Authority, HostError, parse_host};
+use crate::initiator::Initiator;
 
 /// Longest request head the gateway reads before it routes, in bytes. Cookies of several apps fit; browsers and common
 /// servers stop between 8 and 64 KiB.
@@ -31,6 +32,8 @@ pub struct RequestHead {
     pub authority: Authority,
     /// What the client likes to read, for answers of the gateway's own.
     pub accept: Accept,
+    /// Who made the browser send it, for pages of the gateway's own.
+    pub initiator: Initiator,
     /// Bytes of the head, with its empty line and those in front of it (RFC 9112, section 2.2).
     pub len: usize,
 }
@@ -140,6 +143,7 @@ fn request_head(request: &httparse::Request<'_, '_>, len: usize) -> Result<Reque
         target: request.path.unwrap_or_default().to_owned(),
         authority,
         accept,
+        initiator: Initiator::of(host, values),
         len,
     })
 }

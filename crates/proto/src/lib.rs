@@ -10,6 +10,7 @@
 pub mod client_hello; // TLS ClientHello → server name
 pub mod head; // first bytes of a browser's connection → HTTP request head, or TLS
 pub mod host; // `Host` header → what the browser wants
+pub mod initiator; // request headers → who made the browser send it
 pub mod link; // what a person types or pastes → key hash and password
 
 pub mod key; // certificate → key hash, the name of a service

@@ -22,9 +22,10 @@ const RETRY_SECONDS: u32 = 5;
 
 /// Headers of every answer: nothing is loaded, framed, kept, or read by another origin. `Server` tells another hardline of
 /// this computer that the port is in good hands.
-const HEADERS: [(&str, &str); 7] = [
+const HEADERS: [(&str, &str); 8] = [
     ("Cache-Control", "no-store"),
     ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Referrer-Policy", "no-referrer"),
     ("X-Content-Type-Options", "nosniff"),

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use hardline_proto::client_hello::{Hello, read_client_hello};
 use hardline_proto::head::{Accept, RequestHead, Sniffed, sniff};
 use hardline_proto::host::{Authority, ServiceName, parse_service_name};
+use hardline_proto::initiator::Initiator;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -103,6 +104,7 @@ impl Gateway {
 
     async fn own_page(&self, browser: TcpStream, head: &RequestHead) {
         let answer = match (head.method.as_str(), head.target.as_str()) {
+            _ if head.initiator == Initiator::Other => errors::other_origin(),
             ("GET" | "HEAD", "/") => self.first_page.answer(&self.resolver).await,
             ("GET" | "HEAD", _) => errors::no_such_page(),
             _ => errors::read_only(),
