@@ -15,13 +15,14 @@ pub mod tunnel; // opening lines, then bytes both ways
 pub mod accept; // incoming peer → service
 pub mod backend; // service → local program or folder
 
-mod reach; // own addresses → what diallers are told
+pub mod reach; // own addresses → what diallers are told
 
 pub mod drivers; // sockets and timers for the pure state machines of `hardline-proto`
 pub mod page; // the shell of the pages we make ourselves
 pub mod store; // SQLite: what is remembered
 
 pub mod config; // what an embedder may set
+mod interfaces; // when to look at the interfaces again
 pub mod limits; // every bound in time, size and count
 mod net; // TCP connections, made and accepted
 pub mod node; // the only place that wires the parts together

@@ -18,7 +18,7 @@ use crate::config::{Bound, IdentityConfig, NodeConfig, P2pConfig, ServiceConfig}
 use crate::dial::reach;
 use crate::drivers::lan::{FoundService, Lan, LanInterface, LanService};
 use crate::gateway::{self, Gateway, GatewayBindError};
-use crate::reach::Reach;
+use crate::reach::{Reach, ReachConfig, ReachStatus};
 use crate::resolve::{Recent, Resolver};
 use crate::store::{RememberedService, Store, StoreError, StoreNotice};
 use crate::tls;
@@ -34,6 +34,7 @@ pub struct Node {
     bound: Bound,
     services: Vec<Published>,
     lan: Option<Arc<Lan>>,
+    reach: Option<Arc<Reach>>,
     resolver: Arc<Resolver>,
     open: Tunnels,
     drain: Drain,
@@ -139,6 +140,8 @@ pub struct Status {
     pub services: Vec<Published>,
     /// Interfaces of LAN discovery.
     pub lan: Vec<LanInterface>,
+    /// How this computer is reached from outside; `None` when it has no services.
+    pub reach: Option<ReachStatus>,
     /// Tunnels open now, as listener and as dialler.
     pub tunnels: u64,
 }
@@ -180,22 +183,34 @@ impl Node {
             bound: Bound::default(),
             services: published,
             lan,
+            reach: None,
             resolver,
             open: Tunnels::default(),
             drain,
             tasks,
             grace: config.grace,
         };
-        let reach = Reach::new(config.p2p.public_addresses, p2p_port, config.p2p.bind);
-        node.run_acceptor(listening, services, reach);
+        if let Some(listening) = listening {
+            let reach = node.start_reach(config.p2p, p2p_port);
+            node.run_acceptor(listening, services, reach);
+        }
         node.run_gateway(gateway_listeners);
         info!(gateway = ?node.bound.gateway, p2p = ?node.bound.p2p, services = node.services.len(), "started");
         Ok((node, notices))
     }
 
-    fn run_acceptor(&mut self, listening: Option<Listening>, services: HashMap<KeyHash, Service>, reach: Reach) {
+    fn start_reach(&mut self, config: P2pConfig, port: u16) -> Arc<Reach> {
+        let config = ReachConfig { by_hand: config.public_addresses, port, bound: config.bind };
+        // Nobody tells yet what others see.
+        let (_, public) = watch::channel(Vec::new());
+        let reach = Reach::start(config, public, self.drain.stop.clone(), &self.tasks);
+        self.reach = Some(Arc::clone(&reach));
+        reach
+    }
+
+    fn run_acceptor(&mut self, listening: Listening, services: HashMap<KeyHash, Service>, reach: Arc<Reach>) {
         let acceptor = Arc::new(Acceptor::new(services, reach, self.open.clone(), self.drain.clone()));
-        for listener in listening.into_iter().flat_map(|listening| listening.listeners) {
+        for listener in listening.listeners {
             self.bound.p2p.extend(listener.local_addr());
             self.tasks.spawn(Arc::clone(&acceptor).run(listener, self.tasks.clone()));
         }
@@ -219,6 +234,7 @@ impl Node {
             bound: self.bound.clone(),
             services: self.services.clone(),
             lan: self.lan.as_ref().map(|lan| lan.interfaces()).unwrap_or_default(),
+            reach: self.reach.as_ref().map(|reach| reach.status()),
             tunnels: self.open.open(),
         }
     }

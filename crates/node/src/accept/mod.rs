@@ -32,7 +32,7 @@ pub(crate) struct Service {
 /// What the tasks of the listening side share.
 pub(crate) struct Acceptor {
     services: HashMap<KeyHash, Service>,
-    reach: Reach,
+    reach: Arc<Reach>,
     handshakes: Arc<Semaphore>,
     tunnels: Arc<Semaphore>,
     open: Tunnels,
@@ -40,7 +40,7 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(crate) fn new(services: HashMap<KeyHash, Service>, reach: Reach, open: Tunnels, drain: Drain) -> Self {
+    pub(crate) fn new(services: HashMap<KeyHash, Service>, reach: Arc<Reach>, open: Tunnels, drain: Drain) -> Self {
         Self {
             services,
             reach,

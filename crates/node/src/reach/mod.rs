@@ -1,128 +1,149 @@
 //! This computer's addresses → what a listener tells its diallers (`WANHosts`), so that they find it again from elsewhere.
 
-mod temporary;
+mod own; // addresses of the interfaces
+mod temporary; // those that are about to go
 
-use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
-use hardline_proto::hosts::{Host, HostList, HostPort};
+use hardline_proto::hosts::{HostList, HostPort};
+use serde::{Serialize, Serializer};
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-/// How long an answer of the system is used again: a change is told within this time, and a burst of tunnels asks once.
-const REFRESH: Duration = Duration::from_secs(1);
+use crate::interfaces::Changes;
 
-/// Addresses at which this computer can be reached from outside its LAN, as far as it knows itself.
-#[derive(Debug)]
-pub(crate) struct Reach {
-    by_hand: Vec<HostPort>,
-    /// The P2P port.
-    port: u16,
+/// Time between two rechecks when nothing seems to change.
+const RECHECK: Duration = Duration::from_secs(8 * 60);
+
+/// What [`Reach`] is told at its start.
+#[derive(Debug, Clone, Default)]
+pub struct ReachConfig {
+    /// Addresses set by hand; they come first.
+    pub by_hand: Vec<HostPort>,
+    /// The P2P port that is listened at.
+    pub port: u16,
     /// Addresses the P2P side listens at; empty is all of them.
-    bound: Vec<IpAddr>,
-    latest: Mutex<Option<(Instant, HostList)>>,
+    pub bound: Vec<IpAddr>,
+}
+
+/// How this computer is reached from outside its LAN, as far as it knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ReachStatus {
+    /// The P2P port that is listened at.
+    pub port: u16,
+    /// Addresses told to diallers, best first.
+    #[serde(serialize_with = "as_texts")]
+    pub advertised: HostList,
+}
+
+fn as_texts<S: Serializer>(hosts: &HostList, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(hosts.as_slice().iter().map(ToString::to_string))
+}
+
+/// Handle of the task that keeps the addresses current. The task ends on the token it was started with.
+#[derive(Debug)]
+pub struct Reach {
+    hosts: watch::Receiver<HostList>,
+    status: watch::Receiver<ReachStatus>,
 }
 
 impl Reach {
-    pub(crate) fn new(by_hand: Vec<HostPort>, port: u16, bound: Vec<IpAddr>) -> Self {
-        Self { by_hand, port, bound, latest: Mutex::default() }
+    /// Looks at the interfaces and starts the task that follows them; it belongs to `tasks` and ends on `shutdown`.
+    ///
+    /// `public` are the addresses of this computer that DHT nodes agree on, at most one of each family; a channel whose
+    /// sender is gone never changes.
+    #[must_use]
+    pub fn start(
+        config: ReachConfig,
+        public: watch::Receiver<Vec<IpAddr>>,
+        shutdown: CancellationToken,
+        tasks: &TaskTracker,
+    ) -> Arc<Self> {
+        let (hosts_sender, hosts) = watch::channel(HostList::default());
+        let (status_sender, status) = watch::channel(ReachStatus::default());
+        let follower = Follower { config, public, hosts: hosts_sender, status: status_sender };
+        follower.look();
+        tasks.spawn(follower.run(shutdown));
+        Arc::new(Self { hosts, status })
     }
 
-    /// The addresses now, best first. Follows interfaces as they come and go.
-    pub(crate) fn hosts(&self) -> HostList {
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*latest {
-            Some((asked, hosts)) if asked.elapsed() < REFRESH => hosts.clone(),
-            _ => {
-                let hosts = self.ask();
-                *latest = Some((Instant::now(), hosts.clone()));
-                hosts
+    /// The addresses now, best first.
+    #[must_use]
+    pub fn hosts(&self) -> HostList {
+        self.hosts.borrow().clone()
+    }
+
+    /// The addresses, live: marked as changed only when they differ from what they were.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<HostList> {
+        self.hosts.clone()
+    }
+
+    /// What is known of the way here from outside.
+    #[must_use]
+    pub fn status(&self) -> ReachStatus {
+        self.status.borrow().clone()
+    }
+}
+
+/// The task.
+struct Follower {
+    config: ReachConfig,
+    public: watch::Receiver<Vec<IpAddr>>,
+    hosts: watch::Sender<HostList>,
+    status: watch::Sender<ReachStatus>,
+}
+
+impl Follower {
+    async fn run(mut self, shutdown: CancellationToken) {
+        let mut changes = Changes::new();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = changes.next() => {}
+                Ok(()) = self.public.changed() => {}
+                () = sleep(RECHECK) => {}
             }
+            self.look();
         }
     }
 
-    fn ask(&self) -> HostList {
-        let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
-            debug!(%error, "own addresses not known");
-            Vec::new()
+    fn look(&self) {
+        let own = own::addresses(&self.config.bound);
+        let advertised = own::advertised(&self.config.by_hand, own, self.config.port);
+        self.status.send_replace(ReachStatus { port: self.config.port, advertised: advertised.clone() });
+        self.hosts.send_if_modified(|known| {
+            let is_changed = *known != advertised;
+            if is_changed {
+                debug!(hosts = %advertised, "own addresses changed");
+                *known = advertised;
+            }
+            is_changed
         });
-        let short_lived = temporary::short_lived();
-        let own = interfaces.iter().map(if_addrs::Interface::ip).filter(|addr| !short_lived.contains(addr));
-        let own = own.filter(|addr| self.bound.is_empty() || self.bound.contains(addr));
-        advertised(&self.by_hand, own.collect(), self.port)
     }
-}
-
-/// What to tell: addresses set by hand, then public IPv4, global IPv6, Yggdrasil.
-fn advertised(by_hand: &[HostPort], mut own: Vec<IpAddr>, port: u16) -> HostList {
-    own.retain(|addr| rank(addr).is_some());
-    own.sort_by_key(rank);
-    let own = own.into_iter().map(|addr| HostPort { host: Host::Ip(addr), port });
-    by_hand.iter().cloned().chain(own).collect()
-}
-
-/// Place of an address among its kinds; `None` if others cannot use it. Documentation networks count as public: they stand
-/// for the internet wherever a network is only built for a test.
-fn rank(addr: &IpAddr) -> Option<u8> {
-    match addr {
-        IpAddr::V4(addr) => {
-            let [first, second, ..] = addr.octets();
-            let is_shared = first == 100 && second & 0xc0 == 64; // RFC 6598
-            let is_elsewhere_unknown = addr.is_private() || addr.is_loopback() || addr.is_link_local() || is_shared;
-            (!is_elsewhere_unknown && !addr.is_unspecified() && first < 224).then_some(0)
-        }
-        IpAddr::V6(addr) if is_global(addr) => Some(1),
-        IpAddr::V6(addr) if is_yggdrasil(addr) => Some(2),
-        IpAddr::V6(_) => None,
-    }
-}
-
-/// 2000::/3 (RFC 4291, section 2.4).
-fn is_global(addr: &Ipv6Addr) -> bool {
-    addr.segments()[0] & 0xe000 == 0x2000
-}
-
-/// 200::/7, the addresses of the Yggdrasil mesh.
-fn is_yggdrasil(addr: &Ipv6Addr) -> bool {
-    addr.segments()[0] & 0xfe00 == 0x0200
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[track_caller]
-    fn check(by_hand: &[&str], own: &[&str], told: &str) {
-        let by_hand: Vec<_> = by_hand.iter().map(|at| at.parse().unwrap()).collect();
-        let own = own.iter().map(|addr| addr.parse().unwrap()).collect();
-        assert_eq!(advertised(&by_hand, own, 7008).to_string(), told);
-    }
-
-    #[test]
-    fn the_best_comes_first() {
-        check(
-            &["home.example.org:443"],
-            &["200:1::1", "2001:db8::1", "203.0.113.5", "2001:db8::2"],
-            "home.example.org:443,203.0.113.5:7008,[2001:db8::1]:7008,[2001:db8::2]:7008,[200:1::1]:7008",
-        );
-    }
-
-    #[test]
-    fn addresses_that_mean_nothing_elsewhere_are_not_told() {
-        let local = ["127.0.0.1", "10.0.0.1", "192.168.1.2", "172.16.0.1", "169.254.1.1", "100.64.0.1", "0.0.0.0"];
-        check(&[], &local, "");
-        check(&[], &["::1", "fe80::1", "fd00::2", "ff02::1", "::", "::ffff:192.168.1.2"], "");
-        check(
-            &[],
-            &["100.128.0.1", "172.32.0.1", "300:1::1", "400::1"],
-            "100.128.0.1:7008,172.32.0.1:7008,[300:1::1]:7008",
-        );
-    }
-
-    #[test]
-    fn only_addresses_that_are_listened_at_are_told() {
-        let by_hand: Vec<HostPort> = vec!["203.0.113.5:7008".parse().unwrap()];
-        let reach = Reach::new(by_hand, 7008, vec!["127.0.0.1".parse().unwrap()]);
+    #[tokio::test]
+    async fn only_addresses_that_are_listened_at_are_told() {
+        let shutdown = CancellationToken::new();
+        let _stop = shutdown.clone().drop_guard();
+        let config = ReachConfig {
+            by_hand: vec!["203.0.113.5:7008".parse().unwrap()],
+            port: 7008,
+            bound: vec!["127.0.0.1".parse().unwrap()],
+        };
+        let reach = Reach::start(config, watch::channel(Vec::new()).1, shutdown, &TaskTracker::new());
         assert_eq!(reach.hosts().to_string(), "203.0.113.5:7008");
+        assert_eq!(serde_json::to_value(reach.status()).unwrap()["advertised"][0], "203.0.113.5:7008");
     }
 }

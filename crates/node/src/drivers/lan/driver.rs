@@ -15,11 +15,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{debug, trace};
 
-use super::interfaces::{self, Changes, NamedInterface};
+use super::interfaces::{self, NamedInterface};
 use super::link::{self, Link, QUEUE, Received};
 use super::waiters::Waiters;
 use super::{FoundService, LanInterface, LanService};
 use crate::config::LanConfig;
+use crate::interfaces::Changes;
 
 /// What the handle asks for.
 #[derive(Debug)]

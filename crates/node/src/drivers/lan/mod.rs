@@ -1,7 +1,7 @@
 //! UDP multicast on every interface ⇄ [`hardline_proto::lan`].
 
 mod driver; // the task: sockets and timers around the state machine
-mod interfaces; // which addresses this computer has, and when that changes
+mod interfaces; // which addresses this computer has
 mod link; // one interface's socket
 mod waiters; // who is told of what was found
 
