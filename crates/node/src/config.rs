@@ -29,6 +29,8 @@ pub struct NodeConfig {
     pub lan: LanConfig,
     /// Addresses given by hand, tried for every service asked for beside what discovery finds.
     pub given: Vec<GivenAddress>,
+    /// Whether addresses on loopback that others tell are dialled. Only test networks that live on one computer turn it on.
+    pub is_loopback_shared: bool,
     /// How long running tunnels may go on after a stop was asked for. Default 30 s.
     pub grace: Duration,
 }
@@ -45,6 +47,7 @@ impl NodeConfig {
             services: Vec::new(),
             lan: LanConfig::default(),
             given: Vec::new(),
+            is_loopback_shared: false,
             grace: Duration::from_secs(30),
         }
     }

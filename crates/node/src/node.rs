@@ -19,7 +19,7 @@ use crate::dial::reach;
 use crate::drivers::lan::{FoundService, Lan, LanInterface, LanService};
 use crate::gateway::{self, Gateway, GatewayBindError};
 use crate::reach::{Reach, ReachConfig, ReachStatus};
-use crate::resolve::{Recent, Resolver};
+use crate::resolve::{Place, Resolver, Sources};
 use crate::store::{RememberedService, Store, StoreError, StoreNotice};
 use crate::tls;
 use crate::tls::identity::{Identity, IdentityError, IdentityNotice};
@@ -170,14 +170,16 @@ impl Node {
         if let Some(lan) = &lan {
             lan.set_services(announced(&config.services, &published, p2p_port));
         }
-        let resolver = Arc::new(Resolver {
+        let sources = Sources {
             own: own_addresses(&published, &config.p2p, p2p_port),
             given: config.given,
-            recent: Recent::default(),
             store: Some(store),
             lan: lan.clone(),
-            tasks: tasks.clone(),
-        });
+        };
+        let gateway_addrs = gateway_listeners.iter().flat_map(|listener| listener.local_addr());
+        let own_ports = gateway_addrs.map(|addr| addr.port()).chain([p2p_port]).collect();
+        let place = Place::new(own_ports, config.is_loopback_shared);
+        let resolver = Resolver::new(sources, place, drain.stop.clone(), tasks.clone());
         let _ = undo.disarm();
         let mut node = Self {
             bound: Bound::default(),

@@ -1,6 +1,6 @@
 //! Candidates → when to try which (RFC 8305, "Happy Eyeballs").
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::candidate::{Candidate, MAX_CANDIDATES_PER_SOURCE, Source};
@@ -10,8 +10,17 @@ use crate::hosts::HostPort;
 /// the next one at once.
 pub const CONNECTION_ATTEMPT_DELAY: Duration = Duration::from_millis(150);
 
-/// Most attempts under way at once.
-pub const MAX_PARALLEL_DIALS: usize = 6;
+/// Most attempts under way at once. Half of them may hang at dead addresses and the others still go on.
+pub const MAX_PARALLEL_DIALS: usize = 8;
+
+/// Most addresses dialled for one lookup, by whomever they were named.
+pub const MAX_CANDIDATES: usize = 16;
+
+/// How many of these are kept for each source that is being asked still: what one source says, many addresses that all
+/// fail at once, leaves room for what another finds out later.
+pub const RESERVED_PER_SOURCE: usize = 2;
+
+const _: () = assert!(RESERVED_PER_SOURCE * Source::ALL.len() <= MAX_CANDIDATES);
 
 /// Number of an attempt within one schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,27 +28,41 @@ pub struct AttemptId(pub u32);
 
 /// Decides which candidate to dial when.
 ///
-/// Feed it with [`add`](Self::add) as sources find candidates, with [`no_more`](Self::no_more) when all sources have
-/// ended, and with [`failed`](Self::failed); ask [`poll_start`](Self::poll_start) after each of these and whenever
-/// [`poll_timeout`](Self::poll_timeout) passes. It ends when one attempt succeeds (drop it) or when
-/// [`is_exhausted`](Self::is_exhausted).
+/// Feed it with [`add`](Self::add) as sources find candidates, with [`asked`](Self::asked) and [`ended`](Self::ended) as
+/// sources come and go, with [`no_more`](Self::no_more) when all have ended, and with [`failed`](Self::failed); ask
+/// [`poll_start`](Self::poll_start) after each of these and whenever [`poll_timeout`](Self::poll_timeout) passes. It ends
+/// when one attempt succeeds (drop it) or when [`is_exhausted`](Self::is_exhausted).
 ///
 /// - A candidate's address is tried once per schedule, whoever else names it.
-/// - At most [`MAX_CANDIDATES_PER_SOURCE`] of each source are tried.
-/// - Waiting candidates are ordered by source (own, given, LAN, remembered), then by arrival.
+/// - At most [`MAX_CANDIDATES`] are tried, [`MAX_CANDIDATES_PER_SOURCE`] of each source, and [`RESERVED_PER_SOURCE`] are
+///   kept for each source that is being asked.
+/// - Sources take turns, in the order of [`Source`]: first the first candidate of each, then the second of each. So a
+///   long list of dead addresses does not hold up what another source knows.
 /// - A candidate of a better source than all attempts under way starts at once: an answer on the LAN need not wait for
-///   a remembered address that no longer works.
+///   a remembered address that no longer works. So does one that was [preferred](Self::prefer).
 #[derive(Debug, Default)]
 pub struct DialSchedule {
     /// Every address taken so far, with who named it first.
     known: BTreeMap<HostPort, Source>,
     /// Not yet started, in the order in which they will be.
-    waiting: VecDeque<Candidate>,
+    waiting: Vec<Waiting>,
+    /// Started so far, by source.
+    started: BTreeMap<Source, usize>,
+    /// Sources that may name more.
+    asked: BTreeSet<Source>,
     under_way: BTreeMap<AttemptId, Source>,
     next_id: u32,
     /// When the next attempt may start; `None` is at once.
     next_start: Option<Instant>,
     no_more: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    candidate: Candidate,
+    /// How many of the same source came before it.
+    turn: usize,
+    is_preferred: bool,
 }
 
 impl DialSchedule {
@@ -49,21 +72,42 @@ impl DialSchedule {
         Self::default()
     }
 
-    /// Takes a candidate. Returns whether it is new and within the limit.
+    /// Takes a candidate. Returns whether it is new and within the limit of its source.
     pub fn add(&mut self, candidate: Candidate) -> bool {
-        let of_this_source = self.known.values().filter(|&&source| source == candidate.source).count();
-        if of_this_source >= MAX_CANDIDATES_PER_SOURCE || self.known.contains_key(&candidate.at) {
+        let turn = self.known.values().filter(|&&source| source == candidate.source).count();
+        if turn >= MAX_CANDIDATES_PER_SOURCE || self.known.contains_key(&candidate.at) {
             return false;
         }
         self.known.insert(candidate.at.clone(), candidate.source);
-        let place = self.waiting.partition_point(|other| other.source <= candidate.source);
-        self.waiting.insert(place, candidate);
+        let goes_before =
+            |other: &Waiting| other.is_preferred || (other.turn, other.candidate.source) <= (turn, candidate.source);
+        let place = self.waiting.partition_point(goes_before);
+        self.waiting.insert(place, Waiting { candidate, turn, is_preferred: false });
         true
+    }
+
+    /// Says that `source` is being asked and may name candidates.
+    pub fn asked(&mut self, source: Source) {
+        self.asked.insert(source);
+    }
+
+    /// Says that `source` will name no more.
+    pub fn ended(&mut self, source: Source) {
+        self.asked.remove(&source);
     }
 
     /// Says that no source will name another candidate.
     pub fn no_more(&mut self) {
         self.no_more = true;
+        self.asked.clear();
+    }
+
+    /// Says that the service was reached at `at` just now, by another connection: if that waits here, it starts at once.
+    pub fn prefer(&mut self, at: &HostPort) {
+        if let Some(place) = self.waiting.iter().position(|waiting| waiting.candidate.at == *at) {
+            let waiting = self.waiting.remove(place);
+            self.waiting.insert(0, Waiting { is_preferred: true, ..waiting });
+        }
     }
 
     /// Says that an attempt ended without a connection.
@@ -75,13 +119,15 @@ impl DialSchedule {
 
     /// The next attempt to start now, if one is due. Call until `None`.
     pub fn poll_start(&mut self, now: Instant) -> Option<(AttemptId, Candidate)> {
-        let is_due = self.next_start.is_none_or(|start| start <= now) || self.is_overtaking();
-        if !is_due || !self.has_room() {
+        let place = self.next()?;
+        let is_due = self.next_start.is_none_or(|start| start <= now) || self.overtakes(self.waiting.get(place)?);
+        if !is_due {
             return None;
         }
-        let candidate = self.waiting.pop_front()?;
+        let candidate = self.waiting.remove(place).candidate;
         let id = AttemptId(self.next_id);
         self.next_id += 1;
+        *self.started.entry(candidate.source).or_default() += 1;
         self.under_way.insert(id, candidate.source);
         self.next_start = Some(now + CONNECTION_ATTEMPT_DELAY);
         Some((id, candidate))
@@ -90,23 +136,45 @@ impl DialSchedule {
     /// When to ask [`poll_start`](Self::poll_start) again if nothing else happens.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.next_start.filter(|_| self.has_room() && !self.waiting.is_empty())
+        self.next_start.filter(|_| self.next().is_some())
     }
 
-    /// Whether nothing is under way, nothing waits, and no source will name more.
+    /// Whether nothing is under way, and nothing will be unless a source names more.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.under_way.is_empty() && self.next().is_none()
+    }
+
+    /// Whether any attempt was started.
+    #[must_use]
+    pub fn has_started(&self) -> bool {
+        self.next_id > 0
+    }
+
+    /// Whether nothing is under way, nothing waits that may be tried, and no source will name more.
     #[must_use]
     pub fn is_exhausted(&self) -> bool {
-        self.no_more && self.waiting.is_empty() && self.under_way.is_empty()
+        self.no_more && self.is_idle()
     }
 
-    /// Whether another attempt may run beside those under way.
-    fn has_room(&self) -> bool {
-        self.under_way.len() < MAX_PARALLEL_DIALS
+    /// The place of the candidate that is next, if one may run beside those under way.
+    fn next(&self) -> Option<usize> {
+        let has_room = self.under_way.len() < MAX_PARALLEL_DIALS;
+        self.waiting.iter().position(|waiting| self.is_affordable(waiting)).filter(|_| has_room)
     }
 
-    /// Whether the first that waits comes from a better source than every attempt under way.
-    fn is_overtaking(&self) -> bool {
-        self.waiting.front().is_some_and(|next| self.under_way.values().all(|&source| next.source < source))
+    /// Whether starting it keeps to [`MAX_CANDIDATES`], with what is reserved for other sources.
+    fn is_affordable(&self, waiting: &Waiting) -> bool {
+        let started = |source: &Source| self.started.get(source).copied().unwrap_or(0);
+        let others = self.asked.iter().filter(|source| **source != waiting.candidate.source);
+        let reserved: usize = others.map(|source| RESERVED_PER_SOURCE.saturating_sub(started(source))).sum();
+        let all: usize = self.started.values().sum();
+        all + if waiting.is_preferred { 0 } else { reserved } < MAX_CANDIDATES
+    }
+
+    /// Whether it is better than every attempt under way.
+    fn overtakes(&self, waiting: &Waiting) -> bool {
+        waiting.is_preferred || self.under_way.values().all(|&source| waiting.candidate.source < source)
     }
 }
 
@@ -163,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn better_sources_go_first_and_equals_in_order_of_arrival() {
+    fn sources_take_turns_the_better_first() {
         let mut schedule = remembering([1, 2]);
         for (source, port) in [(Source::Lan, 3), (Source::Given, 4), (Source::Own, 5), (Source::Lan, 6)] {
             assert!(schedule.add(candidate(source, port)));
@@ -171,7 +239,43 @@ mod tests {
         let now = Instant::now();
         let order: Vec<_> =
             (0..6).flat_map(|turn| started(&mut schedule, now + turn * CONNECTION_ATTEMPT_DELAY)).collect();
-        assert_eq!(order, [5, 4, 3, 6, 1, 2]);
+        assert_eq!(order, [5, 4, 3, 1, 6, 2]);
+    }
+
+    #[test]
+    fn addresses_that_all_fail_at_once_leave_room_for_what_is_found_later() {
+        let mut schedule = DialSchedule::new();
+        for source in [Source::Lan, Source::Remembered, Source::Sealed] {
+            schedule.asked(source);
+        }
+        for port in 1..=8 {
+            schedule.add(candidate(Source::Lan, port));
+            schedule.add(candidate(Source::Remembered, 100 + port));
+        }
+        let now = Instant::now();
+        let mut tried = 0;
+        while let Some((id, _)) = schedule.poll_start(now) {
+            schedule.failed(now, id);
+            tried += 1;
+        }
+        assert_eq!(tried, MAX_CANDIDATES - RESERVED_PER_SOURCE);
+        assert!(schedule.is_idle() && !schedule.is_exhausted());
+        schedule.add(candidate(Source::Sealed, 200));
+        assert_eq!(started(&mut schedule, now), [200]);
+        schedule.no_more();
+        let later = now + CONNECTION_ATTEMPT_DELAY;
+        assert_eq!(started(&mut schedule, later).len(), 1, "what nobody needs any more is used");
+        assert_eq!(schedule.next(), None);
+    }
+
+    #[test]
+    fn where_another_connection_succeeded_is_next_and_at_once() {
+        let mut schedule = remembering([1, 2, 3]);
+        let now = Instant::now();
+        assert_eq!(started(&mut schedule, now), [1]);
+        schedule.prefer(&candidate(Source::Remembered, 3).at);
+        schedule.prefer(&candidate(Source::Remembered, 77).at);
+        assert_eq!(started(&mut schedule, now + MS), [3]);
     }
 
     #[test]
@@ -209,6 +313,8 @@ mod tests {
     #[test]
     fn a_bounded_number_of_attempts_runs_at_once() {
         let mut schedule = remembering(1..=8);
+        schedule.add(candidate(Source::Plain, 9));
+        schedule.add(candidate(Source::Plain, 10));
         let mut now = Instant::now();
         for _ in 0..20 {
             while schedule.poll_start(now).is_some() {}

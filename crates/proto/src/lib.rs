@@ -19,7 +19,8 @@ pub mod rolling; // key hash and day → rolling code
 pub mod candidate; // addresses a service may answer at
 pub mod dial; // candidates → when to try which
 pub mod hosts; // `host:port` lists, as `WANHosts` carries them
-pub mod lan; // LAN discovery: datagrams and their state machine
+pub mod lan;
+pub mod stages; // when which sources are asked // LAN discovery: datagrams and their state machine
 
 pub mod opening; // the JSON line each side of a tunnel begins with
 

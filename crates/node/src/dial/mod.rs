@@ -5,7 +5,7 @@ mod attempt;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hardline_proto::KeyHash;
 use hardline_proto::candidate::{Candidate, Source};
@@ -14,9 +14,10 @@ use hardline_proto::host::ServiceName;
 use hardline_proto::hosts::HostPort;
 use hardline_proto::opening::Opening;
 use tokio::task::JoinSet;
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
+use crate::limits::LOOKUP_TIMEOUT;
 use crate::resolve::{Journal, Lookup, Outcome, Report, Resolver};
 use crate::store::{Origin, StoreError};
 use crate::tls;
@@ -88,70 +89,85 @@ impl fmt::Display for Cause {
 /// line. Successes are remembered. Dropping the future cancels every attempt.
 ///
 /// # Errors
-/// [`ReachError`] when every source and every attempt has ended without one.
+/// [`ReachError`] when every source and every attempt has ended without one, or nothing was found within
+/// [`LOOKUP_TIMEOUT`].
 pub(crate) async fn reach(resolver: &Arc<Resolver>, name: &ServiceName) -> Result<TunnelStream, ReachError> {
-    let journal = Journal::new();
     let Ok(server_name) = tls::sni::server_name(name.key) else {
-        return Err(ReachError { key: name.key, cause: Cause::Unnameable, report: Arc::new(journal.report()) });
+        return Err(ReachError { key: name.key, cause: Cause::Unnameable, report: Arc::default() });
     };
-    let race = Race {
+    let mut race = Race {
+        lookup: resolver.lookup(name.key),
         schedule: DialSchedule::new(),
+        moves: 0,
         attempts: JoinSet::new(),
         job: Arc::new(attempt::Job {
             tls: tls::config::client(name.key),
             server_name,
             opening: Opening { wan_hosts: None, password: name.password.clone() },
         }),
-        journal: journal.clone(),
+        journal: Journal::new(),
         give_up: None,
     };
-    match race.run(resolver.lookup(name.key, &journal)).await {
+    match race.run().await {
         Some((candidate, reached)) => {
             debug!(key = %name.key.short(), addr = %reached.addr, source = ?candidate.source, "reached");
             remember(resolver, name.key, &candidate, &reached);
+            race.lookup.reached(&candidate.at);
             Ok(reached.tunnel)
         }
         None => {
             resolver.recent.forget(&name.key);
-            let report = journal.report();
+            let report = race.journal.report(race.lookup.report());
             Err(ReachError { key: name.key, cause: cause(&report, name), report: Arc::new(report) })
         }
     }
 }
 
 struct Race {
+    lookup: Lookup,
     schedule: DialSchedule,
-    attempts: JoinSet<(AttemptId, Candidate, usize, Result<Reached, Outcome>)>,
+    /// How often the schedule began anew, in another network.
+    moves: u32,
+    attempts: JoinSet<Ended>,
     job: Arc<attempt::Job>,
     journal: Journal,
-    give_up: Option<tokio::time::Instant>,
+    give_up: Option<Instant>,
+}
+
+/// An attempt that came to an end.
+struct Ended {
+    moves: u32,
+    id: AttemptId,
+    /// In the journal.
+    number: usize,
+    candidate: Candidate,
+    result: Result<Reached, Outcome>,
 }
 
 impl Race {
-    async fn run(mut self, mut lookup: Lookup) -> Option<(Candidate, Reached)> {
-        let mut sources_open = true;
+    async fn run(&mut self) -> Option<(Candidate, Reached)> {
+        let lookup_ends = Instant::now() + LOOKUP_TIMEOUT;
+        let mut is_looking = true;
         loop {
-            while let Some((id, candidate)) = self.schedule.poll_start(Instant::now()) {
+            while let Some((id, candidate)) = self.schedule.poll_start(now()) {
                 self.start(id, candidate);
             }
             if self.schedule.is_exhausted() {
                 return None;
             }
-            let next_start = self.schedule.poll_timeout().map(tokio::time::Instant::from_std);
+            let next_start = self.schedule.poll_timeout().map(Instant::from_std);
             tokio::select! {
-                candidate = lookup.candidates.recv(), if sources_open => match candidate {
-                    Some(candidate) => { self.schedule.add(candidate); }
-                    None => {
-                        sources_open = false;
-                        self.schedule.no_more();
-                    }
-                },
+                () = self.lookup.changed(), if is_looking => self.moves += u32::from(self.lookup.tell(&mut self.schedule)),
                 Some(ended) = self.attempts.join_next() => match ended {
-                    Ok((_, candidate, _, Ok(reached))) => return Some((candidate, reached)),
-                    Ok((id, _, number, Err(outcome))) => self.failed(id, number, outcome),
+                    Ok(Ended { candidate, result: Ok(reached), .. }) => return Some((candidate, reached)),
+                    Ok(Ended { moves, id, number, result: Err(outcome), .. }) => self.failed(moves, id, number, outcome),
                     Err(error) => debug!(%error, "attempt did not end by itself"),
                 },
                 () = at(next_start) => {}
+                () = sleep_until(lookup_ends), if is_looking => {
+                    is_looking = false;
+                    self.schedule.no_more();
+                }
                 () = at(self.give_up) => return None,
             }
         }
@@ -159,25 +175,36 @@ impl Race {
 
     fn start(&mut self, id: AttemptId, candidate: Candidate) {
         let number = self.journal.started(candidate.at.clone(), candidate.source);
-        let job = Arc::clone(&self.job);
+        let (moves, job) = (self.moves, Arc::clone(&self.job));
         self.attempts.spawn(async move {
             let result = job.dial(&candidate.at).await;
-            (id, candidate, number, result)
+            Ended { moves, id, number, candidate, result }
         });
     }
 
-    fn failed(&mut self, id: AttemptId, number: usize, outcome: Outcome) {
+    fn failed(&mut self, moves: u32, id: AttemptId, number: usize, outcome: Outcome) {
         debug!(%outcome, "candidate failed");
         if outcome == Outcome::Closed {
-            self.give_up.get_or_insert(tokio::time::Instant::now() + AFTER_CLOSED);
+            self.give_up.get_or_insert(Instant::now() + AFTER_CLOSED);
         }
         self.journal.ended(number, outcome);
-        self.schedule.failed(Instant::now(), id);
+        // One that was started in another network is not in this schedule.
+        if moves == self.moves {
+            self.schedule.failed(now(), id);
+            if self.schedule.is_idle() {
+                self.lookup.all_failed();
+            }
+        }
     }
 }
 
+/// The time for the schedule, which follows simulated time too.
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
 /// Waits until `when`, for ever without one.
-async fn at(when: Option<tokio::time::Instant>) {
+async fn at(when: Option<Instant>) {
     match when {
         Some(when) => sleep_until(when).await,
         None => std::future::pending().await,
@@ -206,7 +233,7 @@ fn remember(resolver: &Arc<Resolver>, key: KeyHash, candidate: &Candidate, reach
         Source::Lan => Origin::Lan,
         _ => Origin::Told,
     };
-    if !resolver.recent.note(Instant::now(), key, candidate.at.clone(), told.clone()) {
+    if !resolver.recent.note(now(), key, candidate.at.clone(), told.clone(), resolver.place.now()) {
         return;
     }
     let Some(store) = resolver.store.clone() else { return };

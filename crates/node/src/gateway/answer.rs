@@ -237,6 +237,9 @@ fn tried_lines(report: &Report) -> Vec<String> {
             Source::Given => "addresses given by hand",
             Source::Lan => "the local network",
             Source::Remembered => "remembered addresses",
+            Source::Sealed => "the DHT, for what the service signed",
+            Source::Rolling | Source::Plain => "the DHT, for what anybody may write",
+            Source::Proxy => "a proxy of the DHT",
             _ => "another source",
         };
         let found = match entry.found {

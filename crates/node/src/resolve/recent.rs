@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hardline_proto::KeyHash;
+use hardline_proto::candidate::Surroundings;
 use hardline_proto::hosts::{HostList, HostPort};
 
 /// Services kept.
@@ -21,24 +22,34 @@ pub(crate) struct Recent(Mutex<HashMap<KeyHash, Success>>);
 struct Success {
     at: HostPort,
     told: Option<HostList>,
+    /// From where.
+    here: Surroundings,
     written: Instant,
 }
 
 impl Recent {
-    /// Where `key` was reached last.
-    pub(crate) fn address(&self, key: &KeyHash) -> Option<HostPort> {
-        self.lock().get(key).map(|success| success.at.clone())
+    /// Where `key` was reached last from `here`. In another network another address may be better.
+    pub(crate) fn address(&self, key: &KeyHash, here: &Surroundings) -> Option<HostPort> {
+        self.lock().get(key).filter(|success| success.here == *here).map(|success| success.at.clone())
     }
 
     /// Notes a success. Returns whether the store should hear of it: something is new, or it has not heard for long.
-    pub(crate) fn note(&self, now: Instant, key: KeyHash, at: HostPort, told: Option<HostList>) -> bool {
+    pub(crate) fn note(
+        &self,
+        now: Instant,
+        key: KeyHash,
+        at: HostPort,
+        told: Option<HostList>,
+        here: Surroundings,
+    ) -> bool {
         let mut recent = self.lock();
         let is_new = recent.get(&key).is_none_or(|last| {
-            last.at != at || last.told != told || now.saturating_duration_since(last.written) >= WRITE_AGAIN
+            (&last.at, &last.told, &last.here) != (&at, &told, &here)
+                || now.saturating_duration_since(last.written) >= WRITE_AGAIN
         });
         if is_new {
             make_room(&mut recent, &key);
-            recent.insert(key, Success { at, told, written: now });
+            recent.insert(key, Success { at, told, here, written: now });
         }
         is_new
     }
@@ -66,32 +77,49 @@ fn make_room(recent: &mut HashMap<KeyHash, Success>, key: &KeyHash) {
 mod tests {
     use super::*;
 
+    /// Services of the test, told apart by a number.
+    fn key(number: usize) -> KeyHash {
+        let mut bytes = [0; 20];
+        bytes[..8].copy_from_slice(&number.to_le_bytes());
+        KeyHash::from_bytes(bytes)
+    }
+
+    fn place(own: &str) -> Surroundings {
+        Surroundings { own: vec![own.parse().unwrap()], ..Surroundings::default() }
+    }
+
     #[test]
     fn the_store_hears_of_what_is_new_and_of_the_rest_now_and_then() {
-        let (recent, now, key) = (Recent::default(), Instant::now(), KeyHash::from_bytes([1; 20]));
+        let (recent, now, here) = (Recent::default(), Instant::now(), place("10.0.0.9"));
         let at: HostPort = "10.0.0.1:7008".parse().unwrap();
         let told = Some(HostList::parse_lenient("203.0.113.5:7008"));
-        assert!(recent.note(now, key, at.clone(), None));
-        assert!(!recent.note(now, key, at.clone(), None));
-        assert!(recent.note(now, key, at.clone(), told.clone()));
-        assert!(!recent.note(now + WRITE_AGAIN / 2, key, at.clone(), told.clone()));
-        assert!(recent.note(now + WRITE_AGAIN, key, at.clone(), told));
-        assert_eq!(recent.address(&key), Some(at));
+        let note =
+            |after, told: &Option<HostList>| recent.note(now + after, key(1), at.clone(), told.clone(), here.clone());
+        assert!(note(Duration::ZERO, &None));
+        assert!(!note(Duration::ZERO, &None));
+        assert!(note(Duration::ZERO, &told));
+        assert!(!note(WRITE_AGAIN / 2, &told));
+        assert!(note(WRITE_AGAIN, &told));
+        assert_eq!(recent.address(&key(1), &here), Some(at));
+    }
+
+    #[test]
+    fn what_was_reached_from_another_network_is_not_at_hand_here() {
+        let (recent, now) = (Recent::default(), Instant::now());
+        let at: HostPort = "10.0.0.1:7008".parse().unwrap();
+        recent.note(now, key(1), at.clone(), None, place("10.0.0.9"));
+        assert_eq!(recent.address(&key(1), &place("192.168.1.9")), None);
+        assert_eq!(recent.address(&key(1), &place("10.0.0.9")), Some(at), "and it is again after the way back");
     }
 
     #[test]
     fn the_oldest_makes_room() {
-        let (recent, now) = (Recent::default(), Instant::now());
+        let (recent, now, here) = (Recent::default(), Instant::now(), place("10.0.0.9"));
         let at: HostPort = "10.0.0.1:7008".parse().unwrap();
-        let key = |n: usize| {
-            let mut bytes = [0; 20];
-            bytes[..8].copy_from_slice(&n.to_le_bytes());
-            KeyHash::from_bytes(bytes)
-        };
         for n in 0..=MAX_RECENT {
-            recent.note(now + Duration::from_secs(n as u64), key(n), at.clone(), None);
+            recent.note(now + Duration::from_secs(n as u64), key(n), at.clone(), None, here.clone());
         }
-        assert_eq!(recent.address(&key(0)), None);
-        assert!(recent.address(&key(MAX_RECENT)).is_some());
+        assert_eq!(recent.address(&key(0), &here), None);
+        assert!(recent.address(&key(MAX_RECENT), &here).is_some());
     }
 }

@@ -8,7 +8,7 @@
 mod dial;
 mod lan;
 
-use hardline_proto::candidate::{Source, is_dialable};
+use hardline_proto::candidate::{Source, Surroundings};
 use hardline_proto::client_hello::{Hello, HelloError, MAX_CLIENT_HELLO, read_client_hello};
 use hardline_proto::head::{HeadError, MAX_HEAD, Sniffed, sniff};
 use hardline_proto::host::{Authority, ServiceName, parse_host, parse_service_name};
@@ -151,7 +151,8 @@ pub fn hosts(bytes: &[u8]) {
         assert!(!entries[..i].contains(at), "{at} twice");
         assert_ne!(at.port, 0);
         assert_eq!(at.to_string().parse::<HostPort>().as_ref(), Ok(at));
-        assert!(is_dialable(at, Source::Given) || !is_dialable(at, Source::Remembered), "the person may more");
+        let permit = |source| Surroundings::default().permit(at, source);
+        assert!(permit(Source::Given) || !permit(Source::Remembered), "the person may more");
     }
     assert_eq!(HostList::parse_lenient(&list.to_string()), list);
     if let Ok(at) = text.parse::<HostPort>() {

@@ -1,0 +1,189 @@
+//! This computer's place in the network → which addresses make sense to dial from here.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::Source;
+use crate::hosts::{Host, HostPort};
+
+/// Ranges that many networks use, each for itself: an address in one means something only beside an interface in it.
+/// (RFC 1918; RFC 6598, carrier NAT; RFC 3927; RFC 4193; Yggdrasil.)
+const PRIVATE_RANGES: [(IpAddr, u32); 7] = [
+    (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 0)), 8),
+    (IpAddr::V4(Ipv4Addr::new(172, 16, 0, 0)), 12),
+    (IpAddr::V4(Ipv4Addr::new(192, 168, 0, 0)), 16),
+    (IpAddr::V4(Ipv4Addr::new(100, 64, 0, 0)), 10),
+    (IpAddr::V4(Ipv4Addr::new(169, 254, 0, 0)), 16),
+    (IpAddr::V6(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0)), 7),
+    (IpAddr::V6(Ipv6Addr::new(0x0200, 0, 0, 0, 0, 0, 0, 0)), 7),
+];
+
+/// Where this computer is: two that are equal are the same place, as far as it can tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// Addresses of its interfaces.
+    pub own: Vec<IpAddr>,
+    /// TCP ports this process listens at: at its own addresses, nobody else is there.
+    pub listening: Vec<u16>,
+    /// Whether loopback is a network like others. Only test networks that live on one computer say so.
+    pub is_loopback_shared: bool,
+}
+
+impl Surroundings {
+    /// Whether `at`, told by `source`, is worth dialling and safe to dial. Ask again with the addresses a name resolves to.
+    ///
+    /// Left out are:
+    /// - port 0, unspecified, multicast and broadcast addresses, and link-local IPv6 addresses, which cannot be dialled
+    ///   without the interface they belong to;
+    /// - this process itself, unless it publishes the service;
+    /// - loopback, unless the person said so or a neighbour on it answered: whoever tells us such an address would aim
+    ///   our dialler at this computer's own ports;
+    /// - names, where nobody vouches for them: a stranger could have us ask any name server, and dial whom it names;
+    /// - addresses in private ranges that no interface is in, unless the person said so or a neighbour answered.
+    #[must_use]
+    pub fn permit(&self, at: &HostPort, source: Source) -> bool {
+        at.port != 0
+            && match &at.host {
+                Host::Name(name) => may_name(source) && (is_near(source) || !is_localhost(name)),
+                Host::Ip(ip) => self.permit_ip(ip.to_canonical(), at.port, source),
+            }
+    }
+
+    fn permit_ip(&self, ip: IpAddr, port: u16, source: Source) -> bool {
+        is_unicast(ip)
+            && (source == Source::Own || !self.is_this_process(ip, port))
+            && (is_near(source) || self.is_loopback_shared || !ip.is_loopback())
+            && (is_near(source) || self.is_in_reach(ip))
+    }
+
+    fn is_this_process(&self, ip: IpAddr, port: u16) -> bool {
+        self.listening.contains(&port) && (ip.is_loopback() || self.own.contains(&ip))
+    }
+
+    /// Whether `ip` is public, or in a private range that this computer is in as well.
+    fn is_in_reach(&self, ip: IpAddr) -> bool {
+        range_of(ip).is_none_or(|range| self.own.iter().any(|own| range_of(*own) == Some(range)))
+    }
+}
+
+/// Whether `source` may name this computer and every network: the person, a neighbour whose packet came from there.
+fn is_near(source: Source) -> bool {
+    source <= Source::Lan
+}
+
+/// Whether the person or the verified service stands behind what `source` says. (A LAN answer never is a name.)
+fn may_name(source: Source) -> bool {
+    matches!(source, Source::Own | Source::Given | Source::Remembered | Source::Sealed)
+}
+
+/// Which private range `ip` is in.
+fn range_of(ip: IpAddr) -> Option<usize> {
+    PRIVATE_RANGES.iter().position(|(network, prefix_len)| match (network, ip) {
+        (IpAddr::V4(network), IpAddr::V4(ip)) => (network.to_bits() ^ ip.to_bits()) >> (32 - prefix_len) == 0,
+        (IpAddr::V6(network), IpAddr::V6(ip)) => (network.to_bits() ^ ip.to_bits()) >> (128 - prefix_len) == 0,
+        _ => false,
+    })
+}
+
+/// Whether `name` means this computer (RFC 6761, section 6.3).
+fn is_localhost(name: &str) -> bool {
+    name.strip_suffix("localhost").is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+/// Whether `ip` is one host's, and complete.
+fn is_unicast(ip: IpAddr) -> bool {
+    match ip {
+        // All of 0.0.0.0/8 is "this network" (RFC 1122, section 3.2.1.3).
+        IpAddr::V4(ip) => ip.octets()[0] != 0 && !ip.is_multicast() && ip != Ipv4Addr::BROADCAST,
+        IpAddr::V6(ip) => ip != Ipv6Addr::UNSPECIFIED && !ip.is_multicast() && !ip.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Source::{Given, Lan, Own, Plain, Proxy, Remembered, Rolling, Sealed};
+
+    fn here() -> Surroundings {
+        let own = ["192.168.1.2", "200:1::2", "127.0.0.1"].map(|ip| ip.parse().unwrap());
+        Surroundings { own: own.to_vec(), listening: vec![7008], is_loopback_shared: false }
+    }
+
+    /// `at` is permitted to `permitted`, and to no other source.
+    #[track_caller]
+    fn check(at: &str, permitted: &[Source]) {
+        let at = at.parse().unwrap();
+        let found: Vec<_> = Source::ALL.into_iter().filter(|source| here().permit(&at, *source)).collect();
+        assert_eq!(found, permitted, "{at}");
+    }
+
+    #[test]
+    fn one_hosts_address_may_be_dialled_whoever_names_it() {
+        for at in ["203.0.113.5:1", "255.255.255.254:7008", "172.32.0.1:80", "100.128.0.1:80", "[2001:db8::1]:7008"] {
+            check(at, &Source::ALL);
+        }
+    }
+
+    #[test]
+    fn a_private_address_needs_an_interface_in_its_range() {
+        for at in ["192.168.77.5:7008", "[200::1]:7008", "[3ff::1]:7008"] {
+            check(at, &Source::ALL);
+        }
+        for at in ["10.0.0.5:7008", "172.31.0.1:80", "100.64.0.1:80", "169.254.7.7:80", "[fd00::1]:7008"] {
+            check(at, &[Own, Given, Lan]);
+        }
+    }
+
+    #[test]
+    fn a_name_needs_somebody_who_vouches_for_it() {
+        for at in ["home.example.org:7008", "notlocalhost:7008", "localhost.example.org:7008"] {
+            check(at, &[Own, Given, Remembered, Sealed]);
+        }
+    }
+
+    #[test]
+    fn nobody_far_away_may_name_this_computers_loopback() {
+        for at in ["127.0.0.1:22", "127.9.9.9:22", "[::1]:22"] {
+            check(at, &[Own, Given, Lan]);
+        }
+        for at in ["localhost:22", "x.LOCALHOST:22", "localhost.:22"] {
+            check(at, &[Own, Given]);
+        }
+        let shared = Surroundings { is_loopback_shared: true, ..here() };
+        for source in [Remembered, Sealed, Rolling, Plain, Proxy] {
+            assert!(shared.permit(&"127.0.0.1:22".parse().unwrap(), source), "{source:?}");
+        }
+    }
+
+    #[test]
+    fn this_process_is_dialled_for_its_own_services_only() {
+        check("192.168.1.2:7008", &[Own]);
+        check("127.0.0.1:7008", &[Own]);
+        check("192.168.1.2:7010", &Source::ALL);
+        check("192.168.1.3:7008", &Source::ALL);
+    }
+
+    #[test]
+    fn what_is_not_one_host_is_never_dialled() {
+        for at in [
+            "0.0.0.0:7008",
+            "0.1.2.3:7008",
+            "224.0.0.1:7008",
+            "239.192.152.143:6771",
+            "255.255.255.255:7008",
+            "[::]:7008",
+            "[ff02::1]:7008",
+            "[fe80::1]:7008",
+        ] {
+            check(at, &[]);
+        }
+    }
+
+    #[test]
+    fn a_hand_made_value_is_not_trusted_to_be_canonical() {
+        let mapped = |v4: &str| Host::Ip(IpAddr::V6(v4.parse::<Ipv4Addr>().unwrap().to_ipv6_mapped()));
+        for (host, port) in [(mapped("127.0.0.1"), 22), (mapped("224.0.0.1"), 22), (mapped("192.0.2.1"), 0)] {
+            assert!(!here().permit(&HostPort { host, port }, Remembered));
+        }
+        assert!(here().permit(&HostPort { host: mapped("192.0.2.1"), port: 1 }, Remembered));
+    }
+}
