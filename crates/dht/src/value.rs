@@ -42,6 +42,7 @@ impl ValueType {
 pub struct Value {
     raw: Arc<[u8]>,
     id: u64,
+    priority: u32,
     parts: Parts,
     dat: Range<u32>,
 }
@@ -51,6 +52,7 @@ pub struct Value {
 struct Parts {
     kind: u16,
     seq: u16,
+    recipient: Option<InfoHash>,
     body: Option<Range<u32>>,
     data: Range<u32>,
     user_type: Range<u32>,
@@ -103,13 +105,27 @@ impl Value {
     /// [`ValueError::ZeroId`]; [`ValueError::TooLarge`] when `data` and `user_type` exceed 65,536 bytes together or the
     /// packed form exceeds 65,568.
     pub fn new(id: u64, kind: ValueType, data: &[u8], user_type: &str) -> Result<Self, ValueError> {
+        Self::with_priority(id, kind, data, user_type, 0)
+    }
+
+    /// Makes a plain value with a priority, which the network carries along and applications may look at.
+    ///
+    /// # Errors
+    /// As [`Value::new`].
+    pub fn with_priority(
+        id: u64,
+        kind: ValueType,
+        data: &[u8],
+        user_type: &str,
+        priority: u32,
+    ) -> Result<Self, ValueError> {
         let size = data.len() + user_type.len();
         if size > MAX_VALUE {
             return Err(ValueError::TooLarge { size });
         }
         let mut raw = Vec::with_capacity(size + 48);
         let mut writer = Writer::new(&mut raw);
-        writer.map(2);
+        writer.map(if priority == 0 { 2 } else { 3 });
         writer.str("id");
         writer.uint(id);
         writer.str("dat");
@@ -124,6 +140,10 @@ impl Value {
             writer.str("utype");
             writer.str(user_type);
         }
+        if priority != 0 {
+            writer.str("p");
+            writer.uint(priority.into());
+        }
         Self::parse(&raw)
     }
 
@@ -137,11 +157,12 @@ impl Value {
         }
         let at = Positions { whole: raw };
         let mut reader = Reader::new(raw);
-        let (mut id, mut dat) = (None, None);
+        let (mut id, mut dat, mut priority) = (None, None, 0);
         for _ in 0..reader.map()? {
             match key(&mut reader)? {
                 Some(b"id") => id = Some(reader.uint()?),
                 Some(b"dat") => dat = Some(reader.skip()?),
+                Some(b"p") => priority = priority_in(reader.skip()?),
                 _ => {
                     reader.skip()?;
                 }
@@ -153,13 +174,25 @@ impl Value {
         }
         let dat = dat.ok_or(ValueError::Missing("dat"))?;
         let parts = parse_dat(dat, &at)?;
-        Ok(Self { id, parts, dat: at.of(dat), raw: raw.into() })
+        Ok(Self { id, priority, parts, dat: at.of(dat), raw: raw.into() })
     }
 
     /// The value's number under its key; never 0.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Its priority; 0 unless the publisher gave it one.
+    #[must_use]
+    pub fn priority(&self) -> u32 {
+        self.priority
+    }
+
+    /// Whom a signed value is for, the id of a public key.
+    #[must_use]
+    pub fn recipient(&self) -> Option<InfoHash> {
+        self.parts.recipient
     }
 
     /// Its type. Encrypted values do not show theirs and count as user data.
@@ -314,6 +347,7 @@ fn parse_body(body: &[u8], at: &Positions<'_>) -> Result<Parts, ValueError> {
             Some(b"data") => data = Some(reader.bin()?),
             Some(b"utype") => parts.user_type = at.of(reader.str()?),
             Some(b"seq") => seq = Some(reader.uint()?),
+            Some(b"to") => parts.recipient = recipient_in(reader.skip()?),
             Some(b"owner") => parts.owner = Some(at.of(reader.bin()?)),
             _ => {
                 reader.skip()?;
@@ -326,6 +360,15 @@ fn parse_body(body: &[u8], at: &Positions<'_>) -> Result<Parts, ValueError> {
         parts.seq = narrow(seq.ok_or(ValueError::Missing("seq"))?)?;
     }
     Ok(parts)
+}
+
+/// A priority that is none counts as 0: it decides nothing here, and the value is passed on as it came.
+fn priority_in(packed: &[u8]) -> u32 {
+    Reader::new(packed).uint().ok().and_then(|priority| u32::try_from(priority).ok()).unwrap_or(0)
+}
+
+fn recipient_in(packed: &[u8]) -> Option<InfoHash> {
+    Reader::new(packed).bin().ok()?.try_into().ok().map(InfoHash)
 }
 
 fn narrow(number: u64) -> Result<u16, ValueError> {
@@ -358,6 +401,13 @@ mod tests {
     }
 
     #[test]
+    fn a_priority_that_is_none_is_passed_on_and_counts_as_zero() {
+        let raw = b"\x83\xa2id\x01\xa3dat\x81\xa4body\x82\xa4type\x00\xa4data\xc4\x00\xa1p\xa1x";
+        let value = Value::parse(raw).unwrap();
+        assert_eq!((value.priority(), value.packed()), (0, &raw[..]));
+    }
+
+    #[test]
     fn an_owner_demands_a_signature() {
         let mut raw = Vec::new();
         let mut writer = Writer::new(&mut raw);
@@ -381,8 +431,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_packed_is_read_back(id in 1u64.., kind: u16, data: Vec<u8>, user_type in ".{0,20}") {
-            let value = Value::new(id, ValueType(kind), &data, &user_type).unwrap();
+        fn what_is_packed_is_read_back(id in 1u64.., kind: u16, data: Vec<u8>, user_type in ".{0,20}", priority: u32) {
+            let value = Value::with_priority(id, ValueType(kind), &data, &user_type, priority).unwrap();
+            prop_assert_eq!(value.priority(), priority);
             prop_assert_eq!(value.id(), id);
             prop_assert_eq!(value.kind(), ValueType(kind));
             prop_assert_eq!(value.data(), &data[..]);

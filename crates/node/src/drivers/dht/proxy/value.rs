@@ -28,6 +28,9 @@ pub(super) struct Posted {
 /// The value as an object. Ids are text: JavaScript's numbers would round them.
 pub(super) fn to_json(value: &Value) -> Json {
     let mut object = json!({"id": value.id().to_string()});
+    if value.priority() != 0 {
+        object["prio"] = value.priority().into();
+    }
     if let Some(cypher) = value.cypher() {
         object["cypher"] = BASE64.encode(cypher).into();
         return object;
@@ -41,6 +44,9 @@ pub(super) fn to_json(value: &Value) -> Json {
         object["seq"] = value.seq().into();
         object["sig"] = BASE64.encode(signed.signature).into();
         object["owner"] = pem(signed.owner).into();
+        if let Some(recipient) = value.recipient() {
+            object["to"] = recipient.to_string().into();
+        }
     }
     object
 }
@@ -67,7 +73,15 @@ pub(super) fn from_json(text: &[u8], fallback_id: u64) -> Result<Posted, JsonVal
     };
     let user_type = object.get("utype").and_then(Json::as_str).unwrap_or_default();
     let id = if id == 0 { fallback_id } else { id };
-    let value = Value::new(id, ValueType(kind), &data, user_type)?;
+    // Released proxies also take text for 0.
+    let priority = match object.get("prio") {
+        Some(Json::Number(number)) => number
+            .as_u64()
+            .and_then(|priority| u32::try_from(priority).ok())
+            .ok_or(JsonValueError::WrongType("prio"))?,
+        _ => 0,
+    };
+    let value = Value::with_priority(id, ValueType(kind), &data, user_type, priority)?;
     Ok(Posted { value, permanent: object.contains_key("permanent") })
 }
 
@@ -84,11 +98,20 @@ mod tests {
 
     #[test]
     fn a_value_survives_json() {
-        let value = Value::new(u64::MAX, ValueType(5), b"\0\xff", "text/plain").unwrap();
+        let value = Value::with_priority(u64::MAX, ValueType(5), b"\0\xff", "text/plain", 7).unwrap();
         let json = to_json(&value);
+        assert_eq!(json["prio"], 7);
         assert_eq!(json["id"], "18446744073709551615");
         let read = from_json(json.to_string().as_bytes(), 1).unwrap();
         assert_eq!(read, Posted { value, permanent: false });
+    }
+
+    #[test]
+    fn a_signed_value_tells_whom_it_is_for() {
+        let body = b"\x85\xa3seq\x01\xa5owner\xc4\x01k\xa2to\xc4\x14ABCDEFGHIJKLMNOPQRST\xa4type\x00\xa4data\xc4\x00";
+        let packed = [&b"\x82\xa2id\x01\xa3dat\x82\xa4body"[..], body, b"\xa3sig\xc4\x01s"].concat();
+        let json = to_json(&Value::parse(&packed).unwrap());
+        assert_eq!((&json["to"], &json["seq"]), (&"4142434445464748494a4b4c4d4e4f5051525354".into(), &1.into()));
     }
 
     #[test]
@@ -101,9 +124,17 @@ mod tests {
 
     #[test]
     fn garbage_is_refused() {
-        for text in
-            ["", "[]", "1", "{\"data\":1}", "{\"data\":\"*\"}", "{\"id\":-1}", "{\"type\":65536}", "{\"id\":\"x\"}"]
-        {
+        for text in [
+            "",
+            "[]",
+            "1",
+            "{\"data\":1}",
+            "{\"data\":\"*\"}",
+            "{\"id\":-1}",
+            "{\"type\":65536}",
+            "{\"id\":\"x\"}",
+            "{\"prio\":-1}",
+        ] {
             assert!(from_json(text.as_bytes(), 1).is_err(), "{text}");
         }
     }
