@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use crate::early::Early;
 use crate::limits::{
     FRAGMENT, MAX_INLINE_COUNT, MAX_INLINE_VALUES, MAX_PACKED_VALUE, MAX_REASSEMBLIES, MAX_REASSEMBLIES_PER_ADDRESS,
     MAX_REASSEMBLY_BYTES, MAX_REPLY_VALUES, MIN_MEAN_FRAGMENT, REASSEMBLY_IDLE, REASSEMBLY_TOTAL,
@@ -40,7 +41,7 @@ pub(crate) fn datagrams(tid: u32, network: u32, client: bool, values: &[&Value])
 pub(crate) type Key = (SocketAddr, u32);
 
 /// A message with all its values, or with those that made it in time.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Assembled {
     pub(crate) key: Key,
     /// The first datagram, which announced the values.
@@ -49,10 +50,11 @@ pub(crate) struct Assembled {
     pub(crate) values: Vec<Vec<u8>>,
 }
 
-/// Puts messages together. Fragments may come in any order, but not before the message that announces them.
+/// Puts messages together. Fragments may come in any order, and a few before the message that announces them.
 #[derive(Debug, Default)]
 pub(crate) struct Reassembly {
     buffers: BTreeMap<Key, Buffer>,
+    early: Early,
     announced: usize,
 }
 
@@ -78,6 +80,8 @@ struct Part {
 pub(crate) enum Begun {
     /// Fragments are awaited.
     Waiting,
+    /// All fragments had come before.
+    Complete(Assembled),
     /// Nothing that could be awaited was announced, or there is no room.
     Refused,
 }
@@ -108,7 +112,15 @@ impl Reassembly {
         }
         self.announced += announced;
         self.buffers.insert(key, Buffer { header: header.to_vec(), parts, announced, started: now, touched: now });
-        Begun::Waiting
+        let overtaken = self.early.take(now, &key);
+        let fragments: Vec<Fragment<'_>> = overtaken.iter().map(|early| early.as_fragment()).collect();
+        self.add(now, key, &fragments).map_or(Begun::Waiting, Begun::Complete)
+    }
+
+    /// Keeps fragments of a message that nobody has announced yet, for a little while and as far as there is room.
+    /// Returns whether any was kept.
+    pub(crate) fn keep_early(&mut self, now: Time, key: Key, fragments: &[Fragment<'_>]) -> bool {
+        self.early.keep(now, key, fragments)
     }
 
     /// Takes fragments; returns the message when they were the last ones.
@@ -141,6 +153,10 @@ impl Reassembly {
 
     pub(crate) fn len(&self) -> usize {
         self.buffers.len()
+    }
+
+    pub(crate) fn early(&self) -> usize {
+        self.early.len()
     }
 
     pub(crate) fn announced_bytes(&self) -> usize {
@@ -258,17 +274,29 @@ mod tests {
 
     proptest! {
         #[test]
-        fn values_survive_any_order_and_repetition(sizes in proptest::collection::vec(1usize..9000, 1..6), seed: u64) {
+        fn values_survive_any_order_and_repetition(
+            sizes in proptest::collection::vec(1usize..9000, 1..6),
+            seed: u64,
+            overtaking in 0usize..40,
+        ) {
             use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
             let values: Vec<_> = (1..).zip(&sizes).map(|(id, size)| Value::new(id, ValueType(0), &vec![id as u8; *size], "").unwrap()).collect();
             let values: Vec<_> = values.iter().collect();
             let announced: Vec<_> = values.iter().map(|value| ValueEntry::Size(value.packed().len() as u64)).collect();
             let mut reassembly = Reassembly::default();
-            prop_assert_eq!(reassembly.begin(Time::ZERO, key(9), b"header", &announced), Begun::Waiting);
             let mut parts = datagrams(9, 0, false, &values);
             parts.extend_from_within(..1);
             parts.shuffle(&mut StdRng::seed_from_u64(seed));
-            let whole = deliver(&mut reassembly, 9, &parts).unwrap();
+            let late = parts.split_off(overtaking.min(parts.len()));
+            for datagram in &parts {
+                let Body::Fragments(fragments) = Message::decode(datagram).unwrap().body else { panic!("no fragment") };
+                prop_assert!(reassembly.keep_early(Time::ZERO, key(9), &fragments));
+            }
+            let whole = match reassembly.begin(Time::ZERO, key(9), b"header", &announced) {
+                Begun::Complete(whole) => whole,
+                _ => deliver(&mut reassembly, 9, &late).unwrap(),
+            };
+            prop_assert_eq!(reassembly.early(), 0);
             prop_assert_eq!(whole.values, values.iter().map(|value| value.packed().to_vec()).collect::<Vec<_>>());
         }
     }

@@ -1,9 +1,6 @@
-//! An OpenDHT node as a pure state machine.
-//!
-//! No socket, no clock, no randomness of its own: datagrams, time and a seeded generator come in; datagrams, deadlines
-//! and events come out. A driver adds a socket and a timer; a simulation runs thousands of nodes in one process.
-//!
-//! A datagram travels through the modules in this order.
+#![doc = include_str!("../README.md")]
+
+// A datagram travels through the modules in this order.
 
 pub mod hash; // keys, node ids, distance
 pub mod message; // bytes ⇄ messages
@@ -11,6 +8,7 @@ pub mod time; // the caller's clock
 pub mod value; // what is stored
 
 mod address; // whom to believe an address
+mod early; // fragments that overtook their announcement
 mod fragment; // values larger than a datagram
 mod limiter; // rates and blacklist
 mod msgpack; // the encoding

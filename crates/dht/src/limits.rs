@@ -136,8 +136,12 @@ pub const MAX_IDS_PER_UPDATE: usize = 4096;
 /// Field numbers or conditions in a query; there are five fields.
 pub const MAX_QUERY_PARTS: usize = 16;
 
-/// Values of one reply or push, in bytes. Enough for four of the largest; more can be asked for by id.
+/// Values of one reply, in bytes. Enough for four of the largest; more can be asked for by id.
 pub const MAX_REPLY_VALUES: usize = 4 * MAX_PACKED_VALUE;
+
+/// Values of one push, in bytes, unless it carries a single larger one; others follow when it is acknowledged. As with
+/// released nodes of version 4: a burst that receive buffers can hold.
+pub const MAX_PUSH_VALUES: usize = 56 * 1024;
 
 // --- Reassembly ---
 
@@ -158,6 +162,15 @@ pub const MAX_REASSEMBLY_BYTES: usize = 8 * 1024 * 1024;
 
 /// Smallest average fragment accepted, in bytes; smaller ones would cost more memory than they carry.
 pub const MIN_MEAN_FRAGMENT: usize = 128;
+
+/// Fragments kept that came before the message that announces them. Together with [`MAX_EARLY_DATA`] half a megabyte.
+pub const MAX_EARLY_FRAGMENTS: usize = 384;
+
+/// Such fragments of one message: those of a value of the largest size.
+pub const MAX_EARLY_FRAGMENTS_PER_MESSAGE: usize = MAX_PACKED_VALUE.div_ceil(FRAGMENT);
+
+/// Longest such fragment, in bytes.
+pub const MAX_EARLY_DATA: usize = FRAGMENT;
 
 // --- Storage for others ---
 

@@ -10,6 +10,7 @@ use crate::limits::ATTEMPT_WAITS;
 use crate::node::SearchId;
 use crate::operation::OpId;
 use crate::time::Time;
+use crate::value::Value;
 
 /// What a request is for, which is where its answer goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub(crate) enum Purpose {
         hash: InfoHash,
         /// The listener's number.
         socket: u32,
+        /// What did not fit and follows when this is acknowledged.
+        rest: Vec<Value>,
     },
 }
 

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hardline_dht::message::{
-    Body, ERROR_BAD_REQUEST, ERROR_NOT_FOUND, ERROR_WRONG_TOKEN, Message, Reply, Request, ValueEntry,
+    Body, ERROR_BAD_REQUEST, ERROR_NOT_FOUND, ERROR_WRONG_TOKEN, Fragment, Message, Reply, Request, ValueEntry,
 };
 use hardline_dht::{Config, Counters, Family, InfoHash, Node, Time, Value, ValueType};
 use proptest::prelude::*;
@@ -198,6 +198,31 @@ fn a_node_that_gives_no_token_is_not_listened_to_any_more() {
     talk.now = later + Duration::from_secs(30 * 60);
     talk.node.handle_timeout(talk.now);
     assert_eq!(talk.send(STRANGER, &ping).len(), 1);
+}
+
+#[test]
+fn fragments_that_overtake_their_announcement_are_used() {
+    let mut talk = Talk::new();
+    let token = talk.token();
+    let value = Value::new(1, ValueType::USER_DATA, &[7; 30_000], "").unwrap();
+    let size = value.packed().len() as u64;
+    for (number, data) in value.packed().chunks(1280).enumerate() {
+        let fragment = Fragment { index: 0, offset: number as u64 * 1280, data };
+        assert!(talk.send(STRANGER, &encode(5, Body::Fragments(vec![fragment]))).is_empty());
+    }
+    assert_eq!(talk.ask(put(token, vec![ValueEntry::Size(size)])).len(), 1);
+    assert_eq!((talk.node.stored().0, talk.counters().dropped_unsolicited), (1, 0));
+}
+
+#[test]
+fn fragments_of_nothing_are_dropped_and_counted() {
+    let mut talk = Talk::new();
+    for tid in 0..2000 {
+        let fragment = Fragment { index: 0, offset: 0, data: &[7; 1280] };
+        talk.send(STRANGER, &encode(tid, Body::Fragments(vec![fragment])));
+    }
+    let counters = talk.counters();
+    assert!(counters.dropped_unsolicited > 0 && counters.dropped_rate > 0, "{counters:?}");
 }
 
 #[test]

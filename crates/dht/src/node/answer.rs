@@ -7,7 +7,9 @@ use super::Node;
 use crate::address::{Family, Prefix};
 use crate::fragment::{self, Begun};
 use crate::hash::InfoHash;
-use crate::limits::{MAX_IDS_PER_UPDATE, MAX_PENDING_PUSHES, MAX_REPLY_VALUES, REPLICATION, SEARCH_START_NODES};
+use crate::limits::{
+    MAX_IDS_PER_UPDATE, MAX_PENDING_PUSHES, MAX_PUSH_VALUES, MAX_REPLY_VALUES, REPLICATION, SEARCH_START_NODES,
+};
 use crate::message::{
     ERROR_BAD_REQUEST, ERROR_NOT_FOUND, ERROR_WRONG_TOKEN, NODE4_LEN, NODE6_LEN, Query, Reply, Request, Update,
     ValueEntry, Values, Want,
@@ -34,8 +36,11 @@ impl Node {
             _ => &Values::new(),
         };
         let sizes = values.iter().any(|value| matches!(value, ValueEntry::Size(_)));
-        if !sizes || self.reassembly.begin(now, (from, tid), datagram, values) == Begun::Refused {
-            self.handle_complete_request(now, from, id, tid, request, &[]);
+        let begun = if sizes { self.reassembly.begin(now, (from, tid), datagram, values) } else { Begun::Refused };
+        match begun {
+            Begun::Waiting => {}
+            Begun::Complete(assembled) => self.handle_assembled(now, assembled),
+            Begun::Refused => self.handle_complete_request(now, from, id, tid, request, &[]),
         }
     }
 
@@ -118,7 +123,7 @@ impl Node {
             }
             return self.reply(from, tid, reply);
         }
-        let sent = within_one_reply(&matching);
+        let sent = first_within(MAX_REPLY_VALUES, &matching);
         let (entries, fragmented) = fragment::entries(&sent);
         reply.values = entries;
         self.reply(from, tid, reply);
@@ -219,12 +224,25 @@ impl Node {
         }
     }
 
-    fn push_values(&mut self, now: Time, hash: InfoHash, door: (SocketAddr, u32), id: InfoHash, values: &[Value]) {
-        let sent = within_one_reply(values);
+    /// Tells a listener of values, as many as one push may carry; the others follow when it is acknowledged.
+    pub(super) fn push_values(
+        &mut self,
+        now: Time,
+        hash: InfoHash,
+        door: (SocketAddr, u32),
+        id: InfoHash,
+        values: &[Value],
+    ) {
+        // A single value may be larger than what a push should carry.
+        let sent = first_within(MAX_PUSH_VALUES.max(values.first().map_or(0, |value| value.packed().len())), values);
+        if sent.is_empty() {
+            return;
+        }
+        let rest = values.get(sent.len()..).unwrap_or_default().to_vec();
         let (entries, fragmented) = fragment::entries(&sent);
         let update =
             Update { version: Some(1), hash: Some(hash), socket: door.1, values: entries, ..Update::default() };
-        self.push(now, hash, door, id, update, if fragmented { &sent } else { &[] });
+        self.push(now, hash, door, id, update, if fragmented { &sent } else { &[] }, rest);
     }
 
     fn push_ids(&mut self, now: Time, hash: InfoHash, refreshed: &[u64], expired: &[u64]) {
@@ -232,10 +250,19 @@ impl Node {
         let doors: Vec<_> = self.listeners.at(&hash).map(|(door, listener)| (*door, listener.id)).collect();
         for (door, id) in doors {
             let (refreshed, expired) = (refreshed.to_vec(), expired.to_vec());
-            self.push(now, hash, door, id, Update { socket: door.1, refreshed, expired, ..Update::default() }, &[]);
+            self.push(
+                now,
+                hash,
+                door,
+                id,
+                Update { socket: door.1, refreshed, expired, ..Update::default() },
+                &[],
+                Vec::new(),
+            );
         }
     }
 
+    #[allow(clippy::too_many_arguments, reason = "the parts of a push")]
     fn push(
         &mut self,
         now: Time,
@@ -244,6 +271,7 @@ impl Node {
         id: InfoHash,
         update: Update<'_>,
         fragmented: &[&Value],
+        rest: Vec<Value>,
     ) {
         if self.pushing >= MAX_PENDING_PUSHES {
             self.counters.dropped_rate += 1;
@@ -251,7 +279,7 @@ impl Node {
         }
         let token = self.tokens.make(&to);
         let update = Update { token: token.as_slice().into(), ..update };
-        let purpose = Purpose::Push { hash, socket };
+        let purpose = Purpose::Push { hash, socket, rest };
         if self.request_with_values(now, to, Some(id), purpose, 3, Request::Update(update), fragmented) {
             self.pushing += 1;
         }
@@ -287,14 +315,14 @@ impl Node {
     }
 }
 
-/// As many of `values` as one reply may carry.
-fn within_one_reply(values: &[Value]) -> Vec<&Value> {
+/// As many of `values` as `max_bytes` hold and one message may list.
+fn first_within(max_bytes: usize, values: &[Value]) -> Vec<&Value> {
     let mut bytes = 0;
     values
         .iter()
         .take_while(|value| {
             bytes += value.packed().len();
-            bytes <= MAX_REPLY_VALUES
+            bytes <= max_bytes
         })
         .take(crate::limits::MAX_VALUES_PER_MESSAGE)
         .collect()

@@ -338,6 +338,7 @@ impl Node {
             ("failed nodes", self.failed.len(), crate::limits::MAX_FAILED_NODES),
             ("reassemblies", self.reassembly.len(), crate::limits::MAX_REASSEMBLIES),
             ("reassembly bytes", self.reassembly.announced_bytes(), crate::limits::MAX_REASSEMBLY_BYTES),
+            ("early fragments", self.reassembly.early(), crate::limits::MAX_EARLY_FRAGMENTS),
             ("listeners", self.listeners.len(), crate::limits::MAX_LISTENERS),
             ("rated prefixes", self.request_limiter.len(), crate::limits::MAX_RATED_PREFIXES),
             ("rated datagram prefixes", self.datagram_limiter.len(), crate::limits::MAX_RATED_PREFIXES),

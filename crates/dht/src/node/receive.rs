@@ -6,7 +6,7 @@ use super::Node;
 use crate::address::{Family, Prefix, canonical, is_martian};
 use crate::fragment::Assembled;
 use crate::hash::InfoHash;
-use crate::message::{Body, Message, NodeAddr};
+use crate::message::{Body, Fragment, Message, NodeAddr};
 use crate::table::Heard;
 use crate::time::Time;
 
@@ -52,12 +52,22 @@ impl Node {
             Body::Error { id, code, .. } => self.handle_error(now, from, tid, id, code),
             Body::Fragments(fragments) => {
                 if !self.reassembly.expects(&(from, tid)) {
-                    self.counters.dropped_unsolicited += 1;
+                    self.keep_early(now, from, tid, &fragments);
                 } else if let Some(assembled) = self.reassembly.add(now, (from, tid), &fragments) {
                     self.handle_assembled(now, assembled);
                 }
             }
             Body::LegacyPush { .. } => self.counters.dropped_unsolicited += 1,
+        }
+    }
+
+    /// Keeps fragments that may have overtaken the message that announces them. As with released nodes they are counted
+    /// like requests, for a stranger can send any number of them.
+    fn keep_early(&mut self, now: Time, from: SocketAddr, tid: u32, fragments: &[Fragment<'_>]) {
+        if !self.request_limiter.allow(now, Prefix::of(from.ip()), 1) {
+            self.counters.dropped_rate += 1;
+        } else if !self.reassembly.keep_early(now, (from, tid), fragments) {
+            self.counters.dropped_unsolicited += 1;
         }
     }
 

@@ -32,11 +32,13 @@ impl Node {
             return;
         }
         let sizes = reply.values.iter().any(|value| matches!(value, ValueEntry::Size(_)));
-        if sizes && self.reassembly.begin(now, (from, tid), datagram, &reply.values) == Begun::Waiting {
+        let begun =
+            if sizes { self.reassembly.begin(now, (from, tid), datagram, &reply.values) } else { Begun::Refused };
+        match begun {
             // The reassembly ends before this and calls back with what has come.
-            self.requests.postpone(tid, now + REASSEMBLY_TOTAL + ATTEMPT_WAITS[0].0);
-        } else {
-            self.handle_complete_reply(now, from, tid, client, reply, &[]);
+            Begun::Waiting => self.requests.postpone(tid, now + REASSEMBLY_TOTAL + ATTEMPT_WAITS[0].0),
+            Begun::Complete(assembled) => self.handle_assembled(now, assembled),
+            Begun::Refused => self.handle_complete_reply(now, from, tid, client, reply, &[]),
         }
     }
 
@@ -60,7 +62,8 @@ impl Node {
         }
         let id = reply.id;
         match pending.purpose {
-            Purpose::Bootstrap | Purpose::Verify | Purpose::Push { .. } => {}
+            Purpose::Bootstrap | Purpose::Verify => {}
+            Purpose::Push { hash, socket, rest } => self.push_values(now, hash, (from, socket), id, &rest),
             Purpose::Ping(op) => {
                 if self.operations.remove(&op).is_some() {
                     let round_trip = now.since(pending.sent);
@@ -136,7 +139,7 @@ impl Node {
             self.note_failed(now, Family::of(&pending.to), id, is_sure);
         }
         match &pending.purpose {
-            Purpose::Push { hash, socket } => drop(self.listeners.remove(hash, &(pending.to, *socket))),
+            Purpose::Push { hash, socket, .. } => drop(self.listeners.remove(hash, &(pending.to, *socket))),
             Purpose::Ping(op) => {
                 if self.operations.remove(op).is_some() {
                     self.events.push_back(Event::PingFailed { op: *op });

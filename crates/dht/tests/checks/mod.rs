@@ -2,10 +2,11 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each user needs another part of these checks")]
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hardline_dht::message::{Body, Message, NODE4_LEN, Reply, ValueEntry};
+use hardline_dht::message::{Body, Fragment, Message, NODE4_LEN, Reply, Request, ValueEntry};
 use hardline_dht::{Config, InfoHash, Node, Time, Value, ValueType};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -18,13 +19,14 @@ pub fn dht_ops(mut bytes: &[u8]) {
     let mut node = Node::new(Time::ZERO, config, StdRng::seed_from_u64(1));
     let mut now = Time::from_secs(1);
     let mut asked: Vec<(SocketAddr, u32)> = Vec::new();
+    let mut tokens: BTreeMap<SocketAddr, Vec<u8>> = BTreeMap::new();
     let mut ops = Vec::new();
     while let Some((choice, rest)) = bytes.split_first_chunk::<4>() {
         bytes = rest;
         let [kind, which, at, byte] = *choice;
         let key = InfoHash([which; InfoHash::LEN]);
         let from = SocketAddr::from(([192, 0, 2, which % 4 + 1], 4000 + u16::from(at % 3)));
-        match kind % 10 {
+        match kind % 12 {
             0..=2 => {
                 let mut datagram = recorded[usize::from(which) % recorded.len()].clone();
                 let place = usize::from(at) % datagram.len();
@@ -36,6 +38,7 @@ pub fn dht_ops(mut bytes: &[u8]) {
             6 => ops.extend(node.get(now, key).ok()),
             7 => ops.extend(node.put(now, key, value_for(&key, u64::from(at) + 1), byte % 2 == 0).ok()),
             8 => ops.extend(node.listen(now, key).ok()),
+            9..=10 => write(&mut node, now, from, tokens.get(&from), choice),
             _ if ops.is_empty() => node.bootstrap(now, &[from]),
             _ => node.cancel(ops.swap_remove(usize::from(at) % ops.len())),
         }
@@ -43,8 +46,15 @@ pub fn dht_ops(mut bytes: &[u8]) {
         assert!(node.poll_timeout() > now, "handling the timeout left one");
         while let Some(transmit) = node.poll_transmit() {
             let message = Message::decode(&transmit.payload).expect("we write what we can read");
-            if matches!(message.body, Body::Request { .. }) && asked.len() < 64 {
-                asked.push((transmit.to, message.tid));
+            match message.body {
+                Body::Request { .. } => asked.push((transmit.to, message.tid)),
+                Body::Reply(reply) if !reply.token.is_empty() => {
+                    tokens.insert(transmit.to, reply.token.to_vec());
+                }
+                _ => {}
+            }
+            if asked.len() > 64 {
+                asked.remove(0);
             }
         }
         while node.poll_event().is_some() {}
@@ -54,7 +64,23 @@ pub fn dht_ops(mut bytes: &[u8]) {
     }
 }
 
-/// Answers something the node asked, more or less well.
+/// Stores, refreshes or listens, with a token that the node gave out; announced values come by [`answer`].
+fn write(node: &mut Node, now: Time, from: SocketAddr, token: Option<&Vec<u8>>, [_, which, at, byte]: &[u8; 4]) {
+    let hash = Some(InfoHash([which % 4; InfoHash::LEN]));
+    let token = token.cloned().unwrap_or_default().into();
+    let value = value_for(&InfoHash([*which; InfoHash::LEN]), u64::from(*at) + 1);
+    let values = |entry| vec![ValueEntry::Inline(value.packed().into()), entry];
+    let request = match byte % 4 {
+        0 => Request::Find { target: InfoHash([*which; InfoHash::LEN]), want: None },
+        1 => Request::Put { hash, values: values(ValueEntry::Size(u64::from(*byte) * 300)), created: None, token },
+        2 => Request::Refresh { hash, value_id: value.id(), token },
+        _ => Request::Listen { hash, version: 1, socket: u32::from(*at), token, query: None },
+    };
+    let id = InfoHash([byte % 16 + 1; InfoHash::LEN]);
+    send(node, now, from, u32::from(*which), Body::Request { id, request });
+}
+
+/// Answers something the node asked, more or less well, or sends a piece of an answer.
 fn answer(node: &mut Node, now: Time, asked: &[(SocketAddr, u32)], [_, which, at, byte]: &[u8; 4]) {
     if asked.is_empty() {
         return;
@@ -69,12 +95,18 @@ fn answer(node: &mut Node, now: Time, asked: &[(SocketAddr, u32)], [_, which, at
         values: vec![ValueEntry::Inline(value.packed().into()), ValueEntry::Size(u64::from(*byte) * 300)],
         ..Reply::default()
     };
-    let body = if at % 5 == 4 {
-        let code = u64::from(*byte) + 200;
-        Body::Error { id: Some(reply.id), code, text: b"no"[..].into() }
-    } else {
-        Body::Reply(reply)
+    let piece = Fragment { index: u64::from(at % 2), offset: u64::from(byte % 4) * 300, data: &[*byte; 300] };
+    let body = match at % 6 {
+        4 => Body::Error { id: Some(reply.id), code: u64::from(*byte) + 200, text: b"no"[..].into() },
+        5 => Body::Fragments(vec![piece]),
+        _ => Body::Reply(reply),
     };
+    // A piece of what `write` announced bears its transaction id.
+    let tid = if at % 12 == 11 { u32::from(*which) } else { tid };
+    send(node, now, from, tid, body);
+}
+
+fn send(node: &mut Node, now: Time, from: SocketAddr, tid: u32, body: Body<'_>) {
     let mut datagram = Vec::new();
     Message { tid, network: 0, client: false, agent: None, body }.encode(&mut datagram);
     node.handle_datagram(now, from, &datagram);
