@@ -13,8 +13,10 @@ pub mod host; // `Host` header → what the browser wants
 pub mod initiator; // request headers → who made the browser send it
 pub mod link; // what a person types or pastes → key hash and password
 
+pub mod dht_key; // key hash and day → keys of the DHT
 pub mod key; // certificate → key hash, the name of a service
 pub mod rolling; // key hash and day → rolling code
+pub mod sealed; // addresses ⇄ a value that only the service can make, and only who knows its name can read
 
 pub mod candidate; // addresses a service may answer at
 pub mod dial; // candidates → when to try which

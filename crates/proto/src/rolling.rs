@@ -4,18 +4,18 @@ use std::fmt;
 
 use crate::key::{KeyHash, hex, truncated_blake2b_256};
 
-/// Seconds in a day of Unix time.
-const SECONDS_PER_DAY: u64 = 86_400;
-
 /// Whole days since the Unix epoch, UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Day(pub u64);
 
 impl Day {
+    /// Seconds in a day of Unix time.
+    pub const SECONDS: u64 = 86_400;
+
     /// The day that holds `seconds` of Unix time.
     #[must_use]
     pub const fn from_unix_seconds(seconds: u64) -> Self {
-        Self(seconds / SECONDS_PER_DAY)
+        Self(seconds / Self::SECONDS)
     }
 
     /// This day and its two neighbours: clocks of two computers may disagree around midnight.

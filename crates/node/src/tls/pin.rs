@@ -104,7 +104,7 @@ fn verify_tls12_signature_with_raw_key(
 }
 
 /// Whether `signature` is one over `message` under `key`, by any of `algorithms` that fits the kind of key.
-fn verifies(
+pub(super) fn verifies(
     algorithms: &[&dyn SignatureVerificationAlgorithm],
     key: &PublicKey<'_>,
     message: &[u8],
@@ -117,7 +117,7 @@ fn verifies(
 }
 
 /// The signature algorithms of the one provider in use.
-fn algorithms() -> WebPkiSupportedAlgorithms {
+pub(super) fn algorithms() -> WebPkiSupportedAlgorithms {
     provider().signature_verification_algorithms
 }
 

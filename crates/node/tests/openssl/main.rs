@@ -13,3 +13,4 @@ mod impostors; // who answers for an address that is another's
 mod listener; // `openssl s_client` dials our node
 mod program; // the program itself, as maker, client and server
 mod rustls_pairs; // such identities on both of our own sides
+mod sealed; // such identities seal what the DHT is told

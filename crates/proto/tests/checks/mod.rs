@@ -7,6 +7,7 @@
 
 mod dial;
 mod lan;
+mod sealed;
 
 use hardline_proto::candidate::{Source, Surroundings};
 use hardline_proto::client_hello::{Hello, HelloError, MAX_CLIENT_HELLO, read_client_hello};
@@ -18,6 +19,7 @@ use hardline_proto::opening::{MAX_OPENING_LINE, MAX_PASSWORD, Opening, OpeningEr
 
 pub use dial::dial_ops;
 pub use lan::{lan_datagram, lan_ops};
+pub use sealed::sealed;
 
 /// A check panics when an input breaks a promise.
 pub type Check = fn(&[u8]);
@@ -33,6 +35,7 @@ pub const ALL: &[(&str, Check)] = &[
     ("lan_ops", lan_ops),
     ("link", link),
     ("opening", opening),
+    ("sealed", sealed),
 ];
 
 /// A service found by a `Host` header is found by its plain name as well; neither case nor port matters.
