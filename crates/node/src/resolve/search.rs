@@ -244,3 +244,6 @@ impl Drop for AskedGuard<'_> {
         self.search.board.send_modify(|board| board.ended(self.search.began.elapsed(), self.source));
     }
 }
+
+#[cfg(test)]
+mod tests;

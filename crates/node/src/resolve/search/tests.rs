@@ -1,0 +1,178 @@
+//! Searches in simulated time, with a real LAN driver that nobody answers, so that they do not end by themselves.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use hardline_proto::dial::AttemptId;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::*;
+use crate::config::{GivenAddress, LanConfig};
+use crate::drivers::lan::Lan;
+use crate::resolve::{Place, Sources};
+
+const KEY: KeyHash = KeyHash::from_bytes([7; 20]);
+
+/// Longer than any search is waited for.
+const LONG: Duration = Duration::from_secs(60);
+
+/// A resolver on a computer whose interfaces the test changes.
+struct Fixture {
+    resolver: Arc<Resolver>,
+    interfaces: Arc<Mutex<Vec<IpAddr>>>,
+}
+
+impl Fixture {
+    async fn new(given: &[&str]) -> Self {
+        let stop = CancellationToken::new();
+        let lan = LanConfig { port: 0, bind: vec![Ipv4Addr::LOCALHOST], ..LanConfig::default() };
+        let interfaces = Arc::new(Mutex::new(vec!["192.168.1.2".parse().unwrap()]));
+        let current = Arc::clone(&interfaces);
+        let place = Place::with_interfaces(Vec::new(), false, Arc::new(move || current.lock().unwrap().clone()));
+        let sources = Sources {
+            own: HashMap::new(),
+            given: given.iter().map(|at| GivenAddress { key: KEY, at: at.parse().unwrap() }).collect(),
+            store: None,
+            lan: Some(Lan::start(lan, stop.clone()).await.unwrap()),
+        };
+        Self { resolver: Resolver::new(sources, place, stop, TaskTracker::new()), interfaces }
+    }
+
+    fn searches(&self) -> usize {
+        self.resolver.searches.lock().len()
+    }
+}
+
+/// The attempts that may start as soon as `lookup` tells of something to dial.
+async fn next_attempts(lookup: &mut Lookup, schedule: &mut DialSchedule) -> Vec<(AttemptId, String)> {
+    let attempts = async {
+        loop {
+            lookup.changed().await;
+            lookup.tell(schedule);
+            let now = Instant::now().into_std();
+            let started = std::iter::from_fn(|| schedule.poll_start(now));
+            let started: Vec<_> = started.map(|(id, candidate)| (id, candidate.at.to_string())).collect();
+            if !started.is_empty() {
+                break started;
+            }
+        }
+    };
+    timeout(LONG, attempts).await.unwrap()
+}
+
+/// Waits until `lookup` has been told of the source.
+async fn asked(lookup: &mut Lookup, source: Source) {
+    let wait = async {
+        while !lookup.report().iter().any(|entry| entry.source == source) {
+            lookup.changed().await;
+            lookup.board.borrow_and_update();
+        }
+    };
+    timeout(LONG, wait).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_who_wait_share_one_search_and_late_comers_hear_what_was_found() {
+    let fixture = Fixture::new(&["192.0.2.1:7008"]).await;
+    let mut first = fixture.resolver.lookup(KEY);
+    let attempts = next_attempts(&mut first, &mut DialSchedule::new()).await;
+    assert_eq!(fixture.searches(), 1);
+    let mut second = fixture.resolver.lookup(KEY);
+    assert!(Arc::ptr_eq(&first.search, &second.search));
+    assert_eq!(next_attempts(&mut second, &mut DialSchedule::new()).await, attempts);
+    let other = fixture.resolver.lookup(KeyHash::from_bytes([8; 20]));
+    assert!(!Arc::ptr_eq(&first.search, &other.search));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_ends_soon_after_the_last_one_who_waited_has_left() {
+    let fixture = Fixture::new(&[]).await;
+    let (first, second) = (fixture.resolver.lookup(KEY), fixture.resolver.lookup(KEY));
+    drop(first);
+    sleep(LONG).await;
+    assert_eq!(fixture.searches(), 1, "somebody waits still");
+    drop(second);
+    sleep(LINGER / 2).await;
+    drop(fixture.resolver.lookup(KEY));
+    assert_eq!(fixture.searches(), 1, "a page that loads again finds it going on");
+    sleep(LONG).await;
+    assert_eq!(fixture.searches(), 0);
+    fixture.resolver.tasks.close();
+    timeout(LONG, fixture.resolver.tasks.wait()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_ends_the_search_at_once_and_tells_the_others_where_it_was() {
+    let fixture = Fixture::new(&["192.0.2.1:1", "192.0.2.1:2", "192.0.2.1:3"]).await;
+    let (first, mut second) = (fixture.resolver.lookup(KEY), fixture.resolver.lookup(KEY));
+    let mut schedule = DialSchedule::new();
+    let started = next_attempts(&mut second, &mut schedule).await;
+    assert_eq!(started[0].1, "192.0.2.1:1");
+    first.reached(&"192.0.2.1:3".parse().unwrap());
+    assert_eq!(next_attempts(&mut second, &mut schedule).await[0].1, "192.0.2.1:3");
+    drop((first, second));
+    sleep(LINGER / 2).await;
+    assert_eq!(fixture.searches(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn neighbours_hear_of_a_service_only_when_what_is_at_hand_does_not_answer() {
+    let fixture = Fixture::new(&["192.0.2.1:7008"]).await;
+    let mut lookup = fixture.resolver.lookup(KEY);
+    next_attempts(&mut lookup, &mut DialSchedule::new()).await;
+    let given_alone: Vec<_> = lookup.report().into_iter().map(|entry| entry.source).collect();
+    assert_eq!(given_alone, [Source::Given]);
+    let began = Instant::now();
+    lookup.all_failed();
+    asked(&mut lookup, Source::Lan).await;
+    assert!(began.elapsed() < hardline_proto::stages::AT_HAND_HEAD_START, "a failure opens the next stage at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_another_network_everything_is_asked_and_dialled_anew() {
+    let fixture = Fixture::new(&["192.0.2.1:7008"]).await;
+    let mut lookup = fixture.resolver.lookup(KEY);
+    let mut schedule = DialSchedule::new();
+    let started = next_attempts(&mut lookup, &mut schedule).await;
+    schedule.failed(Instant::now().into_std(), started[0].0);
+    asked(&mut lookup, Source::Lan).await;
+    *fixture.interfaces.lock().unwrap() = vec!["10.0.0.2".parse().unwrap()];
+    let moved = async {
+        loop {
+            lookup.changed().await;
+            if lookup.tell(&mut schedule) {
+                break;
+            }
+        }
+    };
+    timeout(LONG, moved).await.unwrap();
+    while schedule.poll_start(Instant::now().into_std()).is_none() {
+        timeout(LONG, lookup.changed()).await.unwrap();
+        assert!(!lookup.tell(&mut schedule));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_address_belongs_to_the_network_it_worked_in() {
+    let fixture = Fixture::new(&[]).await;
+    let here = fixture.resolver.place.now();
+    fixture.resolver.recent.note(std::time::Instant::now(), KEY, "192.168.1.9:7008".parse().unwrap(), None, here);
+    assert!(fixture.resolver.has_at_hand(&KEY));
+    *fixture.interfaces.lock().unwrap() = vec!["10.0.0.2".parse().unwrap()];
+    sleep(LONG).await;
+    assert!(!fixture.resolver.has_at_hand(&KEY));
+}
+
+#[tokio::test(start_paused = true)]
+async fn searches_are_bounded_in_number() {
+    let fixture = Fixture::new(&[]).await;
+    let key = |number: usize| {
+        let mut bytes = [0; 20];
+        bytes[..8].copy_from_slice(&number.to_le_bytes());
+        KeyHash::from_bytes(bytes)
+    };
+    let lookups: Vec<_> = (0..=MAX_SEARCHES).map(|number| fixture.resolver.lookup(key(number))).collect();
+    assert_eq!(fixture.searches(), MAX_SEARCHES);
+    assert!(lookups[MAX_SEARCHES].board.borrow().is_over);
+}
