@@ -1,5 +1,6 @@
 //! What lies between homes: everybody reaches everybody by IP, and nobody hears a neighbour.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -36,10 +37,31 @@ impl Lab {
 }
 
 impl Host {
-    /// Plugs `interface` into the internet as 203.0.113.`number` and 2001:db8::`number`, with default routes.
+    /// Plugs `interface` into the internet as 203.0.113.`number` and 2001:db8::`number` (in decimal digits).
     pub fn join(&self, internet: &Switch, interface: &str, number: u8) -> Result<()> {
-        self.attach(internet, interface, &[&format!("203.0.113.{number}/24"), &format!("2001:db8::{number}/128")])?;
-        self.ip(&format!("route add default via 203.0.113.254 dev {interface}"))?;
-        self.ip(&format!("route add default via fe80::1 dev {interface}"))
+        self.join_as(internet, interface, &[internet_v4(number), internet_v6(number)])
     }
+
+    /// Plugs `interface` into the internet with these addresses, and a default route for the family of each.
+    pub fn join_as(&self, internet: &Switch, interface: &str, addresses: &[IpAddr]) -> Result<()> {
+        self.attach(internet, interface, &[])?;
+        for address in addresses {
+            let (length, gateway) = if address.is_ipv4() { (24, "203.0.113.254") } else { (128, "fe80::1") };
+            self.ip(&format!("address add {address}/{length} dev {interface}"))?;
+            self.ip(&format!("route add default via {gateway} dev {interface}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// 203.0.113.`number`.
+pub(crate) fn internet_v4(number: u8) -> IpAddr {
+    Ipv4Addr::new(203, 0, 113, number).into()
+}
+
+/// 2001:db8::`number`, read as decimal digits there.
+pub(crate) fn internet_v6(number: u8) -> IpAddr {
+    // Decimal digits read as hexadecimal ones, so that people see the same number.
+    let digits = u16::from(number / 100) << 8 | u16::from(number / 10 % 10) << 4 | u16::from(number % 10);
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, digits).into()
 }

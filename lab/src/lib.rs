@@ -13,7 +13,9 @@
 //! # Ok(()) }
 //! ```
 
+mod dht;
 mod helper;
+mod impostor;
 mod internet;
 mod lab;
 mod leftovers;
@@ -21,10 +23,18 @@ mod network;
 mod process;
 mod product;
 mod python;
+mod service;
+mod traffic;
+mod yggdrasil;
 
+pub use dht::{DHT_PORT, DhtNetwork};
 pub use helper::{Backend, EVERY_CHECK, helper, screenshots};
+pub use impostor::{IMPOSTOR_PORT, Impostor};
 pub use lab::{Lab, REQUIRED, is_long};
 pub use network::{Host, Switch};
 pub use process::{Output, Process};
 pub use product::{Hardline, hardline_program};
 pub use python::{PythonServer, Release};
+pub use service::Service;
+pub use traffic::Sent;
+pub use yggdrasil::{Meeting, Yggdrasil};

@@ -78,6 +78,41 @@ fn a_slow_internet_takes_its_round_trip() -> Result<()> {
 }
 
 #[test]
+fn released_nodes_of_the_dht_find_each_other_over_the_internet() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let internet = lab.internet()?;
+    let asker = lab.host("asker")?;
+    asker.join(&internet, "eth0", 1)?;
+    for dht in [lab.dht(&internet, 3)?, lab.dht_over_ipv6(&internet, 3)?] {
+        let key = "/key/0123456789012345678901234567890123456789";
+        let (there, here) = (format!("{}{key}", dht.proxy(0)), format!("{}{key}", dht.proxy(2)));
+        asker.curl(&["--globoff", "--data", r#"{"data":"aGVsbG8=","id":"5"}"#, &there])?.success()?;
+        let found = asker.curl(&["--globoff", &here])?.success()?.stdout;
+        assert!(found.contains("aGVsbG8="), "{found}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_leaves_is_counted_and_what_comes_in_can_get_lost() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let internet = lab.internet()?;
+    let (alice, bob) = (lab.host("alice")?, lab.host("bob")?);
+    alice.join(&internet, "eth0", 1)?;
+    bob.join(&internet, "eth0", 2)?;
+    alice.count_sent(4222)?;
+    assert_eq!(alice.sent_to_internet()?.packets, 0);
+    alice.run("ping", &["-c", "3", "-i", "0.01", "-s", "72", "203.0.113.2"])?.success()?;
+    let sent = alice.sent_to_internet()?;
+    assert_eq!((sent.packets, sent.bytes), (3, 300));
+    alice.lose_incoming("eth0", 50)?;
+    let answers = alice.run("ping", &["-c", "100", "-i", "0.002", "-W", "1", "203.0.113.2"])?.stdout;
+    let answers = answers.matches(" bytes from ").count();
+    assert!((20..=80).contains(&answers), "{answers} of 100");
+    Ok(())
+}
+
+#[test]
 fn the_client_finds_every_answer_of_the_backend_right() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let (_switch, [alice, bob]) = lab.lan(["alice", "bob"])?;

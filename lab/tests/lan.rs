@@ -1,16 +1,14 @@
 //! LAN discovery between computers, with the real program.
 
-use std::net::SocketAddr;
-
 use anyhow::{Context as _, Result};
-use hardline_lab::{Hardline, Host, Lab, Process, helper};
+use hardline_lab::{Hardline, Host, Lab, Process, Service};
 use serde_json::Value;
 
 #[test]
 fn a_link_opens_on_another_computer_of_the_lan() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let (_switch, [alice, bob]) = lab.lan(["alice", "bob"])?;
-    let service = Service::start(&alice, &[])?;
+    let service = alice.service(&[])?;
     service.opens_at(&gateway(&bob)?, &bob)
 }
 
@@ -18,8 +16,8 @@ fn a_link_opens_on_another_computer_of_the_lan() -> Result<()> {
 fn an_unlisted_service_opens_and_is_not_browsed() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let (_switch, [alice, bob]) = lab.lan(["alice", "bob"])?;
-    let unlisted = Service::start(&alice, &["--unlisted"])?;
-    let listed = Service::start(&alice, &["--gateway-port", "0", "--data-dir", "second"])?;
+    let unlisted = alice.service(&["--unlisted"])?;
+    let listed = alice.service(&["--gateway-port", "0", "--data-dir", "second"])?;
     let browse = browse(&bob)?;
     browse.waits_for("found", &listed)?;
     unlisted.opens_at(&gateway(&bob)?, &bob)?;
@@ -31,7 +29,7 @@ fn an_unlisted_service_opens_and_is_not_browsed() -> Result<()> {
 fn browsing_tells_title_link_and_address() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let (_switch, [alice, bob]) = lab.lan(["alice", "bob"])?;
-    let service = Service::start(&alice, &["--title", "Käse: & mehr"])?;
+    let service = alice.service(&["--title", "Käse: & mehr"])?;
     let event = browse(&bob)?.waits_for("found", &service)?;
     assert_eq!(event["title"], "Käse: & mehr");
     assert_eq!(event["link"], format!("http://{}.localhost:7009/", service.key));
@@ -44,7 +42,7 @@ fn browsing_tells_title_link_and_address() -> Result<()> {
 fn two_programs_on_a_computer_without_any_network_find_each_other() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let host = lab.host("alice")?;
-    let service = Service::start(&host, &["--gateway-port", "0"])?;
+    let service = host.service(&["--gateway-port", "0"])?;
     service.opens_at(&gateway(&host)?, &host)
 }
 
@@ -52,7 +50,7 @@ fn two_programs_on_a_computer_without_any_network_find_each_other() -> Result<()
 fn an_interface_of_the_seeker_that_comes_up_later_is_used() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let (switch, [alice]) = lab.lan(["alice"])?;
-    let service = Service::start(&alice, &[])?;
+    let service = alice.service(&[])?;
     let bob = lab.host("bob")?;
     let (gateway, browse) = (gateway(&bob)?, browse(&bob)?);
     bob.attach(&switch, "eth0", &["192.168.77.2/24"])?;
@@ -66,7 +64,7 @@ fn an_interface_of_the_service_that_comes_up_later_is_used() -> Result<()> {
     let (switch, [bob]) = lab.lan(["bob"])?;
     let (gateway, browse) = (gateway(&bob)?, browse(&bob)?);
     let alice = lab.host("alice")?;
-    let service = Service::start(&alice, &[])?;
+    let service = alice.service(&[])?;
     alice.attach(&switch, "eth0", &["192.168.77.2/24"])?;
     browse.waits_for("found", &service)?;
     service.opens_at(&gateway, &bob)
@@ -80,7 +78,7 @@ fn when_an_interface_goes_away_its_services_do_and_those_of_others_stay() -> Res
     let carol = lab.host("carol")?;
     carol.attach(&other_switch, "eth0", &["10.9.0.1/24"])?;
     bob.attach(&other_switch, "eth1", &["10.9.0.2/24"])?;
-    let (of_alice, of_carol) = (Service::start(&alice, &[])?, Service::start(&carol, &[])?);
+    let (of_alice, of_carol) = (alice.service(&[])?, carol.service(&[])?);
     let (gateway, browse) = (gateway(&bob)?, browse(&bob)?);
     browse.waits_for("found", &of_alice)?;
     browse.waits_for("found", &of_carol)?;
@@ -96,7 +94,7 @@ fn when_an_interface_goes_away_its_services_do_and_those_of_others_stay() -> Res
 fn a_cable_pulled_and_plugged_in_again_is_noticed() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let (_switch, [alice, bob]) = lab.lan(["alice", "bob"])?;
-    let service = Service::start(&alice, &[])?;
+    let service = alice.service(&[])?;
     let gateway = gateway(&bob)?;
     let before = browse(&bob)?;
     before.waits_for("found", &service)?;
@@ -119,7 +117,7 @@ fn a_computer_with_many_interfaces_hears_on_all() -> Result<()> {
     }
     let last = lab.switch("last")?;
     bob.attach(&last, "eth0", &["192.168.77.2/24"])?;
-    let service = Service::start(&bob, &["--unlisted"])?;
+    let service = bob.service(&["--unlisted"])?;
     let alice = lab.host("alice")?;
     alice.attach(&last, "eth0", &["192.168.77.1/24"])?;
     service.opens_at(&gateway(&alice)?, &alice)
@@ -130,10 +128,9 @@ fn a_computer_with_many_interfaces_hears_on_all() -> Result<()> {
 fn a_neighbour_that_claims_every_service_gets_no_byte_and_the_right_one_wins() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let (_switch, [alice, bob, mallory]) = lab.lan(["alice", "bob", "mallory"])?;
-    let service = Service::start(&alice, &[])?;
-    let impostor = impostor(&mallory)?;
-    let liar = mallory.spawn("liar", mallory.command(helper()?).args(["liar", &service.key, "7008"]))?;
-    liar.wait_for_line("lying")?;
+    let service = alice.service(&[])?;
+    let impostor = mallory.impostor()?;
+    let _liar = mallory.lie_on_lan(&service.key)?;
     let browse = browse(&bob)?;
     browse.waits_for_addresses(&service, &["192.168.77.1:", "192.168.77.3:7008"])?;
 
@@ -142,40 +139,12 @@ fn a_neighbour_that_claims_every_service_gets_no_byte_and_the_right_one_wins() -
         service.opens_at(&gateway, &bob)?;
     }
 
-    impostor.wait_for_line("ERROR")?; // it was dialled, and the handshake failed
-    let said = impostor.stdout().join("\n");
-    for secret in ["WANHosts", "password", "GET", "Host:", "localhost"] {
-        assert!(!said.contains(secret), "the impostor was sent {secret}:\n{said}");
-    }
-    Ok(())
-}
-
-/// A service and what it shows.
-struct Service {
-    key: String,
-    program: Hardline,
-    _backend: hardline_lab::Backend,
-}
-
-impl Service {
-    fn start(host: &Host, options: &[&str]) -> Result<Self> {
-        let backend = host.backend("127.0.0.1:0")?;
-        let target = backend.address.port().to_string();
-        let program = host.hardline(&[&["share", &target], options].concat())?;
-        let key = program.ready["services"][0]["key"].as_str().context("a key")?.to_owned();
-        Ok(Self { key, program, _backend: backend })
-    }
-
-    /// Opens the service's link in a gateway, at the first try.
-    fn opens_at(&self, gateway: &Hardline, host: &Host) -> Result<()> {
-        let at: SocketAddr = gateway.ready["gateway"][0].as_str().context("a gateway")?.parse()?;
-        host.check_site(at, &format!("{}.localhost", self.key), &["get:1000"])
-    }
+    impostor.was_refused_and_sent_nothing()
 }
 
 /// The program without a service, in a data folder of its own.
 fn gateway(host: &Host) -> Result<Hardline> {
-    host.hardline(&["--data-dir", "gateway"])
+    host.gateway("gateway", &[])
 }
 
 /// `hardline browse`, running.
@@ -209,15 +178,4 @@ impl Browse {
 fn told(line: &str, event: &str, service: &Service) -> Option<Value> {
     let value: Value = serde_json::from_str(line).ok()?;
     (value["event"] == event && value["key"] == service.key.as_str()).then_some(value)
-}
-
-/// A TLS server with another certificate.
-fn impostor(host: &Host) -> Result<Process> {
-    let make = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x"];
-    host.run("openssl", &[&make[..], &["-keyout", "key.pem", "-out", "cert.pem"]].concat())?.success()?;
-    // It ends with its standard input.
-    let serve = "tail -f /dev/null | openssl s_server -accept 7008 -cert cert.pem -key key.pem";
-    let server = host.spawn("impostor", host.command("sh").args(["-c", serve]))?;
-    server.wait_for_line("ACCEPT")?;
-    Ok(server)
 }

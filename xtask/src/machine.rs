@@ -16,6 +16,9 @@ struct Need {
 
 const NEEDS: &[Need] = &[
     Need { package: "iproute2", why: "several computers in one: network namespaces", is_there: || program("ip", "-V") },
+    Need { package: "nftables", why: "routers, lost and counted packets", is_there: || program("nft", "--version") },
+    Need { package: "iputils-ping", why: "round trips of the lab's networks", is_there: || program("ping", "-V") },
+    Need { package: "yggdrasil", why: "a real mesh", is_there: || program("yggdrasil", "-version") },
     Need { package: "procps", why: "looking at running programs", is_there: || program("ps", "--version") },
     Need { package: "curl", why: "asking the gateway as a program does", is_there: || program("curl", "--version") },
     Need { package: "openssl", why: "TLS with every kind of certificate", is_there: || program("openssl", "version") },
