@@ -18,11 +18,13 @@ pub mod key; // certificate → key hash, the name of a service
 pub mod rolling; // key hash and day → rolling code
 pub mod sealed; // addresses ⇄ a value that only the service can make, and only who knows its name can read
 
+pub mod admission; // who may come in: handshakes and tunnels, counted and limited
 pub mod candidate; // addresses a service may answer at
 pub mod dial; // candidates → when to try which
 pub mod hosts; // `host:port` lists, as `WANHosts` carries them
-pub mod lan;
-pub mod stages; // when which sources are asked // LAN discovery: datagrams and their state machine
+pub mod lan; // LAN discovery: datagrams and their state machine
+pub mod rate; // how often → not too often
+pub mod stages; // when which sources are asked
 
 pub mod opening; // the JSON line each side of a tunnel begins with
 

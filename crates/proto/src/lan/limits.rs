@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::rate::Rate;
+
 /// Longest datagram read, in bytes: as much as the released peers read.
 pub const MAX_DATAGRAM: usize = 4096;
 
@@ -82,15 +84,6 @@ pub(super) const MAX_INTERFACES: usize = 64;
 
 /// Datagrams waiting to be sent; those beyond are lost, as on any network.
 pub(super) const MAX_TRANSMITS: usize = 4096;
-
-/// How often something may happen.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Rate {
-    /// Times at once.
-    pub(super) burst: u32,
-    /// Times in each second after that.
-    pub(super) per_second: u32,
-}
 
 const _: () = assert!(SERVICE_LIFETIME.as_secs() > 2 * ANNOUNCE_INTERVAL.as_secs());
 const _: () = assert!(SERVICE_LIFETIME.as_secs() > 4 * BROWSE_INTERVAL.as_secs());

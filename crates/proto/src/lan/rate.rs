@@ -1,34 +1,11 @@
-//! How often → not too often.
+//! How many answers each computer gets.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::limits::{ANSWERS_IN_TOTAL, ANSWERS_PER_SOURCE, MAX_COUNTED_SOURCES, Rate};
-
-/// A token bucket, kept as the instant at which it is full again.
-#[derive(Debug)]
-pub(super) struct TokenBucket {
-    rate: Rate,
-    full_at: Option<Instant>,
-}
-
-impl TokenBucket {
-    pub(super) const fn new(rate: Rate) -> Self {
-        Self { rate, full_at: None }
-    }
-
-    /// Takes a token if there is one.
-    pub(super) fn take(&mut self, now: Instant) -> bool {
-        let per_token = Duration::from_secs(1) / self.rate.per_second;
-        let full_at = self.full_at.map_or(now, |at| at.max(now)) + per_token;
-        let has_token = full_at - now <= per_token * self.rate.burst;
-        if has_token {
-            self.full_at = Some(full_at);
-        }
-        has_token
-    }
-}
+use super::limits::{ANSWERS_IN_TOTAL, ANSWERS_PER_SOURCE, MAX_COUNTED_SOURCES};
+use crate::rate::TokenBucket;
 
 /// Limits the answers to each computer and to all of them together.
 #[derive(Debug)]
@@ -53,7 +30,7 @@ impl AnswerLimits {
 
     /// Forgets the bucket that is full soonest, so that a source under limit is the last to be forgiven.
     fn forget_least_recent(&mut self) {
-        let fullest = self.sources.iter().min_by_key(|(_, bucket)| bucket.full_at).map(|(source, _)| *source);
+        let fullest = self.sources.iter().min_by_key(|(_, bucket)| bucket.full_at()).map(|(source, _)| *source);
         if let Some(source) = fullest {
             self.sources.remove(&source);
         }
@@ -63,18 +40,6 @@ impl AnswerLimits {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const RATE: Rate = Rate { burst: 3, per_second: 10 };
-
-    #[test]
-    fn a_bucket_gives_its_burst_and_then_its_rate() {
-        let start = Instant::now();
-        let mut bucket = TokenBucket::new(RATE);
-        assert_eq!((0..10).filter(|_| bucket.take(start)).count(), 3);
-        assert!(!bucket.take(start + Duration::from_millis(99)));
-        assert!(bucket.take(start + Duration::from_millis(100)));
-        assert_eq!((0..10).filter(|_| bucket.take(start + Duration::from_secs(3600))).count(), 3);
-    }
 
     #[test]
     fn a_greedy_source_leaves_answers_for_others() {

@@ -8,8 +8,8 @@ use super::limits::{
     SEARCH_BACKOFF, SEARCH_RATE,
 };
 use super::names::{Code, Names};
-use super::rate::TokenBucket;
 use crate::key::KeyHash;
+use crate::rate::TokenBucket;
 use crate::rolling::Day;
 
 /// [`MAX_SEARCHES`] services are looked for already.
