@@ -11,6 +11,7 @@ pub mod failure; // what went wrong → exit code, cause, remedy
 
 pub mod docs; // command line and settings → man pages, markdown, example file
 
+mod descriptors; // as many open files as allowed
 mod gateway; // port → who serves browsers there
 mod identities; // names and targets → identity files
 mod links; // key hash → what a person opens

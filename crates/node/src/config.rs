@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hardline_proto::admission::AdmissionLimits;
 use hardline_proto::hosts::HostPort;
 
 /// Port other computers' daemons connect to.
@@ -62,11 +63,18 @@ pub struct P2pConfig {
     pub bind: Vec<std::net::IpAddr>,
     /// Where this computer is reached from outside, set by hand: told to diallers before the addresses it knows itself.
     pub public_addresses: Vec<HostPort>,
+    /// How many may come in, at once and from one address.
+    pub limits: AdmissionLimits,
 }
 
 impl Default for P2pConfig {
     fn default() -> Self {
-        Self { port: DEFAULT_P2P_PORT, bind: Vec::new(), public_addresses: Vec::new() }
+        Self {
+            port: DEFAULT_P2P_PORT,
+            bind: Vec::new(),
+            public_addresses: Vec::new(),
+            limits: AdmissionLimits::default(),
+        }
     }
 }
 

@@ -24,12 +24,6 @@ pub const BACKEND_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Silence in both directions after which a tunnel is closed. Longer than the polls and pings of web pages.
 pub const TUNNEL_IDLE: Duration = Duration::from_secs(3600);
 
-/// Handshakes under way at once on the listening side.
-pub const MAX_HANDSHAKES: usize = 512;
-
-/// Tunnels open at once on the listening side.
-pub const MAX_TUNNELS: usize = 20_000;
-
 /// Browser connections open at once at the gateway.
 pub const MAX_GATEWAY_CONNECTIONS: usize = 20_000;
 

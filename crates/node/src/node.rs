@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hardline_proto::KeyHash;
+use hardline_proto::admission::AdmissionLimits;
 use hardline_proto::host::ServiceName;
 use hardline_proto::lan::Freetext;
 use tokio::sync::watch;
@@ -193,8 +194,9 @@ impl Node {
             grace: config.grace,
         };
         if let Some(listening) = listening {
+            let limits = config.p2p.limits.clone();
             let reach = node.start_reach(config.p2p, p2p_port);
-            node.run_acceptor(listening, services, reach);
+            node.run_acceptor(listening, services, reach, limits);
         }
         node.run_gateway(gateway_listeners);
         info!(gateway = ?node.bound.gateway, p2p = ?node.bound.p2p, services = node.services.len(), "started");
@@ -210,8 +212,15 @@ impl Node {
         reach
     }
 
-    fn run_acceptor(&mut self, listening: Listening, services: HashMap<KeyHash, Service>, reach: Arc<Reach>) {
-        let acceptor = Arc::new(Acceptor::new(services, reach, self.open.clone(), self.drain.clone()));
+    fn run_acceptor(
+        &mut self,
+        listening: Listening,
+        services: HashMap<KeyHash, Service>,
+        reach: Arc<Reach>,
+        limits: AdmissionLimits,
+    ) {
+        let acceptor = Arc::new(Acceptor::new(services, reach, limits, self.open.clone(), self.drain.clone()));
+        self.tasks.spawn(Arc::clone(&acceptor).report());
         for listener in listening.listeners {
             self.bound.p2p.extend(listener.local_addr());
             self.tasks.spawn(Arc::clone(&acceptor).run(listener, self.tasks.clone()));

@@ -10,6 +10,7 @@ use hardline_node::tls::identity::IdentityNotice;
 use sd_notify::NotifyState;
 use serde_json::{Value, json};
 
+use crate::descriptors;
 use crate::failure::{Exit, Failure};
 use crate::gateway::{self, Occupant};
 use crate::links;
@@ -44,6 +45,7 @@ pub(super) enum OtherGateway {
 /// What is in the way, with the remedy.
 pub(super) async fn start(mut config: NodeConfig, other: OtherGateway) -> Result<Running, Failure> {
     let signals = Signals::catch().map_err(|err| Failure::of(Exit::Failed, "cannot catch signals", &err))?;
+    descriptors::allow_as_many_as_possible();
     let usual_port = config.gateway_port.unwrap_or(hardline_node::config::DEFAULT_GATEWAY_PORT);
     let mut has_other_gateway = false;
     let (node, notices) = match Node::start(config.clone()).await {

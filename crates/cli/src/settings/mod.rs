@@ -15,6 +15,7 @@ use hardline_node::config::{
     ServiceConfig, Target,
 };
 use hardline_node::proto::KeyHash;
+use hardline_node::proto::admission::AdmissionLimits;
 use hardline_node::proto::hosts::HostPort;
 
 pub use problem::{Origin, Problem, Problems};
@@ -43,6 +44,8 @@ pub struct Settings {
     pub p2p_bind: Vec<IpAddr>,
     /// Where this computer is reached from outside, set by hand.
     pub p2p_public_addresses: Vec<HostPort>,
+    /// How many other computers may come in.
+    pub limits: AdmissionLimits,
     /// LAN discovery.
     pub lan_enabled: bool,
     /// Whether a search by the plain key hash follows one by the rolling code.
@@ -72,6 +75,7 @@ impl Default for Settings {
             p2p_port: DEFAULT_P2P_PORT,
             p2p_bind: Vec::new(),
             p2p_public_addresses: Vec::new(),
+            limits: AdmissionLimits::default(),
             lan_enabled: lan.enabled,
             lan_plain_search: lan.plain_search,
             lan_port: lan.port,
@@ -214,6 +218,7 @@ impl Settings {
             port: self.p2p_port,
             bind: self.p2p_bind.clone(),
             public_addresses: self.p2p_public_addresses.clone(),
+            limits: self.limits.clone(),
         };
         config.lan = self.lan();
         config.grace = self.grace;

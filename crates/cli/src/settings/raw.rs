@@ -60,6 +60,18 @@ impl<'a> Raw<'a> {
         }
     }
 
+    /// A limit: 1 to a million.
+    pub(super) fn limit(&self) -> Result<u32, String> {
+        let number = match self.form {
+            Form::Toml(value) => value.as_integer().ok_or_else(|| found(value))?,
+            Form::Text(text) => text.parse().map_err(|_| found_text(text))?,
+        };
+        match u32::try_from(number) {
+            Ok(limit @ 1..=1_000_000) => Ok(limit),
+            _ => Err(format!("found {number}")),
+        }
+    }
+
     pub(super) fn string(&self) -> Result<String, String> {
         match self.form {
             Form::Toml(value) => value.as_str().map(Into::into).ok_or_else(|| found(value)),

@@ -32,6 +32,8 @@ impl<T> std::fmt::Debug for Key<T> {
 
 /// What a port must be.
 const PORT: &str = "a port, 0 to 65535, where 0 takes a free one";
+/// What a limit must be.
+const LIMIT: &str = "a number, 1 to 1000000";
 /// What a yes or no must be.
 const BOOLEAN: &str = "true or false";
 /// What a password must be.
@@ -148,6 +150,69 @@ pub const KEYS: &[Key<Settings>] = &[
         set: |it, raw| raw.addresses().map(|value| it.lan_bind = value),
     },
     Key {
+        name: "limits.handshakes",
+        env: Some("HARDLINE_LIMITS_HANDSHAKES"),
+        form: LIMIT,
+        example: "",
+        help: "Handshakes of other computers under way at once. At this and every other limit the newcomer is refused, who is in stays, and the log tells once a minute.",
+        get: |it| Some(count(it.limits.handshakes)),
+        set: |it, raw| raw.limit().map(|value| it.limits.handshakes = value as usize),
+    },
+    Key {
+        name: "limits.handshakes_per_address",
+        env: Some("HARDLINE_LIMITS_HANDSHAKES_PER_ADDRESS"),
+        form: LIMIT,
+        example: "",
+        help: "Of them, from one address. An IPv6 address counts with all of its /64.",
+        get: |it| Some(count(it.limits.handshakes_per_address)),
+        set: |it, raw| raw.limit().map(|value| it.limits.handshakes_per_address = value as usize),
+    },
+    Key {
+        name: "limits.handshakes_per_second",
+        env: Some("HARDLINE_LIMITS_HANDSHAKES_PER_SECOND"),
+        form: LIMIT,
+        example: "",
+        help: "Handshakes that one address may begin in a second, in the long run.",
+        get: |it| Some(i64::from(it.limits.handshake_rate.per_second).into()),
+        set: |it, raw| raw.limit().map(|value| it.limits.handshake_rate.per_second = value),
+    },
+    Key {
+        name: "limits.handshake_burst",
+        env: Some("HARDLINE_LIMITS_HANDSHAKE_BURST"),
+        form: LIMIT,
+        example: "",
+        help: "Handshakes that one address may begin at once, after a rest.",
+        get: |it| Some(i64::from(it.limits.handshake_rate.burst).into()),
+        set: |it, raw| raw.limit().map(|value| it.limits.handshake_rate.burst = value),
+    },
+    Key {
+        name: "limits.tunnels",
+        env: Some("HARDLINE_LIMITS_TUNNELS"),
+        form: LIMIT,
+        example: "",
+        help: "Tunnels of other computers open at once.",
+        get: |it| Some(count(it.limits.tunnels)),
+        set: |it, raw| raw.limit().map(|value| it.limits.tunnels = value as usize),
+    },
+    Key {
+        name: "limits.tunnels_per_address",
+        env: Some("HARDLINE_LIMITS_TUNNELS_PER_ADDRESS"),
+        form: LIMIT,
+        example: "",
+        help: "Of them, from one address.",
+        get: |it| Some(count(it.limits.tunnels_per_address)),
+        set: |it, raw| raw.limit().map(|value| it.limits.tunnels_per_address = value as usize),
+    },
+    Key {
+        name: "limits.tunnels_per_service",
+        env: Some("HARDLINE_LIMITS_TUNNELS_PER_SERVICE"),
+        form: LIMIT,
+        example: "",
+        help: "Of them, to one service.",
+        get: |it| Some(count(it.limits.tunnels_per_service)),
+        set: |it, raw| raw.limit().map(|value| it.limits.tunnels_per_service = value as usize),
+    },
+    Key {
         name: "log.filter",
         env: Some("HARDLINE_LOG"),
         form: "off, error, warn, info, debug, trace, or filter directives such as \"warn,hardline_node=debug\"",
@@ -166,6 +231,11 @@ pub const KEYS: &[Key<Settings>] = &[
         set: |it, raw| raw.log_format().map(|value| it.log_format = value),
     },
 ];
+
+/// A number of things, in TOML.
+fn count(number: usize) -> Value {
+    i64::try_from(number).unwrap_or(i64::MAX).into()
+}
 
 /// Keys of each `[[service]]`.
 pub const SERVICE_KEYS: &[Key<ServiceSettings>] = &[

@@ -171,6 +171,11 @@ impl Running {
         self.ready["services"][0]["link"].as_str().expect("a link").to_owned()
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }

@@ -83,6 +83,13 @@ fn every_key_has_a_variable_of_its_own_that_sets_it() {
         ("lan.plain_search", "0"),
         ("lan.port", "1"),
         ("lan.bind", "127.0.0.1"),
+        ("limits.handshakes", "100"),
+        ("limits.handshakes_per_address", "10"),
+        ("limits.handshakes_per_second", "5"),
+        ("limits.handshake_burst", "50"),
+        ("limits.tunnels", "1000"),
+        ("limits.tunnels_per_address", "200"),
+        ("limits.tunnels_per_service", "800"),
         ("log.filter", "info"),
         ("log.format", "json"),
     ];

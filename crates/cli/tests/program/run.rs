@@ -3,11 +3,12 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::common::{PATIENCE, Program, backend, free_port, get, web_server};
+use crate::common::{PATIENCE, Program, Running, backend, free_port, get, web_server};
 
 #[test]
 fn every_service_of_the_configuration_is_published() {
@@ -31,6 +32,22 @@ fn without_services_the_gateway_runs_alone_and_listens_for_no_other_computer() {
     assert_eq!(running.ready["p2p"].as_array().unwrap().len(), 0);
     assert_eq!(running.ready["services"].as_array().unwrap().len(), 0);
     assert!(get(running.gateway(), "http://localhost/").starts_with("HTTP/1.1 200 "));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn as_many_files_are_opened_as_the_system_allows() {
+    let program = Program::new();
+    let own = program.command(["--json"]);
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -Sn 256; exec \"$0\" \"$@\""]).arg(own.get_program()).args(own.get_args());
+    limited.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    limited.current_dir(program.home()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let running = Running::start(limited);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", running.id())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let columns: Vec<_> = line.split_whitespace().collect();
+    assert_eq!(columns[3], columns[4], "soft and hard limit: {line}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Incoming peer → TLS, service by SNI → backend → tunnel.
 
+mod door; // who may come in
 mod listen;
 mod peer;
 
@@ -9,17 +10,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use hardline_proto::KeyHash;
+use hardline_proto::admission::AdmissionLimits;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use crate::backend::Backend;
-use crate::limits::{MAX_HANDSHAKES, MAX_TUNNELS};
 use crate::net::accept_each;
 use crate::reach::Reach;
 use crate::tunnel::{Drain, Tunnels};
+
+use self::door::Door;
 
 /// One service, ready to be served.
 pub(crate) struct Service {
@@ -33,32 +35,35 @@ pub(crate) struct Service {
 pub(crate) struct Acceptor {
     services: HashMap<KeyHash, Service>,
     reach: Arc<Reach>,
-    handshakes: Arc<Semaphore>,
-    tunnels: Arc<Semaphore>,
+    door: Door,
     open: Tunnels,
     drain: Drain,
 }
 
 impl Acceptor {
-    pub(crate) fn new(services: HashMap<KeyHash, Service>, reach: Arc<Reach>, open: Tunnels, drain: Drain) -> Self {
-        Self {
-            services,
-            reach,
-            handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
-            tunnels: Arc::new(Semaphore::new(MAX_TUNNELS)),
-            open,
-            drain,
-        }
+    pub(crate) fn new(
+        services: HashMap<KeyHash, Service>,
+        reach: Arc<Reach>,
+        limits: AdmissionLimits,
+        open: Tunnels,
+        drain: Drain,
+    ) -> Self {
+        Self { services, reach, door: Door::new(limits), open, drain }
+    }
+
+    /// Tells what was refused, until the node stops.
+    pub(crate) async fn report(self: Arc<Self>) {
+        self.door.report(&self.drain.stop).await;
     }
 
     /// Accepts until the node stops. Each peer has a task of its own from the first byte, so none delays another.
     pub(crate) async fn run(self: Arc<Self>, listener: TcpListener, tasks: TaskTracker) {
-        accept_each(&listener, &self.drain.stop, |tcp, addr| match Arc::clone(&self.handshakes).try_acquire_owned() {
+        accept_each(&listener, &self.drain.stop, |tcp, addr| match self.door.handshake(addr.ip()) {
             Ok(slot) => {
                 let acceptor = Arc::clone(&self);
                 tasks.spawn(async move { acceptor.serve(tcp, addr, slot).await });
             }
-            Err(_full) => debug!(%addr, "peer refused, all handshake slots in use"),
+            Err(limit) => debug!(%addr, ?limit, "peer refused"),
         })
         .await;
     }

@@ -3,14 +3,15 @@
 use std::io;
 use std::net::SocketAddr;
 
+use hardline_proto::admission::Limit;
 use hardline_proto::host::parse_service_name;
 use hardline_proto::opening::Opening;
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_rustls::{LazyConfigAcceptor, TlsStream};
 use tracing::{Instrument, debug, info_span, warn};
 
+use super::door::{HandshakeSlot, TunnelSlot};
 use super::{Acceptor, Service};
 use crate::backend::BackendStream;
 use crate::limits::HANDSHAKE_TIMEOUT;
@@ -26,6 +27,8 @@ enum Refusal {
     Handshake(#[source] io::Error),
     #[error("asked for no service of ours")]
     UnknownName,
+    #[error("a limit is reached: {0:?}")]
+    Limit(Limit),
     #[error("opening line")]
     Opening(#[from] OpeningFailure),
     #[error("wrong password")]
@@ -36,17 +39,14 @@ enum Refusal {
 
 impl Acceptor {
     /// Serves one peer. `handshake_slot` is given back when the tunnel begins.
-    pub(super) async fn serve(&self, tcp: TcpStream, addr: SocketAddr, handshake_slot: OwnedSemaphorePermit) {
-        let Ok(_tunnel_slot) = self.tunnels.try_acquire() else {
-            return warn!("peer refused, all tunnel slots in use");
-        };
+    pub(super) async fn serve(&self, tcp: TcpStream, addr: SocketAddr, handshake_slot: HandshakeSlot) {
         let opened = tokio::select! {
             () = self.drain.stop.cancelled() => return,
-            opened = timeout(HANDSHAKE_TIMEOUT, self.open(tcp)) => opened.unwrap_or(Err(Refusal::Slow)),
+            opened = timeout(HANDSHAKE_TIMEOUT, self.open(tcp, addr)) => opened.unwrap_or(Err(Refusal::Slow)),
         };
         drop(handshake_slot);
         match opened {
-            Ok((service, tunnel, backend)) => self.carry(service, tunnel, backend, addr).await,
+            Ok((service, _slot, tunnel, backend)) => self.carry(service, tunnel, backend, addr).await,
             Err(Refusal::Backend(error)) => warn!(%error, "backend not reached, tunnel closed"),
             Err(refusal) => debug!(%addr, error = %chain(&refusal), "peer refused"),
         }
@@ -64,7 +64,11 @@ impl Acceptor {
         .await;
     }
 
-    async fn open(&self, tcp: TcpStream) -> Result<(&Service, TunnelStream, BackendStream), Refusal> {
+    async fn open(
+        &self,
+        tcp: TcpStream,
+        addr: SocketAddr,
+    ) -> Result<(&Service, TunnelSlot, TunnelStream, BackendStream), Refusal> {
         tcp.set_nodelay(true).map_err(Refusal::Handshake)?;
         let mut hello =
             LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp).await.map_err(Refusal::Handshake)?;
@@ -73,9 +77,12 @@ impl Acceptor {
             let _ = refuse_unknown_name(&mut hello.io).await;
             return Err(Refusal::UnknownName);
         };
+        // Before the handshake, which is what costs.
+        let slot = self.door.tunnel(addr.ip(), service.key).map_err(Refusal::Limit)?;
         let tls = hello.into_stream(service.tls.clone()).await.map_err(Refusal::Handshake)?;
         let ours = Opening { wan_hosts: Some(self.reach.hosts()), password: None };
-        service.open_tunnel(tls.into(), &ours).await
+        let (tunnel, backend) = service.open_tunnel(tls.into(), &ours).await?;
+        Ok((service, slot, tunnel, backend))
     }
 
     fn service(&self, sni: &str) -> Option<&Service> {
@@ -90,7 +97,7 @@ impl Service {
         &self,
         tls: TlsStream<TcpStream>,
         ours: &Opening,
-    ) -> Result<(&Self, TunnelStream, BackendStream), Refusal> {
+    ) -> Result<(TunnelStream, BackendStream), Refusal> {
         let (mut from_peer, mut to_peer) = tokio::io::split(tls);
         let (backend, early) = match &self.password {
             // Who does not know the password does not touch the backend. Browsers lower the case of host names.
@@ -114,7 +121,7 @@ impl Service {
                 (backend, early)
             }
         };
-        Ok((self, TunnelStream::new(early, from_peer.unsplit(to_peer)), backend))
+        Ok((TunnelStream::new(early, from_peer.unsplit(to_peer)), backend))
     }
 }
 

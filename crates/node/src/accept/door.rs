@@ -1,0 +1,80 @@
+//! Who may come in, asked by every task of the listening side.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use hardline_proto::KeyHash;
+use hardline_proto::admission::{Admission, AdmissionLimits, Limit, REPORT_INTERVAL};
+use tokio::time::interval;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+/// Counts handshakes and tunnels; see [`Admission`].
+#[derive(Debug, Clone)]
+pub(super) struct Door(Arc<Mutex<Admission>>);
+
+impl Door {
+    pub(super) fn new(limits: AdmissionLimits) -> Self {
+        Self(Arc::new(Mutex::new(Admission::new(limits))))
+    }
+
+    /// Lets a handshake begin; it counts until the slot is dropped.
+    ///
+    /// # Errors
+    /// The limit that refuses it.
+    pub(super) fn handshake(&self, addr: IpAddr) -> Result<HandshakeSlot, Limit> {
+        self.lock().handshake(Instant::now(), addr)?;
+        Ok(HandshakeSlot { door: self.clone(), addr })
+    }
+
+    /// Lets a tunnel to one of our services begin; it counts until the slot is dropped.
+    ///
+    /// # Errors
+    /// The limit that refuses it.
+    pub(super) fn tunnel(&self, addr: IpAddr, service: KeyHash) -> Result<TunnelSlot, Limit> {
+        self.lock().tunnel(Instant::now(), addr, service)?;
+        Ok(TunnelSlot { door: self.clone(), addr, service })
+    }
+
+    /// Tells what was refused, once a minute at most, until `stop`.
+    pub(super) async fn report(&self, stop: &CancellationToken) {
+        let mut minutes = interval(REPORT_INTERVAL);
+        while stop.run_until_cancelled(minutes.tick()).await.is_some() {
+            if let Some(refused) = self.lock().poll_report(Instant::now()) {
+                warn!(%refused, "peers refused at a limit");
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Admission> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A handshake under way.
+#[derive(Debug)]
+pub(super) struct HandshakeSlot {
+    door: Door,
+    addr: IpAddr,
+}
+
+impl Drop for HandshakeSlot {
+    fn drop(&mut self) {
+        self.door.lock().handshake_ended(self.addr);
+    }
+}
+
+/// An open tunnel.
+#[derive(Debug)]
+pub(super) struct TunnelSlot {
+    door: Door,
+    addr: IpAddr,
+    service: KeyHash,
+}
+
+impl Drop for TunnelSlot {
+    fn drop(&mut self) {
+        self.door.lock().tunnel_ended(self.addr, self.service);
+    }
+}

@@ -1,0 +1,75 @@
+//! At a limit the newcomer is refused and those who are in stay.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::io::ErrorKind;
+
+use common::{TestNode, echo, get, open, service};
+use hardline_node::proto::admission::AdmissionLimits;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+async fn listener(limits: AdmissionLimits) -> TestNode {
+    let service = service(echo().await);
+    TestNode::start(|config| {
+        config.gateway_port = None;
+        config.services = vec![service];
+        config.p2p.limits = limits;
+    })
+    .await
+}
+
+/// A peer at `source` that connects and says nothing.
+async fn silent_peer(source: &str, listener: &TestNode) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{source}:0").parse().unwrap()).unwrap();
+    socket.connect(listener.p2p()).await.unwrap()
+}
+
+fn is_open(peer: &TcpStream) -> bool {
+    matches!(peer.try_read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+}
+
+#[tokio::test]
+async fn silent_peers_take_the_handshakes_of_their_own_address_only() {
+    let listener = listener(AdmissionLimits { handshakes_per_address: 2, ..AdmissionLimits::default() }).await;
+    let inside = [silent_peer("127.0.0.1", &listener).await, silent_peer("127.0.0.1", &listener).await];
+    let elsewhere = silent_peer("127.0.0.2", &listener).await;
+    let mut refused = silent_peer("127.0.0.1", &listener).await;
+    // Connections are accepted in their order: the fate of all four is known when the last one's is.
+    assert_eq!(refused.read(&mut [0]).await.unwrap(), 0);
+    assert!(inside.iter().all(is_open));
+    assert!(is_open(&elsewhere));
+}
+
+#[tokio::test]
+async fn a_service_that_is_full_refuses_the_newcomer_and_has_room_again_later() {
+    let listener = listener(AdmissionLimits { tunnels_per_service: 1, ..AdmissionLimits::default() }).await;
+    let gateway = TestNode::gateway(&[(listener.key(), listener.p2p())]).await;
+    let host = format!("{}.localhost", listener.key());
+    let mut inside = open(gateway.browser_addr(), &host, "").await;
+    inside.read_exact(&mut [0]).await.unwrap();
+
+    let answer = get(gateway.browser_addr(), &host, "Connection: close\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 50"), "{answer}");
+    inside.write_all(b"still here").await.unwrap();
+    let mut said = Vec::new();
+    while !said.ends_with(b"still here") {
+        assert_ne!(inside.read_buf(&mut said).await.unwrap(), 0, "who is in stays");
+    }
+
+    drop(inside);
+    let room = async {
+        loop {
+            let mut later = open(gateway.browser_addr(), &host, "").await;
+            later.shutdown().await.unwrap();
+            let mut echoed = String::new();
+            later.read_to_string(&mut echoed).await.unwrap();
+            if echoed.starts_with("GET /") {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), room).await.unwrap();
+}
