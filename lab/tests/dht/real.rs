@@ -114,8 +114,25 @@ impl RealNode {
 
     /// Waits until `id` stands in its routing table as a good node.
     pub(crate) fn has_in_table(&mut self, id: InfoHash) -> Result<()> {
-        let id = id.to_string();
-        self.ask_until("lr", |line| (line.contains(&id) && line.contains("[good]")).then_some(()))
+        self.ask_until("lr", |line| is_good(line, id).then_some(()))
+    }
+
+    /// Its IPv4 routing table as it prints it, a line per node.
+    pub(crate) fn table(&mut self) -> Result<Vec<String>> {
+        let from = self.type_in("lr")?;
+        self.wait_for(from, |line| line.starts_with("IPv6 routing table").then_some(()))?;
+        let lines = self.lines().into_iter().skip(from);
+        let ipv4 = lines.take_while(|line| !line.starts_with("IPv6 routing table"));
+        Ok(ipv4.filter(|line| line.contains("Node ")).collect())
+    }
+
+    /// Whether it stores a value at `key`.
+    pub(crate) fn stores(&mut self, key: InfoHash) -> Result<bool> {
+        let from = self.type_in("ld")?;
+        self.wait_for(from, |line| line.starts_with("Total ").then_some(()))?;
+        let storage = format!("Storage {key} ");
+        let is_held = |line: &String| line.contains(&storage) && !line.contains(" 0 values");
+        Ok(self.lines().iter().skip(from).any(is_held))
     }
 
     pub(crate) fn stop(mut self) -> Result<()> {
@@ -134,6 +151,15 @@ impl Drop for RealNode {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether `id` stands in a [`RealNode::table`] as a good node.
+pub(crate) fn is_good_in(table: &[String], id: InfoHash) -> bool {
+    table.iter().any(|line| is_good(line, id))
+}
+
+fn is_good(line: &str, id: InfoHash) -> bool {
+    line.contains(&id.to_string()) && line.contains("[good]")
 }
 
 /// A network of released nodes in which everyone knows someone.
