@@ -57,6 +57,22 @@ pub struct GlobalArgs {
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub public_address: Vec<HostPort>,
 
+    /// Where to enter the DHT, `none` for none; may be repeated [default: bootstrap.jami.net:4222]
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    pub dht_bootstrap: Vec<String>,
+
+    /// Proxy of the DHT for where UDP is not possible, `none` for none; may be repeated [default: http://dhtproxy.jami.net]
+    #[arg(long, global = true, value_name = "URL")]
+    pub dht_proxy: Vec<String>,
+
+    /// UDP port of the DHT, 0 takes a free one [default: 4222]
+    #[arg(long, global = true, value_name = "PORT")]
+    pub dht_port: Option<u16>,
+
+    /// Neither publishes nor looks in the DHT
+    #[arg(long, global = true)]
+    pub no_dht: bool,
+
     /// Sets any key of the configuration, as in --set lan.enabled=false; may be repeated
     #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
     pub set: Vec<(String, String)>,

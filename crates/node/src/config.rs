@@ -7,6 +7,8 @@ use std::time::Duration;
 use hardline_proto::admission::AdmissionLimits;
 use hardline_proto::hosts::HostPort;
 
+pub use crate::drivers::dht::{DEFAULT_DHT_PORT, PUBLIC_BOOTSTRAP, PUBLIC_PROXY};
+
 /// Port other computers' daemons connect to.
 pub const DEFAULT_P2P_PORT: u16 = 7008;
 
@@ -28,6 +30,8 @@ pub struct NodeConfig {
     pub services: Vec<ServiceConfig>,
     /// LAN discovery.
     pub lan: LanConfig,
+    /// The DHT.
+    pub dht: DhtSettings,
     /// Addresses given by hand, tried for every service asked for beside what discovery finds.
     pub given: Vec<GivenAddress>,
     /// Whether addresses on loopback that others tell are dialled. Only test networks that live on one computer turn it on.
@@ -47,6 +51,7 @@ impl NodeConfig {
             p2p: P2pConfig::default(),
             services: Vec::new(),
             lan: LanConfig::default(),
+            dht: DhtSettings::default(),
             given: Vec::new(),
             is_loopback_shared: false,
             grace: Duration::from_secs(30),
@@ -98,6 +103,44 @@ impl Default for LanConfig {
     }
 }
 
+/// How the DHT is used: to publish the services of this computer, and to look for those of others.
+#[derive(Debug, Clone)]
+pub struct DhtSettings {
+    /// Whether it is used at all, proxies included.
+    pub enabled: bool,
+    /// UDP port of a node that publishes; 0 takes a free one, and so does one that only looks for services. When it is
+    /// taken by another program a free one is used.
+    pub port: u16,
+    /// Addresses to use instead of every one, at most one of each family; for tests and unusual machines.
+    pub bind: Vec<std::net::IpAddr>,
+    /// Where to enter the network, `host:port`. Without any, nodes met earlier still lead into it.
+    pub bootstrap: Vec<String>,
+    /// The network's number; 0 is the public one.
+    pub network: u32,
+    /// Proxies to ask beside our own node, `http://host:port`.
+    pub proxies: Vec<String>,
+    /// Whether services are also published under the keys where released clients look: anybody who knows a link, or a
+    /// released client's question for it, can read the addresses there.
+    pub publish_plain: bool,
+    /// Whether rates are limited per address. Only test networks that live on one address turn it off.
+    pub limit_rates: bool,
+}
+
+impl Default for DhtSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            port: DEFAULT_DHT_PORT,
+            bind: Vec::new(),
+            bootstrap: vec![PUBLIC_BOOTSTRAP.to_owned()],
+            network: 0,
+            proxies: vec![PUBLIC_PROXY.to_owned()],
+            publish_plain: true,
+            limit_rates: true,
+        }
+    }
+}
+
 /// One service of this computer.
 #[derive(Debug, Clone)]
 pub struct ServiceConfig {
@@ -111,6 +154,8 @@ pub struct ServiceConfig {
     pub password: Option<String>,
     /// Whether browsing the LAN does not show it. Who knows its name finds it all the same.
     pub unlisted: bool,
+    /// Whether its addresses are published in the DHT.
+    pub dht: bool,
 }
 
 /// What a service is.

@@ -17,6 +17,9 @@ use crate::accept::{self, Acceptor, Listening, Service};
 use crate::backend::Backend;
 use crate::config::{Bound, IdentityConfig, NodeConfig, P2pConfig, ServiceConfig};
 use crate::dial::reach;
+use crate::drivers::dht::DhtStatus;
+use crate::drivers::dht::proxy::client::ProxyError;
+use crate::drivers::dht::shared::SharedDht;
 use crate::drivers::lan::{FoundService, Lan, LanInterface, LanService};
 use crate::gateway::{self, Gateway, GatewayBindError};
 use crate::reach::{Reach, ReachConfig, ReachStatus};
@@ -35,6 +38,7 @@ pub struct Node {
     bound: Bound,
     services: Vec<Published>,
     lan: Option<Arc<Lan>>,
+    dht: Option<Arc<SharedDht>>,
     reach: Option<Arc<Reach>>,
     resolver: Arc<Resolver>,
     open: Tunnels,
@@ -87,6 +91,9 @@ pub enum StartError {
         /// The other.
         second: String,
     },
+    /// A proxy of the DHT has no usable address.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -133,7 +140,7 @@ pub struct Published {
 }
 
 /// What a node is doing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Status {
     /// Its sockets.
     pub bound: Bound,
@@ -141,6 +148,8 @@ pub struct Status {
     pub services: Vec<Published>,
     /// Interfaces of LAN discovery.
     pub lan: Vec<LanInterface>,
+    /// The DHT node; `None` while it does not run.
+    pub dht: Option<DhtStatus>,
     /// How this computer is reached from outside; `None` when it has no services.
     pub reach: Option<ReachStatus>,
     /// Tunnels open now, as listener and as dialler.
@@ -171,6 +180,7 @@ impl Node {
         if let Some(lan) = &lan {
             lan.set_services(announced(&config.services, &published, p2p_port));
         }
+        let dht = prepare_dht(&config, &store, &drain)?;
         let sources = Sources {
             own: own_addresses(&published, &config.p2p, p2p_port),
             given: config.given,
@@ -186,6 +196,7 @@ impl Node {
             bound: Bound::default(),
             services: published,
             lan,
+            dht,
             reach: None,
             resolver,
             open: Tunnels::default(),
@@ -205,8 +216,8 @@ impl Node {
 
     fn start_reach(&mut self, config: P2pConfig, port: u16) -> Arc<Reach> {
         let config = ReachConfig { by_hand: config.public_addresses, port, bound: config.bind };
-        // Nobody tells yet what others see.
-        let (_, public) = watch::channel(Vec::new());
+        // Without the DHT nobody tells what others see.
+        let public = self.dht.as_ref().map_or_else(|| watch::channel(Vec::new()).1, |dht| dht.public_addresses());
         let reach = Reach::start(config, public, self.drain.stop.clone(), &self.tasks);
         self.reach = Some(Arc::clone(&reach));
         reach
@@ -245,6 +256,7 @@ impl Node {
             bound: self.bound.clone(),
             services: self.services.clone(),
             lan: self.lan.as_ref().map(|lan| lan.interfaces()).unwrap_or_default(),
+            dht: self.dht.as_ref().and_then(|dht| dht.status()),
             reach: self.reach.as_ref().map(|reach| reach.status()),
             tunnels: self.open.open(),
         }
@@ -290,6 +302,9 @@ impl Node {
         }
         if let Some(lan) = &self.lan {
             lan.stopped().await;
+        }
+        if let Some(dht) = &self.dht {
+            dht.stopped().await;
         }
         if let Some(store) = &self.resolver.store {
             store.close().await;
@@ -351,6 +366,15 @@ async fn start_lan(config: &NodeConfig, drain: &Drain, notices: &mut Vec<Notice>
             None
         }
     }
+}
+
+/// Prepares the DHT node: a full citizen where it publishes, one that only asks elsewhere.
+fn prepare_dht(config: &NodeConfig, store: &Store, drain: &Drain) -> Result<Option<Arc<SharedDht>>, StartError> {
+    if !config.dht.enabled {
+        return Ok(None);
+    }
+    let publishes = config.services.iter().any(|service| service.dht);
+    Ok(Some(SharedDht::new(&config.dht, publishes, Some(store.clone()), drain.stop.clone())?))
 }
 
 /// What the LAN hears of the services.

@@ -119,6 +119,19 @@ fn flags(global: &GlobalArgs, localport: Option<u16>) -> Vec<(String, String, St
         let addresses: Vec<_> = global.public_address.iter().map(ToString::to_string).collect();
         add("--public-address", "p2p.public_addresses", addresses.join(","));
     }
+    for (flag, key, values) in
+        [("--dht-bootstrap", "dht.bootstrap", &global.dht_bootstrap), ("--dht-proxy", "dht.proxies", &global.dht_proxy)]
+    {
+        if !values.is_empty() {
+            add(flag, key, values.join(","));
+        }
+    }
+    if let Some(port) = global.dht_port {
+        add("--dht-port", "dht.port", port.to_string());
+    }
+    if global.no_dht {
+        add("--no-dht", "dht.enabled", "false".into());
+    }
     match localport {
         Some(0) => add("--localport", "gateway.enabled", "false".into()),
         Some(port) => add("--localport", "gateway.port", port.to_string()),

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hardline_node::config::{
-    DEFAULT_GATEWAY_PORT, DEFAULT_P2P_PORT, GivenAddress, IdentityConfig, LanConfig, NodeConfig, P2pConfig,
-    ServiceConfig, Target,
+    DEFAULT_GATEWAY_PORT, DEFAULT_P2P_PORT, DhtSettings, GivenAddress, IdentityConfig, LanConfig, NodeConfig,
+    P2pConfig, ServiceConfig, Target,
 };
 use hardline_node::proto::KeyHash;
 use hardline_node::proto::admission::AdmissionLimits;
@@ -54,6 +54,20 @@ pub struct Settings {
     pub lan_port: u16,
     /// IPv4 addresses of the interfaces that discovery uses; empty: all.
     pub lan_bind: Vec<Ipv4Addr>,
+    /// The DHT.
+    pub dht_enabled: bool,
+    /// UDP port of the DHT node.
+    pub dht_port: u16,
+    /// Addresses that the DHT node uses; empty: all.
+    pub dht_bind: Vec<IpAddr>,
+    /// Where to enter the DHT.
+    pub dht_bootstrap: Vec<HostPort>,
+    /// Number of the DHT's network.
+    pub dht_network: u32,
+    /// Proxies of the DHT.
+    pub dht_proxies: Vec<String>,
+    /// Whether services are published where released clients look.
+    pub dht_publish_plain: bool,
     /// What is logged: `warn`, `info`, or `tracing`'s filter directives.
     pub log_filter: String,
     /// How it is logged.
@@ -67,6 +81,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let lan = LanConfig::default();
+        let dht = DhtSettings::default();
         Self {
             data_dir: None,
             grace: Duration::from_secs(30),
@@ -80,6 +95,13 @@ impl Default for Settings {
             lan_plain_search: lan.plain_search,
             lan_port: lan.port,
             lan_bind: lan.bind,
+            dht_enabled: dht.enabled,
+            dht_port: dht.port,
+            dht_bind: dht.bind,
+            dht_bootstrap: dht.bootstrap.iter().filter_map(|at| at.parse().ok()).collect(),
+            dht_network: dht.network,
+            dht_proxies: dht.proxies,
+            dht_publish_plain: dht.publish_plain,
             log_filter: "warn".into(),
             log_format: LogFormat::Human,
             services: Vec::new(),
@@ -116,6 +138,8 @@ pub struct ServiceSettings {
     pub password_file: Option<PathBuf>,
     /// Whether browsing the LAN does not show it.
     pub unlisted: bool,
+    /// Whether it is kept out of the DHT.
+    pub no_dht: bool,
 }
 
 impl std::fmt::Debug for ServiceSettings {
@@ -204,6 +228,21 @@ impl Settings {
         }
     }
 
+    /// What the DHT is to be told.
+    #[must_use]
+    pub fn dht(&self) -> DhtSettings {
+        DhtSettings {
+            enabled: self.dht_enabled,
+            port: self.dht_port,
+            bind: self.dht_bind.clone(),
+            bootstrap: self.dht_bootstrap.iter().map(ToString::to_string).collect(),
+            network: self.dht_network,
+            proxies: self.dht_proxies.clone(),
+            publish_plain: self.dht_publish_plain,
+            ..DhtSettings::default()
+        }
+    }
+
     /// What the node is to be told.
     ///
     /// # Errors
@@ -221,6 +260,7 @@ impl Settings {
             limits: self.limits.clone(),
         };
         config.lan = self.lan();
+        config.dht = self.dht();
         config.grace = self.grace;
         config.import_from = directories::BaseDirs::new().map(|dirs| dirs.home_dir().join(PYTHON_DATABASE));
         config.services = services;
@@ -245,7 +285,8 @@ impl ServiceSettings {
             (None, None) => IdentityConfig::File(identities::path(data_dir, &crate::target::identity_name(&target))),
         };
         let title = self.title.clone().unwrap_or_else(|| default_title(&target));
-        Some(ServiceConfig { target, identity, title, password: self.password.clone(), unlisted: self.unlisted })
+        let password = self.password.clone();
+        Some(ServiceConfig { target, identity, title, password, unlisted: self.unlisted, dht: !self.no_dht })
     }
 }
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use hardline_node::config::Target;
+use hardline_node::drivers::dht::proxy::client::ProxyClient;
 use hardline_node::proto::KeyHash;
 use hardline_node::proto::hosts::HostPort;
 use hardline_node::proto::link::parse_link;
@@ -135,6 +136,32 @@ impl<'a> Raw<'a> {
     /// IP addresses, of one family where `T` is one.
     pub(super) fn addresses<T: FromStr>(&self) -> Result<Vec<T>, String> {
         self.list()?.iter().map(|text| text.parse().map_err(|_| found_text(text))).collect()
+    }
+
+    pub(super) fn number(&self) -> Result<u32, String> {
+        match self.form {
+            Form::Toml(value) => {
+                let number = value.as_integer().ok_or_else(|| found(value))?;
+                u32::try_from(number).map_err(|_| format!("found {number}"))
+            }
+            Form::Text(text) => text.parse().map_err(|_| found_text(text)),
+        }
+    }
+
+    /// Like [`Raw::addresses`]; the text `none` is no address at all.
+    pub(super) fn addresses_or_none<T: FromStr>(&self) -> Result<Vec<T>, String> {
+        if self.is_none() { Ok(Vec::new()) } else { self.addresses() }
+    }
+
+    /// URLs of proxies of the DHT; the text `none` is none at all.
+    pub(super) fn proxies_or_none(&self) -> Result<Vec<String>, String> {
+        let list = if self.is_none() { Vec::new() } else { self.list()? };
+        ProxyClient::new(&list).map_err(|err| err.to_string())?;
+        Ok(list)
+    }
+
+    fn is_none(&self) -> bool {
+        matches!(self.form, Form::Text("none"))
     }
 
     pub(super) fn host_ports(&self) -> Result<Vec<HostPort>, String> {

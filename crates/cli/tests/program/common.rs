@@ -86,6 +86,7 @@ impl Program {
             .env("HARDLINE_P2P_BIND", "127.0.0.1")
             .env("HARDLINE_LAN_PORT", self.lan_port.to_string())
             .env("HARDLINE_LAN_BIND", "127.0.0.1")
+            .env("HARDLINE_DHT_ENABLED", "false")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -48,6 +48,10 @@ fn every_setting_of_a_file_arrives() {
     assert_eq!((config.gateway_port, config.p2p.port, config.p2p.bind.len()), (None, 0, 2));
     assert_eq!(config.p2p.public_addresses, ["home.example.org:7008".parse().unwrap()]);
     assert_eq!((config.lan.port, config.lan.plain_search, config.grace.as_secs()), (16771, false, 5));
+    assert_eq!((config.dht.enabled, config.dht.port, config.dht.network), (true, 0, 7));
+    assert_eq!(config.dht.bootstrap, ["dht.example.org:4222"]);
+    assert_eq!(config.dht.proxies, [] as [String; 0]);
+    assert_eq!(config.services.iter().map(|service| service.dht).collect::<Vec<_>>(), [false, true, true]);
     assert_eq!(config.services[0].title, "Möbel");
     assert_eq!(config.services[0].password.as_deref(), Some("correcthorse"));
     assert_eq!(config.services[1].title, "192.168.1.5:80");
@@ -83,6 +87,13 @@ fn every_key_has_a_variable_of_its_own_that_sets_it() {
         ("lan.plain_search", "0"),
         ("lan.port", "1"),
         ("lan.bind", "127.0.0.1"),
+        ("dht.enabled", "no"),
+        ("dht.port", "0"),
+        ("dht.bind", "127.0.0.1"),
+        ("dht.bootstrap", "none"),
+        ("dht.network", "7"),
+        ("dht.proxies", "http://192.0.2.1:8080, https://proxy.example.org"),
+        ("dht.publish_plain", "false"),
         ("limits.handshakes", "100"),
         ("limits.handshakes_per_address", "10"),
         ("limits.handshakes_per_second", "5"),

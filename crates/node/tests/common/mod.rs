@@ -43,6 +43,7 @@ impl TestNode {
         config.gateway_port = Some(0);
         config.p2p = P2pConfig { port: 0, bind: vec!["127.0.0.1".parse().unwrap()], ..P2pConfig::default() };
         config.lan.enabled = false;
+        config.dht.enabled = false;
         change(&mut config);
         let (node, _) = Node::start(config).await.unwrap();
         Self { node, dir }
@@ -74,6 +75,7 @@ pub fn service_for(target: Target) -> ServiceConfig {
         title: "a test".into(),
         password: None,
         unlisted: false,
+        dht: true,
     }
 }
 

@@ -1,6 +1,7 @@
 //! UDP sockets and a timer ⇄ [`hardline_dht`].
 
 pub mod proxy; // the same network over HTTP: asking others' nodes, and being asked
+pub mod shared; // one node for all parts, started when it is needed
 
 mod bootstrap; // names of bootstrap hosts → addresses
 mod driver; // the task: sockets and timers around the state machine
@@ -26,6 +27,9 @@ pub const DEFAULT_DHT_PORT: u16 = 4222;
 
 /// Host by which the public network is entered.
 pub const PUBLIC_BOOTSTRAP: &str = "bootstrap.jami.net:4222";
+
+/// Proxy of the public network.
+pub const PUBLIC_PROXY: &str = "http://dhtproxy.jami.net";
 
 /// Events of one operation that may wait for their reader. A `get` reports some thousands of values at most.
 const MAX_WAITING_EVENTS: usize = 8192;
