@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::helper::helper;
 use crate::lab::Lab;
 use crate::network::{Host, Switch};
+use crate::process::Process;
 
 impl Lab {
     /// A switch that stands for the internet: 203.0.113.0/24 and 2001:db8::/32. It carries packets between its computers by
@@ -33,6 +35,25 @@ impl Lab {
              echo 1 > ipv4/conf/br0/proxy_arp_pvlan; echo 0 > ipv4/neigh/br0/proxy_delay; \
              echo 0 > ipv4/conf/all/send_redirects; echo 0 > ipv4/conf/br0/send_redirects")?;
         Ok(internet)
+    }
+}
+
+/// Where the internet's STUN server answers, at this port and the next.
+pub(crate) const STUN: (&str, u16) = ("203.0.113.254", 3478);
+
+impl Switch {
+    /// Starts the STUN server of this internet if it does not run yet.
+    pub(crate) fn answer_stun(&self) -> Result<()> {
+        if self.stun.get().is_some() {
+            return Ok(());
+        }
+        let second = "203.0.113.253";
+        self.namespace.ip(&format!("address add {second}/32 dev br0"))?;
+        let mut command = self.namespace.command(helper()?);
+        let server = Process::spawn("stun", command.args(["stun", STUN.0, second, &STUN.1.to_string()]))?;
+        server.wait_for_line("ready")?;
+        let _ = self.stun.set(server);
+        Ok(())
     }
 }
 

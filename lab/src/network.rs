@@ -1,6 +1,6 @@
 //! Computers and switches.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -99,6 +99,8 @@ pub struct Switch {
     cables: RefCell<Vec<Process>>,
     /// Whether the ports see the switch alone and not each other.
     pub(crate) is_isolating: bool,
+    /// The STUN server of an internet, once somebody needs it.
+    pub(crate) stun: OnceCell<Process>,
 }
 
 impl Switch {
@@ -107,7 +109,7 @@ impl Switch {
         namespace.ip("link add br0 type bridge forward_delay 0")?;
         namespace.ip("link set br0 up")?;
         let (ports, cables) = (Cell::default(), RefCell::default());
-        Ok(Self { namespace, ports, delay: Duration::ZERO, cables, is_isolating: false })
+        Ok(Self { namespace, ports, delay: Duration::ZERO, cables, is_isolating: false, stun: OnceCell::new() })
     }
 
     /// Makes an interface of `host` that ends in a port of this switch.

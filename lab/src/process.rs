@@ -164,7 +164,7 @@ impl Process {
         }
     }
 
-    fn signal(&mut self, signal: rustix::process::Signal) -> Result<()> {
+    pub(crate) fn signal(&mut self, signal: rustix::process::Signal) -> Result<()> {
         if self.child.try_wait()?.is_none() {
             // Not reaped yet, so the number is still this process's.
             rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal)?;

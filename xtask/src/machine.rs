@@ -28,6 +28,23 @@ const NEEDS: &[Need] = &[
     Need { package: "firefox-esr", why: "another real browser", is_there: || program("firefox-esr", "--version") },
     Need { package: "dhtnode", why: "released nodes of the DHT", is_there: || program("dhtnode", "--version") },
     Need { package: "python3-opendht", why: "another kind of released node", is_there: has_opendht },
+    Need { package: "nftables", why: "routers with NAT", is_there: || program("nft", "--version") },
+    Need {
+        package: "conntrack",
+        why: "routers that forget connections",
+        is_there: || program("conntrack", "--version"),
+    },
+    Need {
+        package: "miniupnpd-nftables",
+        why: "a real router's port mapping",
+        is_there: || exists("/usr/sbin/miniupnpd"),
+    },
+    Need {
+        package: "miniupnpc",
+        why: "another computer that maps a port by UPnP",
+        is_there: || exists("/usr/bin/upnpc"),
+    },
+    Need { package: "natpmpc", why: "the same by NAT-PMP", is_there: || exists("/usr/bin/natpmpc") },
     Need { package: "fonts-dejavu-core", why: "legible screenshots", is_there: has_fonts },
 ];
 
@@ -82,5 +99,9 @@ fn has_opendht() -> bool {
 }
 
 fn has_fonts() -> bool {
-    Path::new("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf").exists()
+    exists("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")
+}
+
+fn exists(path: &str) -> bool {
+    Path::new(path).exists()
 }

@@ -3,7 +3,8 @@
 //! `hardline-lab backend LISTEN` is a web server whose every answer is known beforehand; `hardline-lab client GATEWAY HOST CHECK…`
 //! asks such a server through a gateway and compares every byte. `hardline-lab browser KIND FOLDER STEP…` drives a real
 //! browser. `hardline-lab exchange ADDRESS FILE [PAUSE]` sends raw bytes. `hardline-lab liar KEYHASH PORT` claims on the LAN
-//! to be a service that it is not. `hardline-lab delay LEFT RIGHT MICROSECONDS` is a long cable. Programs of their own, because each runs on a host of its own.
+//! to be a service that it is not. `hardline-lab delay LEFT RIGHT MICROSECONDS` is a long cable.
+//! `hardline-lab stun ADDRESS ADDRESS PORT` is a STUN server. Programs of their own, because each runs on a host of its own.
 
 mod browser;
 mod client;
@@ -12,6 +13,7 @@ mod exchange;
 mod liar;
 mod pattern;
 mod site;
+mod stun;
 
 use std::process::ExitCode;
 
@@ -29,7 +31,8 @@ async fn main() -> Result<ExitCode> {
         ["exchange", address, file, pause] => exchange::run(address, file, Some(pause)).await?,
         ["liar", key, port] => liar::lie(key, port)?,
         ["delay", left, right, microseconds] => delay::run(left, right, microseconds.parse()?)?,
-        _ => bail!("usage: hardline-lab backend | client | browser | exchange | liar | delay ARGUMENT…"),
+        ["stun", first, second, port] => stun::serve(first, second, port)?,
+        _ => bail!("usage: hardline-lab backend | client | browser | exchange | liar | delay | stun ARGUMENT…"),
     }
     Ok(ExitCode::SUCCESS)
 }
