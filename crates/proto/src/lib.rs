@@ -27,5 +27,6 @@ pub mod rate; // how often → not too often
 pub mod stages; // when which sources are asked
 
 pub mod opening; // the JSON line each side of a tunnel begins with
+pub mod portmap; // asking a router to open a port
 
 pub use key::KeyHash;

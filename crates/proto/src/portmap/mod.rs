@@ -1,0 +1,106 @@
+//! Asking a router to open a port: what is said, when, and what to make of the answer.
+//!
+//! [`natpmp`] (RFC 6886) and [`pcp`] (RFC 6887) read and write datagrams; [`Plan`] decides what to do next, whichever
+//! protocol the router speaks.
+
+pub mod natpmp;
+pub mod pcp;
+mod plan;
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+pub use plan::{CHECK_DATAGRAM, CHECK_SOAP, Outcome, Plan, Step};
+
+/// UDP port of a router's NAT-PMP and PCP server (RFC 6887, section 19.1).
+pub const SERVER_PORT: u16 = 5351;
+
+/// Lifetime asked for. A computer that vanishes without a word leaves its port open for no longer.
+pub const LIFETIME: Duration = Duration::from_secs(20 * 60);
+
+/// Outside ports to try, one after the other, while the router says that they are taken.
+pub const PORT_TRIES: u16 = 25;
+
+/// Lowest port asked for when the numbers are used up; the ones below are the system's.
+const LOWEST_PORT: u16 = 1024;
+
+/// The outside ports to try: `wanted` and those after it.
+pub fn ports_to_try(wanted: u16) -> impl Iterator<Item = u16> {
+    let next = |port: &u16| Some(port.checked_add(1).unwrap_or(LOWEST_PORT));
+    std::iter::successors(Some(wanted), next).take(PORT_TRIES.into())
+}
+
+/// Whether `addr` may be the outside address of a router that nothing stands in front of: not private (RFC 1918), shared by a
+/// provider (RFC 6598), loopback, link-local, multicast or unspecified. Documentation networks count as public: they stand
+/// for the internet wherever a network is only built for a test.
+#[must_use]
+pub fn is_public(addr: Ipv4Addr) -> bool {
+    let [first, second, ..] = addr.octets();
+    let is_shared = first == 100 && second & 0xc0 == 64;
+    let is_elsewhere_unknown = addr.is_private() || addr.is_loopback() || addr.is_link_local() || is_shared;
+    !is_elsewhere_unknown && first != 0 && first < 224
+}
+
+/// Seconds since the router last forgot its mappings, as it told them (RFC 6887, section 8.5; RFC 6886, section 3.6).
+#[derive(Debug, Clone, Copy)]
+pub struct Epoch {
+    seconds: u32,
+    told: Instant,
+}
+
+impl Epoch {
+    /// What the router told at `now`.
+    #[must_use]
+    pub fn new(seconds: u32, now: Instant) -> Self {
+        Self { seconds, told: now }
+    }
+
+    /// Whether `later` shows that the router has forgotten its mappings since: its clock went back, or did not go as ours.
+    #[must_use]
+    pub fn is_broken_by(self, later: Self) -> bool {
+        if later.seconds.saturating_add(1) < self.seconds {
+            return true;
+        }
+        let server = u64::from(later.seconds.saturating_sub(self.seconds));
+        let client = later.told.saturating_duration_since(self.told).as_secs();
+        client + 2 < server - server / 16 || server + 2 < client - client / 16
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn twenty_five_ports_are_tried_from_the_wanted_one() {
+        let ports: Vec<_> = ports_to_try(7008).collect();
+        assert_eq!((ports.len(), ports[0], ports[24]), (25, 7008, 7032));
+        assert_eq!(ports_to_try(65_534).take(4).collect::<Vec<_>>(), [65_534, 65_535, 1024, 1025]);
+    }
+
+    #[test]
+    fn a_router_that_counts_from_zero_again_has_forgotten() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let told = Epoch::new(1000, at(0));
+        assert!(!told.is_broken_by(Epoch::new(1005, at(5))));
+        assert!(!told.is_broken_by(Epoch::new(999, at(0))), "datagrams may overtake each other");
+        assert!(!told.is_broken_by(Epoch::new(1970, at(1000))), "clocks may differ by a sixteenth");
+        assert!(told.is_broken_by(Epoch::new(3, at(5))));
+        assert!(told.is_broken_by(Epoch::new(1005, at(60))), "it stood still");
+        assert!(told.is_broken_by(Epoch::new(2000, at(5))), "it jumped");
+    }
+
+    #[test]
+    fn outside_addresses_are_told_apart() {
+        for public in ["203.0.113.5", "100.63.0.1", "100.128.0.1", "172.32.0.1", "1.1.1.1"] {
+            assert!(is_public(public.parse().unwrap()), "{public}");
+        }
+        for other in ["10.0.0.1", "192.168.1.1", "172.16.0.1", "100.64.0.1", "100.127.255.255", "0.0.0.0", "0.1.0.0"]
+            .into_iter()
+            .chain(["127.0.0.1", "169.254.1.1", "224.0.0.1", "255.255.255.255"])
+        {
+            assert!(!is_public(other.parse().unwrap()), "{other}");
+        }
+    }
+}
