@@ -55,6 +55,7 @@ pub struct Process {
     child: Child,
     said: Arc<Said>,
     readers: Vec<JoinHandle<()>>,
+    is_quiet: bool,
 }
 
 /// Lines a process has printed so far.
@@ -83,7 +84,7 @@ impl Process {
             read_lines(stdout, &said, |lines| &mut lines.stdout),
             read_lines(stderr, &said, |lines| &mut lines.stderr),
         ];
-        Ok(Self { label: label.to_owned(), child, said, readers })
+        Ok(Self { label: label.to_owned(), child, said, readers, is_quiet: false })
     }
 
     /// Waits for a line on stdout or stderr that holds `text`, and returns it; one already printed counts.
@@ -132,6 +133,11 @@ impl Process {
         self.child.id()
     }
 
+    /// Kills it without showing what it had said.
+    pub fn discard(mut self) {
+        self.is_quiet = true;
+    }
+
     /// Sends SIGTERM and waits for the end.
     ///
     /// # Errors
@@ -177,8 +183,10 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // The test harness shows this when the test fails.
-        eprintln!("---- {} had said:\n{}", self.label, self.said.lock().shown());
+        if !self.is_quiet {
+            // The test harness shows this when the test fails.
+            eprintln!("---- {} had said:\n{}", self.label, self.said.lock().shown());
+        }
         // A grandchild may hold the pipes open longer; the namespace's end closes them, and the threads with them.
         self.readers.clear();
     }

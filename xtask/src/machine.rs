@@ -1,4 +1,4 @@
-//! What the tests need from the machine, and how it comes there.
+//! What the tests and the comparison need from the machine, and how it comes there.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,14 +7,15 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::steps::{run, succeeds};
 
-/// Something the tests use.
-struct Need {
+/// Something that is used, and Debian's package of it.
+pub(crate) struct Need {
     package: &'static str,
     why: &'static str,
     is_there: fn() -> bool,
 }
 
-const NEEDS: &[Need] = &[
+/// For the tests.
+pub(crate) const TESTS: &[Need] = &[
     Need { package: "iproute2", why: "several computers in one: network namespaces", is_there: || program("ip", "-V") },
     Need { package: "nftables", why: "routers, lost and counted packets", is_there: || program("nft", "--version") },
     Need { package: "iputils-ping", why: "round trips of the lab's networks", is_there: || program("ping", "-V") },
@@ -48,17 +49,29 @@ const NEEDS: &[Need] = &[
     Need { package: "fonts-dejavu-core", why: "legible screenshots", is_there: has_fonts },
 ];
 
+/// For the comparison with other tunnels.
+pub(crate) const PEERS: &[Need] = &[
+    Need { package: "iproute2", why: "network namespaces", is_there: || program("ip", "-V") },
+    Need { package: "openssl", why: "certificates for the peers", is_there: || program("openssl", "version") },
+    Need { package: "stunnel4", why: "a peer", is_there: || program("stunnel", "-version") },
+    Need { package: "haproxy", why: "a peer", is_there: || program("/usr/sbin/haproxy", "-v") },
+    Need { package: "socat", why: "a peer", is_there: || program("socat", "-V") },
+    Need { package: "libssl-dev", why: "building rathole, a peer", is_there: has_openssl_headers },
+    Need { package: "pkg-config", why: "the same", is_there: || program("pkg-config", "--version") },
+    Need { package: "python3-venv", why: "the released Python program, a peer", is_there: has_venv },
+];
+
 /// Installs what is missing with apt-get; says what and why.
 ///
 /// # Errors
 /// If something is missing and cannot be installed, or is missing still afterwards.
-pub(crate) fn prepare() -> Result<()> {
-    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !(need.is_there)()).collect();
+pub(crate) fn prepare(purpose: &str, needs: &[Need]) -> Result<()> {
+    let missing: Vec<&Need> = needs.iter().filter(|need| !(need.is_there)()).collect();
     if missing.is_empty() {
-        println!("Everything the tests need is installed.");
+        println!("Installed already is what the {purpose} need.");
         return Ok(());
     }
-    println!("The tests need some of Debian's packages, which are installed now:");
+    println!("The {purpose} need some of Debian's packages, which are installed now:");
     for need in &missing {
         println!("  {:18} {}", need.package, need.why);
     }
@@ -88,6 +101,10 @@ fn apt_get() -> Result<Command> {
 
 fn program(name: &str, version_flag: &str) -> bool {
     succeeds(name, &[version_flag])
+}
+
+fn has_openssl_headers() -> bool {
+    succeeds("pkg-config", &["--exists", "openssl"])
 }
 
 fn has_venv() -> bool {

@@ -24,7 +24,7 @@ enum Command {
     /// Runs every test, installing first what they need and this machine lacks
     Test(test::Options),
     /// Measures what users feel and prints the figures; nothing fails for being slow
-    Bench,
+    Bench(bench::Options),
     /// Looks for inputs that break a promise of a parser
     Fuzz(fuzz::Options),
 }
@@ -36,7 +36,7 @@ fn main() -> Result<ExitCode> {
     std::env::set_current_dir(root).context("entering the workspace's folder")?;
     match arguments.command {
         Command::Test(options) => test::run_stages(&options),
-        Command::Bench => bench::run_all(),
+        Command::Bench(options) => bench::run_benches(&options),
         Command::Fuzz(options) => fuzz::run_targets(&options),
     }
 }

@@ -94,7 +94,7 @@ impl Stage {
     fn run(self, options: &Options) -> Outcome {
         println!("\n==== {self} ====");
         let result = match self {
-            Self::Machine => machine::prepare(),
+            Self::Machine => machine::prepare("tests", machine::TESTS),
             Self::Fmt => run(&mut cargo(&["fmt", "--all", "--check"])),
             Self::Clippy => {
                 run(&mut cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"]))

@@ -1,0 +1,66 @@
+//! What is compared.
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// A row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Row {
+    /// The load asks the backend
+    Direct,
+    /// Two plain copying relays, no cryptography
+    Relays,
+    /// stunnel
+    Stunnel,
+    /// HAProxy, a TLS pair
+    Haproxy,
+    /// socat, a TLS pair; a process per connection
+    Socat,
+    /// rathole over TLS
+    RatholeTls,
+    /// rathole over Noise
+    RatholeNoise,
+    /// bore, no cryptography
+    Bore,
+    /// Hardline at both ends
+    Hardline,
+    /// Hardline towards the last release of the Python program, which speaks version 1
+    HardlineToPython,
+    /// The last release of the Python program at both ends
+    Python,
+}
+
+impl Row {
+    /// As the table calls it.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Direct => "direct, no tunnel",
+            Self::Relays => "two plain copying relays, 64 KiB buffers",
+            Self::Stunnel => "stunnel",
+            Self::Haproxy => "HAProxy (TLS pair)",
+            Self::Socat => "socat (TLS pair)",
+            Self::RatholeTls => "rathole (TLS)",
+            Self::RatholeNoise => "rathole (Noise)",
+            Self::Bore => "bore (not encrypted)",
+            Self::Hardline => "**hardline**",
+            Self::HardlineToPython => "hardline towards a version 1 peer (Python)",
+            Self::Python => "hardlinep2p, Python",
+        }
+    }
+
+    /// Whether it is one of those that Hardline is measured against: others, and encrypted.
+    pub(crate) fn is_encrypted_peer(self) -> bool {
+        matches!(self, Self::Stunnel | Self::Haproxy | Self::Socat | Self::RatholeTls | Self::RatholeNoise)
+    }
+
+    /// The Python program carries a tenth in the same time, holds some 500 tunnels, and takes seconds to start.
+    pub(crate) fn is_slow(self) -> bool {
+        matches!(self, Self::HardlineToPython | Self::Python)
+    }
+
+    /// Whether there is something between load and backend.
+    pub(crate) fn is_tunnel(self) -> bool {
+        self != Self::Direct
+    }
+}
