@@ -15,6 +15,9 @@ use super::secrets::{NAME, PASSWORD, Secrets};
 /// Where the far end listens for the near one, or the near one for the far one, as the row has it.
 const LINK_PORT: u16 = 7008;
 
+/// The same of bore, where it cannot be set.
+const BORE_PORT: u16 = 7835;
+
 /// The cipher suite of those that let choose.
 const SUITE: &str = "TLS_AES_128_GCM_SHA256";
 
@@ -245,6 +248,11 @@ fn hardline_near(stage: &Stage, name: &str) -> Result<Process> {
         "[gateway]\nport = {ENTRY_PORT}\n[[peer]]\nlink = \"http://{name}/\"\naddresses = [\"127.0.0.1:{LINK_PORT}\"]\n"
     );
     stage.hardline("near", &peer)
+}
+
+/// Where the two ends meet.
+pub(super) fn link_port(row: Row) -> u16 {
+    if row == Row::Bore { BORE_PORT } else { LINK_PORT }
 }
 
 fn python(stage: &Stage) -> Result<Ends> {

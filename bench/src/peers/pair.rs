@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use hardline_lab::{Host, Process, Switch};
 use serde::de::DeserializeOwned;
 
-use super::launch::World;
+use super::launch::{World, link_port};
 use super::row::Row;
 use super::usage::{cpu_seconds, is_listening, memory_kib};
 
@@ -83,9 +83,9 @@ impl Pair {
     fn wait_until_listening(&self) -> Result<()> {
         let Some(near) = &self.near else { return Ok(()) };
         let deadline = Instant::now() + START_LIMIT;
-        while !is_listening(near.id(), self.entry.port()) {
+        while ![ENTRY_PORT, link_port(self.row)].iter().all(|port| is_listening(near.id(), *port)) {
             if Instant::now() > deadline {
-                bail!("{} does not listen for clients after {START_LIMIT:?}", self.row.title());
+                bail!("{} does not listen after {START_LIMIT:?}", self.row.title());
             }
             sleep(LOOK_AGAIN);
         }
