@@ -119,7 +119,7 @@ makes each log line an object too.
 | `hardline`, `share` | `ready` first: `version`; `gateway` and `p2p`, the bound addresses; `services`, each with `key`, `title`, `target`, `link` (on this computer) and `link_elsewhere`; `notices`, sentences. Then `stopping` and `stopped` |
 | `browse` | `ready`; then `found`, `changed` and `lost`, each with `key`, `title`, `link` and `addresses`; `done` |
 | `forward` | `ready` with `local`, the bound address, and `key` |
-| `peers` | `peer` for each: `key`, `title`, `link`, `addresses` (each `address`, `origin`, `told_at` and `worked_at` in Unix seconds). `forgotten` with `key` |
+| `peers` | `peer` for each: `key`, `title`, `link`, `addresses` (each `address`, `origin`: `told`, `lan`, `given`, `dht` or `imported`, `told_at` and `worked_at` in Unix seconds). `forgotten` with `key` |
 | `id`, `key` | `identity` for each: `name`, `key`, `link`, `files` |
 | `open` | `opened` with `link` |
 | `doctor` | `finding` for each: `about`, `state` (`fine`, `note` or `wrong`), `sentence`, `remedy`. `done` with `wrong`, a count |

@@ -186,6 +186,7 @@ impl Node {
             given: config.given,
             store: Some(store),
             lan: lan.clone(),
+            dht: dht.clone(),
         };
         let gateway_addrs = gateway_listeners.iter().flat_map(|listener| listener.local_addr());
         let own_ports = gateway_addrs.map(|addr| addr.port()).chain([p2p_port]).collect();

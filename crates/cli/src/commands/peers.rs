@@ -76,16 +76,19 @@ fn seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
+/// Where an address comes from, when it was last told to us, and when it last worked.
 fn history(address: &Remembered, now: SystemTime) -> String {
+    let told = ago(address.told_at, now);
     let origin = match address.origin {
-        Origin::Told => "told by the service",
-        Origin::Lan => "on the local network",
-        Origin::Given => "given by hand",
-        Origin::Imported => "from the Python program",
+        Origin::Told => format!("told by the service {told}"),
+        Origin::Lan => format!("heard on the local network {told}"),
+        Origin::Given => format!("given by hand {told}"),
+        Origin::Dht => format!("found in the DHT {told}"),
+        Origin::Imported => format!("taken over from the Python program {told}"),
     };
     match address.worked_at {
         Some(when) => format!("{origin}, worked {}", ago(when, now)),
-        None => format!("{origin} {}, not tried with success yet", ago(address.told_at, now)),
+        None => format!("{origin}, not tried with success yet"),
     }
 }
 
@@ -105,6 +108,26 @@ fn ago(when: SystemTime, now: SystemTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_tells_where_it_comes_from_when_it_was_told_and_when_it_worked() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let mut address = Remembered {
+            at: "203.0.113.5:7008".parse().unwrap(),
+            origin: Origin::Told,
+            told_at: now - Duration::from_secs(7_300),
+            worked_at: None,
+        };
+        assert_eq!(history(&address, now), "told by the service 2 hours ago, not tried with success yet");
+        address.worked_at = Some(now - Duration::from_secs(90));
+        for (origin, words) in [
+            (Origin::Lan, "heard on the local network 2 hours ago, worked 1 minute ago"),
+            (Origin::Dht, "found in the DHT 2 hours ago, worked 1 minute ago"),
+            (Origin::Given, "given by hand 2 hours ago, worked 1 minute ago"),
+        ] {
+            assert_eq!(history(&Remembered { origin, ..address.clone() }, now), words);
+        }
+    }
 
     #[test]
     fn times_are_told_in_their_largest_unit() {

@@ -62,7 +62,7 @@ fn a_service_that_was_reached_is_remembered_until_it_is_forgotten() {
     assert_eq!(peers.len(), 1, "{peers:?}");
     assert_eq!(peers[0]["key"], key_of(&sharing.link()));
     assert_eq!(peers[0]["addresses"][0]["address"], sharing.p2p());
-    assert!(there.run(["peers"]).stdout.contains("on the local network, worked "));
+    assert!(there.run(["peers"]).stdout.contains("heard on the local network "));
 
     assert_eq!(there.run(["peers", "forget", &sharing.link()]).code, Some(0));
     assert_eq!(there.run(["peers", "--json"]).stdout, "");

@@ -231,6 +231,7 @@ fn remember(resolver: &Arc<Resolver>, key: KeyHash, candidate: &Candidate, reach
         Source::Own => return,
         Source::Given => Origin::Given,
         Source::Lan => Origin::Lan,
+        Source::Sealed | Source::Rolling | Source::Plain | Source::Proxy => Origin::Dht,
         _ => Origin::Told,
     };
     if !resolver.recent.note(now(), key, candidate.at.clone(), told.clone(), resolver.place.now()) {

@@ -18,7 +18,7 @@ use crate::page::{CONTENT_SECURITY_POLICY, page};
 use crate::resolve::Report;
 
 /// Seconds after which a page that may help itself loads again.
-const RETRY_SECONDS: u32 = 5;
+const RETRY_SECONDS: u32 = 3;
 
 /// Headers of every answer: nothing is loaded, framed, kept, or read by another origin. `Server` tells another hardline of
 /// this computer that the port is in good hands.
@@ -170,7 +170,7 @@ impl Answer {
                     }
                 }
                 @if let Some(content) = &self.content { (content.html) }
-                @if self.retries { p .muted { "This page tries again by itself every " (RETRY_SECONDS) " seconds." } }
+                @if self.retries { p .muted { "The search goes on: this page tries again by itself every " (RETRY_SECONDS) " seconds." } }
                 @if let Some(report) = &self.tried { (tried_html(report)) }
                 @if let Some(key) = self.about { p .muted { "Service " code { (key) } } }
                 @if self.links_first_page { p { a href=(format!("http://localhost:{port}/")) { "List of services" } } }
@@ -237,8 +237,9 @@ fn tried_lines(report: &Report) -> Vec<String> {
             Source::Given => "addresses given by hand",
             Source::Lan => "the local network",
             Source::Remembered => "remembered addresses",
-            Source::Sealed => "the DHT, for what the service signed",
-            Source::Rolling | Source::Plain => "the DHT, for what anybody may write",
+            Source::Sealed => "the DHT for what the service signed",
+            Source::Rolling => "the DHT for what may be written by who knows the link",
+            Source::Plain => "the DHT for what anybody may write",
             Source::Proxy => "a proxy of the DHT",
             _ => "another source",
         };
@@ -247,7 +248,8 @@ fn tried_lines(report: &Report) -> Vec<String> {
             1 => "1 address".to_owned(),
             n => format!("{n} addresses"),
         };
-        format!("Asked {name}: {found} after {}", seconds(entry.took))
+        let problem = entry.problem.as_ref().map(|problem| format!(" ({problem})")).unwrap_or_default();
+        format!("Asked {name}: {found} after {}{problem}", seconds(entry.took))
     });
     let attempts = report
         .attempts

@@ -1,11 +1,13 @@
 //! Why a request is not served → an answer a person can act on.
 
+use hardline_proto::candidate::Source;
 use hardline_proto::head::HeadError;
 use hardline_proto::host::HostError;
 use http::StatusCode;
 
 use super::answer::Answer;
 use crate::dial::{Cause, ReachError};
+use crate::resolve::Report;
 
 /// The answer to first bytes that name nothing the gateway serves.
 pub(super) fn bad_head(error: &HeadError) -> Answer {
@@ -70,13 +72,13 @@ pub(super) fn read_only() -> Answer {
 /// The answer when a service was not reached.
 pub(super) fn not_reached(error: &ReachError) -> Answer {
     let answer = match &error.cause {
-        Cause::NotFound => Answer::new(StatusCode::GATEWAY_TIMEOUT, "not_found", "This service was not found")
-            .say("No computer on this network answers for it, and no address of it is remembered here.")
-            .say("Is the other computer switched on, is Hardline running there, and are both on the same network?")
+        Cause::NotFound => Answer::new(StatusCode::GATEWAY_TIMEOUT, "not_found", "Searching for this service")
+            .say(nothing_found(&error.report))
+            .say("Is the other computer switched on, is Hardline running there, and are both on the same network or on the internet?")
             .retry(),
-        Cause::Unreachable => Answer::new(StatusCode::GATEWAY_TIMEOUT, "unreachable", "This service does not answer")
-            .say("Its address is known, but nobody answers there.")
-            .say("The other computer may be off or asleep, or it has moved to another network.")
+        Cause::Unreachable => Answer::new(StatusCode::GATEWAY_TIMEOUT, "unreachable", "Searching for this service")
+            .say("Addresses of it are known, but it does not answer there.")
+            .say("The other computer may be off or asleep, it may have moved to another network, or a router in between does not let connections through to it.")
             .retry(),
         Cause::WrongKey { at, got } => Answer::new(StatusCode::BAD_GATEWAY, "wrong_certificate", "Somebody else answers")
             .loud()
@@ -94,4 +96,19 @@ pub(super) fn not_reached(error: &ReachError) -> Answer {
             .say("All its digits are decimal, so it cannot be told from a number on the wire. Make a new identity for the service."),
     };
     answer.about(error.key).tried(&error.report)
+}
+
+/// Where nothing was found, in one sentence.
+fn nothing_found(report: &Report) -> String {
+    let was_asked = |wanted: &[Source]| report.sources.iter().any(|entry| wanted.contains(&entry.source));
+    let places = [
+        ("no computer on this network answers for it", was_asked(&[Source::Lan])),
+        ("no address of it is remembered here", was_asked(&[Source::Remembered])),
+        ("the DHT has none so far", was_asked(&[Source::Sealed, Source::Proxy])),
+    ];
+    let said: Vec<_> = places.into_iter().filter(|(_, is_said)| *is_said).map(|(place, _)| place).collect();
+    format!(
+        "It was not found yet: {}.",
+        if said.is_empty() { "there is nobody to ask".into() } else { said.join(", ") }
+    )
 }

@@ -28,6 +28,7 @@ struct Entry {
     began: Duration,
     /// `None` while it is being asked.
     took: Option<Duration>,
+    problem: Option<String>,
 }
 
 impl Board {
@@ -35,7 +36,7 @@ impl Board {
     pub(super) fn asked(&mut self, now: Duration, source: Source) {
         match self.entry(source) {
             Some(entry) => entry.took = None,
-            None => self.sources.push(Entry { source, found: 0, began: now, took: None }),
+            None => self.sources.push(Entry { source, found: 0, began: now, took: None, problem: None }),
         }
     }
 
@@ -43,6 +44,13 @@ impl Board {
     pub(super) fn ended(&mut self, now: Duration, source: Source) {
         if let Some(entry) = self.entry(source) {
             entry.took = Some(now.saturating_sub(entry.began));
+        }
+    }
+
+    /// Notes why a source does not help, or that it does after all.
+    pub(super) fn problem(&mut self, source: Source, problem: Option<String>) {
+        if let Some(entry) = self.entry(source) {
+            entry.problem = problem;
         }
     }
 
@@ -95,6 +103,7 @@ impl Board {
             source: entry.source,
             found: entry.found,
             took: entry.took.unwrap_or_else(|| now.saturating_sub(entry.began)),
+            problem: entry.problem.clone(),
         };
         self.sources.iter().map(report).collect()
     }

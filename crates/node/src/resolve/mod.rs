@@ -1,11 +1,13 @@
 //! Key hash → stream of candidates, from all sources, the near ones first.
 
 mod board; // what a search has found so far
+mod far; // what is asked far away
 mod place; // where this computer is
 mod recent; // what was reached lately
+mod records; // values of the DHT → addresses
 mod report; // what was tried, for pages and logs
 mod search; // one search per service, shared
-mod sources; // what is asked
+mod sources; // what is asked nearby
 
 pub(crate) use place::Place;
 pub(crate) use recent::Recent;
@@ -15,14 +17,16 @@ pub(crate) use search::Lookup;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use hardline_proto::KeyHash;
+use hardline_proto::sealed::Newest;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::search::Searches;
 use crate::config::GivenAddress;
+use crate::drivers::dht::shared::SharedDht;
 use crate::drivers::lan::Lan;
 use crate::store::Store;
 
@@ -35,6 +39,9 @@ pub(crate) struct Resolver {
     pub(crate) recent: Recent,
     pub(crate) store: Option<Store>,
     pub(crate) lan: Option<Arc<Lan>>,
+    dht: Option<Arc<SharedDht>>,
+    /// Which sealed records are not to be believed because there was a newer one.
+    newest: Mutex<Newest>,
     pub(crate) place: Place,
     searches: Searches,
     /// Ends every search.
@@ -52,14 +59,15 @@ pub(crate) struct Sources {
     pub(crate) given: Vec<GivenAddress>,
     pub(crate) store: Option<Store>,
     pub(crate) lan: Option<Arc<Lan>>,
+    pub(crate) dht: Option<Arc<SharedDht>>,
 }
 
 impl Resolver {
     /// A resolver that asks `sources` from `place` until `stop`; its tasks are tracked by `tasks`.
     pub(crate) fn new(sources: Sources, place: Place, stop: CancellationToken, tasks: TaskTracker) -> Arc<Self> {
-        let Sources { own, given, store, lan } = sources;
-        let (recent, searches) = (Recent::default(), Searches::default());
-        Arc::new(Self { own, given, recent, store, lan, place, searches, stop, tasks })
+        let Sources { own, given, store, lan, dht } = sources;
+        let (recent, newest, searches) = (Recent::default(), Mutex::default(), Searches::default());
+        Arc::new(Self { own, given, recent, store, lan, dht, newest, place, searches, stop, tasks })
     }
 
     /// Whether there is an address that needs no asking.

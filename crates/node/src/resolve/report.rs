@@ -30,6 +30,9 @@ pub struct SourceReport {
     /// Milliseconds until it had no more to say, or until the lookup ended.
     #[serde(rename = "took_ms", serialize_with = "as_millis")]
     pub took: Duration,
+    /// Why it is of no help, if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// One address dialled.

@@ -185,7 +185,8 @@ impl Search {
 
     async fn ask(&self, resolver: &Arc<Resolver>, here: &Surroundings) {
         let asking = sources::Asking { search: self, resolver, here };
-        tokio::join!(self.follow_stages(), asking.at_hand(), asking.remembered(), asking.lan());
+        let near = async { tokio::join!(asking.at_hand(), asking.remembered(), asking.lan()) };
+        tokio::join!(self.follow_stages(), near, asking.dht(), asking.proxy());
     }
 
     /// Opens one stage after the other.
@@ -223,6 +224,19 @@ impl Search {
     pub(super) fn asked(&self, source: Source) -> AskedGuard<'_> {
         self.board.send_modify(|board| board.asked(self.began.elapsed(), source));
         AskedGuard { search: self, source }
+    }
+
+    /// Whether this computer has moved to another network since the search began.
+    pub(super) fn has_moved(&self) -> bool {
+        self.board.borrow().moves > 0
+    }
+
+    /// Notes why `source` does not help, or that it does after all.
+    pub(super) fn problem(&self, source: Source, problem: Option<String>) {
+        self.board.send_if_modified(|board| {
+            board.problem(source, problem);
+            false // nobody waits for it
+        });
     }
 
     /// Notes an address that `asked` named.

@@ -1,4 +1,4 @@
-//! What is asked: this process, the person, the store, the LAN.
+//! What is asked nearby: this process, the person, the store, the LAN.
 
 use std::sync::Arc;
 
@@ -24,12 +24,12 @@ impl Asking<'_> {
         let key = self.search.key;
         if let Some(addr) = self.resolver.own.get(&key) {
             let _source = self.search.asked(Source::Own);
-            self.offer(Source::Own, (*addr).into());
+            self.offer(Source::Own, Source::Own, (*addr).into());
         }
         let mut given = self.resolver.given.iter().filter(|given| given.key == key).peekable();
         let _source = given.peek().map(|_| self.search.asked(Source::Given));
         for given in given {
-            self.offer(Source::Given, given.at.clone());
+            self.offer(Source::Given, Source::Given, given.at.clone());
         }
         if let Some(at) = self.resolver.recent.address(&key, self.here) {
             let _source = self.search.asked(Source::Remembered);
@@ -65,14 +65,14 @@ impl Asking<'_> {
         let _source = self.search.asked(Source::Lan);
         let mut heard = lan.search(self.search.key);
         while let Some(addr) = heard.recv().await {
-            self.offer(Source::Lan, addr.into());
+            self.offer(Source::Lan, Source::Lan, addr.into());
         }
     }
 
-    /// Notes an address that makes sense to dial from here.
-    fn offer(&self, source: Source, at: HostPort) {
+    /// Notes an address that `asked` named, if it makes sense to dial it from here. `source` is who stands behind it.
+    pub(super) fn offer(&self, asked: Source, source: Source, at: HostPort) {
         if self.here.permit(&at, source) {
-            self.search.found(source, Candidate { at, source });
+            self.search.found(asked, Candidate { at, source });
         } else {
             debug!(%at, ?source, "address makes no sense here");
         }

@@ -347,12 +347,14 @@ fn origin_name(origin: Origin) -> &'static str {
         Origin::Told => "told",
         Origin::Lan => "lan",
         Origin::Given => "given",
+        Origin::Dht => "dht",
         Origin::Imported => "imported",
     }
 }
 
 fn origin_of(name: &str) -> Option<Origin> {
-    [Origin::Told, Origin::Lan, Origin::Given, Origin::Imported].into_iter().find(|origin| origin_name(*origin) == name)
+    let all = [Origin::Told, Origin::Lan, Origin::Given, Origin::Dht, Origin::Imported];
+    all.into_iter().find(|origin| origin_name(*origin) == name)
 }
 
 /// Without control characters, and no longer than [`MAX_TITLE`].

@@ -34,6 +34,8 @@ pub enum Origin {
     Lan,
     /// A person, by hand, and the verified listener answered there.
     Given,
+    /// The DHT or a proxy of it, and the verified listener answered there.
+    Dht,
     /// The database of the Python program.
     Imported,
 }

@@ -35,6 +35,7 @@ impl Fixture {
             given: given.iter().map(|at| GivenAddress { key: KEY, at: at.parse().unwrap() }).collect(),
             store: None,
             lan: Some(Lan::start(lan, stop.clone()).await.unwrap()),
+            dht: None,
         };
         Self { resolver: Resolver::new(sources, place, stop, TaskTracker::new()), interfaces }
     }

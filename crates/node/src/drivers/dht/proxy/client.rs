@@ -68,6 +68,17 @@ struct Proxy {
     has_key_route: bool,
 }
 
+/// What the asker thinks of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// Of no use.
+    Refused,
+    /// Good; the others of its key may be as well.
+    Taken,
+    /// Good, and all that was wanted.
+    Enough,
+}
+
 /// Why proxies gave no answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -112,6 +123,12 @@ impl ProxyClient {
         Ok(client)
     }
 
+    /// Whether there is no proxy at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.proxies.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Asks about `service` under its `keys`, in their order, until `accept` takes a value; gives that one, or `None` when
     /// proxies answered but none of their values was taken. Ends within `limit`. Cancel safe.
     ///
@@ -125,6 +142,46 @@ impl ProxyClient {
         limit: Duration,
         mut accept: impl FnMut(&Value) -> bool,
     ) -> Result<Option<Value>, ProxyError> {
+        let mut found = None;
+        self.question(service, keys, limit, &mut |_, value| {
+            if accept(value) {
+                found = Some(value.clone());
+                Verdict::Enough
+            } else {
+                Verdict::Refused
+            }
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// Asks about `service` and hands every value to `take`, with the place of its key in `keys`. Goes on to the next key,
+    /// and to the next proxy, until `take` has taken a value; then the other values of that key follow, and no more. Ends
+    /// within `limit`. Cancel safe.
+    ///
+    /// # Errors
+    /// As [`ask`](Self::ask).
+    pub async fn collect(
+        &self,
+        service: [u8; 20],
+        keys: &[InfoHash],
+        limit: Duration,
+        mut take: impl FnMut(usize, &Value) -> bool,
+    ) -> Result<(), ProxyError> {
+        self.question(service, keys, limit, &mut |index, value| {
+            if take(index, value) { Verdict::Taken } else { Verdict::Refused }
+        })
+        .await
+    }
+
+    /// Puts one question to one proxy after the other until one has an answer that is taken.
+    async fn question(
+        &self,
+        service: [u8; 20],
+        keys: &[InfoHash],
+        limit: Duration,
+        judge: &mut impl FnMut(usize, &Value) -> Verdict,
+    ) -> Result<(), ProxyError> {
         self.note_question(service)?;
         let deadline = Instant::now() + limit;
         let mut outcome = Err(ProxyError::NoneLeft);
@@ -133,14 +190,13 @@ impl ProxyClient {
             if limit.is_zero() {
                 break;
             }
-            match timeout(limit, self.ask_one(&proxy, keys, &mut accept)).await.unwrap_or_else(|_| Err(out_of_time())) {
-                Ok(Some(value)) => {
+            match timeout(limit, self.ask_one(&proxy, keys, judge)).await.unwrap_or_else(|_| Err(out_of_time())) {
+                Ok(has_answer) => {
                     self.note_success(&proxy);
-                    return Ok(Some(value));
-                }
-                Ok(None) => {
-                    self.note_success(&proxy);
-                    outcome = Ok(None);
+                    outcome = Ok(());
+                    if has_answer {
+                        break;
+                    }
                 }
                 Err(reason) => {
                     self.note_failure(&proxy, &reason);
@@ -175,20 +231,28 @@ impl ProxyClient {
         outcome
     }
 
+    /// Asks about one key after the other. Returns whether a value was taken.
     async fn ask_one(
         &self,
         proxy: &Proxy,
         keys: &[InfoHash],
-        accept: &mut impl FnMut(&Value) -> bool,
-    ) -> io::Result<Option<Value>> {
-        for key in keys {
+        judge: &mut impl FnMut(usize, &Value) -> Verdict,
+    ) -> io::Result<bool> {
+        for (index, key) in keys.iter().enumerate() {
             // A connection for each key: an answer that is not read to its end spoils the one it came by.
-            let response = self.request(proxy, Method::GET, key, Bytes::new()).await?;
-            if let Some(value) = first_accepted(response, accept).await? {
-                return Ok(Some(value));
+            let answer = self.request(proxy, Method::GET, key, Bytes::new()).await?;
+            let mut has_taken = false;
+            let mut is_enough = |value: &Value| {
+                let verdict = judge(index, value);
+                has_taken |= verdict != Verdict::Refused;
+                verdict == Verdict::Enough
+            };
+            first_accepted(answer, &mut is_enough).await?;
+            if has_taken {
+                return Ok(true);
             }
         }
-        Ok(None)
+        Ok(false)
     }
 
     async fn put_to(&self, proxy: &Proxy, key: InfoHash, value: &Value, permanent: bool) -> io::Result<()> {

@@ -1,0 +1,159 @@
+//! Values of the DHT → addresses, of which strangers may have written most.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+
+use hardline_dht::InfoHash;
+use hardline_proto::hosts::{Host, HostList, HostPort};
+use hardline_proto::rolling::Day;
+use hardline_proto::sealed::{self, Newest, SealedRecord};
+use hardline_proto::{KeyHash, dht_key};
+use rand::Rng;
+use rand::seq::SliceRandom as _;
+use tracing::debug;
+
+use crate::tls;
+
+/// Longest `WANHosts` text read from the DHT, in bytes: sixteen long host names.
+const MAX_TEXT: usize = 4096;
+
+/// What values at a key are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Signed by the service, and encrypted for this day.
+    Sealed(Day),
+    /// Text that whoever knows the key hash can write.
+    Rolling,
+    /// Text that anybody can write.
+    Plain,
+}
+
+/// Under which keys of the DHT `key` is looked for at `unix_seconds`, the most trusted first.
+pub(super) fn keys(key: &KeyHash, unix_seconds: u64) -> Vec<(Kind, InfoHash)> {
+    let days = dht_key::days_around(unix_seconds);
+    let sealed = days.iter().map(|day| (Kind::Sealed(*day), InfoHash(dht_key::sealed(key, *day))));
+    let rolling = days.iter().map(|day| (Kind::Rolling, InfoHash(dht_key::rolling(key, *day))));
+    sealed.chain(rolling).chain([(Kind::Plain, InfoHash(dht_key::plain(key)))]).collect()
+}
+
+/// Opens a sealed record that is genuine, has not expired, and is not an older one that somebody put again.
+pub(super) fn open(bytes: &[u8], key: &KeyHash, day: Day, now_ms: u64, newest: &Mutex<Newest>) -> Option<SealedRecord> {
+    let record = sealed::open(bytes, key, day, now_ms, tls::sealed::verify)
+        .inspect_err(|error| debug!(%error, key = %key.short(), "sealed record refused"))
+        .ok()?;
+    let is_newest = newest.lock().unwrap_or_else(PoisonError::into_inner).admit(key, &record, now_ms);
+    if !is_newest {
+        debug!(key = %key.short(), sequence = record.sequence, "sealed record refused: there was a newer one");
+    }
+    is_newest.then_some(record)
+}
+
+/// Reads the text of a value that is not signed. `None` when there is no address in it.
+pub(super) fn read_text(bytes: &[u8]) -> Option<HostList> {
+    let text = bytes.get(..bytes.len().min(MAX_TEXT)).and_then(|bytes| std::str::from_utf8(bytes).ok())?;
+    Some(HostList::parse_lenient(text)).filter(|list| !list.as_slice().is_empty())
+}
+
+/// The order in which to try what anybody may have written: by chance, so that nobody can be first by writing much; the
+/// first address of each list before the second of any; and every network once before any of them twice, since one
+/// stranger writes many values more easily than many networks.
+pub(super) fn fair_order(mut lists: Vec<HostList>, rng: &mut impl Rng) -> Vec<HostPort> {
+    lists.shuffle(rng);
+    let longest = lists.iter().map(|list| list.as_slice().len()).max().unwrap_or(0);
+    let in_turns = (0..longest).flat_map(|turn| lists.iter().filter_map(move |list| list.as_slice().get(turn)));
+    let mut of_network: HashMap<Network, usize> = HashMap::new();
+    let mut ordered: Vec<(usize, &HostPort)> = Vec::new();
+    for at in in_turns {
+        let before = of_network.entry(Network::of(at)).or_default();
+        ordered.push((*before, at));
+        *before += 1;
+    }
+    ordered.sort_by_key(|(before, _)| *before);
+    ordered.into_iter().map(|(_, at)| at.clone()).collect()
+}
+
+/// The part of an address that a network is given as a whole: /24 of IPv4, /48 of IPv6.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Network {
+    V4(u32),
+    V6(u128),
+    Named,
+}
+
+impl Network {
+    fn of(at: &HostPort) -> Self {
+        match &at.host {
+            Host::Ip(IpAddr::V4(ip)) => Self::V4(ip.to_bits() >> 8),
+            Host::Ip(IpAddr::V6(ip)) => Self::V6(ip.to_bits() >> 80),
+            Host::Name(_) => Self::Named,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng as _;
+    use rand::rngs::StdRng;
+
+    use super::*;
+
+    fn list(text: &str) -> HostList {
+        HostList::parse_lenient(text)
+    }
+
+    fn order(lists: &[&str], seed: u64) -> Vec<String> {
+        let lists = lists.iter().map(|text| list(text)).collect();
+        fair_order(lists, &mut StdRng::seed_from_u64(seed)).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn one_list_keeps_its_order() {
+        assert_eq!(order(&["192.0.2.1:1,[200::1]:1"], 1), ["192.0.2.1:1", "[200::1]:1"]);
+        assert_eq!(order(&[], 1), [""; 0]);
+    }
+
+    #[test]
+    fn the_first_of_each_list_comes_before_the_second_of_any() {
+        for seed in 0..20 {
+            let order = order(&["192.0.2.1:1,198.51.100.1:1", "203.0.113.1:1"], seed);
+            assert_eq!(order[2], "198.51.100.1:1");
+        }
+    }
+
+    #[test]
+    fn many_values_of_one_network_hide_another_network_not_at_all() {
+        let mut lists: Vec<String> = (1..=200).map(|n| format!("198.51.100.{n}:7008")).collect();
+        lists.push("203.0.113.5:7008".into());
+        for seed in 0..20 {
+            let order = order(&lists.iter().map(String::as_str).collect::<Vec<_>>(), seed);
+            assert!(order[..2].contains(&"203.0.113.5:7008".to_owned()), "{:?}", &order[..3]);
+        }
+    }
+
+    #[test]
+    fn whoever_writes_first_is_not_first_because_of_that() {
+        let lists: Vec<String> = (1..=50).map(|n| format!("198.51.{n}.1:7008")).collect();
+        let texts: Vec<_> = lists.iter().map(String::as_str).collect();
+        let firsts: std::collections::BTreeSet<_> = (0..50).map(|seed| order(&texts, seed).remove(0)).collect();
+        assert!(firsts.len() > 10, "{firsts:?}");
+    }
+
+    #[test]
+    fn what_is_no_text_or_too_much_of_it_is_no_list() {
+        assert_eq!(read_text(b"\xff203.0.113.5:7008"), None);
+        assert_eq!(read_text(b""), None);
+        assert_eq!(read_text(b"203.0.113.5:7008"), Some(list("203.0.113.5:7008")));
+        let long = "203.0.113.5:7008,".repeat(10_000);
+        assert_eq!(read_text(long.as_bytes()), Some(list("203.0.113.5:7008")));
+    }
+
+    #[test]
+    fn sealed_values_are_looked_for_first_and_near_midnight_under_both_days() {
+        let key = KeyHash::from_bytes([7; 20]);
+        let kinds: Vec<_> = keys(&key, 86_400 * 10 - 60).into_iter().map(|(kind, _)| kind).collect();
+        let sealed = [Kind::Sealed(Day(9)), Kind::Sealed(Day(10))];
+        assert_eq!(kinds, [&sealed[..], &[Kind::Rolling, Kind::Rolling, Kind::Plain]].concat());
+        assert_eq!(keys(&key, 86_400 * 10 + 40_000).len(), 3);
+    }
+}

@@ -1,0 +1,270 @@
+//! Finding a service through the DHT: own nodes on loopback, real sockets, and strangers who write what they like.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use common::{TestNode, backend, get, path_in, service};
+use hardline_node::config::{IdentityConfig, NodeConfig, ServiceConfig};
+use hardline_node::dht::{Event, InfoHash, Value, ValueType};
+use hardline_node::drivers::dht::proxy::server::ProxyServer;
+use hardline_node::drivers::dht::{Dht, DhtConfig};
+use hardline_node::proto::candidate::Source;
+use hardline_node::proto::host::ServiceName;
+use hardline_node::proto::hosts::HostList;
+use hardline_node::proto::rolling::Day;
+use hardline_node::proto::sealed::{SealedRecord, seal};
+use hardline_node::proto::{KeyHash, dht_key};
+use hardline_node::tls;
+use hardline_node::tls::identity::Identity;
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// A test that waits longer has failed.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+#[tokio::test]
+async fn a_service_is_found_by_the_record_it_sealed() {
+    let world = World::new().await;
+    let listener = world.listener().await;
+    world.put_sealed(1, &record(listener.p2p())).await;
+    let gateway = world.gateway().await;
+    assert!(world.open(&gateway).await.ends_with("hello"));
+}
+
+#[tokio::test]
+async fn released_peers_are_found_under_their_keys() {
+    for key in [dht_key::rolling as fn(&KeyHash, Day) -> [u8; 20], |key, _| dht_key::plain(key)] {
+        let world = World::new().await;
+        let listener = world.listener().await;
+        world.put(1, key(&world.identity.key, today()), listener.p2p().to_string().as_bytes()).await;
+        assert!(world.open(&world.gateway().await).await.ends_with("hello"));
+    }
+}
+
+#[tokio::test]
+async fn of_two_publishers_of_one_identity_the_one_that_answers_is_used() {
+    let world = World::new().await;
+    let (first, second) = (world.listener().await, world.listener().await);
+    world.put_sealed(1, &SealedRecord { publisher: 1, ..record(first.p2p()) }).await;
+    world.put_sealed(2, &SealedRecord { publisher: 2, ..record(second.p2p()) }).await;
+    let gateway = world.gateway().await;
+    first.node.shutdown().await;
+    assert!(world.open(&gateway).await.ends_with("hello"));
+}
+
+#[tokio::test]
+async fn forged_expired_and_replayed_records_lead_nowhere() {
+    let world = World::new().await;
+    let now = now_ms();
+    let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let stranger = Identity::ephemeral().unwrap();
+    let forged = seal(&record(at(1)), world.certificate(), today(), [1; 24], |message| {
+        tls::sealed::sign(&stranger.certified, message)
+    });
+    let expired = SealedRecord { issued_ms: now - 2000, expires_ms: now - 1000, ..record(at(2)) };
+    world.put(1, world.sealed_key(), &forged.unwrap()).await;
+    world.put_sealed(2, &expired).await;
+    world.put(3, world.sealed_key(), b"nonsense").await;
+    let gateway = world.gateway().await;
+    let name = ServiceName { key: world.identity.key, password: None };
+    let error = gateway.node.connect(&name).await.unwrap_err();
+    assert!(error.report.attempts.is_empty(), "{:?}", error.report);
+    assert!(error.report.sources.iter().any(|entry| entry.source == Source::Sealed && entry.found == 0));
+
+    // A newer record has been read once; who puts the older one again is not believed.
+    let listener = world.listener().await;
+    world.put_sealed(4, &SealedRecord { sequence: 5, ..record(listener.p2p()) }).await;
+    assert!(world.open(&gateway).await.ends_with("hello"));
+    listener.node.shutdown().await;
+    world.put_sealed(5, &SealedRecord { sequence: 4, ..record(at(3)) }).await;
+    let error = gateway.node.connect(&name).await.unwrap_err();
+    assert!(error.report.attempts.iter().all(|attempt| attempt.at != at(3).into()), "{:?}", error.report);
+}
+
+#[tokio::test]
+async fn two_hundred_values_of_a_stranger_neither_hide_the_service_nor_make_us_dial_them_all() {
+    let world = World::new().await;
+    let (dialled, stranger) = counting_listener().await;
+    for number in 1..=200_u16 {
+        let at = SocketAddr::from(([127, 0, number as u8, 9], stranger.port()));
+        world.put(number.into(), dht_key::plain(&world.identity.key), at.to_string().as_bytes()).await;
+    }
+    let listener = world.listener().await;
+    world.put_sealed(1, &record(listener.p2p())).await;
+    assert!(world.open(&world.gateway().await).await.ends_with("hello"));
+    assert!(dialled.load(Ordering::SeqCst) <= 16);
+    listener.node.shutdown().await;
+    let gateway = world.gateway().await;
+    let name = ServiceName { key: world.identity.key, password: None };
+    let error = gateway.node.connect(&name).await.unwrap_err();
+    let plain = error.report.attempts.iter().filter(|attempt| attempt.source == Source::Plain).count();
+    assert!((1..=8).contains(&plain), "{:?}", error.report);
+    assert!(error.report.attempts.len() <= 16, "{:?}", error.report);
+}
+
+#[tokio::test]
+async fn without_udp_a_proxy_finds_it() {
+    let world = World::new().await;
+    let listener = world.listener().await;
+    world.put_sealed(1, &record(listener.p2p())).await;
+    let proxy = world.proxy().await;
+    let gateway = TestNode::start(|config| {
+        world.join(config);
+        config.dht.bootstrap = Vec::new();
+        config.dht.proxies = vec![format!("http://{}", proxy.addr())];
+    })
+    .await;
+    assert!(world.open(&gateway).await.ends_with("hello"));
+}
+
+#[tokio::test]
+async fn a_client_that_reaches_what_is_at_hand_sends_nothing_to_the_dht() {
+    let world = World::new().await;
+    let listener = world.listener().await;
+    let bootstrap = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let gateway = TestNode::start(|config| {
+        world.join(config);
+        config.dht.bootstrap = vec![bootstrap.local_addr().unwrap().to_string()];
+        config.given = vec![hardline_node::config::GivenAddress { key: listener.key(), at: listener.p2p().into() }];
+    })
+    .await;
+    assert!(world.open(&gateway).await.ends_with("hello"));
+    gateway.node.shutdown().await;
+    assert_eq!(bootstrap.try_recv(&mut [0; 2000]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+}
+
+/// A DHT of three nodes on loopback, and the identity of the one service it is about.
+struct World {
+    nodes: Vec<Arc<Dht>>,
+    identity: Identity,
+    dir: TempDir,
+    stop: CancellationToken,
+}
+
+impl World {
+    async fn new() -> Self {
+        let stop = CancellationToken::new();
+        let mut nodes: Vec<Arc<Dht>> = Vec::new();
+        for _ in 0..3 {
+            let bootstrap = nodes.first().map(|node| node.status().bound[0].to_string());
+            let config = DhtConfig {
+                port: 0,
+                bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+                bootstrap: bootstrap.into_iter().collect(),
+                limit_rates: false,
+                ..DhtConfig::default()
+            };
+            nodes.push(Dht::start(config, None, stop.clone()).await.unwrap());
+        }
+        for node in &nodes {
+            timeout(PATIENCE, node.connected()).await.unwrap();
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (identity, _) = Identity::load_or_create(&path_in(&dir, "id")).unwrap();
+        Self { nodes, identity, dir, stop }
+    }
+
+    /// The service, which greets.
+    async fn listener(&self) -> TestNode {
+        let greeting = backend(|mut stream| async move {
+            let _ = stream.write_all(b"hello").await;
+        })
+        .await;
+        let identity = IdentityConfig::File(path_in(&self.dir, "id"));
+        TestNode::listener(vec![ServiceConfig { identity, ..service(greeting) }]).await
+    }
+
+    /// A node that knows nothing but where the DHT is.
+    async fn gateway(&self) -> TestNode {
+        TestNode::start(|config| self.join(config)).await
+    }
+
+    fn join(&self, config: &mut NodeConfig) {
+        config.is_loopback_shared = true;
+        config.dht.enabled = true;
+        config.dht.port = 0;
+        config.dht.bind = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+        config.dht.bootstrap = vec![self.nodes[0].status().bound[0].to_string()];
+        config.dht.proxies = Vec::new();
+        config.dht.limit_rates = false;
+    }
+
+    async fn proxy(&self) -> ProxyServer {
+        ProxyServer::start(([127, 0, 0, 1], 0).into(), Arc::clone(&self.nodes[1]), self.stop.clone()).await.unwrap()
+    }
+
+    async fn open(&self, gateway: &TestNode) -> String {
+        let host = format!("{}.localhost", self.identity.key);
+        timeout(PATIENCE, get(gateway.browser_addr(), &host, "")).await.unwrap()
+    }
+
+    fn certificate(&self) -> &[u8] {
+        self.identity.certified.cert[0].as_ref()
+    }
+
+    fn sealed_key(&self) -> [u8; 20] {
+        dht_key::sealed(&self.identity.key, today())
+    }
+
+    async fn put_sealed(&self, id: u64, record: &SealedRecord) {
+        let sign = |message: &[u8]| tls::sealed::sign(&self.identity.certified, message);
+        let sealed = seal(record, self.certificate(), today(), [id as u8; 24], sign).unwrap();
+        self.put(id, self.sealed_key(), &sealed).await;
+    }
+
+    async fn put(&self, id: u64, key: [u8; 20], data: &[u8]) {
+        let value = Value::new(id, ValueType::USER_DATA, data, "").unwrap();
+        let mut put = self.nodes[2].put(InfoHash(key), value, false);
+        while !matches!(timeout(PATIENCE, put.next()).await.unwrap(), Some(Event::PutDone { .. }) | None) {}
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// What a publisher at `at` says of itself.
+fn record(at: SocketAddr) -> SealedRecord {
+    SealedRecord {
+        addresses: HostList::parse_lenient(&at.to_string()),
+        issued_ms: now_ms(),
+        expires_ms: now_ms() + 3_600_000,
+        sequence: 1,
+        publisher: 1,
+        tunnels: vec![1],
+    }
+}
+
+/// A port on all of loopback whose owner counts who comes, and says nothing.
+async fn counting_listener() -> (Arc<AtomicUsize>, SocketAddr) {
+    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&count);
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            counter.fetch_add(1, Ordering::SeqCst);
+            held.push(stream);
+        }
+    });
+    (count, addr)
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
+}
+
+fn today() -> Day {
+    Day::from_unix_seconds(now_ms() / 1000)
+}
