@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use data_encoding::{BASE64, HEXLOWER};
 use serde_json::Value;
 
 use crate::internet::{internet_v4, internet_v6};
@@ -57,12 +58,51 @@ impl Lab {
             let address = address(number);
             let host = self.host(&format!("dht{number}-{}", if address.is_ipv4() { "ipv4" } else { "ipv6" }))?;
             host.join_as(internet, "eth0", &[address])?;
-            nodes.push(DhtNode::start(host, address, nodes.first().map(|first| first.address))?);
+            let process = host.dht_node(nodes.first().map(|first| first.address))?;
+            nodes.push(DhtNode { address, host, process });
         }
         for node in &nodes {
             node.wait_until_it_knows_others()?;
         }
         Ok(DhtNetwork { nodes })
+    }
+}
+
+impl Host {
+    /// Starts a released node that enters the network at `bootstrap`.
+    pub fn dht_node(&self, bootstrap: Option<IpAddr>) -> Result<Process> {
+        let mut command = self.command("dhtnode");
+        // -s, which its help does not name: it ends with its standard input otherwise.
+        command.args(["-s", "-p", &DHT_PORT.to_string(), "--proxyserver", &PROXY_PORT.to_string()]);
+        if let Some(bootstrap) = bootstrap {
+            command.args(["-b", &socket(bootstrap, DHT_PORT)]);
+        }
+        self.spawn("dhtnode", &mut command)
+    }
+
+    /// The values at a key, as the node on this host finds them.
+    pub fn dht_values(&self, key: [u8; 20]) -> Result<Vec<Vec<u8>>> {
+        let lines = self.curl(&[&own_proxy(key)])?.success()?.stdout;
+        let values = lines.lines().map(|line| {
+            let value: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+            Ok(BASE64.decode(value["data"].as_str().context("data")?.as_bytes())?)
+        });
+        values.collect()
+    }
+
+    /// Waits until the node on this host finds a value at `key` that is as wanted, and gives it back.
+    ///
+    /// # Errors
+    /// If there is none after a minute.
+    pub fn wait_for_value(&self, key: [u8; 20], is_wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>> {
+        let deadline = Instant::now() + READY_LIMIT;
+        loop {
+            if let Some(value) = self.dht_values(key)?.into_iter().find(|value| is_wanted(value)) {
+                return Ok(value);
+            }
+            ensure!(Instant::now() < deadline, "nothing was stored at {}", HEXLOWER.encode(&key));
+            std::thread::sleep(PAUSE);
+        }
     }
 }
 
@@ -79,6 +119,28 @@ impl DhtNetwork {
         format!("http://{}", socket(self.nodes[node].address, PROXY_PORT))
     }
 
+    /// What the options of our program are to be, so that it enters this network and asks no proxy.
+    #[must_use]
+    pub fn options(&self) -> [String; 4] {
+        ["--dht-bootstrap", &self.bootstrap(), "--dht-proxy", "none"].map(str::to_owned)
+    }
+
+    /// Waits until a node of the network finds a value at `key` that is as wanted, and gives it back.
+    ///
+    /// # Errors
+    /// If there is none after a minute.
+    pub fn wait_for_value(&self, key: [u8; 20], is_wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>> {
+        self.nodes[0].host.wait_for_value(key, is_wanted)
+    }
+
+    /// Has a stranger's value stored at a key, by a node's proxy.
+    pub fn put_as_a_stranger(&self, key: [u8; 20], id: u64, data: &[u8]) -> Result<()> {
+        let body = serde_json::json!({"data": BASE64.encode(data), "id": id.to_string()}).to_string();
+        let host = &self.nodes[id as usize % self.nodes.len()].host;
+        host.curl(&["--fail", "--data-binary", &body, &own_proxy(key)])?.success()?;
+        Ok(())
+    }
+
     /// Ends every node.
     pub fn stop(&mut self) -> Result<()> {
         for node in &mut self.nodes {
@@ -89,18 +151,6 @@ impl DhtNetwork {
 }
 
 impl DhtNode {
-    /// Starts a node that enters the network at `bootstrap`.
-    pub(crate) fn start(host: Host, address: IpAddr, bootstrap: Option<IpAddr>) -> Result<Self> {
-        let mut command = host.command("dhtnode");
-        // -s, which its help does not name: it ends with its standard input otherwise.
-        command.args(["-s", "-p", &DHT_PORT.to_string(), "--proxyserver", &PROXY_PORT.to_string()]);
-        if let Some(bootstrap) = bootstrap {
-            command.args(["-b", &socket(bootstrap, DHT_PORT)]);
-        }
-        let process = host.spawn("dhtnode", &mut command)?;
-        Ok(Self { address, host, process })
-    }
-
     /// Waits until it has talked with another, then asks for something, so that it meets those nearest to it.
     fn wait_until_it_knows_others(&self) -> Result<()> {
         let deadline = Instant::now() + READY_LIMIT;
@@ -118,6 +168,11 @@ impl DhtNode {
             std::thread::sleep(PAUSE);
         }
     }
+}
+
+/// URL of a key at the proxy on the host itself.
+fn own_proxy(key: [u8; 20]) -> String {
+    format!("http://localhost:{PROXY_PORT}/key/{}", HEXLOWER.encode(&key))
 }
 
 /// `host:port`, an IPv6 address in brackets.

@@ -60,6 +60,15 @@ impl Host {
         self.spawn(&format!("python {} browser", release.version()), self.python(release)?.arg("browse"))
     }
 
+    /// Has every Python program started on this host from now on use this proxy of the DHT.
+    pub fn use_dht_proxy(&self, proxy: &str) -> Result<()> {
+        let folder = self.home().join(".hardlinep2p");
+        fs::create_dir_all(&folder)?;
+        // It puts the key behind the URL as it is. Where number 3 is missing it sets number 2 to one of the internet's.
+        let settings = format!("[DHTProxy]\nserver1 = \"{proxy}/key/\"\nserver3 = \"{proxy}/key/\"\n");
+        Ok(fs::write(folder.join("settings.toml"), settings)?)
+    }
+
     fn python(&self, release: Release) -> Result<Command> {
         let environment = release.environment()?;
         let mut command = self.command(environment.join("bin/python"));

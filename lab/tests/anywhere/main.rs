@@ -2,6 +2,13 @@
 //! DHT, and nothing mocked. Each prints its time to first byte, of 5 first tries or, in the long form, of 100; one that
 //! fails fails the scenario.
 
+mod homes;
+mod hostile;
 mod measure;
 mod mesh;
+mod moves;
 mod near;
+mod released;
+mod rest;
+mod six;
+mod world;

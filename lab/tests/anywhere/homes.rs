@@ -1,0 +1,106 @@
+//! From one home to another, over the internet: nothing remembered, found in the DHT.
+
+use anyhow::{Result, ensure};
+use hardline_lab::{Host, Lab, Mapping};
+
+use crate::measure::{first_tries, new_gateway};
+use crate::world::{TwoHomes, texts};
+
+#[test]
+#[ignore = "services do not publish in the DHT yet"]
+fn scenario_02_behind_a_upnp_router_found_by_dht() -> Result<()> {
+    found_by_dht("2, UPnP router, DHT", Mapping::Upnp)
+}
+
+#[test]
+#[ignore = "services do not publish in the DHT yet"]
+fn scenario_03_by_a_proxy_alone() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = TwoHomes::new(&lab, Mapping::Upnp)?;
+    let service = world.publish(&[])?;
+    // A network that lets the web through and nothing else.
+    world.away.host.nft("insert rule inet filter forward meta l4proto udp drop\n")?;
+    let proxy = world.dht.proxy(2);
+    let options = ["--dht-bootstrap", &world.dht.bootstrap(), "--dht-proxy", &proxy];
+    first_tries("3, UPnP router, a client without UDP, DHT proxy", |number| {
+        let gateway = new_gateway(&world.bob, number, &options)?;
+        world.bob.first_byte(&gateway, &service.key)
+    })
+}
+
+#[test]
+#[ignore = "services do not publish in the DHT yet"]
+fn scenario_04_behind_a_nat_pmp_router() -> Result<()> {
+    found_by_dht("4, NAT-PMP router, DHT", Mapping::NatPmp)
+}
+
+#[test]
+#[ignore = "services do not publish in the DHT yet"]
+fn scenario_04_behind_a_pcp_router() -> Result<()> {
+    found_by_dht("4, PCP router, DHT", Mapping::Pcp)
+}
+
+#[test]
+#[ignore = "services do not publish in the DHT yet"]
+fn scenario_05_the_port_is_taken_on_the_router() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = TwoHomes::new(&lab, Mapping::Upnp)?;
+    let carol = lab.host("carol")?;
+    world.home.connect(&carol, 3)?;
+    world.home.take_port(&carol, 7008)?;
+    let service = world.publish(&[])?;
+    let mapped = world.home.mapped()?;
+    ensure!(mapped.iter().any(|(port, to)| *port == 7009 && to.to_string() == "192.168.5.2:7008"), "{mapped:?}");
+    open_each_time("5, port taken, the next one", &world, &service.key)
+}
+
+#[test]
+#[ignore = "services do not publish in the DHT yet"]
+fn scenario_10_no_upnp_and_a_port_forwarded_by_hand() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = TwoHomes::new(&lab, Mapping::None)?;
+    world.home.forward_by_hand(7008, 2, 7008)?;
+    let service = world.publish(&[])?;
+    open_each_time("10, forwarded by hand, DHT", &world, &service.key)
+}
+
+/// Nothing can be reached, and the owner is told why.
+#[test]
+#[ignore = "services do not publish in the DHT yet"]
+fn scenario_14_carrier_nat_is_told() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let internet = lab.internet()?;
+    let dht = lab.dht(&internet, 3)?;
+    let carrier = lab.carrier(&internet, 7)?;
+    let home = lab.home_behind(&carrier, 5, Mapping::Upnp)?;
+    let alice = lab.host("alice")?;
+    home.connect(&alice, 2)?;
+    let options = dht.options();
+    let service = alice.service(&texts(&options))?;
+    let told = |text: &str| text.to_lowercase().contains("carrier nat");
+    let doctor = alice.run(hardline_lab::hardline_program()?, &[&["doctor"], &texts(&options)[..]].concat())?.stdout;
+    ensure!(told(&doctor), "doctor: {doctor}");
+    let page = first_page(&alice, &service.program)?;
+    ensure!(told(&page), "page: {page}");
+    Ok(())
+}
+
+fn first_page(host: &Host, gateway: &hardline_lab::Hardline) -> Result<String> {
+    Ok(host.curl(&[&format!("http://{}/", gateway.gateway()?)])?.success()?.stdout)
+}
+
+fn found_by_dht(scenario: &str, mapping: Mapping) -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = TwoHomes::new(&lab, mapping)?;
+    let service = world.publish(&[])?;
+    open_each_time(scenario, &world, &service.key)
+}
+
+/// From the other home, by somebody who remembers nothing.
+fn open_each_time(scenario: &str, world: &TwoHomes, key: &str) -> Result<()> {
+    let options = world.dht.options();
+    first_tries(scenario, |number| {
+        let gateway = new_gateway(&world.bob, number, &texts(&options))?;
+        world.bob.first_byte(&gateway, key)
+    })
+}

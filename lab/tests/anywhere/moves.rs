@@ -1,0 +1,173 @@
+//! Somebody moves, and somebody's address changes.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use hardline_lab::{Hardline, Host, Lab, Mapping, is_long};
+
+use crate::measure::{first_tries, knowing_gateway, learn, new_gateway, say};
+use crate::world::{TwoHomes, sealed_key, texts};
+
+/// Longest time until a request succeeds; what is aimed at is much less, and printed.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Bob has opened the service at Alice's home, and goes home. No DHT is to be had.
+#[test]
+#[ignore = "services do not publish in the DHT yet"]
+fn scenario_06_learned_on_the_lan_and_opened_from_outside() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let mut world = TwoHomes::new(&lab, Mapping::Upnp)?;
+    let service = world.publish(&[])?;
+    world.dht.stop()?;
+    visit_and_learn(&world, &service.key)?;
+    let options = world.dht.options();
+    first_tries("6, learned on the LAN, opened from outside, no DHT", |number| {
+        let gateway = knowing_gateway(&world.bob, "learned", number, &texts(&options))?;
+        world.bob.first_byte(&gateway, &service.key)
+    })
+}
+
+/// Nothing is asked of the router: its owner forwarded the port and told our program.
+#[test]
+fn scenario_06_an_address_set_by_hand_is_learned_on_the_lan() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = TwoHomes::new(&lab, Mapping::None)?;
+    world.home.forward_by_hand(7008, 2, 7008)?;
+    let service = world.alice.service(&["--public-address", "203.0.113.5:7008"])?;
+    visit_and_learn(&world, &service.key)?;
+    first_tries("6, learned on the LAN, set by hand, no DHT", |number| {
+        let gateway = knowing_gateway(&world.bob, "learned", number, &[])?;
+        world.bob.first_byte(&gateway, &service.key)
+    })
+}
+
+/// The first address that Bob remembers swallows every packet.
+#[test]
+#[ignore = "services do not publish in the DHT yet"]
+fn scenario_06_a_dead_address_stands_before_the_right_one() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let mut world = TwoHomes::new(&lab, Mapping::Upnp)?;
+    let hole = lab.host("hole")?;
+    hole.join(&world.internet, "eth0", 66)?;
+    hole.nft("table ip hole { chain in { type filter hook input priority 0; policy drop;\n }\n }\n")?;
+    let service = world.publish(&["--public-address", "203.0.113.66:7008"])?;
+    world.dht.stop()?;
+    visit_and_learn(&world, &service.key)?;
+    let options = world.dht.options();
+    first_tries("6, one dead address before the right one", |number| {
+        let gateway = knowing_gateway(&world.bob, "learned", number, &texts(&options))?;
+        world.bob.first_byte(&gateway, &service.key)
+    })
+}
+
+#[test]
+#[ignore = "services do not publish in the DHT yet"]
+fn scenario_07_the_router_s_address_changes() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let mut world = TwoHomes::new(&lab, Mapping::Upnp)?;
+    let service = world.publish(&[])?;
+    let options = world.dht.options();
+    let gateway = new_gateway(&world.bob, 0, &texts(&options))?;
+    world.bob.first_byte(&gateway, &service.key)?;
+    for number in 20..20 + rounds() {
+        world.home.move_to(number)?;
+        again("7, new public address", &world.bob, &gateway, &service.key)?;
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "services do not publish in the DHT yet"]
+fn scenario_07_the_router_restarts_and_forgets_its_mappings() -> Result<()> {
+    for mapping in [Mapping::Upnp, Mapping::NatPmp, Mapping::Pcp] {
+        let Some(lab) = Lab::open()? else { return Ok(()) };
+        let mut world = TwoHomes::new(&lab, mapping)?;
+        let service = world.publish(&[])?;
+        let options = world.dht.options();
+        let gateway = new_gateway(&world.bob, 0, &texts(&options))?;
+        world.bob.first_byte(&gateway, &service.key)?;
+        for _ in 0..rounds() {
+            world.home.power_off()?;
+            world.home.power_on()?;
+            again(&format!("7, {mapping:?} router restarted"), &world.bob, &gateway, &service.key)?;
+        }
+    }
+    Ok(())
+}
+
+/// Alice's twin is at another home. One of the two loses its network for good, and packets to it are swallowed.
+#[test]
+#[ignore = "services do not publish in the DHT yet"]
+fn scenario_13_of_two_publishers_far_away_one_is_gone() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = TwoHomes::new(&lab, Mapping::Upnp)?;
+    let second_home = lab.home(&world.internet, 8, Mapping::Upnp)?;
+    let carol = lab.host("carol")?;
+    second_home.connect(&carol, 2)?;
+    let certificate = lab.dir().join("twins.cert");
+    let service = world.publish_as(&certificate)?;
+    let options = world.dht.options();
+    let _twin = carol.service_with_identity(&certificate, &texts(&options))?;
+    let at = sealed_key(&service.key)?;
+    let first = world.dht.wait_for_value(at, |_| true)?;
+    world.dht.wait_for_value(at, |value| value != first)?;
+    first_tries("13, one of two publishers gone, the next request", |number| {
+        let gateway = new_gateway(&world.bob, number, &texts(&options))?;
+        world.bob.first_byte(&gateway, &service.key)?;
+        let gone = [&world.home, &second_home][number % 2];
+        gone.host.set_link("lan", false)?;
+        let next = world.bob.first_byte(&gateway, &service.key);
+        gone.host.set_link("lan", true)?;
+        next
+    })
+}
+
+/// Bob's laptop moves from his network to Alice's and back, with the same program running.
+#[test]
+#[ignore = "services do not publish in the DHT yet"]
+fn a_laptop_that_moves_opens_the_same_link_everywhere() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = TwoHomes::new(&lab, Mapping::Upnp)?;
+    let service = world.publish(&[])?;
+    let options = world.dht.options();
+    let gateway = new_gateway(&world.bob, 0, &texts(&options))?;
+    world.bob.first_byte(&gateway, &service.key)?;
+    for _ in 0..rounds() {
+        world.bob.detach("eth0")?;
+        world.home.connect(&world.bob, 3)?;
+        again("moved to the service's LAN", &world.bob, &gateway, &service.key)?;
+        world.bob.detach("eth0")?;
+        world.away.connect(&world.bob, 2)?;
+        again("moved away from the service's LAN", &world.bob, &gateway, &service.key)?;
+    }
+    Ok(())
+}
+
+fn rounds() -> u8 {
+    if is_long() { 20 } else { 1 }
+}
+
+/// Bob opens the service at Alice's, and is home again.
+fn visit_and_learn(world: &TwoHomes, key: &str) -> Result<()> {
+    world.bob.detach("eth0")?;
+    world.home.connect(&world.bob, 3)?;
+    learn(&world.bob, "learned", key)?;
+    world.bob.detach("eth0")?;
+    world.away.connect(&world.bob, 2)
+}
+
+/// Asks until the service answers, and prints how long that took, and how often it was asked.
+fn again(what: &str, host: &Host, gateway: &Hardline, key: &str) -> Result<()> {
+    let begun = Instant::now();
+    for number in 1.. {
+        match host.first_byte(gateway, key) {
+            Ok(_) => {
+                let after = begun.elapsed().as_millis();
+                return say(&format!("{what}: reached again after {after} ms, by request {number}"));
+            }
+            Err(err) if begun.elapsed() > LIMIT => bail!("{what}: not reached after {LIMIT:?}: {err:#}"),
+            Err(_) => {}
+        }
+    }
+    Ok(())
+}
