@@ -15,6 +15,7 @@ pub mod tunnel; // opening lines, then bytes both ways
 pub mod accept; // incoming peer → service
 pub mod backend; // service → local program or folder
 
+pub mod publish; // own addresses → values of the DHT
 pub mod reach; // own addresses → what diallers are told
 
 pub mod drivers; // sockets and timers for the pure state machines of `hardline-proto`

@@ -22,6 +22,7 @@ use crate::drivers::dht::proxy::client::ProxyError;
 use crate::drivers::dht::shared::SharedDht;
 use crate::drivers::lan::{FoundService, Lan, LanInterface, LanService};
 use crate::gateway::{self, Gateway, GatewayBindError};
+use crate::publish::{Announced, Means, PublishStatus, Publisher, system_clock};
 use crate::reach::{Reach, ReachConfig, ReachStatus};
 use crate::resolve::{Place, Resolver, Sources};
 use crate::store::{RememberedService, Store, StoreError, StoreNotice};
@@ -40,6 +41,7 @@ pub struct Node {
     lan: Option<Arc<Lan>>,
     dht: Option<Arc<SharedDht>>,
     reach: Option<Arc<Reach>>,
+    publisher: Option<Publisher>,
     resolver: Arc<Resolver>,
     open: Tunnels,
     drain: Drain,
@@ -150,6 +152,8 @@ pub struct Status {
     pub lan: Vec<LanInterface>,
     /// The DHT node; `None` while it does not run.
     pub dht: Option<DhtStatus>,
+    /// What came of publishing services in the DHT; those that are kept out of it are missing.
+    pub published: Vec<PublishStatus>,
     /// How this computer is reached from outside; `None` when it has no services.
     pub reach: Option<ReachStatus>,
     /// Tunnels open now, as listener and as dialler.
@@ -166,7 +170,7 @@ impl Node {
         let drain = Drain::default();
         // Whatever fails below drops this guard, which ends what has been started.
         let undo = drain.stop.clone().drop_guard();
-        let (services, published) = load_services(&config.services, &mut notices)?;
+        let Loaded { services, published, for_dht } = load_services(&config.services, &mut notices)?;
         let gateway_listeners = match config.gateway_port {
             Some(port) => gateway::bind(port)?,
             None => Vec::new(),
@@ -184,7 +188,7 @@ impl Node {
         let sources = Sources {
             own: own_addresses(&published, &config.p2p, p2p_port),
             given: config.given,
-            store: Some(store),
+            store: Some(store.clone()),
             lan: lan.clone(),
             dht: dht.clone(),
         };
@@ -199,6 +203,7 @@ impl Node {
             lan,
             dht,
             reach: None,
+            publisher: None,
             resolver,
             open: Tunnels::default(),
             drain,
@@ -208,6 +213,7 @@ impl Node {
         if let Some(listening) = listening {
             let limits = config.p2p.limits.clone();
             let reach = node.start_reach(config.p2p, p2p_port);
+            node.run_publisher(for_dht, &reach, store, config.dht.publish_plain);
             node.run_acceptor(listening, services, reach, limits);
         }
         node.run_gateway(gateway_listeners);
@@ -222,6 +228,12 @@ impl Node {
         let reach = Reach::start(config, public, self.drain.stop.clone(), &self.tasks);
         self.reach = Some(Arc::clone(&reach));
         reach
+    }
+
+    fn run_publisher(&mut self, services: Vec<Announced>, reach: &Reach, store: Store, plain: bool) {
+        let Some(dht) = self.dht.clone() else { return };
+        let means = Means { dht, hosts: reach.watch(), store, plain, clock: system_clock };
+        self.publisher = Some(Publisher::start(services, &means, &self.drain.stop, &self.tasks));
     }
 
     fn run_acceptor(
@@ -258,6 +270,7 @@ impl Node {
             services: self.services.clone(),
             lan: self.lan.as_ref().map(|lan| lan.interfaces()).unwrap_or_default(),
             dht: self.dht.as_ref().and_then(|dht| dht.status()),
+            published: self.publisher.as_ref().map(Publisher::status).unwrap_or_default(),
             reach: self.reach.as_ref().map(|reach| reach.status()),
             tunnels: self.open.open(),
         }
@@ -314,31 +327,38 @@ impl Node {
     }
 }
 
+/// Services, ready to be served and published.
+#[derive(Default)]
+struct Loaded {
+    services: HashMap<KeyHash, Service>,
+    published: Vec<Published>,
+    for_dht: Vec<Announced>,
+}
+
 /// Loads every identity and prepares every backend.
-fn load_services(
-    configs: &[ServiceConfig],
-    notices: &mut Vec<Notice>,
-) -> Result<(HashMap<KeyHash, Service>, Vec<Published>), StartError> {
-    let mut services = HashMap::new();
-    let mut published: Vec<Published> = Vec::new();
+fn load_services(configs: &[ServiceConfig], notices: &mut Vec<Notice>) -> Result<Loaded, StartError> {
+    let mut loaded = Loaded::default();
     for (index, config) in configs.iter().enumerate() {
         let target = config.target.to_string();
         let (identity, identity_notices) = load_identity(&config.identity)
             .map_err(|source| StartError::Identity { target: target.clone(), source })?;
         notices.extend(identity_notices.into_iter().map(|notice| Notice::Identity { service: index, notice }));
-        if let Some(other) = published.iter().find(|other| other.key == identity.key) {
+        if let Some(other) = loaded.published.iter().find(|other| other.key == identity.key) {
             return Err(StartError::SameIdentity { key: identity.key, first: other.target.clone(), second: target });
         }
         let backend =
             Backend::new(&config.target).map_err(|source| StartError::Backend { target: target.clone(), source })?;
         let password = config.password.clone().or_else(|| identity.password.clone());
-        services.insert(
+        loaded.services.insert(
             identity.key,
             Service { key: identity.key, tls: tls::config::server(&identity), backend, password: password.clone() },
         );
-        published.push(Published { key: identity.key, title: config.title.clone(), password, target });
+        loaded.published.push(Published { key: identity.key, title: config.title.clone(), password, target });
+        if config.dht {
+            loaded.for_dht.push(Announced { key: identity.key, certified: identity.certified });
+        }
     }
-    Ok((services, published))
+    Ok(loaded)
 }
 
 fn load_identity(config: &IdentityConfig) -> Result<(Identity, Vec<IdentityNotice>), IdentityError> {

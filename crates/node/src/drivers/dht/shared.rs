@@ -1,5 +1,6 @@
 //! One DHT node for all parts of a program, started by its first use and stopped some time after its last.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::ops::Deref;
@@ -15,6 +16,7 @@ use tracing::{debug, info};
 use super::proxy::client::{ProxyClient, ProxyError};
 use super::{Dht, DhtConfig, DhtStatus};
 use crate::config::DhtSettings;
+use crate::interfaces::Changes;
 use crate::store::Store;
 
 /// Time without use after which the node is stopped. Somebody who opens one service often opens another soon, and finds
@@ -141,6 +143,7 @@ impl SharedDht {
     /// Passes on what the node learns, and stops it when nobody has used it for a while.
     async fn look_after(self: Arc<Self>, dht: Arc<Dht>, stop: CancellationToken) {
         let mut status = dht.watch();
+        let (mut changes, mut addresses) = (Changes::new(), own_addresses());
         while !stop.is_cancelled() {
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -152,6 +155,13 @@ impl SharedDht {
                         if is_news { *known = public; }
                         is_news
                     });
+                }
+                () = changes.next() => {
+                    let now = own_addresses();
+                    if now != addresses {
+                        addresses = now;
+                        dht.network_changed();
+                    }
                 }
                 () = sleep_until(self.idle_at()) => {
                     if self.retire() {
@@ -185,6 +195,12 @@ impl SharedDht {
         }
         is_idle
     }
+}
+
+/// Addresses of this computer's interfaces; empty when the system does not tell.
+fn own_addresses() -> BTreeSet<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    interfaces.iter().map(if_addrs::Interface::ip).collect()
 }
 
 /// Somebody's use of the node, which goes on as long as this is kept.

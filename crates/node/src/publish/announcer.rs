@@ -1,0 +1,255 @@
+//! One service's task: when to publish what.
+
+use std::time::Duration;
+
+use hardline_dht::{Event, Value};
+use hardline_proto::dht_key;
+use hardline_proto::hosts::HostList;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use super::status::{Copy, Kind, PublishState};
+use super::values::{Maker, Slot, slots};
+use super::{Announced, Means};
+use crate::drivers::dht::shared::DhtUse;
+use crate::drivers::dht::{Dht, Operation};
+
+/// Time after which everything is looked at again and sealed records are made anew, in milliseconds.
+const RENEW_MS: u64 = 20 * 60 * 1000;
+
+/// Time between two values given to a proxy, in milliseconds: values live for ten minutes.
+const PROXY_RENEW_MS: u64 = 8 * 60 * 1000;
+
+/// First pause after a failure, in milliseconds; it doubles up to [`RETRY_MAX_MS`].
+const RETRY_MIN_MS: u64 = 15 * 1000;
+
+/// Longest pause after a failure, in milliseconds.
+const RETRY_MAX_MS: u64 = 5 * 60 * 1000;
+
+/// Least time between two publishings: addresses that change all the time are not told each time.
+const MIN_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Time to enter the network before proxies are asked instead.
+pub(super) const ENTER_LIMIT: Duration = Duration::from_secs(20);
+
+/// Time for nodes to take the values.
+const PUT_LIMIT: Duration = Duration::from_secs(60);
+
+/// Time for the network to give one value back.
+const READ_BACK_LIMIT: Duration = Duration::from_secs(20);
+
+/// Longest sleep before the clock is looked at again: it goes on while the computer sleeps, and timers do not.
+const NAP: Duration = Duration::from_secs(60);
+
+/// Publishes one service for as long as it runs.
+pub(super) struct Announcer {
+    service: Announced,
+    means: Means,
+    status: watch::Sender<PublishState>,
+    kept: Vec<Kept>,
+    retry_ms: u64,
+}
+
+/// A value that our node keeps alive.
+struct Kept {
+    slot: Slot,
+    hosts: HostList,
+    value: Value,
+    nodes: usize,
+    operation: Operation,
+}
+
+/// How a round went.
+struct Round {
+    state: PublishState,
+    /// When to look again at the latest, in milliseconds from now.
+    next_ms: u64,
+}
+
+impl Announcer {
+    pub(super) fn new(service: Announced, means: Means, status: watch::Sender<PublishState>) -> Self {
+        Self { service, means, status, kept: Vec::new(), retry_ms: RETRY_MIN_MS }
+    }
+
+    pub(super) async fn run(mut self, shutdown: CancellationToken) {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = self.publish_for_ever() => {}
+        }
+    }
+
+    async fn publish_for_ever(&mut self) {
+        let mut hosts = self.means.hosts.clone();
+        let dht = self.means.dht.use_now().await.inspect_err(|error| info!(%error, "no DHT node")).ok();
+        loop {
+            let earliest_next = Instant::now() + MIN_INTERVAL;
+            let latest = hosts.borrow_and_update().clone();
+            let round = tokio::select! {
+                round = self.round(dht.as_ref(), &latest) => Some(round),
+                Ok(()) = hosts.changed() => None, // what is under way is old
+            };
+            if let Some(Round { state, next_ms }) = round {
+                let is_by_node = matches!(state, PublishState::Stored { .. } | PublishState::NoAddresses);
+                self.tell(state);
+                tokio::select! {
+                    () = self.sleep(next_ms) => {}
+                    Ok(()) = hosts.changed() => {}
+                    () = entered(dht.as_ref()), if !is_by_node => {}
+                }
+            }
+            sleep_until(earliest_next).await;
+        }
+    }
+
+    /// Publishes everything that is not published, and reads it back.
+    async fn round(&mut self, dht: Option<&DhtUse>, hosts: &HostList) -> Round {
+        if hosts.as_slice().is_empty() {
+            self.kept.clear();
+            return Round { state: PublishState::NoAddresses, next_ms: RENEW_MS };
+        }
+        let outcome = if timeout(ENTER_LIMIT, entered(dht)).await.is_ok()
+            && let Some(dht) = dht
+        {
+            self.publish(dht, hosts).await
+        } else {
+            self.publish_by_proxy(hosts).await
+        };
+        match outcome {
+            Ok(state) if state.is_published() => {
+                self.retry_ms = RETRY_MIN_MS;
+                let is_by_proxy = matches!(state, PublishState::ByProxy { .. });
+                let renew_ms = if is_by_proxy { PROXY_RENEW_MS } else { RENEW_MS };
+                Round { state, next_ms: renew_ms.min(self.days_change_in_ms()) }
+            }
+            Ok(state) => Round { state, next_ms: self.back_off() },
+            Err(reason) => Round { state: PublishState::Failed { reason }, next_ms: self.back_off() },
+        }
+    }
+
+    async fn publish(&mut self, dht: &Dht, hosts: &HostList) -> Result<PublishState, String> {
+        let slots = slots(&self.service, self.unix_seconds(), self.means.plain);
+        let mut kept = std::mem::take(&mut self.kept);
+        // Texts of released clients stay as they are; a sealed record would expire.
+        kept.retain(|it| {
+            it.slot.kind != Kind::Sealed && slots.contains(&it.slot) && it.hosts == *hosts && it.nodes > 0
+        });
+        for slot in slots {
+            if !kept.iter().any(|it| it.slot == slot) {
+                let value = self.value(&slot, hosts).await?;
+                let operation = dht.put(slot.hash, value.clone(), true);
+                kept.push(Kept { slot, hosts: hosts.clone(), value, nodes: 0, operation });
+            }
+        }
+        kept.sort_by_key(|it| it.slot.kind as u8);
+        self.kept = kept;
+        let deadline = Instant::now() + PUT_LIMIT;
+        for kept in self.kept.iter_mut().filter(|kept| kept.nodes == 0) {
+            kept.nodes = timeout_at(deadline, acknowledged(&mut kept.operation)).await.unwrap_or(0);
+        }
+        if self.kept.iter().all(|kept| kept.nodes == 0) {
+            return Err("no node of it took the addresses".to_owned());
+        }
+        let mut copies = Vec::new();
+        for kept in &self.kept {
+            copies.push(Copy {
+                kind: kept.slot.kind,
+                dht_key: kept.slot.hash.to_string(),
+                nodes: kept.nodes,
+                read_back_ms: read_back(dht, kept).await,
+            });
+        }
+        Ok(PublishState::Stored { copies, at_ms: (self.means.clock)() })
+    }
+
+    /// Gives the values to a proxy, for once: what a proxy keeps alive for a day could not be taken back.
+    async fn publish_by_proxy(&mut self, hosts: &HostList) -> Result<PublishState, String> {
+        self.kept.clear();
+        let slots = slots(&self.service, self.unix_seconds(), self.means.plain);
+        let (mut values, mut reason) = (0, String::new());
+        for slot in slots {
+            let value = self.value(&slot, hosts).await?;
+            match self.means.dht.proxies().put(slot.hash, &value, false).await {
+                Ok(()) => values += 1,
+                Err(error) => reason = format!("no node of it answers, and no proxy: {error}"),
+            }
+        }
+        if values == 0 { Err(reason) } else { Ok(PublishState::ByProxy { values, at_ms: (self.means.clock)() }) }
+    }
+
+    async fn value(&self, slot: &Slot, hosts: &HostList) -> Result<Value, String> {
+        let (store, clock) = (&self.means.store, self.means.clock);
+        Maker { service: &self.service, hosts, store, clock }.value(slot).await
+    }
+
+    fn tell(&self, state: PublishState) {
+        debug!(key = %self.service.key.short(), ?state, "published");
+        self.status.send_replace(state);
+    }
+
+    fn back_off(&mut self) -> u64 {
+        let pause = self.retry_ms;
+        self.retry_ms = (pause * 2).min(RETRY_MAX_MS);
+        pause
+    }
+
+    fn unix_seconds(&self) -> u64 {
+        (self.means.clock)() / 1000
+    }
+
+    fn days_change_in_ms(&self) -> u64 {
+        (dht_key::days_change_after(self.unix_seconds()) * 1000).saturating_sub((self.means.clock)())
+    }
+
+    /// Sleeps until the clock has gone on by `ms`.
+    async fn sleep(&self, ms: u64) {
+        let due = (self.means.clock)().saturating_add(ms);
+        loop {
+            let left = due.saturating_sub((self.means.clock)());
+            // A clock that is set back does not make the sleep longer.
+            if left == 0 || left > ms {
+                return;
+            }
+            sleep(NAP.min(Duration::from_millis(left))).await;
+        }
+    }
+}
+
+/// Waits until the node has entered the network; without a node, for ever.
+async fn entered(dht: Option<&DhtUse>) {
+    match dht {
+        Some(dht) => dht.connected().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Nodes that have taken the value.
+async fn acknowledged(operation: &mut Operation) -> usize {
+    while let Some(event) = operation.next().await {
+        if let Event::PutDone { acknowledged, .. } = event {
+            return acknowledged;
+        }
+    }
+    0
+}
+
+/// Time until the network gives the value back, in milliseconds. Our own node is not asked.
+async fn read_back(dht: &Dht, kept: &Kept) -> Option<u64> {
+    let started = Instant::now();
+    let mut get = dht.get(kept.slot.hash);
+    let found = async {
+        while let Some(event) = get.next().await {
+            match event {
+                Event::Found { value, .. } if value.id() == kept.value.id() && value.same_content(&kept.value) => {
+                    return true;
+                }
+                Event::GetDone { .. } => return false,
+                _ => {}
+            }
+        }
+        false
+    };
+    let is_found = timeout(READ_BACK_LIMIT, found).await.unwrap_or(false);
+    is_found.then(|| u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX))
+}

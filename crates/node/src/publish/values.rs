@@ -1,0 +1,81 @@
+//! Addresses → a value for every key under which a service is to be found.
+
+use hardline_dht::{InfoHash, Value, ValueType};
+use hardline_proto::dht_key;
+use hardline_proto::hosts::HostList;
+use hardline_proto::rolling::Day;
+use hardline_proto::sealed::{SealedRecord, seal};
+
+use super::status::Kind;
+use super::{Announced, Clock};
+use crate::store::Store;
+use crate::tls::sealed::sign;
+
+/// Life of a sealed record, in milliseconds: with three renewals in it, and short enough that an old address is soon no
+/// bother.
+const LIFETIME_MS: u64 = 60 * 60 * 1000;
+
+/// Versions of the tunnel that a listener speaks.
+const TUNNELS: [u16; 1] = [1];
+
+/// A place in the DHT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Slot {
+    pub(super) kind: Kind,
+    pub(super) day: Day,
+    pub(super) hash: InfoHash,
+}
+
+/// Where `service` is to be found at `unix_seconds`; sealed places first, and those of released clients with `plain`.
+pub(super) fn slots(service: &Announced, unix_seconds: u64, plain: bool) -> Vec<Slot> {
+    let key = &service.key;
+    let days = dht_key::days_around(unix_seconds);
+    let slot = |kind, day, hash| Slot { kind, day, hash: InfoHash(hash) };
+    let mut slots: Vec<Slot> = days.iter().map(|day| slot(Kind::Sealed, *day, dht_key::sealed(key, *day))).collect();
+    if plain {
+        slots.extend(days.iter().map(|day| slot(Kind::Rolling, *day, dht_key::rolling(key, *day))));
+        slots.push(slot(Kind::Plain, Day(0), dht_key::plain(key)));
+    }
+    slots
+}
+
+/// Makes values, each with a random id: content under an id cannot be changed, and another publisher of the same service
+/// has ids of its own.
+pub(super) struct Maker<'a> {
+    pub(super) service: &'a Announced,
+    pub(super) hosts: &'a HostList,
+    pub(super) store: &'a Store,
+    pub(super) clock: Clock,
+}
+
+impl Maker<'_> {
+    /// The value for one place.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    pub(super) async fn value(&self, slot: &Slot) -> Result<Value, String> {
+        let data = match slot.kind {
+            Kind::Sealed => self.sealed(slot.day).await?,
+            Kind::Rolling | Kind::Plain => self.hosts.to_string().into_bytes(),
+        };
+        let id = rand::random_range(1..=u64::MAX);
+        Value::new(id, ValueType::USER_DATA, &data, "").map_err(|error| error.to_string())
+    }
+
+    async fn sealed(&self, day: Day) -> Result<Vec<u8>, String> {
+        let now_ms = (self.clock)();
+        let issue = self.store.next_issue(now_ms, rand::random()).await.map_err(|error| error.to_string())?;
+        let record = SealedRecord {
+            addresses: self.hosts.clone(),
+            issued_ms: now_ms,
+            expires_ms: now_ms.saturating_add(LIFETIME_MS),
+            sequence: issue.sequence,
+            publisher: issue.publisher,
+            tunnels: TUNNELS.to_vec(),
+        };
+        let certified = &self.service.certified;
+        let certificate = certified.cert.first().ok_or("the identity has no certificate")?;
+        seal(&record, certificate, day, rand::random(), |message| sign(certified, message))
+            .map_err(|error| error.to_string())
+    }
+}
