@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use hardline_node::gateway::GatewayBindError;
 use hardline_node::node::{Cause, ReachError, StartError};
+use hardline_node::proto::tunnel::Reason;
 use hardline_node::store::StoreError;
 use hardline_node::tls::identity::IdentityError;
 
@@ -144,11 +145,14 @@ impl From<StartError> for Failure {
 
 impl From<&ReachError> for Failure {
     fn from(error: &ReachError) -> Self {
-        let (exit, remedy) = match error.cause {
+        let (exit, remedy) = match &error.cause {
             Cause::NotFound => (Exit::NotReached, NOT_FOUND_REMEDY),
             Cause::WrongKey { .. } => (Exit::WrongKey, WRONG_KEY_REMEDY),
             Cause::Closed { .. } => {
                 (Exit::NotReached, "start the program behind the service, and check the password in the link")
+            }
+            Cause::Refused { refusal, with_password, .. } => {
+                (Exit::NotReached, refused_remedy(&refusal.reason, *with_password))
             }
             Cause::Unnameable => (Exit::NotReached, "the service needs another identity"),
             _ => (Exit::NotReached, "check that hardline runs there, and that no firewall is in between"),
@@ -156,6 +160,15 @@ impl From<&ReachError> for Failure {
         let tried: Vec<String> =
             error.report.attempts.iter().map(|attempt| format!("\n  {}: {}", attempt.at, attempt.outcome)).collect();
         Self::new(exit, format_args!("{error}{}", tried.concat())).remedy(remedy)
+    }
+}
+
+fn refused_remedy(reason: &Reason, with_password: bool) -> &'static str {
+    match reason {
+        Reason::Backend => "start the program behind the service",
+        Reason::Password if with_password => "check the password in the link",
+        Reason::Password => "put the password in front of the key hash: PASSWORD-KEYHASH",
+        _ => "ask whoever runs the service",
     }
 }
 

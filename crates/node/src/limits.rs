@@ -27,9 +27,42 @@ pub const TUNNEL_IDLE: Duration = Duration::from_secs(3600);
 /// Browser connections open at once at the gateway.
 pub const MAX_GATEWAY_CONNECTIONS: usize = 20_000;
 
+/// Time a link stays parked on the dialling side. The next page of the same site comes sooner, or later than a handshake
+/// matters.
+pub const PARKED_LIMIT: Duration = Duration::from_secs(60);
+
+/// Time a link stays parked on the listening side. Longer than [`PARKED_LIMIT`], so that the dialler lets go first and a
+/// question never meets a closing link.
+pub const LISTENER_PARKED_LIMIT: Duration = Duration::from_secs(120);
+
+/// Time after which a parked link is no longer trusted to lead anywhere: the computer may have slept, or moved.
+pub const FRESH_LINK: Duration = Duration::from_secs(15);
+
+/// Time for the answer over a link that is not trusted. Longer than a round trip around the world; after it another link
+/// is dialled.
+pub const STALE_ANSWER: Duration = Duration::from_secs(1);
+
+/// Links parked at once on the dialling side, per service and password: as many as a browser's connections to one site,
+/// twice over.
+pub const MAX_PARKED_PER_SERVICE: usize = 16;
+
+/// Links parked at once on the dialling side. A page can ask for as many services as it likes.
+pub const MAX_PARKED: usize = 256;
+
+/// The same for a link beyond those that may be parked: a question that is on its way still arrives.
+pub const CROWDED_PARKED_LIMIT: Duration = Duration::from_secs(1);
+
+/// Links parked at once on the listening side; the next one has [`CROWDED_PARKED_LIMIT`].
+pub const MAX_LISTENER_PARKED: usize = 4096;
+
+/// Links parked at once on the listening side, per address they came from.
+pub const MAX_LISTENER_PARKED_PER_ADDRESS: usize = 256;
+
 /// Plaintext bytes in one TLS record towards a version 1 peer. The released peers read 4,096 at a time and do not see
 /// what is left over until more arrives.
 pub const V1_RECORD: usize = 4096;
 
 const _: () = assert!(HANDSHAKE_TIMEOUT.as_secs() < TUNNEL_IDLE.as_secs());
+const _: () = assert!(PARKED_LIMIT.as_secs() < LISTENER_PARKED_LIMIT.as_secs());
+const _: () = assert!(FRESH_LINK.as_secs() < PARKED_LIMIT.as_secs());
 const _: () = assert!(CONNECT_TIMEOUT.as_secs() < LOOKUP_TIMEOUT.as_secs());

@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 use crate::accept::{self, Acceptor, Listening, Service};
 use crate::backend::Backend;
 use crate::config::{Bound, IdentityConfig, NodeConfig, P2pConfig, ServiceConfig};
-use crate::dial::reach;
+use crate::dial::Dialler;
 use crate::drivers::dht::DhtStatus;
 use crate::drivers::dht::proxy::client::ProxyError;
 use crate::drivers::dht::shared::SharedDht;
@@ -42,7 +42,7 @@ pub struct Node {
     dht: Option<Arc<SharedDht>>,
     reach: Option<Arc<Reach>>,
     publisher: Option<Publisher>,
-    resolver: Arc<Resolver>,
+    dialler: Arc<Dialler>,
     open: Tunnels,
     drain: Drain,
     tasks: TaskTracker,
@@ -204,7 +204,7 @@ impl Node {
             dht,
             reach: None,
             publisher: None,
-            resolver,
+            dialler: Arc::new(Dialler::new(resolver, drain.stop.clone())),
             open: Tunnels::default(),
             drain,
             tasks,
@@ -256,7 +256,7 @@ impl Node {
         let Some(port) = self.bound.gateway.first().map(SocketAddr::port) else { return };
         let first_page = gateway::FirstPage { own: self.services.clone(), port };
         let open = self.open.clone();
-        let gateway = Arc::new(Gateway::new(Arc::clone(&self.resolver), first_page, open, self.drain.clone()));
+        let gateway = Arc::new(Gateway::new(Arc::clone(&self.dialler), first_page, open, self.drain.clone()));
         for listener in listeners {
             self.tasks.spawn(Arc::clone(&gateway).run(listener, self.tasks.clone()));
         }
@@ -287,7 +287,7 @@ impl Node {
     /// # Errors
     /// When the store fails.
     pub async fn remembered(&self) -> Result<Vec<RememberedService>, StoreError> {
-        match &self.resolver.store {
+        match &self.dialler.resolver.store {
             Some(store) => store.services().await,
             None => Ok(Vec::new()),
         }
@@ -298,7 +298,7 @@ impl Node {
     /// # Errors
     /// [`ReachError`] says what was tried.
     pub async fn connect(&self, name: &ServiceName) -> Result<TunnelStream, ReachError> {
-        reach(&self.resolver, name).await
+        self.dialler.reach(name, &mut Vec::new()).await
     }
 
     /// Stops: no new tunnels; running ones get [`NodeConfig::grace`], those that owe no answer end at once; then everything
@@ -320,7 +320,7 @@ impl Node {
         if let Some(dht) = &self.dht {
             dht.stopped().await;
         }
-        if let Some(store) = &self.resolver.store {
+        if let Some(store) = &self.dialler.resolver.store {
             store.close().await;
         }
         debug!("stopped");
@@ -351,7 +351,13 @@ fn load_services(configs: &[ServiceConfig], notices: &mut Vec<Notice>) -> Result
         let password = config.password.clone().or_else(|| identity.password.clone());
         loaded.services.insert(
             identity.key,
-            Service { key: identity.key, tls: tls::config::server(&identity), backend, password: password.clone() },
+            Service {
+                key: identity.key,
+                tls: tls::config::server(&identity),
+                tls_v2: tls::config::server_v2(&identity),
+                backend,
+                password: password.clone(),
+            },
         );
         loaded.published.push(Published { key: identity.key, title: config.title.clone(), password, target });
         if config.dht {

@@ -8,6 +8,7 @@ use hardline_node::config::{IdentityConfig, Target};
 use hardline_node::limits::{HANDSHAKE_TIMEOUT, HEAD_TIMEOUT};
 use hardline_node::node::Cause;
 use hardline_node::proto::host::ServiceName;
+use hardline_node::proto::tunnel::{Reason, Refusal};
 use hardline_node::tls::identity::Identity;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -221,7 +222,7 @@ async fn the_password_in_the_name_is_asked_for() {
     assert!(ask(format!("sesame-{key}.localhost")).await.ends_with("hello"));
     for refused in [format!("wrong-{key}.localhost"), format!("{key}.localhost")] {
         let answer = ask(refused).await;
-        assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
         assert!(answer.contains("password"), "{answer}");
     }
 }
@@ -481,5 +482,6 @@ async fn the_reasons_are_told_to_programs_too() {
     let (listener, gateway) = pair(nobody().await).await;
     let name = ServiceName { key: listener.key(), password: None };
     let error = gateway.node.connect(&name).await.unwrap_err();
-    assert_eq!(error.cause, Cause::Closed { at: listener.p2p().into(), with_password: false });
+    let refusal = Refusal { reason: Reason::Backend, unknown: Vec::new() };
+    assert_eq!(error.cause, Cause::Refused { at: listener.p2p().into(), refusal, with_password: false });
 }

@@ -1,6 +1,5 @@
-//! The JSON line each side of a tunnel begins with (version 1).
+//! The JSON line each side of a connection begins with, in both versions.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Deserialize;
@@ -69,52 +68,62 @@ impl Opening {
     /// # Errors
     /// [`OpeningError`] when the line is too long or is not one JSON object with each key once.
     pub fn parse(line: &[u8]) -> Result<Self, OpeningError> {
-        if line.len() > MAX_OPENING_LINE {
-            return Err(OpeningError::TooLong);
-        }
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
-        if line.contains(&b'\n') {
-            return Err(OpeningError::NotAnObject("a line break inside".to_owned()));
-        }
-        // Checked here, because serde's own complaint would repeat a string that stands in the object's place.
-        if line.trim_ascii_start().first() != Some(&b'{') {
-            return Err(OpeningError::NotAnObject("no opening brace".to_owned()));
-        }
-        serde_json::from_slice(line).map_err(|error| OpeningError::NotAnObject(error.to_string()))
-    }
-}
-
-impl<'de> Deserialize<'de> for Opening {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(OpeningVisitor)
-    }
-}
-
-/// Takes the keys one by one: a derived `Deserialize` would not notice an unknown key twice.
-struct OpeningVisitor;
-
-impl<'de> Visitor<'de> for OpeningVisitor {
-    type Value = Opening;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Opening, A::Error> {
-        let mut opening = Opening::default();
-        let mut seen = BTreeSet::new();
-        // Values are read as `Value`, for which serde_json bounds the depth (at 128).
-        while let Some((key, value)) = map.next_entry::<String, Value>()? {
+        let mut opening = Self::default();
+        for (key, value) in parse_object(line)? {
             match (key.as_str(), value) {
                 (WAN_HOSTS, Value::String(text)) => opening.wan_hosts = Some(HostList::parse_lenient(&text)),
                 (PASSWORD, Value::String(text)) if text.len() <= MAX_PASSWORD => opening.password = Some(text),
                 _ => {}
             }
-            if !seen.insert(key) {
+        }
+        Ok(opening)
+    }
+}
+
+/// Reads one line, with or without its newline, as one JSON object with each key once.
+pub(crate) fn parse_object(line: &[u8]) -> Result<Map<String, Value>, OpeningError> {
+    if line.len() > MAX_OPENING_LINE {
+        return Err(OpeningError::TooLong);
+    }
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    if line.contains(&b'\n') {
+        return Err(OpeningError::NotAnObject("a line break inside".to_owned()));
+    }
+    // Checked here, because serde's own complaint would repeat a string that stands in the object's place.
+    if line.trim_ascii_start().first() != Some(&b'{') {
+        return Err(OpeningError::NotAnObject("no opening brace".to_owned()));
+    }
+    let object: Object = serde_json::from_slice(line).map_err(|error| OpeningError::NotAnObject(error.to_string()))?;
+    Ok(object.0)
+}
+
+/// An object with each key once: serde_json's own takes the last of several.
+struct Object(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor)
+    }
+}
+
+struct ObjectVisitor;
+
+impl<'de> Visitor<'de> for ObjectVisitor {
+    type Value = Object;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+        let mut object = Map::new();
+        // Values are read as `Value`, for which serde_json bounds the depth (at 128).
+        while let Some((key, value)) = map.next_entry::<String, Value>()? {
+            if object.insert(key, value).is_some() {
                 return Err(A::Error::custom("a key stands there twice"));
             }
         }
-        Ok(opening)
+        Ok(Object(object))
     }
 }
 

@@ -1,7 +1,9 @@
 //! Incoming peer → TLS, service by SNI → backend → tunnel.
 
 mod door; // who may come in
+mod link; // version 2: tunnels asked for one after the other
 mod listen;
+mod parked; // how many links wait
 mod peer;
 
 pub(crate) use listen::{Listening, bind};
@@ -22,11 +24,14 @@ use crate::reach::Reach;
 use crate::tunnel::{Drain, Tunnels};
 
 use self::door::Door;
+use self::parked::ParkedLinks;
 
 /// One service, ready to be served.
 pub(crate) struct Service {
     pub(crate) key: KeyHash,
+    /// For diallers of version 1.
     pub(crate) tls: Arc<ServerConfig>,
+    pub(crate) tls_v2: Arc<ServerConfig>,
     pub(crate) backend: Backend,
     pub(crate) password: Option<String>,
 }
@@ -36,6 +41,7 @@ pub(crate) struct Acceptor {
     services: HashMap<KeyHash, Service>,
     reach: Arc<Reach>,
     door: Door,
+    parked: ParkedLinks,
     open: Tunnels,
     drain: Drain,
 }
@@ -48,7 +54,7 @@ impl Acceptor {
         open: Tunnels,
         drain: Drain,
     ) -> Self {
-        Self { services, reach, door: Door::new(limits), open, drain }
+        Self { services, reach, door: Door::new(limits), parked: ParkedLinks::default(), open, drain }
     }
 
     /// Tells what was refused, until the node stops.

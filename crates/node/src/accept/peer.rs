@@ -1,4 +1,4 @@
-//! One incoming peer, from its first byte to the end of its tunnel.
+//! One incoming peer, from its first byte to its tunnel.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,17 +6,20 @@ use std::net::SocketAddr;
 use hardline_proto::admission::Limit;
 use hardline_proto::host::parse_service_name;
 use hardline_proto::opening::Opening;
+use hardline_proto::tunnel::{ALPN, Link};
+use rustls::server::ClientHello;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::{LazyConfigAcceptor, TlsStream};
+use tokio_rustls::LazyConfigAcceptor;
 use tracing::{Instrument, debug, info_span, warn};
 
 use super::door::{HandshakeSlot, TunnelSlot};
 use super::{Acceptor, Service};
 use crate::backend::BackendStream;
 use crate::limits::HANDSHAKE_TIMEOUT;
+use crate::tls;
 use crate::tls::sni::refuse_unknown_name;
-use crate::tunnel::{OpeningFailure, TunnelStream, read_opening, relay, send_opening};
+use crate::tunnel::{LinkStream, OpeningFailure, PlainStream, Stream, read_opening, relay, send_opening};
 
 /// Why a peer got no tunnel.
 #[derive(Debug, thiserror::Error)]
@@ -37,22 +40,47 @@ enum Refusal {
     Backend(#[source] io::Error),
 }
 
+/// A peer behind the handshake and the opening lines.
+enum Peer {
+    /// Version 1: its tunnel begins.
+    Plain(PlainStream, BackendStream),
+    /// Version 2: it may ask for tunnels.
+    Link {
+        link: LinkStream,
+        /// Whether it sent the service's password, or there is none.
+        is_allowed: bool,
+    },
+}
+
 impl Acceptor {
-    /// Serves one peer. `handshake_slot` is given back when the tunnel begins.
+    /// Serves one peer. `handshake_slot` is given back when its first tunnel begins, or its link is parked.
     pub(super) async fn serve(&self, tcp: TcpStream, addr: SocketAddr, handshake_slot: HandshakeSlot) {
-        let opened = tokio::select! {
+        // On the heap and apart: what a handshake needs is not kept for the life of a tunnel.
+        let greeting = timeout(HANDSHAKE_TIMEOUT, Box::pin(self.greet(tcp, addr)));
+        let greeted = tokio::select! {
             () = self.drain.stop.cancelled() => return,
-            opened = timeout(HANDSHAKE_TIMEOUT, self.open(tcp, addr)) => opened.unwrap_or(Err(Refusal::Slow)),
+            greeted = greeting => greeted.unwrap_or(Err(Refusal::Slow)),
         };
         drop(handshake_slot);
-        match opened {
-            Ok((service, _slot, tunnel, backend)) => self.carry(service, tunnel, backend, addr).await,
+        match greeted {
+            Ok((service, _slot, Peer::Plain(mut tunnel, mut backend))) => {
+                Box::pin(self.carry(service, &mut tunnel, &mut backend, addr)).await;
+            }
+            Ok((service, _slot, Peer::Link { link, is_allowed })) => {
+                Box::pin(self.serve_link(service, link, is_allowed, addr)).await;
+            }
             Err(Refusal::Backend(error)) => warn!(%error, "backend not reached, tunnel closed"),
             Err(refusal) => debug!(%addr, error = %chain(&refusal), "peer refused"),
         }
     }
 
-    async fn carry(&self, service: &Service, tunnel: TunnelStream, backend: BackendStream, addr: SocketAddr) {
+    pub(super) async fn carry<T: Stream>(
+        &self,
+        service: &Service,
+        tunnel: &mut T,
+        backend: &mut BackendStream,
+        addr: SocketAddr,
+    ) {
         let open = self.open.begin();
         let span = info_span!("tunnel", side = "listener", id = open.id, key = %service.key.short());
         async {
@@ -64,11 +92,7 @@ impl Acceptor {
         .await;
     }
 
-    async fn open(
-        &self,
-        tcp: TcpStream,
-        addr: SocketAddr,
-    ) -> Result<(&Service, TunnelSlot, TunnelStream, BackendStream), Refusal> {
+    async fn greet(&self, tcp: TcpStream, addr: SocketAddr) -> Result<(&Service, TunnelSlot, Peer), Refusal> {
         tcp.set_nodelay(true).map_err(Refusal::Handshake)?;
         let mut hello =
             LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp).await.map_err(Refusal::Handshake)?;
@@ -79,10 +103,18 @@ impl Acceptor {
         };
         // Before the handshake, which is what costs.
         let slot = self.door.tunnel(addr.ip(), service.key).map_err(Refusal::Limit)?;
-        let tls = hello.into_stream(service.tls.clone()).await.map_err(Refusal::Handshake)?;
+        let config = if offers_v2(&hello.client_hello()) { &service.tls_v2 } else { &service.tls };
+        let tls = hello.into_stream(config.clone()).await.map_err(Refusal::Handshake)?.into();
         let ours = Opening { wan_hosts: Some(self.reach.hosts()), password: None };
-        let (tunnel, backend) = service.open_tunnel(tls.into(), &ours).await?;
-        Ok((service, slot, tunnel, backend))
+        let peer = if tls::config::is_v2(&tls) {
+            let mut link = LinkStream::new(tls, Link::listener());
+            link.greet(&ours).await?;
+            let is_allowed = service.allows(&link.greeted().await?);
+            Peer::Link { link, is_allowed }
+        } else {
+            service.open_plain(PlainStream(tls), &ours).await?
+        };
+        Ok((service, slot, peer))
     }
 
     fn service(&self, sni: &str) -> Option<&Service> {
@@ -90,38 +122,31 @@ impl Acceptor {
     }
 }
 
+/// Whether the dialler knows version 2. Who does not is served as ever, down to the TLS settings.
+fn offers_v2(hello: &ClientHello<'_>) -> bool {
+    hello.alpn().is_some_and(|mut offered| offered.any(|protocol| protocol == ALPN))
+}
+
 impl Service {
-    /// Exchanges the opening lines. The listener's line is the word that the backend is there: without a backend, or
-    /// without the password, the connection ends before it.
-    async fn open_tunnel(
-        &self,
-        tls: TlsStream<TcpStream>,
-        ours: &Opening,
-    ) -> Result<(TunnelStream, BackendStream), Refusal> {
-        let (mut from_peer, mut to_peer) = tokio::io::split(tls);
-        let (backend, early) = match &self.password {
-            // Who does not know the password does not touch the backend. Browsers lower the case of host names.
-            Some(password) => {
-                let (theirs, early) = read_opening(&mut from_peer).await?;
-                if !theirs.password.is_some_and(|theirs| theirs.eq_ignore_ascii_case(password)) {
-                    return Err(Refusal::Password);
-                }
-                let backend = self.backend.connect().await.map_err(Refusal::Backend)?;
-                send_opening(&mut to_peer, ours).await?;
-                (backend, early)
-            }
-            None => {
-                let answer = async {
-                    let backend = self.backend.connect().await.map_err(Refusal::Backend)?;
-                    send_opening(&mut to_peer, ours).await?;
-                    Ok(backend)
-                };
-                let question = async { Ok::<_, Refusal>(read_opening(&mut from_peer).await?) };
-                let (backend, (_theirs, early)) = tokio::try_join!(answer, question)?;
-                (backend, early)
-            }
-        };
-        Ok((TunnelStream::new(early, from_peer.unsplit(to_peer)), backend))
+    /// Whether `theirs`, a dialler's line, has the password that is asked for. Browsers lower the case of host names.
+    fn allows(&self, theirs: &Opening) -> bool {
+        let is_it = |password: &String| theirs.password.as_ref().is_some_and(|it| it.eq_ignore_ascii_case(password));
+        self.password.as_ref().is_none_or(is_it)
+    }
+
+    /// Exchanges the opening lines of version 1. The listener's line is the word that the backend is there: without a
+    /// backend, or without the password, the connection ends before it.
+    async fn open_plain(&self, mut stream: PlainStream, ours: &Opening) -> Result<Peer, Refusal> {
+        // Who does not know the password does not touch the backend.
+        if self.password.is_some() && !self.allows(&read_opening(&mut stream).await?) {
+            return Err(Refusal::Password);
+        }
+        let backend = self.backend.connect().await.map_err(Refusal::Backend)?;
+        send_opening(&mut stream, ours).await?;
+        if self.password.is_none() {
+            read_opening(&mut stream).await?;
+        }
+        Ok(Peer::Plain(stream, backend))
     }
 }
 

@@ -6,6 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use hardline_proto::tunnel::frame::ResetReason;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -103,10 +104,10 @@ impl AsyncWrite for BackendStream {
 }
 
 impl Stream for BackendStream {
-    fn reset_on_close(&self) {
+    fn reset_on_close(&mut self, reason: ResetReason) {
         // Unix sockets and pipes in memory know no reset: dropping them is all there is.
         if let Self::Tcp(stream) = self {
-            stream.reset_on_close();
+            stream.reset_on_close(reason);
         }
     }
 }

@@ -1,60 +1,143 @@
-//! One candidate → TCP, TLS with the pin, opening lines.
+//! One candidate → TCP, TLS with the pin, opening lines, and in version 2 the tunnel asked for.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use hardline_proto::KeyHash;
 use hardline_proto::hosts::HostPort;
 use hardline_proto::opening::Opening;
+use hardline_proto::tunnel::Link;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, TlsStream};
 
 use crate::limits::{CONNECT_TIMEOUT, DIAL_HANDSHAKE_TIMEOUT};
 use crate::net;
 use crate::resolve::Outcome;
-use crate::tls::pin::wrong_key;
-use crate::tunnel::{OpeningFailure, TunnelStream, exchange_as_dialler};
+use crate::tls;
+use crate::tunnel::{LinkEnd, LinkStream, NoTunnel, OpeningFailure, PlainStream, exchange_as_dialler};
 
 /// What every attempt of one race does.
 pub(super) struct Job {
+    pub(super) key: KeyHash,
     /// Pinned to the key hash.
     pub(super) tls: Arc<ClientConfig>,
     pub(super) server_name: ServerName<'static>,
     pub(super) opening: Opening,
 }
 
-/// A verified listener that has said its opening line.
+/// A verified listener whose backend is there.
 #[derive(Debug)]
 pub(super) struct Reached {
-    pub(super) tunnel: TunnelStream,
+    pub(super) carrier: Carrier,
     /// The listener's line.
     pub(super) opening: Opening,
     pub(super) addr: SocketAddr,
 }
 
+/// What carries the tunnel.
+#[derive(Debug)]
+pub(super) enum Carrier {
+    /// Version 1.
+    Plain(PlainStream),
+    /// Version 2.
+    Link(LinkStream),
+}
+
 impl Job {
-    /// Dials one address, within [`CONNECT_TIMEOUT`] and [`DIAL_HANDSHAKE_TIMEOUT`].
+    /// Dials one address and opens a tunnel there, within [`CONNECT_TIMEOUT`] and [`DIAL_HANDSHAKE_TIMEOUT`].
     pub(super) async fn dial(&self, at: &HostPort) -> Result<Reached, Outcome> {
-        let unreachable = |error: std::io::Error| Outcome::Unreachable { reason: error.to_string() };
-        let tcp = net::connect(at, CONNECT_TIMEOUT).await.map_err(unreachable)?;
+        let tcp = self.connect(at).await?;
         let addr = tcp.peer_addr().map_err(unreachable)?;
-        timeout(DIAL_HANDSHAKE_TIMEOUT, async {
-            let connecting = TlsConnector::from(Arc::clone(&self.tls)).connect(self.server_name.clone(), tcp);
-            let mut tls = connecting.await.map_err(|error| match wrong_key(&error) {
+        let opening = async {
+            let tls = self.handshake(tcp).await?;
+            let (opening, carrier) =
+                if tls::config::is_v2(&tls) { self.open_link(tls).await? } else { self.open_plain(tls).await? };
+            Ok(Reached { carrier, opening, addr })
+        };
+        in_time(opening).await
+    }
+
+    /// Dials one address and parks the link, if the listener knows such: the backend is not touched.
+    pub(super) async fn dial_spare(&self, at: &HostPort) -> Result<Option<LinkStream>, Outcome> {
+        let tcp = self.connect(at).await?;
+        let greeting = async {
+            let tls = self.handshake(tcp).await?;
+            if !tls::config::is_v2(&tls) {
+                return Ok(None);
+            }
+            let mut link = LinkStream::new(tls, Link::dialler());
+            link.greet(&self.opening).await.map_err(opening_failure)?;
+            link.greeted().await.map_err(opening_failure)?;
+            Ok(Some(link))
+        };
+        in_time(greeting).await
+    }
+
+    async fn connect(&self, at: &HostPort) -> Result<TcpStream, Outcome> {
+        net::connect(at, CONNECT_TIMEOUT).await.map_err(unreachable)
+    }
+
+    async fn handshake(&self, tcp: TcpStream) -> Result<TlsStream<TcpStream>, Outcome> {
+        let connecting = TlsConnector::from(Arc::clone(&self.tls)).connect(self.server_name.clone(), tcp);
+        let tls: TlsStream<_> = connecting
+            .await
+            .map_err(|error| match tls::pin::wrong_key(&error) {
                 Some(wrong) => Outcome::WrongKey { got: wrong.got },
                 None => Outcome::Handshake { reason: error.to_string() },
-            })?;
-            let (opening, early) =
-                exchange_as_dialler(&mut tls, &self.opening).await.map_err(|failure| match failure {
-                    OpeningFailure::Closed => Outcome::Closed,
-                    other => Outcome::Protocol { reason: other.to_string() },
-                })?;
-            Ok(Reached { tunnel: TunnelStream::new(early, tls.into()), opening, addr })
-        })
-        .await
-        .unwrap_or_else(|_| {
-            Err(Outcome::Handshake { reason: format!("silent for {} s", DIAL_HANDSHAKE_TIMEOUT.as_secs()) })
-        })
+            })?
+            .into();
+        // A resumed session brings the certificate of its first handshake along, and verifies nothing anew.
+        match tls::pin::proven_key(&tls) {
+            Some(key) if key == self.key => Ok(tls),
+            Some(got) => Err(Outcome::WrongKey { got }),
+            None => Err(Outcome::Handshake { reason: "no certificate".to_owned() }),
+        }
+    }
+
+    async fn open_plain(&self, tls: TlsStream<TcpStream>) -> Result<(Opening, Carrier), Outcome> {
+        let mut stream = PlainStream(tls);
+        let opening = exchange_as_dialler(&mut stream, &self.opening).await.map_err(opening_failure)?;
+        Ok((opening, Carrier::Plain(stream)))
+    }
+
+    /// Asks in one write with our line, so that this costs no round trip more than in version 1. No payload is sent: other
+    /// attempts of the race may ask too.
+    async fn open_link(&self, tls: TlsStream<TcpStream>) -> Result<(Opening, Carrier), Outcome> {
+        let mut link = LinkStream::new(tls, Link::dialler());
+        link.ask(&self.opening.encode(), &[]).await.map_err(link_end)?;
+        let opening = link.greeted().await.map_err(opening_failure)?;
+        match link.answered().await {
+            Ok(()) => Ok((opening, Carrier::Link(link))),
+            Err(NoTunnel::Refused(refusal)) => Err(Outcome::Refused { refusal }),
+            Err(NoTunnel::End(end)) => Err(link_end(end)),
+        }
+    }
+}
+
+async fn in_time<T>(attempt: impl Future<Output = Result<T, Outcome>> + Send) -> Result<T, Outcome> {
+    // On the heap: the handshake's state is large, and the race holds several attempts.
+    timeout(DIAL_HANDSHAKE_TIMEOUT, Box::pin(attempt)).await.unwrap_or_else(|_| {
+        Err(Outcome::Handshake { reason: format!("silent for {} s", DIAL_HANDSHAKE_TIMEOUT.as_secs()) })
+    })
+}
+
+fn unreachable(error: std::io::Error) -> Outcome {
+    Outcome::Unreachable { reason: error.to_string() }
+}
+
+fn opening_failure(failure: OpeningFailure) -> Outcome {
+    match failure {
+        OpeningFailure::Closed => Outcome::Closed,
+        other => Outcome::Protocol { reason: other.to_string() },
+    }
+}
+
+fn link_end(end: LinkEnd) -> Outcome {
+    match end {
+        LinkEnd::Closed(_) | LinkEnd::Reset(_) => Outcome::Closed,
+        LinkEnd::Protocol(error) => Outcome::Protocol { reason: error.to_string() },
     }
 }

@@ -1,6 +1,11 @@
 //! Candidates → one verified connection, by a race.
 
 mod attempt;
+mod dialler;
+mod peers;
+mod pool;
+
+pub(crate) use dialler::Dialler;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,16 +17,14 @@ use hardline_proto::candidate::{Candidate, Source};
 use hardline_proto::dial::{AttemptId, DialSchedule};
 use hardline_proto::host::ServiceName;
 use hardline_proto::hosts::HostPort;
-use hardline_proto::opening::Opening;
+use hardline_proto::tunnel::Refusal;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
 use crate::limits::LOOKUP_TIMEOUT;
-use crate::resolve::{Journal, Lookup, Outcome, Report, Resolver};
+use crate::resolve::{AttemptReport, Journal, Lookup, Outcome, Report, Resolver};
 use crate::store::{Origin, StoreError};
-use crate::tls;
-use crate::tunnel::TunnelStream;
 
 use self::attempt::Reached;
 
@@ -64,6 +67,21 @@ pub enum Cause {
         /// Whether a password was sent.
         with_password: bool,
     },
+    /// The service proved its key and said no, in version 2 of the protocol.
+    Refused {
+        /// Where.
+        at: HostPort,
+        /// Why.
+        refusal: Refusal,
+        /// Whether a password was sent.
+        with_password: bool,
+    },
+    /// The service was reached before, and then went away without an answer to what was sent. It may have been received,
+    /// so it was not sent again.
+    Unanswered {
+        /// Where.
+        at: HostPort,
+    },
     /// No TLS server name can be made of this key hash: its digits are all decimal.
     Unnameable,
 }
@@ -80,19 +98,25 @@ impl fmt::Display for Cause {
             Self::Closed { at, with_password: true } => {
                 write!(f, "{at} is the right computer, but the program behind it is down, or the password is wrong")
             }
+            Self::Refused { at, refusal, .. } => write!(f, "{at} is the right computer, but {refusal}"),
+            Self::Unanswered { at } => write!(f, "{at} is the right computer, but it went away without an answer"),
             Self::Unnameable => f.write_str("a key hash of decimal digits alone cannot be a TLS server name"),
         }
     }
 }
 
-/// Finds `name` and returns the first connection whose certificate hashes to its key and whose listener said its opening
-/// line. Successes are remembered. Dropping the future cancels every attempt.
+/// Finds `name` and returns the first connection whose certificate hashes to its key and whose backend is there. Successes
+/// are remembered. Dropping the future cancels every attempt.
 ///
 /// # Errors
 /// [`ReachError`] when every source and every attempt has ended without one, or nothing was found within
-/// [`LOOKUP_TIMEOUT`].
-pub(crate) async fn reach(resolver: &Arc<Resolver>, name: &ServiceName) -> Result<TunnelStream, ReachError> {
-    let Ok(server_name) = tls::sni::server_name(name.key) else {
+/// [`LOOKUP_TIMEOUT`]; at once without a `job`, because the key hash cannot be a server name.
+async fn race(
+    resolver: &Arc<Resolver>,
+    name: &ServiceName,
+    job: Option<attempt::Job>,
+) -> Result<(Candidate, Reached), ReachError> {
+    let Some(job) = job else {
         return Err(ReachError { key: name.key, cause: Cause::Unnameable, report: Arc::default() });
     };
     let mut race = Race {
@@ -100,11 +124,7 @@ pub(crate) async fn reach(resolver: &Arc<Resolver>, name: &ServiceName) -> Resul
         schedule: DialSchedule::new(),
         moves: 0,
         attempts: JoinSet::new(),
-        job: Arc::new(attempt::Job {
-            tls: tls::config::client(name.key),
-            server_name,
-            opening: Opening { wan_hosts: None, password: name.password.clone() },
-        }),
+        job: Arc::new(job),
         journal: Journal::new(),
         give_up: None,
     };
@@ -113,12 +133,12 @@ pub(crate) async fn reach(resolver: &Arc<Resolver>, name: &ServiceName) -> Resul
             debug!(key = %name.key.short(), addr = %reached.addr, source = ?candidate.source, "reached");
             remember(resolver, name.key, &candidate, &reached);
             race.lookup.reached(&candidate.at);
-            Ok(reached.tunnel)
+            Ok((candidate, reached))
         }
         None => {
             resolver.recent.forget(&name.key);
             let report = race.journal.report(race.lookup.report());
-            Err(ReachError { key: name.key, cause: cause(&report, name), report: Arc::new(report) })
+            Err(ReachError { key: name.key, cause: cause_of(&report, name), report: Arc::new(report) })
         }
     }
 }
@@ -184,7 +204,7 @@ impl Race {
 
     fn failed(&mut self, moves: u32, id: AttemptId, number: usize, outcome: Outcome) {
         debug!(%outcome, "candidate failed");
-        if outcome == Outcome::Closed {
+        if matches!(outcome, Outcome::Closed | Outcome::Refused { .. }) {
             self.give_up.get_or_insert(Instant::now() + AFTER_CLOSED);
         }
         self.journal.ended(number, outcome);
@@ -211,17 +231,22 @@ async fn at(when: Option<Instant>) {
     }
 }
 
-fn cause(report: &Report, name: &ServiceName) -> Cause {
-    let find = |pick: fn(&Outcome) -> bool| report.attempts.iter().find(|attempt| pick(&attempt.outcome));
-    if let Some(closed) = find(|outcome| *outcome == Outcome::Closed) {
-        return Cause::Closed { at: closed.at.clone(), with_password: name.password.is_some() };
-    }
-    for attempt in &report.attempts {
-        if let Outcome::WrongKey { got } = attempt.outcome {
-            return Cause::WrongKey { at: attempt.at.clone(), got };
+/// The cause that a person can do most about.
+fn cause_of(report: &Report, name: &ServiceName) -> Cause {
+    let with_password = name.password.is_some();
+    let cause = |attempt: &AttemptReport| {
+        let at = attempt.at.clone();
+        match &attempt.outcome {
+            Outcome::Refused { refusal } => Some((0, Cause::Refused { at, refusal: refusal.clone(), with_password })),
+            Outcome::Closed => Some((1, Cause::Closed { at, with_password })),
+            Outcome::Unanswered => Some((2, Cause::Unanswered { at })),
+            Outcome::WrongKey { got } => Some((3, Cause::WrongKey { at, got: *got })),
+            _ => None,
         }
-    }
-    if report.attempts.is_empty() { Cause::NotFound } else { Cause::Unreachable }
+    };
+    let best = report.attempts.iter().filter_map(cause).min_by_key(|(rank, _)| *rank);
+    let otherwise = if report.attempts.is_empty() { Cause::NotFound } else { Cause::Unreachable };
+    best.map_or(otherwise, |(_, cause)| cause)
 }
 
 /// Keeps what a verified listener taught us. In the background: the tunnel does not wait for the disk.

@@ -3,6 +3,8 @@
 use hardline_proto::candidate::Source;
 use hardline_proto::head::HeadError;
 use hardline_proto::host::HostError;
+use hardline_proto::hosts::HostPort;
+use hardline_proto::tunnel::{Reason, Refusal};
 use http::StatusCode;
 
 use super::answer::Answer;
@@ -69,6 +71,27 @@ pub(super) fn read_only() -> Answer {
         .header("Allow", "GET, HEAD")
 }
 
+/// The answer when the right computer says no.
+fn refused(at: &HostPort, refusal: &Refusal, with_password: bool) -> Answer {
+    let proved = format!("The right computer was reached at {at}, and it proved its name.");
+    match refusal.reason {
+        Reason::Backend => Answer::new(StatusCode::BAD_GATEWAY, "backend_down", "The program behind this service does not answer")
+            .say(proved)
+            .say("The program it forwards to is not running there, or does not accept connections.")
+            .retry(),
+        Reason::Password if with_password => Answer::new(StatusCode::FORBIDDEN, "wrong_password", "This password is wrong")
+            .say(proved)
+            .say("It does not accept the password in front of the name. Copy the link again from the computer that has the service."),
+        Reason::Password => Answer::new(StatusCode::FORBIDDEN, "password_needed", "This service wants a password")
+            .say(proved)
+            .say("It wants a password in front of its name: password-KEYHASH.localhost. Whoever has the service knows it."),
+        _ => Answer::new(StatusCode::BAD_GATEWAY, "refused", "This service refuses")
+            .say(proved)
+            .say(format!("It said no: {refusal}."))
+            .retry(),
+    }
+}
+
 /// The answer when a service was not reached.
 pub(super) fn not_reached(error: &ReachError) -> Answer {
     let answer = match &error.cause {
@@ -91,6 +114,11 @@ pub(super) fn not_reached(error: &ReachError) -> Answer {
             } else {
                 "Either the program it forwards to is not running there, or the service wants a password in front of its name (password-KEYHASH.localhost)."
             })
+            .retry(),
+        Cause::Refused { at, refusal, with_password } => refused(at, refusal, *with_password),
+        Cause::Unanswered { at } => Answer::new(StatusCode::BAD_GATEWAY, "unanswered", "The connection broke before an answer")
+            .say(format!("The right computer was asked at {at}, and went away without an answer."))
+            .say("It may have received the request or not, so it was not sent again.")
             .retry(),
         Cause::Unnameable => Answer::new(StatusCode::BAD_REQUEST, "unnameable", "This key hash cannot be used")
             .say("All its digits are decimal, so it cannot be told from a number on the wire. Make a new identity for the service."),

@@ -23,10 +23,9 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info_span, warn};
 
 use self::answer::Answer;
-use crate::dial::reach;
+use crate::dial::Dialler;
 use crate::limits::{HEAD_TIMEOUT, MAX_GATEWAY_CONNECTIONS};
 use crate::net::accept_each;
-use crate::resolve::Resolver;
 use crate::tls::sni::refuse_unknown_name;
 use crate::tunnel::{Drain, Prefixed, Tunnels, relay};
 
@@ -35,7 +34,7 @@ const READ_CHUNK: usize = 8 * 1024;
 
 /// What the gateway's tasks share.
 pub(crate) struct Gateway {
-    resolver: Arc<Resolver>,
+    dialler: Arc<Dialler>,
     first_page: FirstPage,
     connections: Arc<Semaphore>,
     open: Tunnels,
@@ -59,9 +58,9 @@ enum NotServed {
 }
 
 impl Gateway {
-    pub(crate) fn new(resolver: Arc<Resolver>, first_page: FirstPage, open: Tunnels, drain: Drain) -> Self {
+    pub(crate) fn new(dialler: Arc<Dialler>, first_page: FirstPage, open: Tunnels, drain: Drain) -> Self {
         let connections = Arc::new(Semaphore::new(MAX_GATEWAY_CONNECTIONS));
-        Self { resolver, first_page, connections, open, drain }
+        Self { dialler, first_page, connections, open, drain }
     }
 
     /// Accepts browsers until the node stops, each in a task of its own.
@@ -105,7 +104,7 @@ impl Gateway {
     async fn own_page(&self, browser: TcpStream, head: &RequestHead) {
         let answer = match (head.method.as_str(), head.target.as_str()) {
             _ if head.initiator == Initiator::Other => errors::other_origin(),
-            ("GET" | "HEAD", "/") => self.first_page.answer(&self.resolver).await,
+            ("GET" | "HEAD", "/") => self.first_page.answer(&self.dialler.resolver).await,
             ("GET" | "HEAD", _) => errors::no_such_page(),
             _ => errors::read_only(),
         };
@@ -119,14 +118,22 @@ impl Gateway {
         self.carry_counted(browser, bytes, name, head).instrument(span).await;
     }
 
-    async fn carry_counted(&self, browser: TcpStream, bytes: Vec<u8>, name: &ServiceName, head: Option<&RequestHead>) {
+    async fn carry_counted(
+        &self,
+        browser: TcpStream,
+        mut bytes: Vec<u8>,
+        name: &ServiceName,
+        head: Option<&RequestHead>,
+    ) {
         let reached = tokio::select! {
             () = self.drain.kill.cancelled() => return,
-            reached = reach(&self.resolver, name) => reached,
+            // On the heap and apart: what reaching needs is not kept for the life of a tunnel.
+            reached = Box::pin(self.dialler.reach(name, &mut bytes)) => reached,
         };
         match (reached, head) {
-            (Ok(tunnel), _) => {
-                let relayed = relay(Prefixed::new(bytes, browser), tunnel, &self.drain).await;
+            (Ok(mut tunnel), _) => {
+                let mut browser = Prefixed::new(bytes, browser);
+                let relayed = Box::pin(relay(&mut browser, &mut tunnel, &self.drain)).await;
                 debug!(?relayed, "tunnel ended");
             }
             (Err(error), Some(head)) => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use hardline_proto::KeyHash;
 use hardline_proto::candidate::Source;
 use hardline_proto::hosts::HostPort;
+use hardline_proto::tunnel::Refusal;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -79,6 +80,16 @@ pub enum Outcome {
     /// another password.
     #[error("it proved its key, then closed the connection before a word")]
     Closed,
+    /// The service proved its key and said no.
+    #[error("{refusal}")]
+    Refused {
+        /// Why.
+        #[serde(rename = "reason", serialize_with = "as_text")]
+        refusal: Refusal,
+    },
+    /// The service proved its key, was asked, and went away without an answer.
+    #[error("it was asked and went away without an answer")]
+    Unanswered,
     /// The service proved its key and then broke the protocol.
     #[error("it proved its key, then broke the protocol: {reason}")]
     Protocol {

@@ -3,11 +3,13 @@
 use std::sync::{Arc, LazyLock};
 
 use hardline_proto::KeyHash;
-use rustls::client::Resumption;
+use hardline_proto::tunnel::ALPN;
+use rustls::client::{Resumption, Tls12Resumption};
 use rustls::crypto::CryptoProvider;
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, ServerConfig};
+use tokio_rustls::TlsStream;
 
 use super::identity::Identity;
 use super::pin::PinnedKey;
@@ -15,6 +17,13 @@ use crate::limits::V1_RECORD;
 
 /// What `max_fragment_size` counts beside the plaintext: the record's header (RFC 8446, section 5.1), in bytes.
 const RECORD_HEADER: usize = 5;
+
+/// Names whose sessions are kept for one service: the key hash, and the codes of two days. rustls counts in tickets, and
+/// keeps 8 for a name.
+const SESSIONS: usize = 3 * 8;
+
+/// Tickets given with each handshake. One is used up by each resumption, and a second lets the pool grow.
+const TICKETS: usize = 2;
 
 /// TLS 1.2 and 1.3, pinned to `key`, no ALPN, records of at most [`V1_RECORD`] bytes of plaintext, no client
 /// certificate, no resumption.
@@ -31,6 +40,17 @@ pub fn client(key: KeyHash) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
+/// The same for peers of either version: offers version 2 by ALPN, leaves the size of records to the tunnel, and resumes
+/// sessions of TLS 1.3. The sessions belong to this configuration, and so to `key` alone.
+#[must_use]
+pub fn client_v2(key: KeyHash) -> Arc<ClientConfig> {
+    let mut config = ClientConfig::clone(&client(key));
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.max_fragment_size = None;
+    config.resumption = Resumption::in_memory_sessions(SESSIONS).tls12_resumption(Tls12Resumption::Disabled);
+    Arc::new(config)
+}
+
 /// TLS 1.2 and 1.3, presents `identity` to everybody who got this far (the accept side chooses it by SNI), records of at
 /// most [`V1_RECORD`] bytes of plaintext, no resumption.
 #[must_use]
@@ -44,6 +64,31 @@ pub fn server(identity: &Identity) -> Arc<ServerConfig> {
     config.send_tls13_tickets = 0;
     config.max_fragment_size = Some(V1_RECORD + RECORD_HEADER);
     Arc::new(config)
+}
+
+/// For diallers that offer version 2: TLS 1.3, full records, and sessions that can be resumed. The key that seals the
+/// tickets belongs to this configuration, and so to `identity` alone.
+///
+/// # Panics
+/// When the system has no randomness, as every use of TLS would.
+#[must_use]
+pub fn server_v2(identity: &Identity) -> Arc<ServerConfig> {
+    let mut config = ServerConfig::builder_with_provider(Arc::clone(provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("ring has cipher suites for TLS 1.3")
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&identity.certified))));
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.ticketer = rustls::crypto::ring::Ticketer::new().expect("the system has randomness");
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = TICKETS;
+    Arc::new(config)
+}
+
+/// Whether version 2 was agreed on.
+#[must_use]
+pub fn is_v2<S>(tls: &TlsStream<S>) -> bool {
+    tls.get_ref().1.alpn_protocol() == Some(ALPN)
 }
 
 /// The cryptography of both sides. Passed explicitly, so that an embedder's own default for its process is left alone.

@@ -8,6 +8,8 @@ use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_
 use rustls::pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, UnixTime};
 use rustls::{DigitallySignedStruct, OtherError, PeerMisbehaved, SignatureScheme};
 
+use tokio_rustls::TlsStream;
+
 use super::certificate::PublicKey;
 use super::config::provider;
 
@@ -39,6 +41,12 @@ pub fn wrong_key(error: &std::io::Error) -> Option<WrongKey> {
         }
         _ => None,
     }
+}
+
+/// The key hash of the certificate that the peer of `tls` proved, in this handshake or in the one that it resumed.
+#[must_use]
+pub fn proven_key<S>(tls: &TlsStream<S>) -> Option<KeyHash> {
+    Some(KeyHash::of_certificate(tls.get_ref().1.peer_certificates()?.first()?))
 }
 
 impl ServerCertVerifier for PinnedKey {

@@ -3,7 +3,7 @@
 use std::io;
 
 use hardline_proto::opening::{MAX_OPENING_LINE, Opening, OpeningError};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Why the opening lines were not exchanged.
 #[derive(Debug, thiserror::Error)]
@@ -31,10 +31,10 @@ impl From<io::Error> for OpeningFailure {
 }
 
 /// Sends our line and waits for the listener's. No payload leaves before the listener's line has come: the released
-/// listeners cannot part it from our line. Returns the listener's line and the payload that came behind it.
-pub(crate) async fn exchange_as_dialler<S>(stream: &mut S, ours: &Opening) -> Result<(Opening, Vec<u8>), OpeningFailure>
+/// listeners cannot part it from our line.
+pub(crate) async fn exchange_as_dialler<S>(stream: &mut S, ours: &Opening) -> Result<Opening, OpeningFailure>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncBufRead + AsyncWrite + Unpin,
 {
     send_opening(stream, ours).await?;
     read_opening(stream).await
@@ -46,20 +46,24 @@ pub(crate) async fn send_opening<S: AsyncWrite + Unpin>(stream: &mut S, line: &O
     Ok(stream.flush().await?)
 }
 
-/// Reads the peer's line, at most [`MAX_OPENING_LINE`] bytes of it. Returns it and the payload that came with it.
-pub(crate) async fn read_opening<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(Opening, Vec<u8>), OpeningFailure> {
-    let mut bytes = Vec::with_capacity(512);
+/// Reads the peer's line, at most [`MAX_OPENING_LINE`] bytes of it, and leaves in the stream what stands behind it.
+pub(crate) async fn read_opening<S: AsyncBufRead + Unpin>(stream: &mut S) -> Result<Opening, OpeningFailure> {
+    let mut line = Vec::new();
     loop {
-        let searched = bytes.len();
-        if stream.read_buf(&mut bytes).await? == 0 {
+        let bytes = stream.fill_buf().await?;
+        if bytes.is_empty() {
             return Err(OpeningFailure::Closed);
         }
-        if let Some(end) = bytes[searched..].iter().position(|byte| *byte == b'\n') {
-            let payload = bytes.split_off(searched + end + 1);
-            return Ok((Opening::parse(&bytes)?, payload));
-        }
-        if bytes.len() >= MAX_OPENING_LINE {
+        let end = bytes.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
+        let part = &bytes[..end.unwrap_or(bytes.len())];
+        if line.len() + part.len() > MAX_OPENING_LINE {
             return Err(OpeningError::TooLong.into());
+        }
+        line.extend_from_slice(part);
+        let taken = part.len();
+        stream.consume(taken);
+        if end.is_some() {
+            return Ok(Opening::parse(&line)?);
         }
     }
 }
@@ -67,9 +71,14 @@ pub(crate) async fn read_opening<S: AsyncRead + Unpin>(stream: &mut S) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::AsyncReadExt;
 
     async fn read(bytes: &[u8]) -> Result<(Opening, Vec<u8>), OpeningFailure> {
-        read_opening(&mut io::Cursor::new(bytes.to_vec())).await
+        let mut stream = io::Cursor::new(bytes.to_vec());
+        let opening = read_opening(&mut stream).await?;
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).await?;
+        Ok((opening, rest))
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use hardline_proto::tunnel::frame::ResetReason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Stream;
@@ -52,7 +53,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prefixed<S> {
 }
 
 impl<S: Stream> Stream for Prefixed<S> {
-    fn reset_on_close(&self) {
-        self.inner.reset_on_close();
+    fn reset_on_close(&mut self, reason: ResetReason) {
+        self.inner.reset_on_close(reason);
     }
 }

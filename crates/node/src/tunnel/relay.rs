@@ -1,18 +1,20 @@
 //! Bytes both ways until both directions have ended.
 
 use std::io;
+use std::ops::Range;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use hardline_proto::tunnel::frame::ResetReason;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::Stream;
+use super::buffers::Buffer;
 use crate::limits::TUNNEL_IDLE;
-
-/// Bytes read at once in each direction.
-const CHUNK: usize = 16 * 1024;
 
 /// While the node stops, a tunnel that owes no answer ends after this silence: a browser's idle connection must not hold
 /// the stop for the whole grace.
@@ -56,23 +58,25 @@ pub(crate) enum End {
 /// - The end of one direction is passed on as a half-close; the other goes on.
 /// - When a receiver is gone, the opposite direction still delivers what is on its way, then the tunnel counts as broken.
 /// - A broken tunnel is passed on as a reset to both sides.
-pub(crate) async fn relay<D: Stream, S: Stream>(dialler: D, service: S, drain: &Drain) -> Relayed {
+pub(crate) async fn relay<D: Stream, S: Stream>(dialler: &mut D, service: &mut S, drain: &Drain) -> Relayed {
     let activity = Activity::new();
-    let (mut from_dialler, mut to_dialler) = tokio::io::split(dialler);
-    let (mut from_service, mut to_service) = tokio::io::split(service);
     let end = {
-        let up = copy(&mut from_dialler, &mut to_service, &activity, Toward::Service);
-        let down = copy(&mut from_service, &mut to_dialler, &activity, Toward::Dialler);
+        let (mut up, mut down) = (Direction::new(Toward::Service), Direction::new(Toward::Dialler));
+        let both = std::future::poll_fn(|cx| {
+            let up = up.poll(cx, dialler, service, &activity);
+            let down = down.poll(cx, service, dialler, &activity);
+            both(up, down)
+        });
         tokio::select! {
-            end = both(up, down) => end,
+            end = both => end,
             () = activity.silent_for(TUNNEL_IDLE) => End::Idle,
             () = activity.drained(&drain.stop) => End::Stopped,
             () = drain.kill.cancelled() => End::Stopped,
         }
     };
-    if end != End::Clean {
-        from_dialler.unsplit(to_dialler).reset_on_close();
-        from_service.unsplit(to_service).reset_on_close();
+    if let Some(reason) = end.reset_reason() {
+        dialler.reset_on_close(reason);
+        service.reset_on_close(reason);
     }
     Relayed {
         to_service: activity.to_service.load(Ordering::Relaxed),
@@ -81,52 +85,137 @@ pub(crate) async fn relay<D: Stream, S: Stream>(dialler: D, service: S, drain: &
     }
 }
 
+impl End {
+    fn reset_reason(&self) -> Option<ResetReason> {
+        match self {
+            Self::Clean => None,
+            Self::Idle => Some(ResetReason::IDLE),
+            Self::Stopped => Some(ResetReason::STOPPING),
+            Self::Broken(_) => Some(ResetReason::APPLICATION),
+        }
+    }
+}
+
+/// What becomes of the tunnel, as far as the two directions have come.
+fn both(up: Poll<Result<(), Stopped>>, down: Poll<Result<(), Stopped>>) -> Poll<End> {
+    match (up, down) {
+        (Poll::Ready(Err(Stopped::Sender(kind))), _) | (_, Poll::Ready(Err(Stopped::Sender(kind)))) => {
+            Poll::Ready(End::Broken(kind))
+        }
+        (Poll::Ready(up), Poll::Ready(down)) => Poll::Ready(match up.and(down) {
+            Ok(()) => End::Clean,
+            Err(Stopped::Receiver(kind) | Stopped::Sender(kind)) => End::Broken(kind),
+        }),
+        _ => Poll::Pending,
+    }
+}
+
 /// How one direction stopped.
+#[derive(Debug, Clone, Copy)]
 enum Stopped {
-    /// Its sender ended it, or nobody reads it any more.
+    /// Nobody reads it any more.
     Receiver(io::ErrorKind),
     /// Its sender broke.
     Sender(io::ErrorKind),
 }
 
-async fn both(up: impl Future<Output = Result<(), Stopped>>, down: impl Future<Output = Result<(), Stopped>>) -> End {
-    let (mut up, mut down) = (std::pin::pin!(up), std::pin::pin!(down));
-    let (first, second) = tokio::select! {
-        first = &mut up => match first {
-            Err(Stopped::Sender(kind)) => return End::Broken(kind),
-            first => (first, down.await),
-        },
-        first = &mut down => match first {
-            Err(Stopped::Sender(kind)) => return End::Broken(kind),
-            first => (first, up.await),
-        },
-    };
-    match first.and(second) {
-        Ok(()) => End::Clean,
-        Err(Stopped::Receiver(kind) | Stopped::Sender(kind)) => End::Broken(kind),
-    }
+/// One direction of a tunnel. It has a buffer only while bytes in it wait for the receiver.
+struct Direction {
+    toward: Toward,
+    under_way: Option<(Buffer, Range<usize>)>,
+    is_flushed: bool,
+    state: State,
 }
 
-async fn copy<R, W>(from: &mut R, to: &mut W, activity: &Activity, toward: Toward) -> Result<(), Stopped>
-where
-    R: AsyncRead + Unpin,
-    W: AsyncWrite + Unpin,
-{
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        let n = from.read(&mut chunk).await.map_err(|error| Stopped::Sender(error.kind()))?;
-        if n == 0 {
-            // Nobody is hurt when the receiver has gone before it heard that nothing more comes.
-            let _ = to.shutdown().await;
-            return Ok(());
+enum State {
+    Copying,
+    /// The sender has ended; the receiver is being told.
+    Ending,
+    Stopped(Result<(), Stopped>),
+}
+
+impl Direction {
+    fn new(toward: Toward) -> Self {
+        Self { toward, under_way: None, is_flushed: true, state: State::Copying }
+    }
+
+    fn poll<R, W>(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut R,
+        to: &mut W,
+        activity: &Activity,
+    ) -> Poll<Result<(), Stopped>>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        loop {
+            match self.state {
+                State::Copying => match ready!(self.poll_copy(cx, from, to, activity)) {
+                    Ok(()) => self.state = State::Ending,
+                    Err(stopped) => self.state = State::Stopped(Err(stopped)),
+                },
+                State::Ending => {
+                    // Nobody is hurt when the receiver has gone before it heard that nothing more comes.
+                    let _ = ready!(Pin::new(&mut *to).poll_shutdown(cx));
+                    self.state = State::Stopped(Ok(()));
+                }
+                State::Stopped(how) => return Poll::Ready(how),
+            }
         }
-        activity.note(toward, 0);
-        let written = async {
-            to.write_all(&chunk[..n]).await?;
-            to.flush().await
-        };
-        written.await.map_err(|error| Stopped::Receiver(error.kind()))?;
-        activity.note(toward, n);
+    }
+
+    fn poll_copy<R, W>(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut R,
+        to: &mut W,
+        activity: &Activity,
+    ) -> Poll<Result<(), Stopped>>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        loop {
+            let (buffer, mut range) = match self.under_way.take() {
+                Some(under_way) => under_way,
+                None => {
+                    let mut buffer = Buffer::take();
+                    let mut read = ReadBuf::new(&mut buffer);
+                    let Poll::Ready(result) = Pin::new(&mut *from).poll_read(cx, &mut read) else {
+                        return self.poll_flushed(cx, to);
+                    };
+                    result.map_err(|error| Stopped::Sender(error.kind()))?;
+                    let length = read.filled().len();
+                    if length == 0 {
+                        return Poll::Ready(Ok(()));
+                    }
+                    activity.note(self.toward, 0);
+                    (buffer, 0..length)
+                }
+            };
+            while !range.is_empty() {
+                let Poll::Ready(result) = Pin::new(&mut *to).poll_write(cx, &buffer[range.clone()]) else {
+                    self.under_way = Some((buffer, range));
+                    return Poll::Pending;
+                };
+                let written = result.and_then(|n| if n == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(n) });
+                let written = written.map_err(|error| Stopped::Receiver(error.kind()))?;
+                range.start += written;
+                self.is_flushed = false;
+                activity.note(self.toward, written);
+            }
+        }
+    }
+
+    /// While nothing is to be read, sees to it that what was read arrives.
+    fn poll_flushed<W: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, to: &mut W) -> Poll<Result<(), Stopped>> {
+        if !self.is_flushed {
+            ready!(Pin::new(to).poll_flush(cx)).map_err(|error| Stopped::Receiver(error.kind()))?;
+            self.is_flushed = true;
+        }
+        Poll::Pending
     }
 }
 
@@ -199,11 +288,11 @@ impl Activity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{DuplexStream, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::net::{TcpListener, TcpStream};
 
     impl Stream for DuplexStream {
-        fn reset_on_close(&self) {}
+        fn reset_on_close(&mut self, _reason: ResetReason) {}
     }
 
     /// A connected pair: the application's end and the tunnel's.
@@ -215,9 +304,9 @@ mod tests {
 
     #[tokio::test]
     async fn each_direction_delivers_everything_after_the_other_has_ended() {
-        let (mut browser, dialler) = tcp_pair().await;
-        let (mut backend, service) = tcp_pair().await;
-        let tunnel = tokio::spawn(async move { relay(dialler, service, &Drain::default()).await });
+        let (mut browser, mut dialler) = tcp_pair().await;
+        let (mut backend, mut service) = tcp_pair().await;
+        let tunnel = tokio::spawn(async move { relay(&mut dialler, &mut service, &Drain::default()).await });
 
         browser.write_all(b"question").await.unwrap();
         browser.shutdown().await.unwrap();
@@ -235,9 +324,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_reset_on_one_side_is_a_reset_on_the_other() {
-        let (mut browser, dialler) = tcp_pair().await;
-        let (mut backend, service) = tcp_pair().await;
-        let tunnel = tokio::spawn(async move { relay(dialler, service, &Drain::default()).await });
+        let (mut browser, mut dialler) = tcp_pair().await;
+        let (mut backend, mut service) = tcp_pair().await;
+        let tunnel = tokio::spawn(async move { relay(&mut dialler, &mut service, &Drain::default()).await });
         backend.write_all(b"half an answ").await.unwrap();
         let mut part = [0; 12];
         browser.read_exact(&mut part).await.unwrap();
@@ -250,9 +339,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_tunnel_ends_after_the_idle_limit_and_a_talking_one_does_not() {
-        let (mut near, dialler) = duplex(64);
-        let (mut far, service) = duplex(64);
-        let tunnel = tokio::spawn(async move { relay(dialler, service, &Drain::default()).await });
+        let (mut near, mut dialler) = duplex(64);
+        let (mut far, mut service) = duplex(64);
+        let tunnel = tokio::spawn(async move { relay(&mut dialler, &mut service, &Drain::default()).await });
         let began = Instant::now();
         for _ in 0..3 {
             tokio::time::advance(TUNNEL_IDLE - Duration::from_secs(1)).await;
@@ -266,17 +355,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stop_ends_an_idle_tunnel_soon_and_leaves_one_that_owes_an_answer() {
         let drain = Drain::default();
-        let (_idle_near, dialler) = duplex(64);
-        let (_idle_far, service) = duplex(64);
+        let (_idle_near, mut dialler) = duplex(64);
+        let (_idle_far, mut service) = duplex(64);
         let idle = tokio::spawn({
             let drain = drain.clone();
-            async move { relay(dialler, service, &drain).await }
+            async move { relay(&mut dialler, &mut service, &drain).await }
         });
-        let (mut busy_near, dialler) = duplex(64);
-        let (mut busy_far, service) = duplex(64);
+        let (mut busy_near, mut dialler) = duplex(64);
+        let (mut busy_far, mut service) = duplex(64);
         let busy = tokio::spawn({
             let drain = drain.clone();
-            async move { relay(dialler, service, &drain).await }
+            async move { relay(&mut dialler, &mut service, &drain).await }
         });
         busy_near.write_all(b"?").await.unwrap();
         busy_far.read_exact(&mut [0]).await.unwrap();

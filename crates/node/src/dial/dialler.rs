@@ -1,0 +1,150 @@
+//! Service name → tunnel: over a parked link if there is one, else by a race of candidates.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use hardline_proto::candidate::Candidate;
+use hardline_proto::host::ServiceName;
+use hardline_proto::opening::Opening;
+use hardline_proto::tunnel::Closed;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::attempt::{Carrier, Job};
+use super::peers::Peers;
+use super::pool::{Parked, Pool};
+use super::{ReachError, cause_of, race};
+use crate::limits::{DIAL_HANDSHAKE_TIMEOUT, STALE_ANSWER};
+use crate::resolve::{AttemptReport, Outcome, Report, Resolver};
+use crate::tls;
+use crate::tunnel::{LinkEnd, LinkStream, NoTunnel, TunnelStream};
+
+/// Opens tunnels.
+#[derive(Debug)]
+pub(crate) struct Dialler {
+    pub(crate) resolver: Arc<Resolver>,
+    peers: Peers,
+    pool: Arc<Pool>,
+    stop: CancellationToken,
+}
+
+impl Dialler {
+    /// Parked links are looked after by a task of the resolver's tracker, until `stop`.
+    pub(crate) fn new(resolver: Arc<Resolver>, stop: CancellationToken) -> Self {
+        let pool = Arc::new(Pool::default());
+        resolver.tasks.spawn({
+            let (pool, stop) = (Arc::clone(&pool), stop.clone());
+            async move { pool.run(stop).await }
+        });
+        Self { resolver, peers: Peers::default(), pool, stop }
+    }
+
+    /// Opens a tunnel to `name`. What was sent of `early`, the first payload, is taken out of it; the rest is for the
+    /// caller to send. Successes are remembered. Dropping the future cancels every attempt.
+    ///
+    /// A parked link costs no handshake and no round trip. When it turns out to have ended before the question can have
+    /// reached the backend, the next one takes its place, unseen; when it may have, nothing is repeated.
+    ///
+    /// # Errors
+    /// [`ReachError`] says what was tried.
+    pub(crate) async fn reach(&self, name: &ServiceName, early: &mut Vec<u8>) -> Result<TunnelStream, ReachError> {
+        while let Some(parked) = self.pool.take(name) {
+            let (candidate, began) = (parked.candidate.clone(), Instant::now());
+            match self.try_parked(name, parked, early).await {
+                Ok(Some(tunnel)) => {
+                    self.refill(name, candidate);
+                    return Ok(tunnel);
+                }
+                Ok(None) => debug!(key = %name.key.short(), "parked link was of no use"),
+                Err(outcome) => return Err(failed(name, candidate, outcome, began)),
+            }
+        }
+        let (candidate, reached) = race(&self.resolver, name, self.job(name)).await?;
+        match reached.carrier {
+            Carrier::Plain(stream) => Ok(TunnelStream::plain(stream)),
+            Carrier::Link(link) => {
+                self.refill(name, candidate.clone());
+                Ok(self.lend(name, link, candidate))
+            }
+        }
+    }
+
+    /// Asks for a tunnel over a parked link. `None` if it was of no use, and nothing was lost.
+    async fn try_parked(
+        &self,
+        name: &ServiceName,
+        parked: Parked,
+        early: &mut Vec<u8>,
+    ) -> Result<Option<TunnelStream>, Outcome> {
+        let is_fresh = parked.is_fresh();
+        let Parked { mut link, candidate, .. } = parked;
+        // Who was not heard for a while may be gone without a word. Then we ask, and send payload when we know.
+        let (sent, limit) = if is_fresh { (&early[..], DIAL_HANDSHAKE_TIMEOUT) } else { (&[][..], STALE_ANSWER) };
+        let asked = timeout(limit, async {
+            let sent = link.ask(&[], sent).await?;
+            link.answered().await.map(|()| sent)
+        });
+        match asked.await {
+            Ok(Ok(sent)) => {
+                early.drain(..sent);
+                Ok(Some(self.lend(name, link, candidate)))
+            }
+            Ok(Err(NoTunnel::Refused(refusal))) => {
+                if link.is_parked() {
+                    self.pool.put(name, link, candidate);
+                }
+                Err(Outcome::Refused { refusal })
+            }
+            Ok(Err(NoTunnel::End(LinkEnd::Closed(Closed::NotOpened | Closed::Unused)))) => Ok(None),
+            Ok(Err(_)) | Err(_) if !is_fresh || early.is_empty() => {
+                // The others lead to the same place.
+                self.pool.forget(name);
+                Ok(None)
+            }
+            Ok(Err(NoTunnel::End(_))) | Err(_) => Err(Outcome::Unanswered),
+        }
+    }
+
+    /// Hands out a link; it comes back to the pool when its tunnel has ended cleanly.
+    fn lend(&self, name: &ServiceName, link: LinkStream, candidate: Candidate) -> TunnelStream {
+        let (pool, stop, name) = (Arc::clone(&self.pool), self.stop.clone(), name.clone());
+        let give_back = move |link| {
+            if !stop.is_cancelled() {
+                pool.put(&name, link, candidate);
+            }
+        };
+        TunnelStream::lent(link, Box::new(give_back))
+    }
+
+    /// Dials a spare link behind the user's back, when the service is in demand and none is left.
+    fn refill(&self, name: &ServiceName, candidate: Candidate) {
+        if !self.pool.should_refill(name) {
+            return;
+        }
+        let (pool, stop, name, job) = (Arc::clone(&self.pool), self.stop.clone(), name.clone(), self.job(name));
+        self.resolver.tasks.spawn(async move {
+            let dialling = async { job?.dial_spare(&candidate.at).await.ok()? };
+            let spare = stop.run_until_cancelled(dialling).await.flatten();
+            pool.refilled(&name, spare.map(|link| (link, candidate)));
+        });
+    }
+
+    /// What attempts to reach `name` do; `None` if its key hash cannot be a server name.
+    fn job(&self, name: &ServiceName) -> Option<Job> {
+        Some(Job {
+            key: name.key,
+            tls: self.peers.tls(name.key),
+            server_name: tls::sni::server_name(name.key).ok()?,
+            opening: Opening { wan_hosts: None, password: name.password.clone() },
+        })
+    }
+}
+
+/// The error of a link that was parked.
+fn failed(name: &ServiceName, candidate: Candidate, outcome: Outcome, began: Instant) -> ReachError {
+    let took = began.elapsed();
+    let attempt = AttemptReport { at: candidate.at, source: candidate.source, outcome, took };
+    let report = Report { sources: Vec::new(), attempts: vec![attempt], took };
+    ReachError { key: name.key, cause: cause_of(&report, name), report: Arc::new(report) }
+}

@@ -1,0 +1,145 @@
+//! Links that wait for their next tunnel.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use hardline_proto::candidate::Candidate;
+use hardline_proto::host::ServiceName;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::limits::{FRESH_LINK, MAX_PARKED, MAX_PARKED_PER_SERVICE, PARKED_LIMIT};
+use crate::tunnel::LinkStream;
+
+/// Time between two looks for links that nobody wants any more.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// The parked links of a node, per service and password.
+///
+/// The one parked last is taken first. So with less demand the others grow old, and after [`PARKED_LIMIT`] they go.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    services: Mutex<HashMap<ServiceName, Kept>>,
+    parked: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// The one parked last at the end.
+    links: Vec<Parked>,
+    /// When a link was wanted last.
+    wanted: Option<Instant>,
+    /// Whether a spare link is being dialled.
+    is_refilling: bool,
+}
+
+/// A link that carries nothing.
+#[derive(Debug)]
+pub(super) struct Parked {
+    pub(super) link: LinkStream,
+    /// Where it leads to.
+    pub(super) candidate: Candidate,
+    since: Instant,
+    /// The other clock may stand still while the computer sleeps.
+    since_date: SystemTime,
+}
+
+impl Parked {
+    fn new(link: LinkStream, candidate: Candidate) -> Self {
+        Self { link, candidate, since: Instant::now(), since_date: SystemTime::now() }
+    }
+
+    /// Whether the peer was heard so lately that it will still be there.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.age() < FRESH_LINK
+    }
+
+    fn age(&self) -> Duration {
+        // A clock that was set back tells nothing.
+        self.since.elapsed().max(self.since_date.elapsed().unwrap_or_default())
+    }
+
+    fn is_useful(&mut self) -> bool {
+        self.age() < PARKED_LIMIT && self.link.is_quiet()
+    }
+}
+
+impl Pool {
+    /// Takes a link to `name` that is not known to have ended.
+    pub(super) fn take(&self, name: &ServiceName) -> Option<Parked> {
+        let mut services = self.lock();
+        let kept = services.get_mut(name)?;
+        kept.wanted = Some(Instant::now());
+        std::iter::from_fn(|| kept.links.pop()).find_map(|mut parked| parked.is_useful().then_some(parked))
+    }
+
+    /// Parks a link, if there is room.
+    pub(super) fn put(&self, name: &ServiceName, link: LinkStream, candidate: Candidate) {
+        let mut services = self.lock();
+        let all: usize = services.values().map(|kept| kept.links.len()).sum();
+        let kept = services.entry(name.clone()).or_default();
+        if all < MAX_PARKED && kept.links.len() < MAX_PARKED_PER_SERVICE {
+            kept.links.push(Parked::new(link, candidate));
+        }
+        kept.wanted = Some(Instant::now());
+        self.parked.notify_one();
+    }
+
+    /// Notes that no link to `name` is left. Returns whether a spare one should be dialled: the service is used again and
+    /// again, and none is on its way. Tell the end of that with [`refilled`](Self::refilled).
+    pub(super) fn should_refill(&self, name: &ServiceName) -> bool {
+        let mut services = self.lock();
+        let Some(kept) = services.get_mut(name) else { return false };
+        let should = kept.links.is_empty() && !kept.is_refilling;
+        kept.is_refilling |= should;
+        should
+    }
+
+    pub(super) fn refilled(&self, name: &ServiceName, spare: Option<(LinkStream, Candidate)>) {
+        if let Some(kept) = self.lock().get_mut(name) {
+            kept.is_refilling = false;
+        }
+        if let Some((link, candidate)) = spare {
+            self.put(name, link, candidate);
+        }
+    }
+
+    /// Drops every link to `name`: they lead nowhere.
+    pub(super) fn forget(&self, name: &ServiceName) {
+        if let Some(kept) = self.lock().get_mut(name) {
+            kept.links.clear();
+        }
+    }
+
+    /// Looks after the links until `stop`, then drops them.
+    pub(super) async fn run(&self, stop: CancellationToken) {
+        let sweeping = async {
+            loop {
+                if self.lock().is_empty() {
+                    self.parked.notified().await;
+                }
+                sleep(SWEEP).await;
+                self.sweep();
+            }
+        };
+        stop.run_until_cancelled(sweeping).await;
+        self.lock().clear();
+    }
+
+    fn sweep(&self) {
+        let mut services = self.lock();
+        for kept in services.values_mut() {
+            kept.links.retain_mut(Parked::is_useful);
+        }
+        services.retain(|_, kept| {
+            let is_wanted = kept.wanted.is_some_and(|wanted| wanted.elapsed() < PARKED_LIMIT);
+            is_wanted || kept.is_refilling || !kept.links.is_empty()
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ServiceName, Kept>> {
+        self.services.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
