@@ -238,6 +238,32 @@ fn one_household_cannot_fill_the_store() {
     assert!(talk.node.stored().1 <= 100_000);
 }
 
+#[test]
+fn a_listener_is_told_of_values_that_have_to_go_for_lack_of_room() {
+    let config =
+        Config { families: vec![Family::V4], max_stored_bytes: 10_000, limit_rates: false, ..Config::default() };
+    let mut talk = Talk { node: Node::new(Time::ZERO, config, StdRng::seed_from_u64(1)), now: Time::from_secs(1) };
+    let token = talk.token();
+    let listen = Request::Listen { hash: Some(KEY), version: 1, socket: 77, token: token.clone().into(), query: None };
+    assert_eq!(talk.ask(listen).len(), 1);
+    let mut gone = Vec::new();
+    for id in 1..=30 {
+        let value = Value::new(id, ValueType::USER_DATA, &[0; 400], "").unwrap();
+        let datagram = encode(5, Body::Request { id: ID, request: put(token.clone(), inline(&value)) });
+        talk.node.handle_datagram(talk.now, STRANGER, &datagram);
+        while let Some(transmit) = talk.node.poll_transmit() {
+            let message = Message::decode(&transmit.payload).unwrap();
+            if let Body::Request { request: Request::Update(update), .. } = message.body {
+                assert_eq!((transmit.to, update.socket), (STRANGER, 77));
+                gone.extend(update.expired);
+            }
+        }
+    }
+    let stored = talk.node.stored().0 as u64;
+    assert!(stored > 5, "{stored}");
+    assert_eq!(gone, (1..=30 - stored).collect::<Vec<_>>(), "the oldest first");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

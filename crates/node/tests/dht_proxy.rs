@@ -12,6 +12,7 @@ use hardline_node::drivers::dht::proxy::server::ProxyServer;
 use hardline_node::drivers::dht::{Dht, DhtConfig};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -123,6 +124,22 @@ async fn a_proxy_that_fails_is_left_alone_and_the_next_one_asked() {
         assert_eq!(client.ask([service; 20], &[key], LIMIT, |_| true).await.unwrap(), Some(value.clone()));
     }
     assert_eq!(garbage_asked.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_proxy_that_has_only_the_older_paths_is_asked_by_those_and_from_then_on_by_no_others() {
+    let world = World::start().await;
+    for refusal in ["404 Not Found", "501 Not Implemented"] {
+        let (url, mut paths) = older_proxy(world.proxy.addr(), refusal).await;
+        let client = ProxyClient::new(&[url]).unwrap();
+        let key = InfoHash::of(refusal.as_bytes());
+        let value = Value::new(5, ValueType::USER_DATA, b"by the older path", "text/plain").unwrap();
+        client.put(key, &value, false).await.unwrap();
+        let found = client.ask([1; 20], &[key], LIMIT, |_| true).await.unwrap();
+        assert_eq!(found, Some(value));
+        let asked: Vec<String> = std::iter::from_fn(|| paths.try_recv().ok()).collect();
+        assert_eq!(asked, [format!("POST /key/{key}"), format!("POST /{key}"), format!("GET /{key}")]);
+    }
 }
 
 #[tokio::test]
@@ -238,6 +255,32 @@ async fn bad_proxy(status: &str, body: &str) -> (String, Arc<std::sync::atomic::
         }
     });
     (url, asked)
+}
+
+/// A proxy that answers `refusal` on `/key/KEY` and passes everything else on to `backend`. Tells what it is asked.
+async fn older_proxy(backend: SocketAddr, refusal: &'static str) -> (String, mpsc::UnboundedReceiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (asked, paths) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut client = BufReader::new(stream);
+            let mut first_line = String::new();
+            client.read_line(&mut first_line).await.unwrap();
+            let _ = asked.send(first_line.trim_end().trim_end_matches(" HTTP/1.1").to_owned());
+            if first_line.contains(" /key/") {
+                let answer = format!("HTTP/1.1 {refusal}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                let _ = client.write_all(answer.as_bytes()).await;
+                // Closed with bytes unread, the connection would be reset and the answer lost.
+                let _ = tokio::io::copy(&mut client, &mut tokio::io::sink()).await;
+                continue;
+            }
+            let mut tcp = TcpStream::connect(backend).await.unwrap();
+            tcp.write_all(first_line.as_bytes()).await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut client, &mut tcp).await;
+        }
+    });
+    (url, paths)
 }
 
 /// A TLS server that passes everything on to `backend`.

@@ -1,5 +1,6 @@
 //! Our DHT node among released ones, on loopback.
 
+mod bootstrap; // names that are not known yet
 mod expiry; // values that end, and those who listen to them
 mod real; // released nodes
 mod survival; // values that outlive nodes
