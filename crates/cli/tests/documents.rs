@@ -31,6 +31,38 @@ fn every_source_folder_named_in_the_code_map_is_there() {
     }
 }
 
+#[test]
+fn every_test_named_in_the_threat_model_is_there() {
+    let security = std::fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let model = security.split("## Threat model").nth(1).unwrap();
+    let rows = model.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").nth(1));
+    let named: Vec<_> = rows.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    assert!(named.len() > 20, "{named:?}");
+    let sources = sources(&root());
+    for test in named {
+        let definition = format!("fn {test}(");
+        assert!(sources.iter().any(|source| source.contains(&definition)), "no test {test}");
+    }
+}
+
+/// Text of every Rust file of the crates and the lab.
+fn sources(root: &Path) -> Vec<String> {
+    let mut folders = vec![root.join("crates"), root.join("lab")];
+    let mut texts = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            match entry.path() {
+                path if path.is_dir() => folders.push(path),
+                path if path.extension().is_some_and(|it| it == "rs") => {
+                    texts.push(std::fs::read_to_string(path).unwrap())
+                }
+                _ => {}
+            }
+        }
+    }
+    texts
+}
+
 /// Every Markdown file of the repository's own.
 fn documents() -> Vec<PathBuf> {
     let folders = ["", "docs", "packaging", "crates/dht", "lab", "fuzz"];
