@@ -1,8 +1,10 @@
 //! What is asked far away: our own node of the DHT, and proxies of it.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hardline_dht::{Event, InfoHash};
+use hardline_dht::{Event, InfoHash, Value};
 use hardline_proto::candidate::Source;
 use hardline_proto::hosts::{HostList, HostPort};
 use hardline_proto::rolling::Day;
@@ -69,13 +71,11 @@ impl Asking<'_> {
     async fn sealed(&self, dht: &Dht, keys: Vec<(Day, InfoHash)>) {
         let _source = self.search.asked(Source::Sealed);
         let mut rest = Rest::default();
-        let mut gets: Vec<_> = keys.iter().map(|(day, hash)| (*day, dht.get(*hash))).collect();
-        for (day, get) in &mut gets {
-            for _ in 0..MAX_VALUES {
-                let Some(value) = next_value(get).await else { break };
-                if let Some(record) = self.open(value.data(), *day) {
-                    self.take(Source::Sealed, &record, &mut rest);
-                }
+        let mut gets = Gets(keys.iter().map(|(day, hash)| (*day, dht.get(*hash))).collect());
+        for _ in 0..MAX_VALUES {
+            let Some((day, value)) = gets.next().await else { break };
+            if let Some(record) = self.open(value.data(), day) {
+                self.take(Source::Sealed, &record, &mut rest);
             }
         }
         self.take_rest(Source::Sealed, rest);
@@ -85,18 +85,16 @@ impl Asking<'_> {
     async fn unsigned(&self, dht: &Dht, source: Source, keys: Vec<InfoHash>) {
         let _source = self.search.asked(source);
         let mut lists = Vec::new();
-        let mut gets: Vec<_> = keys.iter().map(|hash| dht.get(*hash)).collect();
+        let mut gets = Gets(keys.iter().map(|hash| ((), dht.get(*hash))).collect());
         let mut until: Option<Instant> = None;
-        for get in &mut gets {
-            while lists.len() < MAX_VALUES {
-                let next = match until {
-                    None => next_value(get).await,
-                    Some(until) => timeout_at(until, next_value(get)).await.unwrap_or(None),
-                };
-                let Some(value) = next else { break };
-                lists.extend(records::read_text(value.data()));
-                until.get_or_insert(Instant::now() + COLLECT);
-            }
+        while lists.len() < MAX_VALUES {
+            let next = match until {
+                None => gets.next().await,
+                Some(until) => timeout_at(until, gets.next()).await.unwrap_or(None),
+            };
+            let Some(((), value)) = next else { break };
+            lists.extend(records::read_text(value.data()));
+            until.get_or_insert(Instant::now() + COLLECT);
         }
         self.take_fairly(source, lists);
         self.search.problem(source, not_connected(dht));
@@ -172,14 +170,28 @@ impl Asking<'_> {
 #[derive(Default)]
 struct Rest(Vec<HostPort>);
 
-/// The next value of a `get`; `None` when it is over.
-async fn next_value(get: &mut Operation) -> Option<hardline_dht::Value> {
-    loop {
-        match get.next().await? {
-            Event::Found { value, .. } => return Some(value),
-            Event::GetDone { .. } => return None,
-            _ => {}
-        }
+/// Several `get`s at once, each with what it is for.
+struct Gets<T>(Vec<(T, Operation)>);
+
+impl<T: Copy> Gets<T> {
+    /// The next value of any; `None` when all are over. Cancel safe.
+    async fn next(&mut self) -> Option<(T, Value)> {
+        poll_fn(|cx| {
+            let mut found = None;
+            self.0.retain_mut(|(purpose, get)| {
+                while found.is_none() {
+                    match get.poll_next(cx) {
+                        Poll::Ready(Some(Event::Found { value, .. })) => found = Some((*purpose, value)),
+                        Poll::Ready(Some(Event::GetDone { .. }) | None) => return false,
+                        Poll::Ready(Some(_)) => {}
+                        Poll::Pending => break,
+                    }
+                }
+                true
+            });
+            if found.is_some() || self.0.is_empty() { Poll::Ready(found) } else { Poll::Pending }
+        })
+        .await
     }
 }
 

@@ -23,8 +23,8 @@ const LINGER: Duration = Duration::from_secs(8);
 /// Age from which newcomers get a search of their own: what was heard long ago must not take the place of news.
 const MAX_AGE: Duration = Duration::from_secs(30);
 
-/// Searches under way at once. A page that embeds more services than this finds the last of them when others have ended.
-const MAX_SEARCHES: usize = 256;
+/// Searches under way at once: five questions each leave our node of the DHT room for what it publishes. A page that embeds more services than this finds the last of them when others have ended.
+const MAX_SEARCHES: usize = 128;
 
 /// The searches under way.
 #[derive(Debug, Default)]

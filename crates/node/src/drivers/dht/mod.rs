@@ -12,6 +12,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hardline_dht::{Counters, Event, InfoHash, Summary, TableStatus, Value};
@@ -230,6 +231,11 @@ impl Operation {
     /// The next event; `None` when the operation is over, or could not be begun because there are too many. Cancel safe.
     pub async fn next(&mut self) -> Option<Event> {
         self.events.recv().await
+    }
+
+    /// The same, for who waits for several operations at once.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.events.poll_recv(cx)
     }
 }
 
