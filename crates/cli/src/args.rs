@@ -144,6 +144,8 @@ pub enum Command {
     /// Makes and lists identities
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Says what the hardline that runs on this computer is doing: where it is reached, what is published
+    Status,
     /// Says in sentences what works here and what does not, and what to do about it
     Doctor,
     /// Connects stdin and stdout to a service, as ssh's ProxyCommand wants it

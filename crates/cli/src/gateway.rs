@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use listeners::Protocol;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -13,6 +14,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Bytes of an answer that are looked at; a gateway's own head is shorter.
 const MAX_ANSWER: u64 = 4096;
+
+/// Bytes of a status: some hundred services.
+const MAX_STATUS: u64 = 1024 * 1024;
 
 /// A name below `localhost` that is no service: every gateway refuses it at once, and signs the refusal.
 const QUESTION: &[u8] =
@@ -52,6 +56,19 @@ pub(crate) async fn occupant(port: u16) -> Occupant {
     }
 }
 
+/// What the hardline at `port` of this computer says of itself; `None` when none answers there.
+pub(crate) async fn status(port: u16) -> Option<Value> {
+    let question = format!(
+        "GET /status HTTP/1.1\r\nHost: localhost:{port}\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
+    );
+    let answer =
+        tokio::time::timeout(ANSWER_TIMEOUT, exchange(port, question.as_bytes(), MAX_STATUS)).await.ok()?.ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let is_genuine =
+        head.starts_with("HTTP/1.1 200 ") && format!("{head}\r\n").to_ascii_lowercase().contains(SIGNATURE);
+    if is_genuine { serde_json::from_str(body).ok() } else { None }
+}
+
 /// The program that has a TCP port, as in `nginx (process 812)`.
 pub(crate) async fn program(port: u16) -> Option<String> {
     let find = move || listeners::get_process_by_port(port, Protocol::TCP).ok();
@@ -61,12 +78,17 @@ pub(crate) async fn program(port: u16) -> Option<String> {
 
 /// The head of the answer, in lower case.
 async fn ask(port: u16) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
-    stream.write_all(QUESTION).await?;
-    let mut answer = Vec::new();
-    stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
-    let answer = String::from_utf8_lossy(&answer).to_ascii_lowercase();
+    let answer = exchange(port, QUESTION, MAX_ANSWER).await?.to_ascii_lowercase();
     Ok(answer.split_inclusive("\r\n\r\n").next().unwrap_or_default().to_owned())
+}
+
+/// The answer at `port`, as far as it has no more than `limit` bytes.
+async fn exchange(port: u16, question: &[u8], limit: u64) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
+    stream.write_all(question).await?;
+    let mut answer = Vec::new();
+    stream.take(limit).read_to_end(&mut answer).await?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 #[cfg(test)]

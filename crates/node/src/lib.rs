@@ -26,7 +26,8 @@ pub mod config; // what an embedder may set
 mod interfaces; // when to look at the interfaces again
 pub mod limits; // every bound in time, size and count
 mod net; // TCP connections, made and accepted
-pub mod node; // the only place that wires the parts together
+pub mod node;
+mod status; // what a node is doing → sentences, JSON // the only place that wires the parts together
 
 pub use hardline_dht as dht;
 pub use hardline_proto as proto;

@@ -25,6 +25,7 @@ use crate::gateway::{self, Gateway, GatewayBindError};
 use crate::publish::{Announced, Means, PublishStatus, Publisher, system_clock};
 use crate::reach::{Reach, ReachConfig, ReachStatus};
 use crate::resolve::{Place, Resolver, Sources};
+use crate::status::Live;
 use crate::store::{RememberedService, Store, StoreError, StoreNotice};
 use crate::tls;
 use crate::tls::identity::{Identity, IdentityError, IdentityNotice};
@@ -41,7 +42,7 @@ pub struct Node {
     lan: Option<Arc<Lan>>,
     dht: Option<Arc<SharedDht>>,
     reach: Option<Arc<Reach>>,
-    publisher: Option<Publisher>,
+    publisher: Option<Arc<Publisher>>,
     dialler: Arc<Dialler>,
     open: Tunnels,
     drain: Drain,
@@ -233,7 +234,7 @@ impl Node {
     fn run_publisher(&mut self, services: Vec<Announced>, reach: &Reach, store: Store, plain: bool) {
         let Some(dht) = self.dht.clone() else { return };
         let means = Means { dht, hosts: reach.watch(), store, plain, clock: system_clock };
-        self.publisher = Some(Publisher::start(services, &means, &self.drain.stop, &self.tasks));
+        self.publisher = Some(Arc::new(Publisher::start(services, &means, &self.drain.stop, &self.tasks)));
     }
 
     fn run_acceptor(
@@ -255,25 +256,29 @@ impl Node {
         self.bound.gateway = listeners.iter().flat_map(|listener| listener.local_addr()).collect();
         let Some(port) = self.bound.gateway.first().map(SocketAddr::port) else { return };
         let first_page = gateway::FirstPage { own: self.services.clone(), port };
-        let open = self.open.clone();
-        let gateway = Arc::new(Gateway::new(Arc::clone(&self.dialler), first_page, open, self.drain.clone()));
+        let live = self.live();
+        let gateway = Arc::new(Gateway::new(Arc::clone(&self.dialler), first_page, live, self.drain.clone()));
         for listener in listeners {
             self.tasks.spawn(Arc::clone(&gateway).run(listener, self.tasks.clone()));
+        }
+    }
+
+    fn live(&self) -> Live {
+        Live {
+            bound: self.bound.clone(),
+            services: self.services.clone(),
+            lan: self.lan.clone(),
+            dht: self.dht.clone(),
+            reach: self.reach.clone(),
+            publisher: self.publisher.clone(),
+            open: self.open.clone(),
         }
     }
 
     /// What it is doing now.
     #[must_use]
     pub fn status(&self) -> Status {
-        Status {
-            bound: self.bound.clone(),
-            services: self.services.clone(),
-            lan: self.lan.as_ref().map(|lan| lan.interfaces()).unwrap_or_default(),
-            dht: self.dht.as_ref().and_then(|dht| dht.status()),
-            published: self.publisher.as_ref().map(Publisher::status).unwrap_or_default(),
-            reach: self.reach.as_ref().map(|reach| reach.status()),
-            tunnels: self.open.open(),
-        }
+        self.live().status()
     }
 
     /// Services heard on the LAN, live. Without LAN discovery the list stays empty.

@@ -17,7 +17,8 @@ mod dht; // values, nodes and proxies of the DHT
 
 mod config; // check, show, example
 mod doctor; // what works here
-mod manual; // completions and man pages
+mod manual;
+mod status; // what runs here // completions and man pages
 
 use crate::args::{self, Args, Command, GlobalArgs};
 use crate::failure::{Exit, Failure};
@@ -44,6 +45,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Some(Command::Id { identity }) => id::run(&load()?, identity.as_deref(), output),
         Some(Command::Open { link }) => block_on(open::run(load()?, &link, output)),
         Some(Command::Key(command)) => id::key(&load()?, command, output),
+        Some(Command::Status) => block_on(status::run(load()?, output)),
         Some(Command::Doctor) => block_on(doctor::run(&sources, output)),
         Some(Command::Connect(args)) => block_on(connect::run(load()?, args)),
         Some(Command::Forward(args)) => block_on(forward::run(load()?, args, output)),

@@ -20,3 +20,4 @@ mod doctor; // what works here
 mod identities; // `id` and `key`
 mod open; // the browser
 mod speech; // stdout, stderr, logs
+mod status; // what runs here

@@ -4,6 +4,7 @@ mod answer; // what the gateway says itself → bytes
 mod errors; // why a request is not served → answer
 mod first_page; // what can be opened from here → answer
 mod listen; // 127.0.0.1 and ::1, both
+mod status_page; // what the node is doing → answer
 
 pub(crate) use first_page::FirstPage;
 pub use listen::GatewayBindError;
@@ -26,6 +27,7 @@ use self::answer::Answer;
 use crate::dial::Dialler;
 use crate::limits::{HEAD_TIMEOUT, MAX_GATEWAY_CONNECTIONS};
 use crate::net::accept_each;
+use crate::status::Live;
 use crate::tls::sni::refuse_unknown_name;
 use crate::tunnel::{Drain, Prefixed, Tunnels, relay};
 
@@ -36,6 +38,7 @@ const READ_CHUNK: usize = 8 * 1024;
 pub(crate) struct Gateway {
     dialler: Arc<Dialler>,
     first_page: FirstPage,
+    live: Live,
     connections: Arc<Semaphore>,
     open: Tunnels,
     drain: Drain,
@@ -58,9 +61,10 @@ enum NotServed {
 }
 
 impl Gateway {
-    pub(crate) fn new(dialler: Arc<Dialler>, first_page: FirstPage, open: Tunnels, drain: Drain) -> Self {
+    pub(crate) fn new(dialler: Arc<Dialler>, first_page: FirstPage, live: Live, drain: Drain) -> Self {
+        let open = live.open.clone();
         let connections = Arc::new(Semaphore::new(MAX_GATEWAY_CONNECTIONS));
-        Self { dialler, first_page, connections, open, drain }
+        Self { dialler, first_page, live, connections, open, drain }
     }
 
     /// Accepts browsers until the node stops, each in a task of its own.
@@ -105,6 +109,7 @@ impl Gateway {
         let answer = match (head.method.as_str(), head.target.as_str()) {
             _ if head.initiator == Initiator::Other => errors::other_origin(),
             ("GET" | "HEAD", "/") => self.first_page.answer(&self.dialler.resolver).await,
+            ("GET" | "HEAD", "/status") => status_page::status(&self.live),
             ("GET" | "HEAD", _) => errors::no_such_page(),
             _ => errors::read_only(),
         };

@@ -16,7 +16,7 @@ use crate::tls::sealed::sign;
 const LIFETIME_MS: u64 = 60 * 60 * 1000;
 
 /// Versions of the tunnel that a listener speaks.
-const TUNNELS: [u16; 1] = [1];
+const TUNNELS: [u16; 2] = [1, 2];
 
 /// A place in the DHT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! `hardline doctor`: what works here, in sentences, and what to do about the rest.
 
+mod dht; // the DHT
 mod network; // interfaces, multicast, own addresses, names
 mod ports; // who has the ports
 
@@ -58,6 +59,7 @@ pub(super) async fn run(sources: &Sources, output: Output) -> Result<(), Failure
     findings.extend(network::multicast(settings).await);
     findings.push(network::names().await);
     findings.push(network::addresses());
+    findings.extend(dht::findings(settings).await);
     tell(&findings, output)
 }
 

@@ -1,0 +1,61 @@
+//! `hardline status`.
+
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::common::{PATIENCE, Program, free_port, web_server};
+
+#[test]
+fn what_runs_here_is_told_in_sentences_and_no_password_with_it() {
+    let program = Program::new();
+    let port = web_server("x").to_string();
+    let running = program.start(["share", &port, "--title", "Pictures", "--password", "sesame"]);
+    let gateway = running.gateway().port().to_string();
+    let outcome = program.run(["status", "--gateway-port", &gateway]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert!(outcome.stdout.contains("Pictures (localhost:"), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("No tunnel is open."), "{}", outcome.stdout);
+    let json = program.run(["status", "--json", "--gateway-port", &gateway]);
+    let status: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!((&status["event"], &status["tunnels"]), (&"status".into(), &0.into()));
+    assert_eq!(status["services"][0]["title"], "Pictures");
+    assert!(!json.stdout.contains("sesame") && !outcome.stdout.contains("sesame"));
+}
+
+#[test]
+fn without_a_hardline_it_says_so() {
+    let outcome = Program::new().run(["status", "--gateway-port", &free_port().to_string()]);
+    assert_eq!(outcome.code, Some(5));
+    assert!(outcome.stderr.contains("no hardline answers"), "{}", outcome.stderr);
+}
+
+#[test]
+fn what_is_published_in_the_dht_is_told_by_status_and_doctor() {
+    let program = Program::new();
+    let nodes = Program::new();
+    let first = nodes.start(["dht", "node", "--bind", "127.0.0.1", "--network", "7"]);
+    let entrance = first.ready["bound"][0].as_str().unwrap().to_owned();
+    let _others = [(); 3]
+        .map(|()| nodes.start(["dht", "node", "--bind", "127.0.0.1", "--network", "7", "--bootstrap", &entrance]));
+    let flags =
+        ["--set", "dht.enabled=true", "--set", "dht.bind=127.0.0.1", "--set", "dht.network=7", "--dht-port", "0"];
+    let target = web_server("x").to_string();
+    let share = ["share", &target, "--dht-bootstrap", &entrance, "--dht-proxy", "none"];
+    let running = program.start([&share[..], &flags, &["--public-address", "203.0.113.5:7008"]].concat());
+    let gateway = running.gateway().port().to_string();
+    let started = Instant::now();
+    let status = loop {
+        let outcome = program.run(["status", "--json", "--gateway-port", &gateway]);
+        let status: Value = serde_json::from_str(&outcome.stdout).unwrap();
+        if status["services"][0]["dht"]["state"] == "stored" {
+            break status;
+        }
+        assert!(started.elapsed() < PATIENCE, "{status}");
+    };
+    let copies = status["services"][0]["dht"]["copies"].as_array().unwrap();
+    assert_eq!(copies.len(), 3, "{status}");
+    assert!(copies.iter().all(|copy| copy["nodes"].as_u64() >= Some(4)), "{status}");
+    let doctor = program.run([&["doctor", "--gateway-port", &gateway][..], &flags].concat());
+    assert!(doctor.stdout.contains("Stored in the DHT on "), "{}", doctor.stdout);
+}

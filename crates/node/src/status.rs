@@ -1,0 +1,128 @@
+//! What a node is doing → sentences for people, an object for programs.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::config::Bound;
+use crate::drivers::dht::DhtStatus;
+use crate::drivers::dht::shared::SharedDht;
+use crate::drivers::lan::Lan;
+use crate::node::{Published, Status};
+use crate::publish::Publisher;
+use crate::reach::Reach;
+use crate::tunnel::Tunnels;
+
+/// The parts that are asked how they are.
+#[derive(Debug, Clone)]
+pub(crate) struct Live {
+    pub(crate) bound: Bound,
+    pub(crate) services: Vec<Published>,
+    pub(crate) lan: Option<Arc<Lan>>,
+    pub(crate) dht: Option<Arc<SharedDht>>,
+    pub(crate) reach: Option<Arc<Reach>>,
+    pub(crate) publisher: Option<Arc<Publisher>>,
+    pub(crate) open: Tunnels,
+}
+
+impl Live {
+    pub(crate) fn status(&self) -> Status {
+        Status {
+            bound: self.bound.clone(),
+            services: self.services.clone(),
+            lan: self.lan.as_ref().map(|lan| lan.interfaces()).unwrap_or_default(),
+            dht: self.dht.as_ref().and_then(|dht| dht.status()),
+            published: self.publisher.as_ref().map(|publisher| publisher.status()).unwrap_or_default(),
+            reach: self.reach.as_ref().map(|reach| reach.status()),
+            tunnels: self.open.open(),
+        }
+    }
+}
+
+impl Status {
+    /// What a person wants to know, a sentence each; no password in it.
+    #[must_use]
+    pub fn sentences(&self) -> Vec<String> {
+        let mut sentences = Vec::new();
+        sentences.extend(self.reach_sentence());
+        sentences.extend(self.dht.as_ref().map(dht_sentence));
+        sentences.extend(self.services.iter().map(|service| self.service_sentence(service)));
+        sentences.push(match self.tunnels {
+            0 => "No tunnel is open.".to_owned(),
+            1 => "1 tunnel is open.".to_owned(),
+            many => format!("{many} tunnels are open."),
+        });
+        sentences
+    }
+
+    /// The same for programs; no password in it.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let texts = |addrs: &[std::net::SocketAddr]| addrs.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let service = |service: &Published| {
+            let dht = self.published.iter().find(|published| published.key == service.key);
+            let dht = dht.map(|dht| {
+                let mut state = json!(dht.state);
+                state["sentence"] = json!(dht.state.to_string());
+                state
+            });
+            json!({"key": service.key.to_string(), "title": service.title, "target": service.target, "dht": dht})
+        };
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "gateway": texts(&self.bound.gateway),
+            "p2p": texts(&self.bound.p2p),
+            "services": self.services.iter().map(service).collect::<Vec<_>>(),
+            "reach": self.reach,
+            "dht": self.dht.as_ref().map(dht_json),
+            "tunnels": self.tunnels,
+            "sentences": self.sentences(),
+        })
+    }
+
+    fn reach_sentence(&self) -> Option<String> {
+        let advertised = &self.reach.as_ref()?.advertised;
+        Some(if advertised.as_slice().is_empty() {
+            "No address is known at which other networks reach this computer.".to_owned()
+        } else {
+            format!("Other networks reach this computer at {}.", advertised.to_string().replace(',', ", "))
+        })
+    }
+
+    fn service_sentence(&self, service: &Published) -> String {
+        let mut sentence = format!("{} ({}): ", service.title, service.target);
+        let _ = match self.published.iter().find(|published| published.key == service.key) {
+            Some(published) => write!(sentence, "{}", published.state),
+            None => write!(sentence, "Kept out of the DHT, as set."),
+        };
+        sentence
+    }
+}
+
+fn dht_sentence(status: &DhtStatus) -> String {
+    let good = status.table_v4.good + status.table_v6.good;
+    let mut sentence = match (status.is_connected(), good) {
+        (false, _) => "No node of the DHT answers.".to_owned(),
+        (true, 1) => "1 node of the DHT is known.".to_owned(),
+        (true, good) => format!("{good} nodes of the DHT are known."),
+    };
+    if !status.public.is_empty() {
+        let public: Vec<_> = status.public.iter().map(ToString::to_string).collect();
+        let _ = write!(sentence, " They see this computer as {}.", public.join(" and "));
+    }
+    sentence
+}
+
+fn dht_json(status: &DhtStatus) -> Value {
+    json!({
+        "id": status.id.to_string(),
+        "connected": status.is_connected(),
+        "nodes_ipv4": status.table_v4.good,
+        "nodes_ipv6": status.table_v6.good,
+        "public": status.public,
+        "stored_for_others": status.stored_values,
+        "bytes_in": status.counters.bytes_in,
+        "bytes_out": status.counters.bytes_out,
+    })
+}
