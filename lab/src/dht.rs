@@ -133,6 +133,11 @@ impl DhtNetwork {
         self.nodes[0].host.wait_for_value(key, is_wanted)
     }
 
+    /// The values at a key, as a node of the network finds them.
+    pub fn values(&self, key: [u8; 20]) -> Result<Vec<Vec<u8>>> {
+        self.nodes[0].host.dht_values(key)
+    }
+
     /// Has a stranger's value stored at a key, by a node's proxy.
     pub fn put_as_a_stranger(&self, key: [u8; 20], id: u64, data: &[u8]) -> Result<()> {
         let body = serde_json::json!({"data": BASE64.encode(data), "id": id.to_string()}).to_string();

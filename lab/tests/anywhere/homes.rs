@@ -7,13 +7,13 @@ use crate::measure::{first_tries, new_gateway};
 use crate::world::{TwoHomes, texts};
 
 #[test]
-#[ignore = "services do not publish in the DHT yet"]
+#[ignore = "no port is asked of the router yet"]
 fn scenario_02_behind_a_upnp_router_found_by_dht() -> Result<()> {
     found_by_dht("2, UPnP router, DHT", Mapping::Upnp)
 }
 
 #[test]
-#[ignore = "services do not publish in the DHT yet"]
+#[ignore = "no port is asked of the router yet"]
 fn scenario_03_by_a_proxy_alone() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let world = TwoHomes::new(&lab, Mapping::Upnp)?;
@@ -29,19 +29,19 @@ fn scenario_03_by_a_proxy_alone() -> Result<()> {
 }
 
 #[test]
-#[ignore = "services do not publish in the DHT yet"]
+#[ignore = "no port is asked of the router yet"]
 fn scenario_04_behind_a_nat_pmp_router() -> Result<()> {
     found_by_dht("4, NAT-PMP router, DHT", Mapping::NatPmp)
 }
 
 #[test]
-#[ignore = "services do not publish in the DHT yet"]
+#[ignore = "no port is asked of the router yet"]
 fn scenario_04_behind_a_pcp_router() -> Result<()> {
     found_by_dht("4, PCP router, DHT", Mapping::Pcp)
 }
 
 #[test]
-#[ignore = "services do not publish in the DHT yet"]
+#[ignore = "no port is asked of the router yet"]
 fn scenario_05_the_port_is_taken_on_the_router() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let world = TwoHomes::new(&lab, Mapping::Upnp)?;
@@ -55,7 +55,7 @@ fn scenario_05_the_port_is_taken_on_the_router() -> Result<()> {
 }
 
 #[test]
-#[ignore = "services do not publish in the DHT yet"]
+#[ignore = "no port is asked of the router yet"]
 fn scenario_10_no_upnp_and_a_port_forwarded_by_hand() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let world = TwoHomes::new(&lab, Mapping::None)?;
@@ -66,7 +66,7 @@ fn scenario_10_no_upnp_and_a_port_forwarded_by_hand() -> Result<()> {
 
 /// Nothing can be reached, and the owner is told why.
 #[test]
-#[ignore = "services do not publish in the DHT yet"]
+#[ignore = "no port is asked of the router yet"]
 fn scenario_14_carrier_nat_is_told() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let internet = lab.internet()?;

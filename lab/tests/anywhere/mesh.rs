@@ -57,7 +57,6 @@ fn scenario_08_yggdrasil_only_remembered() -> Result<()> {
 
 /// Bob has never been there; nodes of the DHT meet over the mesh.
 #[test]
-#[ignore = "services do not publish in the DHT yet"]
 fn scenario_08_yggdrasil_only_found_by_dht() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let valley = Valley::new(&lab)?;

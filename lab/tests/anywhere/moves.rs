@@ -13,7 +13,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 /// Bob has opened the service at Alice's home, and goes home. No DHT is to be had.
 #[test]
-#[ignore = "services do not publish in the DHT yet"]
+#[ignore = "no port is asked of the router yet"]
 fn scenario_06_learned_on_the_lan_and_opened_from_outside() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let mut world = TwoHomes::new(&lab, Mapping::Upnp)?;
@@ -43,7 +43,7 @@ fn scenario_06_an_address_set_by_hand_is_learned_on_the_lan() -> Result<()> {
 
 /// The first address that Bob remembers swallows every packet.
 #[test]
-#[ignore = "services do not publish in the DHT yet"]
+#[ignore = "no port is asked of the router yet"]
 fn scenario_06_a_dead_address_stands_before_the_right_one() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let mut world = TwoHomes::new(&lab, Mapping::Upnp)?;
@@ -61,7 +61,7 @@ fn scenario_06_a_dead_address_stands_before_the_right_one() -> Result<()> {
 }
 
 #[test]
-#[ignore = "services do not publish in the DHT yet"]
+#[ignore = "no port is asked of the router yet"]
 fn scenario_07_the_router_s_address_changes() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let mut world = TwoHomes::new(&lab, Mapping::Upnp)?;
@@ -77,7 +77,7 @@ fn scenario_07_the_router_s_address_changes() -> Result<()> {
 }
 
 #[test]
-#[ignore = "services do not publish in the DHT yet"]
+#[ignore = "no port is asked of the router yet"]
 fn scenario_07_the_router_restarts_and_forgets_its_mappings() -> Result<()> {
     for mapping in [Mapping::Upnp, Mapping::NatPmp, Mapping::Pcp] {
         let Some(lab) = Lab::open()? else { return Ok(()) };
@@ -97,7 +97,7 @@ fn scenario_07_the_router_restarts_and_forgets_its_mappings() -> Result<()> {
 
 /// Alice's twin is at another home. One of the two loses its network for good, and packets to it are swallowed.
 #[test]
-#[ignore = "services do not publish in the DHT yet"]
+#[ignore = "no port is asked of the router yet"]
 fn scenario_13_of_two_publishers_far_away_one_is_gone() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let world = TwoHomes::new(&lab, Mapping::Upnp)?;
@@ -124,7 +124,7 @@ fn scenario_13_of_two_publishers_far_away_one_is_gone() -> Result<()> {
 
 /// Bob's laptop moves from his network to Alice's and back, with the same program running.
 #[test]
-#[ignore = "services do not publish in the DHT yet"]
+#[ignore = "no port is asked of the router yet"]
 fn a_laptop_that_moves_opens_the_same_link_everywhere() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let world = TwoHomes::new(&lab, Mapping::Upnp)?;

@@ -13,7 +13,7 @@ use crate::world::{TwoHomes, today};
 const P2P_PORT: u16 = 7684;
 
 #[test]
-#[ignore = "services do not publish in the DHT yet"]
+#[ignore = "no port is asked of the router yet"]
 fn scenario_15_released_clients_outside_open_our_service() -> Result<()> {
     for release in Release::ALL {
         let Some(lab) = Lab::open()? else { return Ok(()) };
@@ -34,7 +34,6 @@ fn scenario_15_released_clients_outside_open_our_service() -> Result<()> {
 
 /// The last release publishes through a proxy. (The first needs OpenDHT's binding for that.)
 #[test]
-#[ignore = "services do not publish in the DHT yet"]
 fn scenario_15_our_client_outside_opens_a_released_service() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let world = TwoHomes::new(&lab, Mapping::Upnp)?;

@@ -9,7 +9,6 @@ use crate::measure::{first_tries, new_gateway};
 use crate::world::{ROUND_TRIP, sealed_key, texts};
 
 #[test]
-#[ignore = "services do not publish in the DHT yet"]
 fn scenario_09_ipv6_only_without_nat() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let internet = lab.slow_internet(ROUND_TRIP)?;
