@@ -8,6 +8,7 @@
 mod dial;
 mod lan;
 mod sealed;
+mod tunnel;
 
 use hardline_proto::candidate::{Source, Surroundings};
 use hardline_proto::client_hello::{Hello, HelloError, MAX_CLIENT_HELLO, read_client_hello};
@@ -20,6 +21,7 @@ use hardline_proto::opening::{MAX_OPENING_LINE, MAX_PASSWORD, Opening, OpeningEr
 pub use dial::dial_ops;
 pub use lan::{lan_datagram, lan_ops};
 pub use sealed::sealed;
+pub use tunnel::{tunnel_bytes, tunnel_ops};
 
 /// A check panics when an input breaks a promise.
 pub type Check = fn(&[u8]);
@@ -36,6 +38,8 @@ pub const ALL: &[(&str, Check)] = &[
     ("link", link),
     ("opening", opening),
     ("sealed", sealed),
+    ("tunnel_bytes", tunnel_bytes),
+    ("tunnel_ops", tunnel_ops),
 ];
 
 /// A service found by a `Host` header is found by its plain name as well; neither case nor port matters.
