@@ -3,6 +3,7 @@
 mod door; // who may come in
 mod link; // version 2: tunnels asked for one after the other
 mod listen;
+mod names; // ClientHello → service
 mod parked; // how many links wait
 mod peer;
 
@@ -24,6 +25,7 @@ use crate::reach::Reach;
 use crate::tunnel::{Drain, Tunnels};
 
 use self::door::Door;
+use self::names::Names;
 use self::parked::ParkedLinks;
 
 /// One service, ready to be served.
@@ -39,6 +41,7 @@ pub(crate) struct Service {
 /// What the tasks of the listening side share.
 pub(crate) struct Acceptor {
     services: HashMap<KeyHash, Service>,
+    names: Names,
     reach: Arc<Reach>,
     door: Door,
     parked: ParkedLinks,
@@ -54,7 +57,15 @@ impl Acceptor {
         open: Tunnels,
         drain: Drain,
     ) -> Self {
-        Self { services, reach, door: Door::new(limits), parked: ParkedLinks::default(), open, drain }
+        Self {
+            names: Names::of(services.keys().copied()),
+            services,
+            reach,
+            door: Door::new(limits),
+            parked: ParkedLinks::default(),
+            open,
+            drain,
+        }
     }
 
     /// Tells what was refused, until the node stops.

@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 
 use hardline_proto::admission::Limit;
-use hardline_proto::host::parse_service_name;
 use hardline_proto::opening::Opening;
 use hardline_proto::tunnel::{ALPN, Link};
 use rustls::server::ClientHello;
@@ -16,6 +15,7 @@ use tracing::{Instrument, debug, info_span, warn};
 use super::door::{HandshakeSlot, TunnelSlot};
 use super::{Acceptor, Service};
 use crate::backend::BackendStream;
+use crate::clock;
 use crate::limits::HANDSHAKE_TIMEOUT;
 use crate::tls;
 use crate::tls::sni::refuse_unknown_name;
@@ -118,7 +118,7 @@ impl Acceptor {
     }
 
     fn service(&self, sni: &str) -> Option<&Service> {
-        self.services.get(&parse_service_name(sni).ok()?.key)
+        self.services.get(&self.names.find(sni, clock::today())?)
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Job {
     /// Pinned to the key hash.
     pub(super) tls: Arc<ClientConfig>,
     pub(super) server_name: ServerName<'static>,
+    /// Tried first: what the listener is called today. Only listeners of version 2 know.
+    pub(super) hidden_name: Option<ServerName<'static>>,
     pub(super) opening: Opening,
 }
 
@@ -52,7 +54,7 @@ impl Job {
         let tcp = self.connect(at).await?;
         let addr = tcp.peer_addr().map_err(unreachable)?;
         let opening = async {
-            let tls = self.handshake(tcp).await?;
+            let tls = self.secure(at, tcp).await?;
             let (opening, carrier) =
                 if tls::config::is_v2(&tls) { self.open_link(tls).await? } else { self.open_plain(tls).await? };
             Ok(Reached { carrier, opening, addr })
@@ -64,7 +66,7 @@ impl Job {
     pub(super) async fn dial_spare(&self, at: &HostPort) -> Result<Option<LinkStream>, Outcome> {
         let tcp = self.connect(at).await?;
         let greeting = async {
-            let tls = self.handshake(tcp).await?;
+            let tls = self.secure(at, tcp).await?;
             if !tls::config::is_v2(&tls) {
                 return Ok(None);
             }
@@ -80,15 +82,37 @@ impl Job {
         net::connect(at, CONNECT_TIMEOUT).await.map_err(unreachable)
     }
 
-    async fn handshake(&self, tcp: TcpStream) -> Result<TlsStream<TcpStream>, Outcome> {
-        let connecting = TlsConnector::from(Arc::clone(&self.tls)).connect(self.server_name.clone(), tcp);
-        let tls: TlsStream<_> = connecting
-            .await
-            .map_err(|error| match tls::pin::wrong_key(&error) {
-                Some(wrong) => Outcome::WrongKey { got: wrong.got },
-                None => Outcome::Handshake { reason: error.to_string() },
-            })?
-            .into();
+    /// The handshake, under the hidden name if there is one. A listener that does not know it, because its clock is off or
+    /// it speaks version 1 again, is asked for by the plain name.
+    async fn secure(&self, at: &HostPort, tcp: TcpStream) -> Result<TlsStream<TcpStream>, Outcome> {
+        let Some(hidden_name) = &self.hidden_name else { return self.handshake(&self.server_name, tcp).await? };
+        match self.handshake(hidden_name, tcp).await {
+            Ok(done) => done,
+            Err(Refused { .. }) => self.handshake(&self.server_name, self.connect(at).await?).await?,
+        }
+    }
+
+    /// Fails apart when the listener refused with an alert, and else gives what became of it.
+    async fn handshake(
+        &self,
+        name: &ServerName<'static>,
+        tcp: TcpStream,
+    ) -> Result<Result<TlsStream<TcpStream>, Outcome>, Refused> {
+        let connecting = TlsConnector::from(Arc::clone(&self.tls)).connect(name.clone(), tcp);
+        let tls = match connecting.await {
+            Ok(tls) => TlsStream::from(tls),
+            Err(error) if tls::sni::is_alert(&error) => return Err(Refused { reason: error.to_string() }),
+            Err(error) => {
+                return Ok(Err(match tls::pin::wrong_key(&error) {
+                    Some(wrong) => Outcome::WrongKey { got: wrong.got },
+                    None => Outcome::Handshake { reason: error.to_string() },
+                }));
+            }
+        };
+        Ok(self.pinned(tls))
+    }
+
+    fn pinned(&self, tls: TlsStream<TcpStream>) -> Result<TlsStream<TcpStream>, Outcome> {
         // A resumed session brings the certificate of its first handshake along, and verifies nothing anew.
         match tls::pin::proven_key(&tls) {
             Some(key) if key == self.key => Ok(tls),
@@ -114,6 +138,17 @@ impl Job {
             Err(NoTunnel::Refused(refusal)) => Err(Outcome::Refused { refusal }),
             Err(NoTunnel::End(end)) => Err(link_end(end)),
         }
+    }
+}
+
+/// The listener refused the handshake with an alert, as it does a name that it does not know.
+struct Refused {
+    reason: String,
+}
+
+impl From<Refused> for Outcome {
+    fn from(refused: Refused) -> Self {
+        Self::Handshake { reason: refused.reason }
     }
 }
 

@@ -15,6 +15,7 @@ use super::attempt::{Carrier, Job};
 use super::peers::Peers;
 use super::pool::{Parked, Pool};
 use super::{ReachError, cause_of, race};
+use crate::clock;
 use crate::limits::{DIAL_HANDSHAKE_TIMEOUT, STALE_ANSWER};
 use crate::resolve::{AttemptReport, Outcome, Report, Resolver};
 use crate::tls;
@@ -60,7 +61,10 @@ impl Dialler {
                 Err(outcome) => return Err(failed(name, candidate, outcome, began)),
             }
         }
-        let (candidate, reached) = race(&self.resolver, name, self.job(name)).await?;
+        let raced = race(&self.resolver, name, self.job(name)).await;
+        // Where nobody was reached, the listener may have become another program's: then the plain name is the way.
+        self.peers.note(name.key, matches!(&raced, Ok((_, reached)) if matches!(reached.carrier, Carrier::Link(_))));
+        let (candidate, reached) = raced?;
         match reached.carrier {
             Carrier::Plain(stream) => Ok(TunnelStream::plain(stream)),
             Carrier::Link(link) => {
@@ -132,10 +136,12 @@ impl Dialler {
 
     /// What attempts to reach `name` do; `None` if its key hash cannot be a server name.
     fn job(&self, name: &ServiceName) -> Option<Job> {
+        let (tls, speaks_v2) = self.peers.get(name.key);
         Some(Job {
             key: name.key,
-            tls: self.peers.tls(name.key),
+            tls,
             server_name: tls::sni::server_name(name.key).ok()?,
+            hidden_name: speaks_v2.then(|| tls::sni::hidden_name(name.key, clock::today())).flatten(),
             opening: Opening { wan_hosts: None, password: name.password.clone() },
         })
     }

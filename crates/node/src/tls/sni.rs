@@ -3,6 +3,7 @@
 use std::io;
 
 use hardline_proto::KeyHash;
+use hardline_proto::rolling::{Day, RollingCode};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
@@ -24,6 +25,19 @@ pub struct AllDecimal {
 /// [`AllDecimal`], for one address in 10⁸.
 pub fn server_name(key: KeyHash) -> Result<ServerName<'static>, AllDecimal> {
     ServerName::try_from(key.to_string()).map_err(|_| AllDecimal { key })
+}
+
+/// The name a dialler asks for that tells nobody which service it is: its rolling code. `None` for one in 10⁸, as with
+/// [`server_name`].
+#[must_use]
+pub fn hidden_name(key: KeyHash, today: Day) -> Option<ServerName<'static>> {
+    ServerName::try_from(RollingCode::of(&key, today).to_string()).ok()
+}
+
+/// Whether a handshake failed because the peer refused it with an alert.
+pub(crate) fn is_alert(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(error, Some(rustls::Error::AlertReceived(_)))
 }
 
 /// Refuses a ClientHello whose name is absent or not one of ours, and closes the sending half.

@@ -3,11 +3,9 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use hardline_proto::KeyHash;
 use hardline_proto::lan::{Cookie, Discovery, Event, Found, OwnService, Settings, Title};
-use hardline_proto::rolling::Day;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -19,6 +17,7 @@ use super::interfaces::{self, NamedInterface};
 use super::link::{self, Link, QUEUE, Received};
 use super::waiters::Waiters;
 use super::{FoundService, LanInterface, LanService};
+use crate::clock::today;
 use crate::config::LanConfig;
 use crate::interfaces::Changes;
 
@@ -218,12 +217,6 @@ impl Driver {
         self.discovery.set_day(today());
         Instant::now().into_std()
     }
-}
-
-fn today() -> Day {
-    // A clock before 1970 is wrong by more than a day either way.
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Day::from_unix_seconds(since_epoch.as_secs())
 }
 
 fn own_service(service: LanService) -> OwnService {
