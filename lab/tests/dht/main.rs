@@ -2,6 +2,7 @@
 
 mod bootstrap; // names that are not known yet
 mod expiry; // values that end, and those who listen to them
+mod publish; // what our program publishes
 mod real; // released nodes
 mod survival; // values that outlive nodes
 
