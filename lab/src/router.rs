@@ -165,6 +165,14 @@ impl Router {
         rules.stdout.lines().filter(|line| line.contains(TCP)).map(read_rule).collect()
     }
 
+    /// Requests of computers of the inner network that its daemon has heard, of any protocol.
+    pub fn requests(&self) -> Result<Vec<String>> {
+        let daemon = self.daemon.as_ref().context("a router with a daemon")?;
+        let is_request =
+            |line: &String| ["HTTP REQUEST", "request received", "M-SEARCH"].iter().any(|text| line.contains(text));
+        Ok(daemon.stderr().into_iter().filter(is_request).collect())
+    }
+
     fn load_rules(&self) -> Result<()> {
         let mut rules = String::from(RULES);
         // The protocol's version is the first byte behind the UDP header.

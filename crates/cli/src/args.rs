@@ -57,6 +57,10 @@ pub struct GlobalArgs {
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub public_address: Vec<HostPort>,
 
+    /// Does not ask the router to open a port (UPnP, NAT-PMP, PCP)
+    #[arg(long, global = true)]
+    pub no_port_mapping: bool,
+
     /// Where to enter the DHT, `none` for none; may be repeated [default: bootstrap.jami.net:4222]
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub dht_bootstrap: Vec<String>,

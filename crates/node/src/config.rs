@@ -68,6 +68,8 @@ pub struct P2pConfig {
     pub bind: Vec<std::net::IpAddr>,
     /// Where this computer is reached from outside, set by hand: told to diallers before the addresses it knows itself.
     pub public_addresses: Vec<HostPort>,
+    /// Whether the router is asked to open the port, by UPnP, NAT-PMP or PCP. Nobody is asked while `services` is empty.
+    pub port_mapping: bool,
     /// How many may come in, at once and from one address.
     pub limits: AdmissionLimits,
 }
@@ -78,6 +80,7 @@ impl Default for P2pConfig {
             port: DEFAULT_P2P_PORT,
             bind: Vec::new(),
             public_addresses: Vec::new(),
+            port_mapping: true,
             limits: AdmissionLimits::default(),
         }
     }

@@ -223,7 +223,8 @@ impl Node {
     }
 
     fn start_reach(&mut self, config: P2pConfig, port: u16) -> Arc<Reach> {
-        let config = ReachConfig { by_hand: config.public_addresses, port, bound: config.bind };
+        let P2pConfig { public_addresses: by_hand, bind: bound, port_mapping, .. } = config;
+        let config = ReachConfig { by_hand, port, bound, port_mapping };
         // Without the DHT nobody tells what others see.
         let public = self.dht.as_ref().map_or_else(|| watch::channel(Vec::new()).1, |dht| dht.public_addresses());
         let reach = Reach::start(config, public, self.drain.stop.clone(), &self.tasks);

@@ -121,6 +121,9 @@ fn flags(global: &GlobalArgs, localport: Option<u16>) -> Vec<(String, String, St
         let addresses: Vec<_> = global.public_address.iter().map(ToString::to_string).collect();
         add("--public-address", "p2p.public_addresses", addresses.join(","));
     }
+    if global.no_port_mapping {
+        add("--no-port-mapping", "p2p.port_mapping", "false".into());
+    }
     for (flag, key, values) in
         [("--dht-bootstrap", "dht.bootstrap", &global.dht_bootstrap), ("--dht-proxy", "dht.proxies", &global.dht_proxy)]
     {

@@ -44,6 +44,8 @@ pub struct Settings {
     pub p2p_bind: Vec<IpAddr>,
     /// Where this computer is reached from outside, set by hand.
     pub p2p_public_addresses: Vec<HostPort>,
+    /// Whether to ask the router to open the port.
+    pub p2p_port_mapping: bool,
     /// How many other computers may come in.
     pub limits: AdmissionLimits,
     /// LAN discovery.
@@ -90,6 +92,7 @@ impl Default for Settings {
             p2p_port: DEFAULT_P2P_PORT,
             p2p_bind: Vec::new(),
             p2p_public_addresses: Vec::new(),
+            p2p_port_mapping: true,
             limits: AdmissionLimits::default(),
             lan_enabled: lan.enabled,
             lan_plain_search: lan.plain_search,
@@ -257,6 +260,7 @@ impl Settings {
             port: self.p2p_port,
             bind: self.p2p_bind.clone(),
             public_addresses: self.p2p_public_addresses.clone(),
+            port_mapping: self.p2p_port_mapping,
             limits: self.limits.clone(),
         };
         config.lan = self.lan();

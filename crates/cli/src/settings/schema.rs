@@ -108,6 +108,15 @@ pub const KEYS: &[Key<Settings>] = &[
         set: |it, raw| raw.addresses().map(|value| it.p2p_public_addresses = value),
     },
     Key {
+        name: "p2p.port_mapping",
+        env: Some("HARDLINE_P2P_PORT_MAPPING"),
+        form: BOOLEAN,
+        example: "",
+        help: "Whether to ask the router to open the port, by UPnP, NAT-PMP or PCP. Without services nobody is asked.",
+        get: |it| Some(it.p2p_port_mapping.into()),
+        set: |it, raw| raw.boolean().map(|value| it.p2p_port_mapping = value),
+    },
+    Key {
         name: "lan.enabled",
         env: Some("HARDLINE_LAN_ENABLED"),
         form: BOOLEAN,

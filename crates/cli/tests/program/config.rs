@@ -83,6 +83,7 @@ fn every_key_has_a_variable_of_its_own_that_sets_it() {
         ("p2p.port", "1"),
         ("p2p.bind", "127.0.0.1, ::1"),
         ("p2p.public_addresses", "203.0.113.5:7008, home.example.org:443"),
+        ("p2p.port_mapping", "false"),
         ("lan.enabled", "no"),
         ("lan.plain_search", "0"),
         ("lan.port", "1"),

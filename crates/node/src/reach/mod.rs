@@ -1,21 +1,28 @@
 //! This computer's addresses → what a listener tells its diallers (`WANHosts`), so that they find it again from elsewhere.
 
-mod own; // addresses of the interfaces
-mod temporary; // those that are about to go
+mod gateway; // the router in front of this computer
+mod own; // addresses of the interfaces, and what to tell of all
+mod router; // the task that keeps a port of it open
+mod status; // for programs and in sentences
+mod temporary; // addresses that are about to go
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hardline_proto::hosts::{HostList, HostPort};
-use serde::{Serialize, Serializer};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use self::gateway::Via;
+use self::router::Keeper;
 use crate::interfaces::Changes;
+
+pub use self::router::Protocol;
+pub use self::status::{OpenPort, Probe, ReachStatus, RouterStatus, Sentence};
 
 /// Time between two rechecks when nothing seems to change.
 const RECHECK: Duration = Duration::from_secs(8 * 60);
@@ -29,21 +36,13 @@ pub struct ReachConfig {
     pub port: u16,
     /// Addresses the P2P side listens at; empty is all of them.
     pub bound: Vec<IpAddr>,
+    /// Whether the router is asked to open the port.
+    pub port_mapping: bool,
 }
 
-/// How this computer is reached from outside its LAN, as far as it knows.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct ReachStatus {
-    /// The P2P port that is listened at.
-    pub port: u16,
-    /// Addresses told to diallers, best first.
-    #[serde(serialize_with = "as_texts")]
-    pub advertised: HostList,
-}
-
-fn as_texts<S: Serializer>(hosts: &HostList, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(hosts.as_slice().iter().map(ToString::to_string))
+/// Asks the router in front of this computer what it can do, and opens nothing; `None` when there is none.
+pub async fn probe(bound: &[IpAddr]) -> Option<Probe> {
+    Some(router::probe(gateway::via(bound)?).await)
 }
 
 /// Handle of the task that keeps the addresses current. The task ends on the token it was started with.
@@ -67,8 +66,17 @@ impl Reach {
     ) -> Arc<Self> {
         let (hosts_sender, hosts) = watch::channel(HostList::default());
         let (status_sender, status) = watch::channel(ReachStatus::default());
-        let follower = Follower { config, public, hosts: hosts_sender, status: status_sender };
+        let first = if config.port_mapping { RouterStatus::Searching } else { RouterStatus::Off };
+        let (router_sender, router) = watch::channel(first);
+        let (via, via_receiver) = watch::channel(None);
+        let port = config.port;
+        let is_mapping = config.port_mapping;
+        let follower = Follower { config, public, router, via, hosts: hosts_sender, status: status_sender };
         follower.look();
+        if is_mapping {
+            let keeper = Keeper::new(port, router_sender);
+            tasks.spawn(keeper.run(via_receiver, shutdown.clone()));
+        }
         tasks.spawn(follower.run(shutdown));
         Arc::new(Self { hosts, status })
     }
@@ -96,6 +104,8 @@ impl Reach {
 struct Follower {
     config: ReachConfig,
     public: watch::Receiver<Vec<IpAddr>>,
+    router: watch::Receiver<RouterStatus>,
+    via: watch::Sender<Option<Via>>,
     hosts: watch::Sender<HostList>,
     status: watch::Sender<ReachStatus>,
 }
@@ -108,6 +118,7 @@ impl Follower {
                 () = shutdown.cancelled() => return,
                 () = changes.next() => {}
                 Ok(()) = self.public.changed() => {}
+                Ok(()) = self.router.changed() => {}
                 () = sleep(RECHECK) => {}
             }
             self.look();
@@ -115,9 +126,20 @@ impl Follower {
     }
 
     fn look(&self) {
-        let own = own::addresses(&self.config.bound);
-        let advertised = own::advertised(&self.config.by_hand, own, self.config.port);
-        self.status.send_replace(ReachStatus { port: self.config.port, advertised: advertised.clone() });
+        let via = gateway::via(&self.config.bound);
+        self.via.send_if_modified(|known| std::mem::replace(known, via) != via);
+        let (port, router, seen) = (self.config.port, self.router.borrow().clone(), self.seen());
+        let mut addresses = own::addresses(&self.config.bound, port);
+        if via.is_some() {
+            addresses.extend(own::behind_router(&router, seen, port));
+        }
+        let advertised = own::advertised(&self.config.by_hand, addresses);
+        let status = ReachStatus { port, advertised: advertised.clone(), router, seen };
+        self.status.send_if_modified(|known| {
+            let is_news = *known != status;
+            *known = status;
+            is_news
+        });
         self.hosts.send_if_modified(|known| {
             let is_changed = *known != advertised;
             if is_changed {
@@ -126,6 +148,14 @@ impl Follower {
             }
             is_changed
         });
+    }
+
+    /// The public IPv4 address that others see.
+    fn seen(&self) -> Option<Ipv4Addr> {
+        self.public.borrow().iter().find_map(|addr| match addr {
+            IpAddr::V4(addr) => Some(*addr),
+            IpAddr::V6(_) => None,
+        })
     }
 }
 
@@ -141,6 +171,7 @@ mod tests {
             by_hand: vec!["203.0.113.5:7008".parse().unwrap()],
             port: 7008,
             bound: vec!["127.0.0.1".parse().unwrap()],
+            port_mapping: true,
         };
         let reach = Reach::start(config, watch::channel(Vec::new()).1, shutdown, &TaskTracker::new());
         assert_eq!(reach.hosts().to_string(), "203.0.113.5:7008");

@@ -1,14 +1,16 @@
-//! Addresses of this computer that others can use.
+//! Addresses of this computer that others can use, and their order.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use hardline_proto::hosts::{Host, HostList, HostPort};
+use hardline_proto::hosts::{HostList, HostPort};
+use hardline_proto::portmap::is_public;
 use tracing::debug;
 
+use super::status::RouterStatus;
 use super::temporary;
 
 /// Addresses that lead here from elsewhere, of interfaces that are up; only those in `bound` unless that is empty.
-pub(super) fn addresses(bound: &[IpAddr]) -> Vec<IpAddr> {
+pub(super) fn addresses(bound: &[IpAddr], port: u16) -> Vec<SocketAddr> {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
         debug!(%error, "own addresses not known");
         Vec::new()
@@ -16,27 +18,36 @@ pub(super) fn addresses(bound: &[IpAddr]) -> Vec<IpAddr> {
     let short_lived = temporary::short_lived();
     let up = interfaces.iter().filter(|interface| interface.is_oper_up()).map(if_addrs::Interface::ip);
     let lasting = up.filter(|addr| !short_lived.contains(addr));
-    lasting.filter(|addr| rank(addr).is_some() && (bound.is_empty() || bound.contains(addr))).collect()
+    let listened_at = lasting.filter(|addr| bound.is_empty() || bound.contains(addr));
+    listened_at.map(|addr| SocketAddr::new(addr, port)).collect()
+}
+
+/// Where this computer is reached through its router, as far as that can work. When the router does not help, a port may
+/// be forwarded by hand: then it is the P2P port, at the address that others see.
+pub(super) fn behind_router(router: &RouterStatus, seen: Option<Ipv4Addr>, port: u16) -> Vec<SocketAddr> {
+    match router {
+        RouterStatus::Open(open) | RouterStatus::Away(open) => {
+            let seen = seen.map(|seen| SocketAddr::from((seen, open.external.port())));
+            [Some(SocketAddr::V4(open.external)), seen].into_iter().flatten().collect()
+        }
+        RouterStatus::NotPublic { .. } | RouterStatus::Searching => Vec::new(),
+        RouterStatus::Off | RouterStatus::NoGateway | RouterStatus::Refused { .. } | RouterStatus::Silent { .. } => {
+            seen.map(|seen| SocketAddr::from((seen, port))).into_iter().collect()
+        }
+    }
 }
 
 /// What to tell: addresses set by hand, then public IPv4, global IPv6, Yggdrasil.
-pub(super) fn advertised(by_hand: &[HostPort], mut own: Vec<IpAddr>, port: u16) -> HostList {
-    own.retain(|addr| rank(addr).is_some());
-    own.sort_by_key(rank);
-    let own = own.into_iter().map(|addr| HostPort { host: Host::Ip(addr), port });
-    by_hand.iter().cloned().chain(own).collect()
+pub(super) fn advertised(by_hand: &[HostPort], mut addresses: Vec<SocketAddr>) -> HostList {
+    addresses.retain(|addr| rank(&addr.ip()).is_some());
+    addresses.sort_by_key(|addr| rank(&addr.ip()));
+    by_hand.iter().cloned().chain(addresses.into_iter().map(HostPort::from)).collect()
 }
 
-/// Place of an address among its kinds; `None` if others cannot use it. Documentation networks count as public: they stand
-/// for the internet wherever a network is only built for a test.
+/// Place of an address among its kinds; `None` if others cannot use it.
 fn rank(addr: &IpAddr) -> Option<u8> {
     match addr {
-        IpAddr::V4(addr) => {
-            let [first, second, ..] = addr.octets();
-            let is_shared = first == 100 && second & 0xc0 == 64; // RFC 6598
-            let is_elsewhere_unknown = addr.is_private() || addr.is_loopback() || addr.is_link_local() || is_shared;
-            (!is_elsewhere_unknown && !addr.is_unspecified() && first < 224).then_some(0)
-        }
+        IpAddr::V4(addr) => is_public(*addr).then_some(0),
         IpAddr::V6(addr) if is_global(addr) => Some(1),
         IpAddr::V6(addr) if is_yggdrasil(addr) => Some(2),
         IpAddr::V6(_) => None,
@@ -49,19 +60,20 @@ fn is_global(addr: &Ipv6Addr) -> bool {
 }
 
 /// 200::/7, the addresses of the Yggdrasil mesh.
-fn is_yggdrasil(addr: &Ipv6Addr) -> bool {
+pub(super) fn is_yggdrasil(addr: &Ipv6Addr) -> bool {
     addr.segments()[0] & 0xfe00 == 0x0200
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reach::{OpenPort, Protocol};
 
     #[track_caller]
     fn check(by_hand: &[&str], own: &[&str], told: &str) {
         let by_hand: Vec<_> = by_hand.iter().map(|at| at.parse().unwrap()).collect();
-        let own = own.iter().map(|addr| addr.parse().unwrap()).collect();
-        assert_eq!(advertised(&by_hand, own, 7008).to_string(), told);
+        let own = own.iter().map(|addr| SocketAddr::new(addr.parse().unwrap(), 7008)).collect();
+        assert_eq!(advertised(&by_hand, own).to_string(), told);
     }
 
     #[test]
@@ -83,5 +95,25 @@ mod tests {
             &["100.128.0.1", "172.32.0.1", "300:1::1", "400::1"],
             "100.128.0.1:7008,172.32.0.1:7008,[300:1::1]:7008",
         );
+    }
+
+    #[track_caller]
+    fn check_router(router: &RouterStatus, seen: &str, expected: &[&str]) {
+        let expected: Vec<SocketAddr> = expected.iter().map(|addr| addr.parse().unwrap()).collect();
+        assert_eq!(behind_router(router, seen.parse().ok(), 7008), expected, "{router:?}");
+    }
+
+    #[test]
+    fn a_router_is_believed_and_so_are_others_unless_it_has_no_public_address() {
+        let gateway = Ipv4Addr::new(192, 168, 1, 1);
+        let external = "203.0.113.5:7010".parse().unwrap();
+        let open = OpenPort { protocol: Protocol::Upnp, gateway, external };
+        check_router(&RouterStatus::Open(open), "", &["203.0.113.5:7010"]);
+        check_router(&RouterStatus::Open(open), "198.51.100.9", &["203.0.113.5:7010", "198.51.100.9:7010"]);
+        check_router(&RouterStatus::Away(open), "", &["203.0.113.5:7010"]);
+        check_router(&RouterStatus::NotPublic { gateway, address: None }, "198.51.100.9", &[]);
+        check_router(&RouterStatus::Silent { gateway }, "198.51.100.9", &["198.51.100.9:7008"]);
+        check_router(&RouterStatus::Off, "198.51.100.9", &["198.51.100.9:7008"]);
+        check_router(&RouterStatus::Silent { gateway }, "", &[]);
     }
 }

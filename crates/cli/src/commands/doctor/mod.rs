@@ -59,6 +59,7 @@ pub(super) async fn run(sources: &Sources, output: Output) -> Result<(), Failure
     findings.extend(network::multicast(settings).await);
     findings.push(network::names().await);
     findings.push(network::addresses());
+    findings.extend(network::router(settings).await);
     findings.extend(dht::findings(settings).await);
     tell(&findings, output)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hardline_node::drivers::lan::Lan;
 use hardline_node::proto::KeyHash;
+use hardline_node::reach::{self, Sentence};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -111,6 +112,18 @@ pub(super) fn addresses() -> Finding {
         );
     }
     Finding::fine("addresses", format!("Addresses of this computer: {}.", found.join("; ")))
+}
+
+/// Whether the router opens ports, for who publishes.
+pub(super) async fn router(settings: &Settings) -> Option<Finding> {
+    if !settings.p2p_port_mapping {
+        return Some(Finding::fine("router", "The router is not asked to open a port: port mapping is turned off."));
+    }
+    let Sentence { text, remedy } = reach::probe(&settings.p2p_bind).await?.sentence();
+    Some(match remedy {
+        None => Finding::fine("router", text),
+        Some(remedy) => Finding::note("router", text, remedy),
+    })
 }
 
 /// What an address is good for, `None` when no other computer can use it.

@@ -1,0 +1,197 @@
+//! NAT-PMP and PCP: datagrams to the router's port 5351.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use hardline_proto::portmap::{self, Epoch, LIFETIME, SERVER_PORT, natpmp, pcp};
+use tokio::net::UdpSocket;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Failure, Opened};
+use crate::reach::gateway::Via;
+
+/// Times to wait for an answer before asking again (RFC 6886, section 3.1, cut short: a home router is a millisecond away).
+const PATIENCE: [Duration; 3] = [Duration::from_millis(250), Duration::from_millis(500), Duration::from_millis(1000)];
+
+/// Longest datagram of the protocols, in bytes (RFC 6887, section 7).
+const MAX_DATAGRAM: usize = 1100;
+
+/// A router that answers one of the two protocols.
+#[derive(Debug)]
+pub(super) struct Server {
+    socket: UdpSocket,
+    via: Via,
+    epoch: Epoch,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Pcp(pcp::Nonce),
+    NatPmp(Ipv4Addr),
+}
+
+impl Server {
+    /// Asks for a PCP server.
+    pub(super) async fn knock_pcp(via: Via) -> Result<Self, Failure> {
+        let socket = connect(via).await?;
+        let announce = |bytes: &[u8]| match pcp::read(bytes)? {
+            pcp::Answer::Announce(epoch) => Some(epoch),
+            _ => None,
+        };
+        let epoch = exchange(&socket, &pcp::announce_request(via.local), announce).await?;
+        Ok(Self { socket, via, epoch: epoch_now(epoch), kind: Kind::Pcp(rand::random()) })
+    }
+
+    /// Asks for a NAT-PMP server, and its address outside.
+    pub(super) async fn knock_natpmp(via: Via) -> Result<Self, Failure> {
+        let socket = connect(via).await?;
+        let (address, epoch) = outside(&socket).await?;
+        Ok(Self { socket, via, epoch: epoch_now(epoch), kind: Kind::NatPmp(address) })
+    }
+
+    pub(super) fn protocol(&self) -> super::Protocol {
+        match self.kind {
+            Kind::Pcp(_) => super::Protocol::Pcp,
+            Kind::NatPmp(_) => super::Protocol::NatPmp,
+        }
+    }
+
+    /// The router's address outside, where the protocol tells without opening a port.
+    pub(super) fn outside(&self) -> Option<Ipv4Addr> {
+        match self.kind {
+            Kind::Pcp(_) => None,
+            Kind::NatPmp(address) => Some(address),
+        }
+    }
+
+    /// Asks for a port, for a first time or again; takes the one that the router gives.
+    pub(super) async fn map(&mut self, internal: u16, wanted: u16) -> Result<Opened, Failure> {
+        let (opened, epoch) = match self.kind {
+            Kind::Pcp(nonce) => self.map_by_pcp(nonce, internal, wanted).await?,
+            Kind::NatPmp(address) if !portmap::is_public(address) => return Err(Failure::NotPublic(Some(address))),
+            Kind::NatPmp(address) => self.map_by_natpmp(address, internal, wanted).await?,
+        };
+        self.epoch = epoch_now(epoch);
+        Ok(opened)
+    }
+
+    /// Whether the router still is as it was.
+    pub(super) async fn is_unchanged(&self) -> bool {
+        let told = match self.kind {
+            Kind::Pcp(_) => self.announced().await.ok(),
+            Kind::NatPmp(known) => {
+                outside(&self.socket).await.ok().filter(|(address, _)| *address == known).map(|(_, epoch)| epoch)
+            }
+        };
+        // Against that of the mapping, not of the last look: what was missed once shows again.
+        told.is_some_and(|epoch| !self.epoch.is_broken_by(epoch_now(epoch)))
+    }
+
+    /// Gives the port back. One datagram and no second one: who stops does not wait for a router.
+    pub(super) async fn unmap(&self, internal: u16) {
+        let (local, none) = (self.via.local, Duration::ZERO);
+        let request = match self.kind {
+            Kind::Pcp(nonce) => pcp::map_request(local, nonce, internal, 0, none),
+            Kind::NatPmp(_) => natpmp::map_request(internal, 0, none).to_vec(),
+        };
+        let _ = exchange(&self.socket, &request, |_| Some(())).await;
+    }
+
+    async fn announced(&self) -> Result<u32, Failure> {
+        exchange(&self.socket, &pcp::announce_request(self.via.local), |bytes| match pcp::read(bytes)? {
+            pcp::Answer::Announce(epoch) => Some(epoch),
+            _ => None,
+        })
+        .await
+    }
+
+    async fn map_by_pcp(&self, nonce: pcp::Nonce, internal: u16, wanted: u16) -> Result<(Opened, u32), Failure> {
+        for external in portmap::ports_to_try(wanted) {
+            let request = pcp::map_request(self.via.local, nonce, internal, external, LIFETIME);
+            let answer = exchange(&self.socket, &request, |bytes| match pcp::read(bytes)? {
+                pcp::Answer::Announce(_) => None,
+                pcp::Answer::Mapped { nonce: other, .. } if other != nonce => None,
+                answer => Some(answer),
+            });
+            match answer.await? {
+                pcp::Answer::Mapped { external, address, lifetime, epoch, .. } if portmap::is_public(address) => {
+                    return Ok((Opened { port: external, address, lifetime }, epoch));
+                }
+                pcp::Answer::Mapped { address, .. } => {
+                    self.unmap(internal).await;
+                    return Err(Failure::NotPublic(Some(address)));
+                }
+                pcp::Answer::PortTaken => {}
+                pcp::Answer::NetworkFailure => return Err(Failure::NotPublic(None)),
+                answer => return Err(Failure::Refused(format!("it says {answer:?}"))),
+            }
+        }
+        Err(Failure::all_taken(wanted))
+    }
+
+    async fn map_by_natpmp(&self, address: Ipv4Addr, internal: u16, wanted: u16) -> Result<(Opened, u32), Failure> {
+        let request = natpmp::map_request(internal, wanted, LIFETIME);
+        let answer = exchange(&self.socket, &request, |bytes| match natpmp::read(bytes)? {
+            natpmp::Answer::Address(..) => None,
+            natpmp::Answer::Mapped { internal: other, .. } if other != internal => None,
+            answer => Some(answer),
+        });
+        match answer.await? {
+            natpmp::Answer::Mapped { external, lifetime, epoch, .. } => {
+                Ok((Opened { port: external, address, lifetime }, epoch))
+            }
+            natpmp::Answer::NetworkFailure => Err(Failure::NotPublic(None)),
+            answer => Err(Failure::Refused(format!("it says {answer:?}"))),
+        }
+    }
+}
+
+fn epoch_now(seconds: u32) -> Epoch {
+    Epoch::new(seconds, Instant::now().into_std())
+}
+
+async fn connect(via: Via) -> Result<UdpSocket, Failure> {
+    let open = async || {
+        let socket = UdpSocket::bind((via.local, 0)).await?;
+        socket.connect((via.gateway, SERVER_PORT)).await?;
+        Ok::<_, io::Error>(socket)
+    };
+    open().await.map_err(|_| Failure::Silent)
+}
+
+/// The router's address outside, by NAT-PMP, and its epoch.
+async fn outside(socket: &UdpSocket) -> Result<(Ipv4Addr, u32), Failure> {
+    let answer = exchange(socket, &natpmp::ADDRESS_REQUEST, |bytes| match natpmp::read(bytes)? {
+        natpmp::Answer::Mapped { .. } => None,
+        answer => Some(answer),
+    });
+    match answer.await? {
+        natpmp::Answer::Address(address, epoch) => Ok((address, epoch)),
+        natpmp::Answer::NetworkFailure => Err(Failure::NotPublic(None)),
+        // "Unsupported version" is how a PCP server that does not speak NAT-PMP answers.
+        _ => Err(Failure::Silent),
+    }
+}
+
+/// Sends `request` until an answer comes that `read` takes. The socket is connected, so only the router is heard.
+async fn exchange<T>(socket: &UdpSocket, request: &[u8], read: impl Fn(&[u8]) -> Option<T>) -> Result<T, Failure> {
+    let mut buffer = [0; MAX_DATAGRAM];
+    for patience in PATIENCE {
+        let until = Instant::now() + patience;
+        // Fails also for an "unreachable" that came in answer to the request before. A restarting router says so.
+        let _ = socket.send(request).await;
+        while let Ok(received) = timeout_at(until, socket.recv(&mut buffer)).await {
+            match received {
+                Ok(len) => {
+                    if let Some(answer) = read(&buffer[..len]) {
+                        return Ok(answer);
+                    }
+                }
+                Err(_nobody_listens) => return Err(Failure::Silent),
+            }
+        }
+    }
+    Err(Failure::Silent)
+}

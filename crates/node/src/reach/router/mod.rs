@@ -1,0 +1,271 @@
+//! The task that keeps a port of the router open: [`Plan`] decides, NAT-PMP, PCP and UPnP do.
+
+mod datagram; // NAT-PMP and PCP
+mod upnp;
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use hardline_proto::portmap::{CHECK_DATAGRAM, CHECK_SOAP, Outcome, PORT_TRIES, Plan, Step};
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use self::datagram::Server;
+use self::upnp::Igd;
+use super::gateway::Via;
+use super::status::{OpenPort, Probe, RouterStatus};
+
+/// Longest time that a stop waits for the router to take the port back.
+const RELEASE: Duration = Duration::from_secs(3);
+
+/// How a router was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// Port Control Protocol, RFC 6887.
+    Pcp,
+    /// NAT Port Mapping Protocol, RFC 6886.
+    NatPmp,
+    /// UPnP Internet Gateway Device.
+    Upnp,
+}
+
+impl std::fmt::Display for Protocol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Pcp => "PCP",
+            Self::NatPmp => "NAT-PMP",
+            Self::Upnp => "UPnP",
+        })
+    }
+}
+
+/// A port that the router has opened.
+#[derive(Debug, Clone, Copy)]
+struct Opened {
+    port: u16,
+    address: Ipv4Addr,
+    /// Zero is for ever.
+    lifetime: Duration,
+}
+
+/// Why no port is open; the later in this list, the more it tells.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Failure {
+    /// Nobody answers.
+    Silent,
+    /// The router says no.
+    Refused(String),
+    /// The router has no public address itself; the one it has, if it tells.
+    NotPublic(Option<Ipv4Addr>),
+}
+
+impl Failure {
+    fn all_taken(wanted: u16) -> Self {
+        Self::Refused(format!("port {wanted} and the {} after it are taken", PORT_TRIES - 1))
+    }
+}
+
+/// The router, by whichever protocol it answered.
+#[derive(Debug)]
+enum Session {
+    Server(Server),
+    Igd(Box<Igd>),
+}
+
+/// The task.
+pub(super) struct Keeper {
+    /// The P2P port.
+    port: u16,
+    /// The outside port had last, to be asked for first.
+    wanted: u16,
+    status: watch::Sender<RouterStatus>,
+    open: Option<(Session, OpenPort)>,
+    plan: Plan,
+}
+
+impl Keeper {
+    pub(super) fn new(port: u16, status: watch::Sender<RouterStatus>) -> Self {
+        Self { port, wanted: port, status, open: None, plan: Plan::new(Instant::now().into_std()) }
+    }
+
+    /// Keeps the port open at whichever router `via` names, until `shutdown`; then gives it back.
+    pub(super) async fn run(mut self, mut via: watch::Receiver<Option<Via>>, shutdown: CancellationToken) {
+        loop {
+            let now = *via.borrow_and_update();
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                changed = via.changed() => if changed.is_err() { break },
+                () = self.keep(now) => {}
+            }
+            if shutdown.is_cancelled() {
+                break;
+            }
+            // The old router is out of reach, or this computer has another address to it: nothing can be given back.
+            debug!(via = ?*via.borrow(), "another router");
+            self.open = None;
+            self.tell(RouterStatus::Searching);
+            self.wanted = self.port;
+            self.plan.network_changed(Instant::now().into_std());
+        }
+        self.release().await;
+    }
+
+    /// Follows the plan for one router. Ends only when dropped.
+    async fn keep(&mut self, via: Option<Via>) {
+        let Some(via) = via else {
+            self.tell(RouterStatus::NoGateway);
+            return std::future::pending().await;
+        };
+        loop {
+            if let Some(due) = self.plan.poll_timeout() {
+                sleep_until(due.into()).await;
+            }
+            let Some(step) = self.plan.step(Instant::now().into_std()) else { continue };
+            let outcome = match step {
+                Step::Search => self.search(via).await,
+                Step::Check => self.check().await,
+                Step::Renew => self.renew(via).await,
+            };
+            self.plan.handle(Instant::now().into_std(), outcome);
+        }
+    }
+
+    async fn search(&mut self, via: Via) -> Outcome {
+        match open(via, self.port, self.wanted).await {
+            Ok((session, opened)) => self.opened(via, session, opened),
+            Err(failure) => self.failed(via, failure),
+        }
+    }
+
+    async fn check(&mut self) -> Outcome {
+        let is_unchanged = match &mut self.open {
+            None => false,
+            Some((Session::Server(server), _)) => server.is_unchanged().await,
+            Some((Session::Igd(igd), open)) => igd.is_unchanged(self.port, open.external.port()).await,
+        };
+        if is_unchanged { Outcome::Unchanged } else { Outcome::Lost }
+    }
+
+    async fn renew(&mut self, via: Via) -> Outcome {
+        // Stays where it is meanwhile: a stop gives back what is being renewed, too.
+        let renewed = match &mut self.open {
+            None => return Outcome::Lost,
+            Some((Session::Server(server), open)) => server.map(self.port, open.external.port()).await,
+            Some((Session::Igd(igd), open)) => igd.map(self.port, open.external.port()).await,
+        };
+        match (renewed, self.open.take()) {
+            (Ok(opened), Some((session, _))) => self.opened(via, session, opened),
+            _ => Outcome::Lost,
+        }
+    }
+
+    fn opened(&mut self, via: Via, session: Session, opened: Opened) -> Outcome {
+        let (protocol, check) = match &session {
+            Session::Server(server) => (server.protocol(), CHECK_DATAGRAM),
+            Session::Igd(_) => (Protocol::Upnp, CHECK_SOAP),
+        };
+        let external = SocketAddrV4::new(opened.address, opened.port);
+        let open = OpenPort { protocol, gateway: via.gateway, external };
+        self.wanted = opened.port;
+        self.open = Some((session, open));
+        if self.tell(RouterStatus::Open(open)) {
+            info!(?protocol, port = opened.port, "router opened a port");
+            debug!(%external, "address outside");
+        }
+        Outcome::Open { lifetime: opened.lifetime, check }
+    }
+
+    fn failed(&mut self, via: Via, failure: Failure) -> Outcome {
+        let gateway = via.gateway;
+        self.open = None;
+        let (status, outcome) = match failure {
+            Failure::Silent => (self.silent(gateway), Outcome::Silent),
+            Failure::Refused(reason) => (RouterStatus::Refused { gateway, reason }, Outcome::Refused),
+            Failure::NotPublic(address) => (RouterStatus::NotPublic { gateway, address }, Outcome::Refused),
+        };
+        let is_news = self.tell(status.clone());
+        match status {
+            RouterStatus::NotPublic { .. } if is_news => warn!("carrier NAT: the router has no public address"),
+            RouterStatus::Refused { reason, .. } if is_news => warn!(reason, "router does not open a port"),
+            _ => {}
+        }
+        outcome
+    }
+
+    /// A router that had opened the port is most likely restarting, and will open it again.
+    fn silent(&self, gateway: Ipv4Addr) -> RouterStatus {
+        match &*self.status.borrow() {
+            RouterStatus::Open(open) | RouterStatus::Away(open) => RouterStatus::Away(*open),
+            _ => RouterStatus::Silent { gateway },
+        }
+    }
+
+    /// Whether `status` is news.
+    fn tell(&self, status: RouterStatus) -> bool {
+        self.status.send_if_modified(|known| {
+            let is_news = *known != status;
+            *known = status;
+            is_news
+        })
+    }
+
+    async fn release(self) {
+        let Some((session, open)) = self.open else { return };
+        let releasing = async {
+            match session {
+                Session::Server(server) => server.unmap(self.port).await,
+                Session::Igd(igd) => igd.unmap(open.external.port()).await,
+            }
+        };
+        if timeout(RELEASE, releasing).await.is_err() {
+            debug!("the router did not take the port back in time");
+        }
+    }
+}
+
+/// Asks what the router can do, and opens nothing.
+pub(super) async fn probe(via: Via) -> Probe {
+    let (pcp, natpmp, igd) = tokio::join!(Server::knock_pcp(via), Server::knock_natpmp(via), Igd::find(via));
+    let by_natpmp = natpmp.as_ref().ok().and_then(Server::outside);
+    let address = by_natpmp.or_else(|| Some(igd.as_ref().ok()?.outside()));
+    let answers = [(pcp.err(), Protocol::Pcp), (natpmp.err(), Protocol::NatPmp), (igd.err(), Protocol::Upnp)];
+    let answered = answers.into_iter().filter(|(failure, _)| failure != &Some(Failure::Silent));
+    Probe { gateway: via.gateway, protocols: answered.map(|(_, protocol)| protocol).collect(), address }
+}
+
+/// Asks by every protocol at the same time, and takes the cheapest that opens the port.
+async fn open(via: Via, port: u16, wanted: u16) -> Result<(Session, Opened), Failure> {
+    let search = Igd::find(via);
+    let knock = async { tokio::join!(Server::knock_pcp(via), Server::knock_natpmp(via)) };
+    tokio::pin!(search, knock);
+    let (found, (pcp, natpmp)) = tokio::select! {
+        found = &mut search => (Some(found), knock.await),
+        knocked = &mut knock => (None, knocked),
+    };
+    let mut failure = Failure::Silent;
+    for server in [pcp, natpmp] {
+        match map_at(server, port, wanted).await {
+            Ok(opened) => return Ok(opened),
+            Err(other) => failure = failure.max(other),
+        }
+    }
+    let by_upnp = async {
+        let mut igd = match found {
+            Some(found) => found,
+            None => search.await,
+        }?;
+        let opened = igd.map(port, wanted).await?;
+        Ok((Session::Igd(Box::new(igd)), opened))
+    };
+    by_upnp.await.map_err(|other| failure.max(other))
+}
+
+async fn map_at(server: Result<Server, Failure>, port: u16, wanted: u16) -> Result<(Session, Opened), Failure> {
+    let mut server = server?;
+    let opened = server.map(port, wanted).await?;
+    Ok((Session::Server(server), opened))
+}
