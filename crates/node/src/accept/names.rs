@@ -12,7 +12,14 @@ use hardline_proto::rolling::{Day, RollingCode};
 #[derive(Debug)]
 pub(super) struct Names {
     keys: Vec<KeyHash>,
-    codes: Mutex<(Option<Day>, HashMap<[u8; KeyHash::LEN], KeyHash>)>,
+    codes: Mutex<Codes>,
+}
+
+/// The rolling codes around one day, with whose they are.
+#[derive(Debug, Default)]
+struct Codes {
+    today: Option<Day>,
+    keys: HashMap<[u8; KeyHash::LEN], KeyHash>,
 }
 
 impl Names {
@@ -27,14 +34,14 @@ impl Names {
             return Some(name);
         }
         let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
-        if codes.0 != Some(today) {
+        if codes.today != Some(today) {
             let coded = |key: &KeyHash| {
                 let key = *key;
                 today.with_neighbours().map(|day| (*RollingCode::of(&key, day).as_bytes(), key))
             };
-            *codes = (Some(today), self.keys.iter().flat_map(coded).collect());
+            *codes = Codes { today: Some(today), keys: self.keys.iter().flat_map(coded).collect() };
         }
-        codes.1.get(name.as_bytes()).copied()
+        codes.keys.get(name.as_bytes()).copied()
     }
 }
 
