@@ -31,6 +31,21 @@ fn a_search_by_any_name_of_a_service_is_answered_to_the_group_and_to_the_sender(
 }
 
 #[test]
+fn a_peer_of_version_2_that_asks_by_a_rolling_code_is_answered_by_that_code_alone_and_to_nobody_else() {
+    let v2 =
+        |code| Datagram::Search(Search { code: Some(code), cookie: Cookie::from_random([9; 16]), speaks_v2: true });
+    for day in TODAY.with_neighbours() {
+        let code = RollingCode::of(&KEY, day);
+        let mut host = Sim::with_services(vec![service(KEY)]);
+        host.receive(NEIGHBOUR, &v2(*code.as_bytes()).to_bytes());
+        assert_eq!(host.sent(), [(NEIGHBOUR, announced(KEY, "").replace(&KEY.to_string(), &code.to_string()))]);
+    }
+    let mut host = Sim::with_services(vec![service(KEY)]);
+    host.receive(NEIGHBOUR, &v2(*KEY.as_bytes()).to_bytes());
+    assert_eq!(host.sent().len(), 2, "the plain hash is no secret any more");
+}
+
+#[test]
 fn a_search_for_another_service_is_not_answered() {
     let mut host = Sim::with_services(vec![service(KEY)]);
     host.receive(NEIGHBOUR, &search(Some(*OTHER_KEY.as_bytes())));
@@ -551,18 +566,21 @@ fn text(sent: &Transmit) -> String {
 fn announced(key: KeyHash, freetext: &str) -> String {
     let cookie = "07".repeat(16);
     format!(
-        "HARDLINE-SERVICE * HTTP/1.1\r\nPort: 7008\r\nInfohash: {freetext}{key}\r\ncookie: {cookie}\r\ntitle: A title\r\n\r\n\r\n"
+        "HARDLINE-SERVICE * HTTP/1.1\r\nPort: 7008\r\nInfohash: {freetext}{key}\r\ncookie: {cookie}\r\ntitle: A title\r\nversion: 2\r\n\r\n\r\n"
     )
 }
 
 /// The exact text of our search.
 fn searched(infohash: impl std::fmt::Display) -> String {
-    format!("HARDLINE-SEARCH * HTTP/1.1\r\nInfohash: {infohash}\r\ncookie: {}\r\n\r\n\r\n", "07".repeat(16))
+    format!(
+        "HARDLINE-SEARCH * HTTP/1.1\r\nInfohash: {infohash}\r\ncookie: {}\r\nversion: 2\r\n\r\n\r\n",
+        "07".repeat(16)
+    )
 }
 
-/// A neighbour's search.
+/// A search by a neighbour that knows version 1 alone.
 fn search(code: Option<[u8; 20]>) -> Vec<u8> {
-    Datagram::Search(Search { code, cookie: Cookie::from_random([9; 16]) }).to_bytes()
+    Datagram::Search(Search { code, cookie: Cookie::from_random([9; 16]), speaks_v2: false }).to_bytes()
 }
 
 /// A neighbour's announcement.

@@ -76,12 +76,18 @@ fn apply(lan: &mut Discovery, now: Instant, operation: Operation) {
         Operation::Browse(false) => lan.stop_browsing(),
         Operation::HearSearch { from, key: number } => {
             let code = number.map(|number| *key(number).as_bytes());
-            hear(lan, now, from, &Datagram::Search(Search { code, cookie: Cookie::from_random([2; 16]) }).to_bytes());
+            hear(
+                lan,
+                now,
+                from,
+                &Datagram::Search(Search { code, cookie: Cookie::from_random([2; 16]), speaks_v2: from % 2 == 0 })
+                    .to_bytes(),
+            );
         }
         Operation::HearService { from, port, key: number, title } => {
             let infohash = Infohash { freetext: None, hash: *key(number).as_bytes() };
             let cookie = Cookie::from_random([2; 16]);
-            let announcement = Announcement { port, infohash, cookie, title: Title::clean(&title) };
+            let announcement = Announcement { port, infohash, cookie, title: Title::clean(&title), speaks_v2: false };
             hear(lan, now, from, &Datagram::Service(announcement).to_bytes());
         }
         Operation::HearGarbage { from, bytes } => hear(lan, now, from, &bytes),

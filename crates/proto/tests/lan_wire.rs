@@ -10,10 +10,10 @@ const KEY: &str = "e868423731872b8235a0adc9102bb45bb9e8321e";
 #[test]
 fn a_search_is_written_as_the_released_peers_write_it() {
     let cookie = Cookie::from_random([0xab; 16]);
-    let search = Datagram::Search(Search { code: Some(bytes(KEY)), cookie: cookie.clone() });
+    let search = Datagram::Search(Search { code: Some(bytes(KEY)), cookie: cookie.clone(), speaks_v2: false });
     let expected = format!("HARDLINE-SEARCH * HTTP/1.1\r\nInfohash: {KEY}\r\ncookie: {}\r\n\r\n\r\n", "ab".repeat(16));
     assert_eq!(search.to_bytes(), expected.as_bytes());
-    let browse = Datagram::Search(Search { code: None, cookie });
+    let browse = Datagram::Search(Search { code: None, cookie, speaks_v2: false });
     assert_eq!(browse.to_bytes(), expected.replace(KEY, "").as_bytes());
 }
 
@@ -24,12 +24,28 @@ fn an_announcement_is_written_as_the_released_peers_write_it() {
         infohash: Infohash { freetext: Freetext::new("pass-word"), hash: bytes(KEY) },
         cookie: Cookie::from_random([0xab; 16]),
         title: Title::clean("Käse & mehr"),
+        speaks_v2: false,
     });
     let expected = format!(
         "HARDLINE-SERVICE * HTTP/1.1\r\nPort: 7008\r\nInfohash: pass-word-{KEY}\r\ncookie: {}\r\ntitle: Käse & mehr\r\n\r\n\r\n",
         "ab".repeat(16)
     );
     assert_eq!(announcement.to_bytes(), expected.as_bytes());
+}
+
+#[test]
+fn version_2_is_a_line_behind_those_that_released_peers_know() {
+    let search = Search { code: Some(bytes(KEY)), cookie: Cookie::from_random([0xab; 16]), speaks_v2: true };
+    let expected = format!(
+        "HARDLINE-SEARCH * HTTP/1.1\r\nInfohash: {KEY}\r\ncookie: {}\r\nversion: 2\r\n\r\n\r\n",
+        "ab".repeat(16)
+    );
+    assert_eq!(Datagram::Search(search).to_bytes(), expected.as_bytes());
+    for (value, is_v2) in [("2", true), (" 3 ", true), ("1", false), ("", false), ("two", false), ("-2", false)] {
+        let text = expected.replace("version: 2", &format!("VERSION:{value}"));
+        let Ok(Datagram::Search(search)) = Datagram::parse(text.as_bytes()) else { panic!("{text}") };
+        assert_eq!(search.speaks_v2, is_v2, "{value}");
+    }
 }
 
 #[test]
@@ -42,7 +58,7 @@ fn lines_are_read_in_any_order_case_and_spacing() {
         format!("hardline-service * http/1.1\r\nPORT:7008\r\ninfoHash :{KEY}\r\nCookie:   c\r\nTITLE:\tT  \r\n"),
         format!("HARDLINE-SERVICE\nPort: 7008\nInfohash: {}\ncookie: c\ntitle: T", KEY.to_uppercase()),
         format!(
-            "HARDLINE-SERVICE * HTTP/1.1\r\nversion: 2\r\nPort: 1\r\nPort: 7008\r\nInfohash: {KEY}\r\nno colon\r\ncookie: c\r\ntitle: T\r\n"
+            "HARDLINE-SERVICE * HTTP/1.1\r\nversions: 2\r\nPort: 1\r\nPort: 7008\r\nInfohash: {KEY}\r\nno colon\r\ncookie: c\r\ntitle: T\r\n"
         ),
     ] {
         assert_eq!(Datagram::parse(text.as_bytes()), Ok(expected.clone()), "{text}");
@@ -179,11 +195,17 @@ fn title_of(bytes: &[u8]) -> String {
 
 fn any_datagram() -> impl Strategy<Value = Datagram> {
     let cookie = || any::<[u8; 16]>().prop_map(Cookie::from_random);
-    let search = (any::<Option<[u8; 20]>>(), cookie()).prop_map(|(code, cookie)| Search { code, cookie });
+    let search = (any::<Option<[u8; 20]>>(), cookie(), any::<bool>());
+    let search = search.prop_map(|(code, cookie, speaks_v2)| Search { code, cookie, speaks_v2 });
     let infohash = ("[a-zA-Z0-9_-]{0,22}", any::<[u8; 20]>())
         .prop_map(|(text, hash)| Infohash { freetext: Freetext::new(&text), hash });
-    let service = (1..=u16::MAX, infohash, cookie(), any::<String>()).prop_map(|(port, infohash, cookie, title)| {
-        Announcement { port, infohash, cookie, title: Title::clean(&title) }
+    let service = (1..=u16::MAX, infohash, cookie(), any::<String>(), any::<bool>());
+    let service = service.prop_map(|(port, infohash, cookie, title, speaks_v2)| Announcement {
+        port,
+        infohash,
+        cookie,
+        title: Title::clean(&title),
+        speaks_v2,
     });
     prop_oneof![search.prop_map(Datagram::Search), service.prop_map(Datagram::Service)]
 }

@@ -53,9 +53,10 @@ impl OwnServices {
         self.services.iter().map(|(service, _)| service).filter(|service| !service.unlisted)
     }
 
-    /// Those a search by `code` means.
-    pub(super) fn named(&self, code: &Code) -> impl Iterator<Item = &OwnService> {
-        self.services.iter().filter(|(_, names)| names.contains(code)).map(|(service, _)| service)
+    /// Those a search by `code` means, and whether `code` is a rolling one.
+    pub(super) fn named(&self, code: &Code) -> impl Iterator<Item = (&OwnService, bool)> {
+        let named = self.services.iter().filter(|(_, names)| names.contains(code));
+        named.map(|(service, names)| (service, names.is_rolling(code)))
     }
 }
 
@@ -63,7 +64,14 @@ impl OwnService {
     /// What everybody on the network may read.
     pub(super) fn public_announcement(&self, cookie: &Cookie) -> Announcement {
         let infohash = Infohash { freetext: None, hash: *self.key.as_bytes() };
-        Announcement { port: self.port, infohash, cookie: cookie.clone(), title: self.title.clone() }
+        Announcement { port: self.port, infohash, cookie: cookie.clone(), title: self.title.clone(), speaks_v2: true }
+    }
+
+    /// What a peer of version 2 is told that asked by the rolling `code`: who listens in does not learn the key hash.
+    pub(super) fn hidden_answer(&self, code: &Code, cookie: &Cookie) -> Announcement {
+        let mut announcement = self.public_announcement(cookie);
+        announcement.infohash.hash = *code;
+        announcement
     }
 
     /// What somebody who knows the service's name is told.

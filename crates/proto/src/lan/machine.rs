@@ -209,7 +209,7 @@ impl Discovery {
         }
         self.announce(now);
         for code in self.searches.due(now) {
-            let payload = Datagram::Search(Search { code, cookie: self.cookie.clone() }).to_bytes();
+            let payload = Datagram::Search(Search { code, cookie: self.cookie.clone(), speaks_v2: true }).to_bytes();
             for index in 0..self.interfaces.len() {
                 self.multicast(self.interfaces[index].interface.addr, payload.clone());
             }
@@ -284,7 +284,11 @@ impl Discovery {
                 }
             }
             Some(code) => {
-                for service in self.services.named(code) {
+                for (service, is_rolling) in self.services.named(code) {
+                    if search.speaks_v2 && is_rolling {
+                        answers.push((from, service.hidden_answer(code, cookie)));
+                        continue;
+                    }
                     if !service.unlisted {
                         answers.push((group, service.public_announcement(cookie)));
                     }

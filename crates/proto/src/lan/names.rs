@@ -32,7 +32,11 @@ impl Names {
     }
 
     pub(super) fn contains(&self, code: &Code) -> bool {
-        [&self.plain, &self.double, &self.today].contains(&code) || self.neighbours.contains(code)
+        [&self.plain, &self.double].contains(&code) || self.is_rolling(code)
+    }
+
+    pub(super) fn is_rolling(&self, code: &Code) -> bool {
+        self.today == *code || self.neighbours.contains(code)
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Search {
     pub code: Option<[u8; KeyHash::LEN]>,
     /// Who asks.
     pub cookie: Cookie,
+    /// Whether who asks says that it knows version 2 of the protocol.
+    pub speaks_v2: bool,
 }
 
 /// A claim that a service answers at `port` of the computer that sent it.
@@ -34,6 +36,8 @@ pub struct Announcement {
     pub cookie: Cookie,
     /// What people may read of it.
     pub title: Title,
+    /// Whether it says that it knows version 2 of the protocol. Nothing of this is authenticated.
+    pub speaks_v2: bool,
 }
 
 /// `Infohash` of an announcement: the hash, and text in front of it as released peers send it.
@@ -191,17 +195,27 @@ impl Datagram {
 impl Search {
     fn to_text(&self) -> String {
         let code = self.code.map(|code| hex(&code)).unwrap_or_default();
-        format!("{SEARCH} * HTTP/1.1\r\nInfohash: {code}\r\ncookie: {}\r\n\r\n\r\n", self.cookie.0)
+        let version = version_line(self.speaks_v2);
+        format!("{SEARCH} * HTTP/1.1\r\nInfohash: {code}\r\ncookie: {}\r\n{version}\r\n\r\n", self.cookie.0)
     }
 }
 
 impl Announcement {
     fn to_text(&self) -> String {
         format!(
-            "{SERVICE} * HTTP/1.1\r\nPort: {}\r\nInfohash: {}\r\ncookie: {}\r\ntitle: {}\r\n\r\n\r\n",
-            self.port, self.infohash, self.cookie.0, self.title.0
+            "{SERVICE} * HTTP/1.1\r\nPort: {}\r\nInfohash: {}\r\ncookie: {}\r\ntitle: {}\r\n{}\r\n\r\n",
+            self.port,
+            self.infohash,
+            self.cookie.0,
+            self.title.0,
+            version_line(self.speaks_v2)
         )
     }
+}
+
+/// The line of peers that know version 2; released peers ignore it.
+fn version_line(speaks_v2: bool) -> &'static str {
+    if speaks_v2 { "version: 2\r\n" } else { "" }
 }
 
 impl fmt::Display for Infohash {
@@ -228,6 +242,7 @@ struct Fields<'a> {
     infohash: Option<&'a str>,
     cookie: Option<&'a str>,
     title: Option<&'a str>,
+    version: Option<&'a str>,
 }
 
 impl<'a> Fields<'a> {
@@ -243,6 +258,7 @@ impl<'a> Fields<'a> {
                 name if name.eq_ignore_ascii_case("Infohash") => &mut fields.infohash,
                 name if name.eq_ignore_ascii_case("cookie") => &mut fields.cookie,
                 name if name.eq_ignore_ascii_case("title") => &mut fields.title,
+                name if name.eq_ignore_ascii_case("version") => &mut fields.version,
                 _ => continue,
             };
             *field = Some(value.trim());
@@ -254,6 +270,11 @@ impl<'a> Fields<'a> {
         self.infohash.ok_or(DatagramError::Missing { name: "Infohash" })
     }
 
+    /// Later versions will know the second one too.
+    fn speaks_v2(&self) -> bool {
+        self.version.and_then(|version| version.parse::<u32>().ok()).is_some_and(|version| version >= 2)
+    }
+
     fn cookie(&self) -> Cookie {
         Cookie::from_wire(self.cookie.unwrap_or_default())
     }
@@ -263,7 +284,7 @@ impl<'a> Fields<'a> {
             "" => None,
             text => Some(Infohash::parse(text)?.hash),
         };
-        Ok(Search { code, cookie: self.cookie() })
+        Ok(Search { code, cookie: self.cookie(), speaks_v2: self.speaks_v2() })
     }
 
     fn announcement(&self) -> Result<Announcement, DatagramError> {
@@ -273,6 +294,7 @@ impl<'a> Fields<'a> {
             infohash: Infohash::parse(self.infohash()?)?,
             cookie: self.cookie(),
             title: Title::clean(self.title.unwrap_or_default()),
+            speaks_v2: self.speaks_v2(),
         })
     }
 }

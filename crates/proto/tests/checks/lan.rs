@@ -118,7 +118,8 @@ impl Run {
     }
 
     fn receive_search(&mut self, a: u8, b: u8) {
-        let search = Search { code: (b & 1 == 1).then(|| code(a, b)), cookie: Cookie::from_random([b & 2; 16]) };
+        let code = (b & 1 == 1).then(|| code(a, b));
+        let search = Search { code, cookie: Cookie::from_random([b & 2; 16]), speaks_v2: a & 1 == 1 };
         self.receive(a, b, Datagram::Search(search));
     }
 
@@ -128,6 +129,7 @@ impl Run {
             infohash: Infohash { freetext: Freetext::new("pw").filter(|_| b & 1 == 1), hash: code(a, b) },
             cookie: Cookie::from_random([b & 2; 16]),
             title: Title::clean("a stranger's"),
+            speaks_v2: a & 1 == 1,
         };
         self.receive(b, a, Datagram::Service(announcement));
     }
