@@ -25,6 +25,8 @@ const SUITE: &str = "TLS_AES_128_GCM_SHA256";
 pub(super) struct World {
     pub(super) lab: Lab,
     tools: PathBuf,
+    /// A build of Hardline to compare the one under test with.
+    other_build: Option<PathBuf>,
     secrets: Secrets,
     noise: NoiseKeys,
     /// `KEYHASH.localhost:7009` of the identity that the far end keeps.
@@ -48,11 +50,11 @@ struct NoiseKeys {
 
 impl World {
     /// Makes keys and certificates. `tools` is the folder where cargo installed rathole and bore.
-    pub(super) fn new(lab: Lab, tools: &Path) -> Result<Self> {
+    pub(super) fn new(lab: Lab, tools: &Path, other_build: Option<PathBuf>) -> Result<Self> {
         let secrets = Secrets::make(lab.dir())?;
         let noise = NoiseKeys::generate(tools)?;
-        let mut world =
-            Self { lab, tools: tools.to_owned(), secrets, noise, hardline_name: String::new(), names: Cell::new(0) };
+        let (tools, hardline_name) = (tools.to_owned(), String::new());
+        let mut world = Self { lab, tools, other_build, secrets, noise, hardline_name, names: Cell::new(0) };
         world.hardline_name = world.make_hardline_identity()?;
         Ok(world)
     }
@@ -65,7 +67,7 @@ impl World {
 
     /// What clients of this row send as Host.
     pub(super) fn host_header(&self, row: Row) -> &str {
-        if row == Row::Hardline { &self.hardline_name } else { NAME }
+        if matches!(row, Row::Hardline | Row::OtherBuild) { &self.hardline_name } else { NAME }
     }
 
     /// Starts both ends of a row.
@@ -79,7 +81,8 @@ impl World {
             Row::RatholeTls => self.rathole(stage, &self.rathole_tls()),
             Row::RatholeNoise => self.rathole(stage, &self.rathole_noise()),
             Row::Bore => self.bore(stage),
-            Row::Hardline => self.hardline(stage),
+            Row::Hardline => self.hardline(stage, hardline_program()?),
+            Row::OtherBuild => self.hardline(stage, self.other_build.as_deref().context("no other build given")?),
             Row::HardlineToPython => self.hardline_to_python(stage),
             Row::Python => python(stage),
         }
@@ -207,32 +210,32 @@ impl World {
         Ok(Ends::of(near, far))
     }
 
-    fn hardline(&self, stage: &Stage) -> Result<Ends> {
-        let far = self.hardline_far(stage)?;
-        let near = hardline_near(stage, &self.hardline_name)?;
+    fn hardline(&self, stage: &Stage, program: &Path) -> Result<Ends> {
+        let far = self.hardline_far(stage, program)?;
+        let near = hardline_near(stage, program, &self.hardline_name)?;
         Ok(Ends { near: Some(near), far: Some(far), host_header: Some(self.hardline_name.clone()) })
     }
 
-    fn hardline_far(&self, stage: &Stage) -> Result<Process> {
+    fn hardline_far(&self, stage: &Stage, program: &Path) -> Result<Process> {
         let service = format!(
             "[gateway]\nenabled = false\n[p2p]\nport = {LINK_PORT}\n[[service]]\ntarget = \"{}\"\ncertfile = \"{}\"\n",
             stage.backend,
             self.lab.dir().join("far.cert").display(),
         );
-        stage.hardline("far", &service)
+        stage.hardline(program, "far", &service)
     }
 
     fn hardline_to_python(&self, stage: &Stage) -> Result<Ends> {
         let server = stage.host.python_server(Release::Last, LINK_PORT, stage.backend)?;
         let name = format!("{}.localhost:{ENTRY_PORT}", server.name);
-        let near = hardline_near(stage, &name)?;
+        let near = hardline_near(stage, hardline_program()?, &name)?;
         Ok(Ends { near: Some(near), far: Some(server.process), host_header: Some(name) })
     }
 
     /// Lets the program make the far end's identity, which stays the same from then on.
     fn make_hardline_identity(&self) -> Result<String> {
         let stage = Stage::new(self, Row::Hardline)?;
-        let far = self.hardline_far(&stage)?;
+        let far = self.hardline_far(&stage, hardline_program()?)?;
         let link = far.wait_for("event ready", |line| {
             let event: serde_json::Value = serde_json::from_str(line).ok()?;
             Some(event["services"][0]["key"].as_str()?.to_owned())
@@ -243,11 +246,11 @@ impl World {
 }
 
 /// Hardline's near end, knowing nothing but the address of the far one.
-fn hardline_near(stage: &Stage, name: &str) -> Result<Process> {
+fn hardline_near(stage: &Stage, program: &Path, name: &str) -> Result<Process> {
     let peer = format!(
         "[gateway]\nport = {ENTRY_PORT}\n[[peer]]\nlink = \"http://{name}/\"\naddresses = [\"127.0.0.1:{LINK_PORT}\"]\n"
     );
-    stage.hardline("near", &peer)
+    stage.hardline(program, "near", &peer)
 }
 
 /// Where the two ends meet.
@@ -274,10 +277,10 @@ impl Stage {
     }
 
     /// Starts Hardline with a configuration. Where its peers are is given, so it discovers nothing.
-    fn hardline(&self, name: &str, configuration: &str) -> Result<Process> {
+    fn hardline(&self, program: &Path, name: &str, configuration: &str) -> Result<Process> {
         let file = self.file(&format!("{name}.toml"), configuration)?;
-        let mut command = self.host.command(hardline_program()?);
-        command.args(["--json", "--set", "lan.enabled=false", "--config"]).arg(file);
+        let mut command = self.host.command(program);
+        command.args(["--json", "--set", "lan.enabled=false", "--set", "dht.enabled=false", "--config"]).arg(file);
         self.spawn(&format!("hardline {name}"), command.arg("--data-dir").arg(self.host.home().join(name)))
     }
 

@@ -50,6 +50,9 @@ pub(crate) struct Options {
     /// Writes everything into this file too, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Another build of Hardline, as a row of its own: is a change any better?
+    #[arg(long, value_name = "PROGRAM")]
+    against: Option<PathBuf>,
     /// Folder that holds rathole and bore
     #[arg(long, value_name = "FOLDER", default_value = "target/peers/bin")]
     tools: PathBuf,
@@ -87,7 +90,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let lab = Lab::open()?.context("this needs network namespaces: root, or user namespaces allowed")?;
     let tools = options.tools.canonicalize().with_context(|| format!("no folder {}", options.tools.display()))?;
     let mut run = Run {
-        world: World::new(lab, &tools)?,
+        world: World::new(lab, &tools, options.against.as_ref().map(std::fs::canonicalize).transpose()?)?,
         options,
         amounts: options.amounts(),
         rounds: options.rounds.unwrap_or(if options.quick { 2 } else { 6 }),
@@ -248,7 +251,9 @@ impl Options {
     }
 
     fn rows(&self) -> Vec<Row> {
-        if self.only.is_empty() { Row::value_variants().to_vec() } else { self.only.clone() }
+        let mut rows = if self.only.is_empty() { Row::value_variants().to_vec() } else { self.only.clone() };
+        rows.retain(|row| *row != Row::OtherBuild || self.against.is_some());
+        rows
     }
 
     fn amounts(&self) -> Amounts {

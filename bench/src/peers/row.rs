@@ -25,6 +25,8 @@ pub(crate) enum Row {
     Bore,
     /// Hardline at both ends
     Hardline,
+    /// Another build of Hardline at both ends (`--against`)
+    OtherBuild,
     /// Hardline towards the last release of the Python program, which speaks version 1
     HardlineToPython,
     /// The last release of the Python program at both ends
@@ -44,6 +46,7 @@ impl Row {
             Self::RatholeNoise => "rathole (Noise)",
             Self::Bore => "bore (not encrypted)",
             Self::Hardline => "**hardline**",
+            Self::OtherBuild => "hardline, the other build",
             Self::HardlineToPython => "hardline towards a version 1 peer (Python)",
             Self::Python => "hardlinep2p, Python",
         }
