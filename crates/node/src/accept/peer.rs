@@ -112,7 +112,7 @@ impl Acceptor {
             let is_allowed = service.allows(&link.greeted().await?);
             Peer::Link { link, is_allowed }
         } else {
-            service.open_plain(PlainStream(tls), &ours).await?
+            service.open_plain(PlainStream::new(tls), &ours).await?
         };
         Ok((service, slot, peer))
     }

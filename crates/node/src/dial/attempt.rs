@@ -122,7 +122,7 @@ impl Job {
     }
 
     async fn open_plain(&self, tls: TlsStream<TcpStream>) -> Result<(Opening, Carrier), Outcome> {
-        let mut stream = PlainStream(tls);
+        let mut stream = PlainStream::new(tls);
         let opening = exchange_as_dialler(&mut stream, &self.opening).await.map_err(opening_failure)?;
         Ok((opening, Carrier::Plain(stream)))
     }

@@ -25,7 +25,8 @@ const EARLY: usize = MAX_PAYLOAD - Open::LINE.len();
 /// our own.
 #[derive(Debug)]
 pub(crate) struct LinkStream {
-    tls: TlsStream<TcpStream>,
+    /// On the heap: it is large, and every future that hands the link on has room for it.
+    tls: Box<TlsStream<TcpStream>>,
     machine: Link,
 }
 
@@ -63,7 +64,7 @@ pub(crate) enum NoTunnel {
 impl LinkStream {
     /// `tls` stands behind both opening lines.
     pub(crate) fn new(tls: TlsStream<TcpStream>, machine: Link) -> Self {
-        Self { tls, machine }
+        Self { tls: Box::new(tls), machine }
     }
 
     /// Whether it carries nothing, and nothing is left to be sent.

@@ -17,7 +17,16 @@ const BATCH: usize = 16;
 
 /// A tunnel to a peer of version 1, or an opening exchange with a peer of any.
 #[derive(Debug)]
-pub(crate) struct PlainStream(pub(crate) TlsStream<TcpStream>);
+pub(crate) struct PlainStream(
+    /// On the heap: it is large, and every future that hands the stream on has room for it.
+    Box<TlsStream<TcpStream>>,
+);
+
+impl PlainStream {
+    pub(crate) fn new(tls: TlsStream<TcpStream>) -> Self {
+        Self(Box::new(tls))
+    }
+}
 
 impl AsyncRead for PlainStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
