@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
-/// Bytes of one buffer: four full records towards a peer of version 2, sixteen towards one of version 1.
-pub(super) const BUFFER: usize = 64 * 1024;
+/// Bytes of one buffer: eight full records towards a peer of version 2, thirty-two towards one of version 1.
+pub(super) const BUFFER: usize = 128 * 1024;
 
 /// Buffers each thread keeps for the next who needs one. More are in use only while that many receivers are slow.
 const KEPT: usize = 8;

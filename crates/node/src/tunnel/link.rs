@@ -14,7 +14,7 @@ use tokio_rustls::TlsStream;
 use super::{OpeningFailure, Stream, read_opening, records, send_opening};
 
 /// Full frames, a record each, encrypted before the first of them is sent.
-const BATCH: usize = 4;
+const BATCH: usize = 8;
 
 /// Payload that fits behind an open line in one record, in bytes. In one record: either all of it can be read or nothing.
 const EARLY: usize = MAX_PAYLOAD - Open::LINE.len();
