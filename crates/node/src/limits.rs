@@ -18,6 +18,10 @@ pub const DIAL_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(8);
 /// Time a lookup goes on while nobody has answered: longer than a sleeping Wi-Fi client takes for a multicast.
 pub const LOOKUP_TIMEOUT: Duration = Duration::from_secs(6);
 
+/// The same for programs while the DHT is asked too: they show no page that tries again by itself, and the first question
+/// through a network that loses packets takes its time. Most give up after 30 s.
+pub const PATIENT_LOOKUP_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// Time to connect to a backend. It is on this computer or on its LAN.
 pub const BACKEND_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 use crate::accept::{self, Acceptor, Listening, Service};
 use crate::backend::Backend;
 use crate::config::{Bound, IdentityConfig, NodeConfig, P2pConfig, ServiceConfig};
-use crate::dial::Dialler;
+use crate::dial::{Dialler, Waiting};
 use crate::drivers::dht::DhtStatus;
 use crate::drivers::dht::proxy::client::ProxyError;
 use crate::drivers::dht::shared::SharedDht;
@@ -304,7 +304,7 @@ impl Node {
     /// # Errors
     /// [`ReachError`] says what was tried.
     pub async fn connect(&self, name: &ServiceName) -> Result<TunnelStream, ReachError> {
-        self.dialler.reach(name, &mut Vec::new()).await
+        self.dialler.reach(name, Waiting::Program, &mut Vec::new()).await
     }
 
     /// Stops: no new tunnels; running ones get [`NodeConfig::grace`], those that owe no answer end at once; then everything

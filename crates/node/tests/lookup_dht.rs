@@ -13,6 +13,7 @@ use hardline_node::config::{IdentityConfig, NodeConfig, ServiceConfig};
 use hardline_node::dht::{Event, InfoHash, Value, ValueType};
 use hardline_node::drivers::dht::proxy::server::ProxyServer;
 use hardline_node::drivers::dht::{Dht, DhtConfig};
+use hardline_node::limits::{LOOKUP_TIMEOUT, PATIENT_LOOKUP_TIMEOUT};
 use hardline_node::proto::candidate::Source;
 use hardline_node::proto::host::ServiceName;
 use hardline_node::proto::hosts::HostList;
@@ -139,6 +140,21 @@ async fn a_client_that_reaches_what_is_at_hand_sends_nothing_to_the_dht() {
     assert!(world.open(&gateway).await.ends_with("hello"));
     gateway.node.shutdown().await;
     assert_eq!(bootstrap.try_recv(&mut [0; 2000]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[tokio::test]
+async fn a_program_waits_longer_for_what_is_far_away_than_a_page_that_tries_again() {
+    let world = World::new().await;
+    let gateway = world.gateway().await;
+    let host = format!("{}.localhost", world.identity.key);
+    tokio::time::pause();
+    for (headers, limit) in [("Accept: text/html\r\n", LOOKUP_TIMEOUT), ("", PATIENT_LOOKUP_TIMEOUT)] {
+        let began = tokio::time::Instant::now();
+        let answer = get(gateway.browser_addr(), &host, headers).await;
+        assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+        let waited = began.elapsed();
+        assert!(waited >= limit && waited < limit + Duration::from_secs(2), "{waited:?} and not {limit:?}");
+    }
 }
 
 /// A DHT of three nodes on loopback, and the identity of the one service it is about.

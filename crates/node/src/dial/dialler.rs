@@ -14,7 +14,7 @@ use tracing::debug;
 use super::attempt::{Carrier, Job};
 use super::peers::Peers;
 use super::pool::{Parked, Pool};
-use super::{ReachError, cause_of, race};
+use super::{ReachError, Waiting, cause_of, race};
 use crate::clock;
 use crate::limits::{DIAL_HANDSHAKE_TIMEOUT, STALE_ANSWER};
 use crate::resolve::{AttemptReport, Outcome, Report, Resolver};
@@ -49,7 +49,12 @@ impl Dialler {
     ///
     /// # Errors
     /// [`ReachError`] says what was tried.
-    pub(crate) async fn reach(&self, name: &ServiceName, early: &mut Vec<u8>) -> Result<TunnelStream, ReachError> {
+    pub(crate) async fn reach(
+        &self,
+        name: &ServiceName,
+        waiting: Waiting,
+        early: &mut Vec<u8>,
+    ) -> Result<TunnelStream, ReachError> {
         while let Some(parked) = self.pool.take(name) {
             let (candidate, began) = (parked.candidate.clone(), Instant::now());
             match self.try_parked(name, parked, early).await {
@@ -61,7 +66,7 @@ impl Dialler {
                 Err(outcome) => return Err(failed(name, candidate, outcome, began)),
             }
         }
-        let raced = race(&self.resolver, name, self.job(name)).await;
+        let raced = race(&self.resolver, name, waiting, self.job(name)).await;
         // Where nobody was reached, the listener may have become another program's: then the plain name is the way.
         self.peers.note(name.key, matches!(&raced, Ok((_, reached)) if matches!(reached.carrier, Carrier::Link(_))));
         let (candidate, reached) = raced?;

@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
-use crate::limits::LOOKUP_TIMEOUT;
+use crate::limits::{LOOKUP_TIMEOUT, PATIENT_LOOKUP_TIMEOUT};
 use crate::resolve::{AttemptReport, Journal, Lookup, Outcome, Report, Resolver};
 use crate::store::{Origin, StoreError};
 
@@ -105,15 +105,34 @@ impl fmt::Display for Cause {
     }
 }
 
+/// Who waits for a service, and so for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// A person before a page that loads again by itself and says what is going on.
+    Page,
+    /// A program that fails when we do.
+    Program,
+}
+
+impl Waiting {
+    fn limit(self, resolver: &Resolver) -> Duration {
+        match self {
+            Self::Program if resolver.asks_far_away() => PATIENT_LOOKUP_TIMEOUT,
+            _ => LOOKUP_TIMEOUT,
+        }
+    }
+}
+
 /// Finds `name` and returns the first connection whose certificate hashes to its key and whose backend is there. Successes
 /// are remembered. Dropping the future cancels every attempt.
 ///
 /// # Errors
-/// [`ReachError`] when every source and every attempt has ended without one, or nothing was found within
-/// [`LOOKUP_TIMEOUT`]; at once without a `job`, because the key hash cannot be a server name.
+/// [`ReachError`] when every source and every attempt has ended without one, or nothing was found within the limit of who
+/// is `waiting`; at once without a `job`, because the key hash cannot be a server name.
 async fn race(
     resolver: &Arc<Resolver>,
     name: &ServiceName,
+    waiting: Waiting,
     job: Option<attempt::Job>,
 ) -> Result<(Candidate, Reached), ReachError> {
     let Some(job) = job else {
@@ -128,7 +147,7 @@ async fn race(
         journal: Journal::new(),
         give_up: None,
     };
-    match race.run().await {
+    match race.run(waiting.limit(resolver)).await {
         Some((candidate, reached)) => {
             debug!(key = %name.key.short(), addr = %reached.addr, source = ?candidate.source, "reached");
             remember(resolver, name.key, &candidate, &reached);
@@ -165,8 +184,8 @@ struct Ended {
 }
 
 impl Race {
-    async fn run(&mut self) -> Option<(Candidate, Reached)> {
-        let lookup_ends = Instant::now() + LOOKUP_TIMEOUT;
+    async fn run(&mut self, limit: Duration) -> Option<(Candidate, Reached)> {
+        let lookup_ends = Instant::now() + limit;
         let mut is_looking = true;
         loop {
             while let Some((id, candidate)) = self.schedule.poll_start(now()) {

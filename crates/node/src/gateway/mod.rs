@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info_span, warn};
 
 use self::answer::Answer;
-use crate::dial::Dialler;
+use crate::dial::{Dialler, Waiting};
 use crate::limits::{HEAD_TIMEOUT, MAX_GATEWAY_CONNECTIONS};
 use crate::net::accept_each;
 use crate::status::Live;
@@ -130,10 +130,12 @@ impl Gateway {
         name: &ServiceName,
         head: Option<&RequestHead>,
     ) {
+        let waiting =
+            if head.is_some_and(|head| head.accept == Accept::Html) { Waiting::Page } else { Waiting::Program };
         let reached = tokio::select! {
             () = self.drain.kill.cancelled() => return,
             // On the heap and apart: what reaching needs is not kept for the life of a tunnel.
-            reached = Box::pin(self.dialler.reach(name, &mut bytes)) => reached,
+            reached = Box::pin(self.dialler.reach(name, waiting, &mut bytes)) => reached,
         };
         match (reached, head) {
             (Ok(mut tunnel), _) => {

@@ -70,6 +70,11 @@ impl Resolver {
         Arc::new(Self { own, given, recent, store, lan, dht, newest, place, searches, stop, tasks })
     }
 
+    /// Whether the DHT is asked where nearer sources do not know.
+    pub(crate) fn asks_far_away(&self) -> bool {
+        self.dht.is_some()
+    }
+
     /// Whether there is an address that needs no asking.
     fn has_at_hand(&self, key: &KeyHash) -> bool {
         self.own.contains_key(key)
