@@ -19,7 +19,6 @@ const PLAIN_VALUES: u16 = 200;
 const ECDSA_P256: u16 = 0x0403;
 
 #[test]
-#[ignore = "no port is asked of the router yet"]
 fn scenario_11_a_hostile_dht() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let mut world = TwoHomes::new(&lab, Mapping::Upnp)?;

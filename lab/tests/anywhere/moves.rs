@@ -1,19 +1,22 @@
 //! Somebody moves, and somebody's address changes.
 
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use hardline_lab::{Hardline, Host, Lab, Mapping, is_long};
 
 use crate::measure::{first_tries, knowing_gateway, learn, new_gateway, say};
-use crate::world::{TwoHomes, sealed_key, texts};
+use crate::world::{TwoHomes, texts};
 
 /// Longest time until a request succeeds; what is aimed at is much less, and printed.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// Pause between two questions.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// Bob has opened the service at Alice's home, and goes home. No DHT is to be had.
 #[test]
-#[ignore = "no port is asked of the router yet"]
 fn scenario_06_learned_on_the_lan_and_opened_from_outside() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let mut world = TwoHomes::new(&lab, Mapping::Upnp)?;
@@ -43,7 +46,6 @@ fn scenario_06_an_address_set_by_hand_is_learned_on_the_lan() -> Result<()> {
 
 /// The first address that Bob remembers swallows every packet.
 #[test]
-#[ignore = "no port is asked of the router yet"]
 fn scenario_06_a_dead_address_stands_before_the_right_one() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let mut world = TwoHomes::new(&lab, Mapping::Upnp)?;
@@ -61,7 +63,6 @@ fn scenario_06_a_dead_address_stands_before_the_right_one() -> Result<()> {
 }
 
 #[test]
-#[ignore = "no port is asked of the router yet"]
 fn scenario_07_the_router_s_address_changes() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let mut world = TwoHomes::new(&lab, Mapping::Upnp)?;
@@ -77,7 +78,6 @@ fn scenario_07_the_router_s_address_changes() -> Result<()> {
 }
 
 #[test]
-#[ignore = "no port is asked of the router yet"]
 fn scenario_07_the_router_restarts_and_forgets_its_mappings() -> Result<()> {
     for mapping in [Mapping::Upnp, Mapping::NatPmp, Mapping::Pcp] {
         let Some(lab) = Lab::open()? else { return Ok(()) };
@@ -97,7 +97,7 @@ fn scenario_07_the_router_restarts_and_forgets_its_mappings() -> Result<()> {
 
 /// Alice's twin is at another home. One of the two loses its network for good, and packets to it are swallowed.
 #[test]
-#[ignore = "no port is asked of the router yet"]
+#[ignore = "a waiting link to a computer that vanished is taken for a living one, and the request fails after 8 s"]
 fn scenario_13_of_two_publishers_far_away_one_is_gone() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let world = TwoHomes::new(&lab, Mapping::Upnp)?;
@@ -107,10 +107,8 @@ fn scenario_13_of_two_publishers_far_away_one_is_gone() -> Result<()> {
     let certificate = lab.dir().join("twins.cert");
     let service = world.publish_as(&certificate)?;
     let options = world.dht.options();
-    let _twin = carol.service_with_identity(&certificate, &texts(&options))?;
-    let at = sealed_key(&service.key)?;
-    let first = world.dht.wait_for_value(at, |_| true)?;
-    world.dht.wait_for_value(at, |value| value != first)?;
+    let twin = carol.service_with_identity(&certificate, &texts(&options))?;
+    wait_until_stored(&carol, &twin.program)?;
     first_tries("13, one of two publishers gone, the next request", |number| {
         let gateway = new_gateway(&world.bob, number, &texts(&options))?;
         world.bob.first_byte(&gateway, &service.key)?;
@@ -124,7 +122,6 @@ fn scenario_13_of_two_publishers_far_away_one_is_gone() -> Result<()> {
 
 /// Bob's laptop moves from his network to Alice's and back, with the same program running.
 #[test]
-#[ignore = "no port is asked of the router yet"]
 fn a_laptop_that_moves_opens_the_same_link_everywhere() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let world = TwoHomes::new(&lab, Mapping::Upnp)?;
@@ -141,6 +138,20 @@ fn a_laptop_that_moves_opens_the_same_link_everywhere() -> Result<()> {
         again("moved away from the service's LAN", &world.bob, &gateway, &service.key)?;
     }
     Ok(())
+}
+
+/// Waits until the program says that what it published stands in the DHT.
+fn wait_until_stored(host: &Host, program: &Hardline) -> Result<()> {
+    let begun = Instant::now();
+    let url = format!("http://{}/status", program.gateway()?);
+    loop {
+        let said = host.curl(&[&url])?.success()?.stdout;
+        if said.contains("Stored in the DHT") {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < LIMIT, "not stored: {said}");
+        sleep(PAUSE);
+    }
 }
 
 fn rounds() -> u8 {

@@ -13,7 +13,6 @@ use crate::world::{TwoHomes, today};
 const P2P_PORT: u16 = 7684;
 
 #[test]
-#[ignore = "no port is asked of the router yet"]
 fn scenario_15_released_clients_outside_open_our_service() -> Result<()> {
     for release in Release::ALL {
         let Some(lab) = Lab::open()? else { return Ok(()) };

@@ -31,7 +31,6 @@ fn a_client_with_nothing_open_sends_nothing_to_the_internet() -> Result<()> {
 }
 
 #[test]
-#[ignore = "no port is asked of the router yet"]
 fn a_publisher_at_rest_sends_little() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let world = TwoHomes::new(&lab, Mapping::All)?;
