@@ -217,8 +217,9 @@ impl World {
     }
 
     fn hardline_far(&self, stage: &Stage, program: &Path) -> Result<Process> {
+        // Ten thousand tunnels come from one address here, as fast as they can.
         let service = format!(
-            "[gateway]\nenabled = false\n[p2p]\nport = {LINK_PORT}\n[[service]]\ntarget = \"{}\"\ncertfile = \"{}\"\n",
+            "[gateway]\nenabled = false\n[limits]\nhandshakes_per_second = 20000\n[p2p]\nport = {LINK_PORT}\n[[service]]\ntarget = \"{}\"\ncertfile = \"{}\"\n",
             stage.backend,
             self.lab.dir().join("far.cert").display(),
         );
