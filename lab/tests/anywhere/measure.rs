@@ -11,13 +11,22 @@ fn tries() -> usize {
     if is_long() { 100 } else { 5 }
 }
 
-/// Makes the first tries one after another, each of which gives its time to first byte, and prints what they came to.
+/// Makes the first tries one after another, as [`so_many_first_tries`] does.
+pub(crate) fn first_tries(scenario: &str, one: impl FnMut(usize) -> Result<Duration>) -> Result<()> {
+    so_many_first_tries(scenario, tries(), one)
+}
+
+/// Makes first tries one after another, each of which gives its time to first byte, and prints what they came to.
 ///
 /// # Errors
 /// If one of them fails.
-pub(crate) fn first_tries(scenario: &str, mut one: impl FnMut(usize) -> Result<Duration>) -> Result<()> {
+pub(crate) fn so_many_first_tries(
+    scenario: &str,
+    tries: usize,
+    mut one: impl FnMut(usize) -> Result<Duration>,
+) -> Result<()> {
     let (mut times, mut failures) = (Vec::new(), Vec::new());
-    for number in 0..tries() {
+    for number in 0..tries {
         match one(number) {
             Ok(time) => times.push(time),
             Err(err) => failures.push(format!("try {number}: {err:#}")),
