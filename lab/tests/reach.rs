@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use hardline_lab::{Hardline, Host, Lab, Mapping, Router, Switch};
+use hardline_lab::{Hardline, Host, Lab, Mapping, Router, Switch, is_long};
 use serde_json::Value;
 
 /// How often the router is looked at.
@@ -131,6 +131,23 @@ fn nobody_is_asked_when_port_mapping_is_off_or_there_is_nothing_to_reach() -> Re
     sleep(Duration::from_secs(5));
     assert_eq!(home.mapped()?, []);
     assert_eq!(home.requests()?, Vec::<String>::new());
+    Ok(())
+}
+
+#[test]
+fn a_publisher_at_rest_sends_little_to_its_router_by_each_protocol() -> Result<()> {
+    if !is_long() {
+        return Ok(());
+    }
+    for mapping in PROTOCOLS {
+        let Some(home) = Home::open(mapping)? else { return Ok(()) };
+        home.waits_for_ports(&[7008])?;
+        home.alice.count_sent(4222)?;
+        sleep(Duration::from_secs(60));
+        let sent = home.alice.sent_in_all()?;
+        println!("{mapping:?}: {} packets, {} bytes in a minute at rest", sent.packets, sent.bytes);
+        assert!(sent.bytes < 20_000, "{mapping:?}: {sent:?}");
+    }
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use crate::drivers::dht::shared::SharedDht;
 use crate::drivers::lan::Lan;
 use crate::node::{Published, Status};
 use crate::publish::Publisher;
-use crate::reach::Reach;
+use crate::reach::{Reach, ReachStatus};
 use crate::tunnel::Tunnels;
 
 /// The parts that are asked how they are.
@@ -45,7 +45,8 @@ impl Status {
     #[must_use]
     pub fn sentences(&self) -> Vec<String> {
         let mut sentences = Vec::new();
-        sentences.extend(self.reach_sentence());
+        let reach = self.reach.iter().flat_map(ReachStatus::sentences);
+        sentences.extend(reach.map(|sentence| sentence.to_string()));
         sentences.extend(self.dht.as_ref().map(dht_sentence));
         sentences.extend(self.services.iter().map(|service| self.service_sentence(service)));
         sentences.push(match self.tunnels {
@@ -78,15 +79,6 @@ impl Status {
             "dht": self.dht.as_ref().map(dht_json),
             "tunnels": self.tunnels,
             "sentences": self.sentences(),
-        })
-    }
-
-    fn reach_sentence(&self) -> Option<String> {
-        let advertised = &self.reach.as_ref()?.advertised;
-        Some(if advertised.as_slice().is_empty() {
-            "No address is known at which other networks reach this computer.".to_owned()
-        } else {
-            format!("Other networks reach this computer at {}.", advertised.to_string().replace(',', ", "))
         })
     }
 

@@ -85,6 +85,17 @@ pub struct Sentence {
     pub remedy: Option<&'static str>,
 }
 
+impl std::fmt::Display for Sentence {
+    /// What is, and what to do as a sentence of its own.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)?;
+        match self.remedy {
+            Some(remedy) => write!(f, " What to do: {remedy}."),
+            None => Ok(()),
+        }
+    }
+}
+
 const FORWARD: &str =
     "forward a port by hand on the router's page and name it with --public-address, or turn on UPnP there";
 const ASK_PROVIDER: &str = "ask the provider for a public IPv4 address; IPv6 and Yggdrasil need none";
