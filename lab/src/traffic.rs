@@ -18,10 +18,17 @@ impl Host {
     /// Loses this part of the packets that come in through an interface, in percent. (Packets dropped on
     /// their way out would fail the sender's call, which no real loss does.)
     pub fn lose_incoming(&self, interface: &str, percent: u32) -> Result<()> {
+        // The packet filter knows no number below 100 of which all are smaller.
+        let chance = if percent < 100 { format!("numgen random mod 100 < {percent}") } else { String::new() };
         self.nft(&format!(
             "table netdev loss {{ chain ingress {{ type filter hook ingress device \"{interface}\" priority 0\n \
-             meta protocol {{ ip, ip6 }} numgen random mod 100 < {percent} drop\n }}\n }}\n"
+             meta protocol {{ ip, ip6 }} {chance} drop\n }}\n }}\n"
         ))
+    }
+
+    /// Loses no more packets.
+    pub fn lose_nothing(&self) -> Result<()> {
+        self.nft("delete table netdev loss\n")
     }
 
     /// Begins to count what leaves this host for the internet: neither for a private network nor to a group. What goes to

@@ -53,9 +53,9 @@ impl Target<'_> {
         let limit = CHECK_LIMIT + extra_time(name, &numbers);
         let checking = async {
             match (name, &numbers[..]) {
-                ("get", &[length]) => self.get("bytes", length).await,
+                ("get", &[length] | &[length, _]) => self.get("bytes", length).await,
                 ("chunked", &[length]) => self.get("chunked", length).await,
-                ("post", &[length]) => self.post(length).await,
+                ("post", &[length] | &[length, _]) => self.post(length).await,
                 ("parallel", &[count, length]) => self.parallel(count, length).await,
                 ("streams", &[count, length]) => self.streams(count, length).await,
                 ("keepalive", &[count]) => self.keep_alive(count).await,
@@ -173,7 +173,7 @@ impl Target<'_> {
 fn extra_time(name: &str, numbers: &[u64]) -> Duration {
     const SLOWEST: u64 = 5_000_000;
     match (name, numbers) {
-        ("idle", &[seconds]) => Duration::from_secs(seconds),
+        ("idle", &[seconds]) | ("get" | "post", &[_, seconds]) => Duration::from_secs(seconds),
         ("streams", &[count, length]) => Duration::from_secs(2 * count * length / SLOWEST),
         _ => Duration::ZERO,
     }

@@ -33,15 +33,31 @@ pub(crate) struct PatternBody {
     length: u64,
     /// Whether the length is told beforehand (`Content-Length`) or not (chunked).
     is_sized: bool,
+    /// Whether stdout is told how far it came.
+    is_told: bool,
 }
 
 impl PatternBody {
     pub(crate) fn sized(length: u64) -> Self {
-        Self { offset: 0, length, is_sized: true }
+        Self { offset: 0, length, is_sized: true, is_told: false }
     }
 
     pub(crate) fn chunked(length: u64) -> Self {
-        Self { offset: 0, length, is_sized: false }
+        Self { offset: 0, length, is_sized: false, is_told: false }
+    }
+
+    /// The same, and in the end says on stdout whether it was taken as a whole.
+    pub(crate) fn told(mut self) -> Self {
+        self.is_told = true;
+        self
+    }
+}
+
+impl Drop for PatternBody {
+    fn drop(&mut self) {
+        if self.is_told {
+            println!("download {}", if self.offset == self.length { "whole" } else { "broken" });
+        }
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) async fn serve(listen: &str) -> Result<()> {
 fn router() -> Router {
     Router::new()
         .route("/", get(|| async { Html(include_str!("site.html")) }))
-        .route("/bytes/{length}", get(|Path(length)| async move { Body::new(PatternBody::sized(length)) }))
+        .route("/bytes/{length}", get(|Path(length)| async move { Body::new(PatternBody::sized(length).told()) }))
         .route("/chunked/{length}", get(|Path(length)| async move { Body::new(PatternBody::chunked(length)) }))
         .route("/hash", post(hash))
         .route("/connection", get(connection))
@@ -39,9 +39,11 @@ fn router() -> Router {
         .layer(DefaultBodyLimit::disable())
 }
 
-/// Length and hash of what was sent.
+/// Length and hash of what was sent. Says on stdout how the upload went.
 async fn hash(request: Request) -> Response {
-    match Sum::of(request.into_body()).await {
+    let sum = Sum::of(request.into_body()).await;
+    println!("upload {}", if sum.is_ok() { "whole" } else { "broken" });
+    match sum {
         Ok(sum) => Json(json!({"length": sum.length, "sha256": sum.sha256})).into_response(),
         Err(err) => (http::StatusCode::BAD_REQUEST, err.to_string()).into_response(),
     }
