@@ -16,6 +16,7 @@ mod gateway; // port → who serves browsers there
 mod identities; // names and targets → identity files
 mod links; // key hash → what a person opens
 mod logging; // settings → tracing
+mod memory; // freed memory → the system
 mod output; // what people and programs read on stdout
 mod signals; // SIGTERM and Ctrl-C
 mod target; // what a person types for a service → target

@@ -14,6 +14,7 @@ use crate::descriptors;
 use crate::failure::{Exit, Failure};
 use crate::gateway::{self, Occupant};
 use crate::links;
+use crate::memory;
 use crate::output::Output;
 use crate::signals::Signals;
 
@@ -46,6 +47,7 @@ pub(super) enum OtherGateway {
 pub(super) async fn start(mut config: NodeConfig, other: OtherGateway) -> Result<Running, Failure> {
     let signals = Signals::catch().map_err(|err| Failure::of(Exit::Failed, "cannot catch signals", &err))?;
     descriptors::allow_as_many_as_possible();
+    memory::give_back_in_the_background();
     let usual_port = config.gateway_port.unwrap_or(hardline_node::config::DEFAULT_GATEWAY_PORT);
     let mut has_other_gateway = false;
     let (node, notices) = match Node::start(config.clone()).await {
