@@ -7,6 +7,8 @@ use std::time::Duration;
 use hardline_proto::admission::AdmissionLimits;
 use hardline_proto::hosts::HostPort;
 
+use crate::limits::{MAX_GATEWAY_CONNECTIONS, TUNNEL_IDLE};
+
 pub use crate::drivers::dht::{DEFAULT_DHT_PORT, PUBLIC_BOOTSTRAP, PUBLIC_PROXY};
 
 /// Port other computers' daemons connect to.
@@ -38,6 +40,10 @@ pub struct NodeConfig {
     pub is_loopback_shared: bool,
     /// How long running tunnels may go on after a stop was asked for. Default 30 s.
     pub grace: Duration,
+    /// Silence in both directions after which a tunnel is closed. Default [`TUNNEL_IDLE`].
+    pub tunnel_idle: Duration,
+    /// Connections of browsers open at once. Default [`MAX_GATEWAY_CONNECTIONS`].
+    pub gateway_connections: usize,
 }
 
 impl NodeConfig {
@@ -55,6 +61,8 @@ impl NodeConfig {
             given: Vec::new(),
             is_loopback_shared: false,
             grace: Duration::from_secs(30),
+            tunnel_idle: TUNNEL_IDLE,
+            gateway_connections: MAX_GATEWAY_CONNECTIONS,
         }
     }
 }

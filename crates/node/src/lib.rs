@@ -27,8 +27,9 @@ pub mod config; // what an embedder may set
 mod interfaces; // when to look at the interfaces again
 pub mod limits; // every bound in time, size and count
 mod net; // TCP connections, made and accepted
-pub mod node;
-mod status; // what a node is doing → sentences, JSON // the only place that wires the parts together
+pub mod node; // the only place that wires the parts together
+mod rarely; // what happens often → a word a minute
+mod status; // what a node is doing → sentences, JSON
 
 pub use hardline_dht as dht;
 pub use hardline_proto as proto;

@@ -28,6 +28,17 @@ pub const BACKEND_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Silence in both directions after which a tunnel is closed. Longer than the polls and pings of web pages.
 pub const TUNNEL_IDLE: Duration = Duration::from_secs(3600);
 
+/// Silence of a peer's computer after which it is asked whether it is still there. Not more often, for the batteries of
+/// phones; often enough that a router does not forget the connection meanwhile.
+pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+
+/// Time between two such questions when there is no answer.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Such questions without an answer after which the computer counts as gone, and with it the tunnel. With the two times
+/// above: two minutes. A cable that was out for a minute and a half breaks nothing.
+pub const KEEPALIVE_RETRIES: u32 = 4;
+
 /// Browser connections open at once at the gateway.
 pub const MAX_GATEWAY_CONNECTIONS: usize = 20_000;
 

@@ -5,11 +5,15 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hardline_proto::hosts::{Host, HostPort};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
+
+use crate::limits::{KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES};
+use crate::rarely::Rarely;
 
 /// Most addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 8;
@@ -26,6 +30,7 @@ pub(crate) async fn accept_each(
     stop: &CancellationToken,
     mut serve: impl FnMut(TcpStream, SocketAddr),
 ) {
+    let failures = Rarely::default();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -34,7 +39,9 @@ pub(crate) async fn accept_each(
         match accepted {
             Ok((stream, addr)) => serve(stream, addr),
             Err(error) => {
-                warn!(%error, "accept failed");
+                if let Some(times) = failures.count() {
+                    warn!(%error, times, "connections not accepted");
+                }
                 sleep(ACCEPT_BACKOFF).await;
             }
         }
@@ -55,6 +62,13 @@ pub(crate) async fn connect(at: &HostPort, limit: Duration) -> io::Result<TcpStr
     })
     .await
     .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", limit.as_secs()))))
+}
+
+/// Lets the system ask now and then whether a peer's computer is still there. Who only receives would otherwise not learn
+/// that it is gone. (No `TCP_USER_TIMEOUT`: that one also ends connections whose receiver takes a pause.)
+pub(crate) fn notice_if_gone(stream: &TcpStream) -> io::Result<()> {
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_RETRIES))
 }
 
 async fn connect_addr(addr: SocketAddr) -> io::Result<TcpStream> {

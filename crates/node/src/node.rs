@@ -168,7 +168,7 @@ impl Node {
     /// [`StartError`] names what is in the way. Nothing is left running.
     pub async fn start(config: NodeConfig) -> Result<(Self, Vec<Notice>), StartError> {
         let mut notices = Vec::new();
-        let drain = Drain::default();
+        let drain = Drain::new(config.tunnel_idle);
         // Whatever fails below drops this guard, which ends what has been started.
         let undo = drain.stop.clone().drop_guard();
         let Loaded { services, published, for_dht } = load_services(&config.services, &mut notices)?;
@@ -217,7 +217,7 @@ impl Node {
             node.run_publisher(for_dht, &reach, store, config.dht.publish_plain);
             node.run_acceptor(listening, services, reach, limits);
         }
-        node.run_gateway(gateway_listeners);
+        node.run_gateway(gateway_listeners, config.gateway_connections);
         info!(gateway = ?node.bound.gateway, p2p = ?node.bound.p2p, services = node.services.len(), "started");
         Ok((node, notices))
     }
@@ -253,12 +253,12 @@ impl Node {
         }
     }
 
-    fn run_gateway(&mut self, listeners: Vec<tokio::net::TcpListener>) {
+    fn run_gateway(&mut self, listeners: Vec<tokio::net::TcpListener>, connections: usize) {
         self.bound.gateway = listeners.iter().flat_map(|listener| listener.local_addr()).collect();
         let Some(port) = self.bound.gateway.first().map(SocketAddr::port) else { return };
         let first_page = gateway::FirstPage { own: self.services.clone(), port };
-        let live = self.live();
-        let gateway = Arc::new(Gateway::new(Arc::clone(&self.dialler), first_page, live, self.drain.clone()));
+        let (dialler, live) = (Arc::clone(&self.dialler), self.live());
+        let gateway = Arc::new(Gateway::new(dialler, first_page, connections, live, self.drain.clone()));
         for listener in listeners {
             self.tasks.spawn(Arc::clone(&gateway).run(listener, self.tasks.clone()));
         }

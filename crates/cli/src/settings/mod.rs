@@ -14,6 +14,7 @@ use hardline_node::config::{
     DEFAULT_GATEWAY_PORT, DEFAULT_P2P_PORT, DhtSettings, GivenAddress, IdentityConfig, LanConfig, NodeConfig,
     P2pConfig, ServiceConfig, Target,
 };
+use hardline_node::limits::{MAX_GATEWAY_CONNECTIONS, TUNNEL_IDLE};
 use hardline_node::proto::KeyHash;
 use hardline_node::proto::admission::AdmissionLimits;
 use hardline_node::proto::hosts::HostPort;
@@ -48,6 +49,10 @@ pub struct Settings {
     pub p2p_port_mapping: bool,
     /// How many other computers may come in.
     pub limits: AdmissionLimits,
+    /// Silence after which a tunnel is closed.
+    pub tunnel_idle: Duration,
+    /// Connections of browsers open at once.
+    pub gateway_connections: usize,
     /// LAN discovery.
     pub lan_enabled: bool,
     /// Whether a search by the plain key hash follows one by the rolling code.
@@ -94,6 +99,8 @@ impl Default for Settings {
             p2p_public_addresses: Vec::new(),
             p2p_port_mapping: true,
             limits: AdmissionLimits::default(),
+            tunnel_idle: TUNNEL_IDLE,
+            gateway_connections: MAX_GATEWAY_CONNECTIONS,
             lan_enabled: lan.enabled,
             lan_plain_search: lan.plain_search,
             lan_port: lan.port,
@@ -266,6 +273,8 @@ impl Settings {
         config.lan = self.lan();
         config.dht = self.dht();
         config.grace = self.grace;
+        config.tunnel_idle = self.tunnel_idle;
+        config.gateway_connections = self.gateway_connections;
         config.import_from = directories::BaseDirs::new().map(|dirs| dirs.home_dir().join(PYTHON_DATABASE));
         config.services = services;
         config.given = given;

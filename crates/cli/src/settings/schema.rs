@@ -1,6 +1,8 @@
 //! Every key: its name, its environment variable, what it means. The one table behind reading, checking, showing and
 //! documenting the settings.
 
+use std::time::Duration;
+
 use toml_edit::{Array, Value};
 
 use super::raw::Raw;
@@ -283,6 +285,30 @@ pub const KEYS: &[Key<Settings>] = &[
         help: "Of them, to one service.",
         get: |it| Some(count(it.limits.tunnels_per_service)),
         set: |it, raw| raw.limit().map(|value| it.limits.tunnels_per_service = value as usize),
+    },
+    Key {
+        name: "limits.tunnel_idle",
+        env: Some("HARDLINE_LIMITS_TUNNEL_IDLE"),
+        form: "a time such as \"1h\", at least a second",
+        example: "",
+        help: "Silence in both directions after which a tunnel is closed, at either end. Longer than any pause of a program behind it that does not reconnect by itself.",
+        get: |it| Some(humantime::format_duration(it.tunnel_idle).to_string().into()),
+        set: |it, raw| match raw.duration()? {
+            idle if idle < Duration::from_secs(1) => Err(format!("found {}", humantime::format_duration(idle))),
+            idle => {
+                it.tunnel_idle = idle;
+                Ok(())
+            }
+        },
+    },
+    Key {
+        name: "limits.gateway_connections",
+        env: Some("HARDLINE_LIMITS_GATEWAY_CONNECTIONS"),
+        form: LIMIT,
+        example: "",
+        help: "Connections of this computer's browsers and programs open at once.",
+        get: |it| Some(count(it.gateway_connections)),
+        set: |it, raw| raw.limit().map(|value| it.gateway_connections = value as usize),
     },
     Key {
         name: "log.filter",

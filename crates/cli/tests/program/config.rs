@@ -102,6 +102,8 @@ fn every_key_has_a_variable_of_its_own_that_sets_it() {
         ("limits.tunnels", "1000"),
         ("limits.tunnels_per_address", "200"),
         ("limits.tunnels_per_service", "800"),
+        ("limits.tunnel_idle", "10m"),
+        ("limits.gateway_connections", "500"),
         ("log.filter", "info"),
         ("log.format", "json"),
     ];

@@ -38,16 +38,58 @@ fn without_services_the_gateway_runs_alone_and_listens_for_no_other_computer() {
 #[test]
 fn as_many_files_are_opened_as_the_system_allows() {
     let program = Program::new();
-    let own = program.command(["--json"]);
-    let mut limited = Command::new("sh");
-    limited.args(["-c", "ulimit -Sn 256; exec \"$0\" \"$@\""]).arg(own.get_program()).args(own.get_args());
-    limited.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    limited.current_dir(program.home()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let running = Running::start(limited);
+    let running = start_limited(&program, "-Sn 256");
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", running.id())).unwrap();
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     let columns: Vec<_> = line.split_whitespace().collect();
     assert_eq!(columns[3], columns[4], "soft and hard limit: {line}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn out_of_descriptors_it_waits_without_spinning_and_serves_again() {
+    const DESCRIPTORS: usize = 64;
+    const LOOK: Duration = Duration::from_secs(2);
+    let program = Program::new();
+    let running = start_limited(&program, &format!("-n {DESCRIPTORS}"));
+    let crowd: Vec<_> = (0..4 * DESCRIPTORS).map(|_| TcpStream::connect(running.gateway()).unwrap()).collect();
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", running.id())).unwrap().count();
+    let deadline = Instant::now() + PATIENCE;
+    while open() < DESCRIPTORS {
+        assert!(Instant::now() < deadline, "{} of {DESCRIPTORS} descriptors are used", open());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+
+    let before = cpu_time(running.id());
+    std::thread::sleep(LOOK);
+    let used = cpu_time(running.id()) - before;
+    assert!(used < LOOK / 10, "{used:?} of CPU in {LOOK:?}");
+    // What looks at the interfaces opens something for a moment now and then.
+    assert!(open() > DESCRIPTORS / 2, "who is in stays");
+
+    drop(crowd);
+    assert!(get(running.gateway(), "http://localhost/").starts_with("HTTP/1.1 200 "));
+}
+
+/// Starts the program behind a `ulimit` with these words.
+#[cfg(target_os = "linux")]
+fn start_limited(program: &Program, limit: &str) -> Running {
+    let own = program.command(["--json"]);
+    let mut limited = Command::new("sh");
+    let script = format!("ulimit {limit}; exec \"$0\" \"$@\"");
+    limited.args(["-c", &script]).arg(own.get_program()).args(own.get_args());
+    limited.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    limited.current_dir(program.home()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Running::start(limited)
+}
+
+/// CPU time of a process: fields 14 and 15 of proc(5), in hundredths of a second.
+#[cfg(target_os = "linux")]
+fn cpu_time(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let after_name = &stat[stat.rfind(')').unwrap() + 1..];
+    let ticks: u64 = after_name.split_whitespace().skip(11).take(2).map(|word| word.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 10)
 }
 
 #[test]

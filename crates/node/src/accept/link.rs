@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use hardline_proto::tunnel::{Answer, Open, Reason, Refusal};
 use tokio::io::{copy, sink};
 use tokio::time::timeout;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::{Acceptor, Service};
 use crate::backend::BackendStream;
@@ -60,7 +60,7 @@ impl Acceptor {
             return Err(refusal(Reason::Password));
         }
         service.backend.connect().await.map_err(|error| {
-            warn!(%error, "backend not reached, tunnel refused");
+            self.note_missing_backend(service, &error);
             refusal(Reason::Backend)
         })
     }

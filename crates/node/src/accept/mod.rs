@@ -10,6 +10,7 @@ mod peer;
 pub(crate) use listen::{Listening, bind};
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 
 use hardline_proto::KeyHash;
@@ -17,10 +18,11 @@ use hardline_proto::admission::AdmissionLimits;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::backend::Backend;
 use crate::net::accept_each;
+use crate::rarely::Rarely;
 use crate::reach::Reach;
 use crate::tunnel::{Drain, Tunnels};
 
@@ -47,6 +49,8 @@ pub(crate) struct Acceptor {
     parked: ParkedLinks,
     open: Tunnels,
     drain: Drain,
+    /// Backends that were not there when somebody asked.
+    missing_backends: Rarely,
 }
 
 impl Acceptor {
@@ -65,12 +69,20 @@ impl Acceptor {
             parked: ParkedLinks::default(),
             open,
             drain,
+            missing_backends: Rarely::default(),
         }
     }
 
     /// Tells what was refused, until the node stops.
     pub(crate) async fn report(self: Arc<Self>) {
         self.door.report(&self.drain.stop).await;
+    }
+
+    /// Says, now and then, that a backend was not there.
+    fn note_missing_backend(&self, service: &Service, error: &io::Error) {
+        if let Some(times) = self.missing_backends.count() {
+            warn!(%error, key = %service.key.short(), times, "backend not reached, tunnel refused");
+        }
     }
 
     /// Accepts until the node stops. Each peer has a task of its own from the first byte, so none delays another.

@@ -10,13 +10,14 @@ use rustls::server::ClientHello;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
-use tracing::{Instrument, debug, info_span, warn};
+use tracing::{Instrument, debug, info_span};
 
 use super::door::{HandshakeSlot, TunnelSlot};
 use super::{Acceptor, Service};
 use crate::backend::BackendStream;
 use crate::clock;
 use crate::limits::HANDSHAKE_TIMEOUT;
+use crate::net::notice_if_gone;
 use crate::tls;
 use crate::tls::sni::refuse_unknown_name;
 use crate::tunnel::{LinkStream, OpeningFailure, PlainStream, Stream, read_opening, relay, send_opening};
@@ -69,7 +70,6 @@ impl Acceptor {
             Ok((service, _slot, Peer::Link { link, is_allowed })) => {
                 Box::pin(self.serve_link(service, link, is_allowed, addr)).await;
             }
-            Err(Refusal::Backend(error)) => warn!(%error, "backend not reached, tunnel closed"),
             Err(refusal) => debug!(%addr, error = %chain(&refusal), "peer refused"),
         }
     }
@@ -93,7 +93,7 @@ impl Acceptor {
     }
 
     async fn greet(&self, tcp: TcpStream, addr: SocketAddr) -> Result<(&Service, TunnelSlot, Peer), Refusal> {
-        tcp.set_nodelay(true).map_err(Refusal::Handshake)?;
+        tcp.set_nodelay(true).and_then(|()| notice_if_gone(&tcp)).map_err(Refusal::Handshake)?;
         let mut hello =
             LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp).await.map_err(Refusal::Handshake)?;
         let Some(service) = hello.client_hello().server_name().and_then(|name| self.service(name)) else {
@@ -112,7 +112,11 @@ impl Acceptor {
             let is_allowed = service.allows(&link.greeted().await?);
             Peer::Link { link, is_allowed }
         } else {
-            service.open_plain(PlainStream::new(tls), &ours).await?
+            let opened = service.open_plain(PlainStream::new(tls), &ours).await;
+            if let Err(Refusal::Backend(error)) = &opened {
+                self.note_missing_backend(service, error);
+            }
+            opened?
         };
         Ok((service, slot, peer))
     }

@@ -79,7 +79,9 @@ impl Job {
     }
 
     async fn connect(&self, at: &HostPort) -> Result<TcpStream, Outcome> {
-        net::connect(at, CONNECT_TIMEOUT).await.map_err(unreachable)
+        let tcp = net::connect(at, CONNECT_TIMEOUT).await.map_err(unreachable)?;
+        net::notice_if_gone(&tcp).map_err(unreachable)?;
+        Ok(tcp)
     }
 
     /// The handshake, under the hidden name if there is one. A listener that does not know it, because its clock is off or

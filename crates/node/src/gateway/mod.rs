@@ -25,8 +25,9 @@ use tracing::{Instrument, debug, info_span, warn};
 
 use self::answer::Answer;
 use crate::dial::{Dialler, Waiting};
-use crate::limits::{HEAD_TIMEOUT, MAX_GATEWAY_CONNECTIONS};
+use crate::limits::HEAD_TIMEOUT;
 use crate::net::accept_each;
+use crate::rarely::Rarely;
 use crate::status::Live;
 use crate::tls::sni::refuse_unknown_name;
 use crate::tunnel::{Drain, Prefixed, Tunnels, relay};
@@ -40,6 +41,7 @@ pub(crate) struct Gateway {
     first_page: FirstPage,
     live: Live,
     connections: Arc<Semaphore>,
+    refused: Rarely,
     open: Tunnels,
     drain: Drain,
 }
@@ -61,10 +63,17 @@ enum NotServed {
 }
 
 impl Gateway {
-    pub(crate) fn new(dialler: Arc<Dialler>, first_page: FirstPage, live: Live, drain: Drain) -> Self {
+    /// A gateway with room for so many `connections` of browsers.
+    pub(crate) fn new(
+        dialler: Arc<Dialler>,
+        first_page: FirstPage,
+        connections: usize,
+        live: Live,
+        drain: Drain,
+    ) -> Self {
         let open = live.open.clone();
-        let connections = Arc::new(Semaphore::new(MAX_GATEWAY_CONNECTIONS));
-        Self { dialler, first_page, live, connections, open, drain }
+        let connections = Arc::new(Semaphore::new(connections));
+        Self { dialler, first_page, live, connections, refused: Rarely::default(), open, drain }
     }
 
     /// Accepts browsers until the node stops, each in a task of its own.
@@ -78,7 +87,11 @@ impl Gateway {
                         drop(slot);
                     });
                 }
-                Err(_full) => warn!("browser refused, all slots in use"),
+                Err(_full) => {
+                    if let Some(times) = self.refused.count() {
+                        warn!(times, "browsers refused at a limit");
+                    }
+                }
             }
         })
         .await;

@@ -14,19 +14,26 @@ use tokio_util::sync::CancellationToken;
 
 use super::Stream;
 use super::buffers::Buffer;
-use crate::limits::TUNNEL_IDLE;
 
 /// While the node stops, a tunnel that owes no answer ends after this silence: a browser's idle connection must not hold
 /// the stop for the whole grace.
 const DRAIN_SILENCE: Duration = Duration::from_secs(1);
 
-/// How a stop of the node reaches a tunnel.
-#[derive(Debug, Clone, Default)]
+/// What ends a tunnel beside its own two ends.
+#[derive(Debug, Clone)]
 pub(crate) struct Drain {
     /// No new tunnels; running ones end when they are done.
     pub(crate) stop: CancellationToken,
     /// The grace is over.
     pub(crate) kill: CancellationToken,
+    /// Silence in both directions that is too long.
+    pub(crate) idle: Duration,
+}
+
+impl Drain {
+    pub(crate) fn new(idle: Duration) -> Self {
+        Self { stop: CancellationToken::new(), kill: CancellationToken::new(), idle }
+    }
 }
 
 /// How a tunnel went.
@@ -45,7 +52,7 @@ pub(crate) struct Relayed {
 pub(crate) enum End {
     /// Both directions were closed by their senders.
     Clean,
-    /// Nothing moved for [`TUNNEL_IDLE`].
+    /// Nothing moved for [`Drain::idle`].
     Idle,
     /// The node stops.
     Stopped,
@@ -69,7 +76,7 @@ pub(crate) async fn relay<D: Stream, S: Stream>(dialler: &mut D, service: &mut S
         });
         tokio::select! {
             end = both => end,
-            () = activity.silent_for(TUNNEL_IDLE) => End::Idle,
+            () = activity.silent_for(drain.idle) => End::Idle,
             () = activity.drained(&drain.stop) => End::Stopped,
             () = drain.kill.cancelled() => End::Stopped,
         }
@@ -288,6 +295,7 @@ impl Activity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::TUNNEL_IDLE;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::net::{TcpListener, TcpStream};
 
@@ -306,7 +314,7 @@ mod tests {
     async fn each_direction_delivers_everything_after_the_other_has_ended() {
         let (mut browser, mut dialler) = tcp_pair().await;
         let (mut backend, mut service) = tcp_pair().await;
-        let tunnel = tokio::spawn(async move { relay(&mut dialler, &mut service, &Drain::default()).await });
+        let tunnel = tokio::spawn(async move { relay(&mut dialler, &mut service, &Drain::new(TUNNEL_IDLE)).await });
 
         browser.write_all(b"question").await.unwrap();
         browser.shutdown().await.unwrap();
@@ -326,7 +334,7 @@ mod tests {
     async fn a_reset_on_one_side_is_a_reset_on_the_other() {
         let (mut browser, mut dialler) = tcp_pair().await;
         let (mut backend, mut service) = tcp_pair().await;
-        let tunnel = tokio::spawn(async move { relay(&mut dialler, &mut service, &Drain::default()).await });
+        let tunnel = tokio::spawn(async move { relay(&mut dialler, &mut service, &Drain::new(TUNNEL_IDLE)).await });
         backend.write_all(b"half an answ").await.unwrap();
         let mut part = [0; 12];
         browser.read_exact(&mut part).await.unwrap();
@@ -341,7 +349,7 @@ mod tests {
     async fn a_silent_tunnel_ends_after_the_idle_limit_and_a_talking_one_does_not() {
         let (mut near, mut dialler) = duplex(64);
         let (mut far, mut service) = duplex(64);
-        let tunnel = tokio::spawn(async move { relay(&mut dialler, &mut service, &Drain::default()).await });
+        let tunnel = tokio::spawn(async move { relay(&mut dialler, &mut service, &Drain::new(TUNNEL_IDLE)).await });
         let began = Instant::now();
         for _ in 0..3 {
             tokio::time::advance(TUNNEL_IDLE - Duration::from_secs(1)).await;
@@ -354,7 +362,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stop_ends_an_idle_tunnel_soon_and_leaves_one_that_owes_an_answer() {
-        let drain = Drain::default();
+        let drain = Drain::new(TUNNEL_IDLE);
         let (_idle_near, mut dialler) = duplex(64);
         let (_idle_far, mut service) = duplex(64);
         let idle = tokio::spawn({
