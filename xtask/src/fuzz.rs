@@ -1,7 +1,10 @@
 //! Looking for inputs that break a promise of a parser, by cargo-fuzz (libFuzzer).
 
+use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -20,11 +23,37 @@ const MAX_INPUT: usize = 66 * 1024;
 /// An input that takes longer counts as found, in seconds. Without a hang, all take microseconds.
 const MAX_INPUT_SECONDS: u32 = 5;
 
+/// Time for each target in the long mode.
+const LONG_SECONDS: u64 = 30 * 60;
+
+/// The page with the last result.
+const REPORT: &str = "docs/fuzzing.md";
+
+/// What a target came to.
+struct Trial {
+    target: String,
+    seconds: u64,
+    /// Inputs that were tried.
+    inputs: u64,
+    /// Of them, those that went another way through the code than any before.
+    learnt: u64,
+    /// Most memory that it had, in MB.
+    most_memory: u64,
+    /// How it ended, if an input broke a promise.
+    found: Option<String>,
+}
+
 #[derive(Args)]
 pub(crate) struct Options {
     /// How long to try each target
     #[arg(long, default_value_t = 60)]
     seconds: u64,
+    /// Half an hour for each target, and the result into docs/fuzzing.md
+    #[arg(long, conflicts_with_all = ["seconds", "only"])]
+    long: bool,
+    /// Writes the result into docs/fuzzing.md also when it was not a long one
+    #[arg(long, conflicts_with = "only")]
+    report: bool,
     /// Only this target; may be repeated
     #[arg(long, value_name = "TARGET")]
     only: Vec<String>,
@@ -35,7 +64,14 @@ pub(crate) struct Options {
 /// # Errors
 /// If cargo-fuzz cannot be had, a target is unknown or does not build; findings are an exit code.
 pub(crate) fn run_targets(options: &Options) -> Result<ExitCode> {
-    let findings = run_all(options.seconds, &options.only)?;
+    let seconds = if options.long { LONG_SECONDS } else { options.seconds };
+    let trials = try_all(seconds, &options.only)?;
+    if options.long || options.report {
+        let command = if options.long { "--long".to_owned() } else { format!("--seconds {seconds} --report") };
+        std::fs::write(REPORT, report(&trials, &command)).with_context(|| format!("writing {REPORT}"))?;
+        println!("{REPORT} has the result.");
+    }
+    let findings = findings(&trials);
     Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -45,6 +81,14 @@ pub(crate) fn run_targets(options: &Options) -> Result<ExitCode> {
 /// # Errors
 /// If cargo-fuzz cannot be had, a target is unknown or does not build.
 pub(crate) fn run_all(seconds: u64, only: &[String]) -> Result<Vec<String>> {
+    Ok(findings(&try_all(seconds, only)?))
+}
+
+fn findings(trials: &[Trial]) -> Vec<String> {
+    trials.iter().filter(|trial| trial.found.is_some()).map(|trial| trial.target.clone()).collect()
+}
+
+fn try_all(seconds: u64, only: &[String]) -> Result<Vec<Trial>> {
     let program = find_or_install()?;
     // Without a sanitizer it works with the stable compiler. There is no unsafe code of ours for one to watch.
     run(Command::new(&program).args(["build", "--sanitizer", "none"]))?;
@@ -53,27 +97,78 @@ pub(crate) fn run_all(seconds: u64, only: &[String]) -> Result<Vec<String>> {
         bail!("no fuzz target {unknown}; there are {}", all.join(", "));
     }
     let targets: Vec<_> = all.into_iter().filter(|target| only.is_empty() || only.contains(target)).collect();
-    let mut findings = Vec::new();
-    for target in &targets {
-        if let Err(err) = run_target(&program, target, seconds) {
-            println!("FOUND by {target}: {err:#}");
-            findings.push(target.clone());
+    let mut trials = Vec::new();
+    for target in targets {
+        let trial = run_target(&program, target, seconds)?;
+        if let Some(found) = &trial.found {
+            println!("FOUND by {}: {found}", trial.target);
         }
+        trials.push(trial);
     }
-    println!("{} targets, {seconds} s each; found something: {findings:?}", targets.len());
-    Ok(findings)
+    println!("{} targets, {seconds} s each; found something: {:?}", trials.len(), findings(&trials));
+    Ok(trials)
 }
 
-fn run_target(program: &str, target: &str, seconds: u64) -> Result<()> {
+fn run_target(program: &str, target: String, seconds: u64) -> Result<Trial> {
     // What the fuzzer learns goes into the first folder; the second is kept in the repository and stays small.
     let learnt = format!("fuzz/target/corpus/{target}");
     std::fs::create_dir_all(&learnt).with_context(|| format!("making {learnt}"))?;
-    run(Command::new(program)
-        .args(["run", "--sanitizer", "none", target, &learnt, &format!("fuzz/corpus/{target}"), "--"])
+    let mut command = Command::new(program);
+    command
+        .args(["run", "--sanitizer", "none", &target, &learnt, &format!("fuzz/corpus/{target}"), "--"])
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-max_len={MAX_INPUT}"))
         .arg(format!("-timeout={MAX_INPUT_SECONDS}"))
-        .args(["-verbosity=0", "-print_final_stats=1"]))
+        .args(["-verbosity=0", "-print_final_stats=1"]);
+    println!("$ {command:?}");
+    let begun = Instant::now();
+    // The statistics come on stderr. They are shown as they come.
+    let mut child = command.stderr(Stdio::piped()).spawn().with_context(|| format!("starting {command:?}"))?;
+    let mut statistics = HashMap::new();
+    for line in BufReader::new(child.stderr.take().context("a piped stderr")?).lines() {
+        let line = line.context("reading what the fuzzer says")?;
+        eprintln!("{line}");
+        statistics.extend(statistic(&line));
+    }
+    let status = child.wait()?;
+    let number = |name: &str| statistics.get(name).copied().unwrap_or(0);
+    Ok(Trial {
+        inputs: number("number_of_executed_units"),
+        learnt: number("new_units_added"),
+        most_memory: number("peak_rss_mb"),
+        seconds: begun.elapsed().as_secs(),
+        found: (!status.success()).then(|| format!("{command:?}: {status}")),
+        target,
+    })
+}
+
+/// A line such as `stat::number_of_executed_units: 12345`.
+fn statistic(line: &str) -> Option<(String, u64)> {
+    let (name, number) = line.strip_prefix("stat::")?.split_once(':')?;
+    Some((name.to_owned(), number.trim().parse().ok()?))
+}
+
+fn report(trials: &[Trial], command: &str) -> String {
+    let date = said_by("date", &["--utc", "+%-d %B %Y"]);
+    let commit = said_by("git", &["describe", "--always"]);
+    let mut text = format!(
+        "# Fuzzing\n\nEvery parser of what strangers send, and every state machine as a sequence of operations, has a target \
+         in `fuzz/fuzz_targets`. The ordinary tests replay the committed corpora. This is what the last run on this page \
+         came to; `cargo xtask fuzz --long` writes it anew, with half an hour for each target.\n\n\
+         `cargo xtask fuzz {command}`, {date}, commit {commit}:\n\n\
+         | target | seconds | inputs tried | new ways found through the code | most memory, MB | broken promises |\n\
+         | --- | ---: | ---: | ---: | ---: | --- |\n"
+    );
+    for Trial { target, seconds, inputs, learnt, most_memory, found } in trials {
+        let found = if found.is_some() { "**found**" } else { "none" };
+        text += &format!("| `{target}` | {seconds} | {inputs} | {learnt} | {most_memory} | {found} |\n");
+    }
+    text
+}
+
+fn said_by(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
 }
 
 /// The names of the files in `fuzz/fuzz_targets`, in their order.
