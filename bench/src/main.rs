@@ -1,13 +1,17 @@
-//! The comparison of Hardline with other tunnels, and the programs that it runs for it.
+//! The comparison of Hardline with other tunnels, the attacks on it, and the programs that both run.
 //!
-//! `cargo xtask bench peers` builds and installs what this needs and starts it.
+//! `cargo xtask bench peers` and `cargo xtask bench siege` build and install what this needs and start it.
 
 mod backend;
+mod descriptors;
 mod http;
 mod load;
 mod pattern;
 mod peers;
 mod relay;
+mod siege;
+mod soak;
+mod usage;
 
 use std::net::SocketAddr;
 
@@ -27,6 +31,13 @@ struct Arguments {
 enum Command {
     /// Runs all of them, one beside the other, and prints the table
     Peers(peers::Options),
+    /// Serves one honest client while others attack, and prints what it feels
+    Siege(siege::Options),
+    /// Works for an hour and looks what grows
+    Soak(soak::Options),
+    /// An attack on a publisher or a gateway
+    #[command(hide = true)]
+    Attack(siege::AttackOptions),
     /// The web server behind the tunnels
     #[command(hide = true)]
     Backend { listen: String },
@@ -41,6 +52,9 @@ enum Command {
 fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Peers(options) => peers::run(&options),
+        Command::Siege(options) => siege::run(&options),
+        Command::Soak(options) => soak::run(&options),
+        Command::Attack(options) => on_this_thread(siege::attack(options)),
         Command::Backend { listen } => on_this_thread(backend::serve(&listen)),
         Command::Relay { listen, target } => on_this_thread(relay::run(listen, target)),
         Command::Load(load) => on_this_thread(load::run(load)),

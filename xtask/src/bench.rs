@@ -32,6 +32,12 @@ enum What {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Attacks Hardline while an honest client uses it; `--help` after it tells more
+    #[command(disable_help_flag = true)]
+    Siege {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 /// Runs the comparison if asked for, else the benchmarks of the journey, of the program's start and of the DHT, in an
@@ -42,6 +48,7 @@ enum What {
 pub(crate) fn run_benches(options: &Options) -> Result<ExitCode> {
     match &options.what {
         Some(What::Peers { arguments }) => compare_with_peers(arguments)?,
+        Some(What::Siege { arguments }) => in_namespaces("siege", arguments)?,
         None => {
             run(&mut cargo(&["bench", "--package", "hardline-node", "--bench", "journey"]))?;
             run(&mut cargo(&["bench", "--package", "hardline", "--bench", "start"]))?;
@@ -56,6 +63,11 @@ fn compare_with_peers(arguments: &[OsString]) -> Result<()> {
     for (program, package, version, is_locked) in CRATES {
         install(program, package, version, *is_locked)?;
     }
+    in_namespaces("peers", arguments)
+}
+
+/// Runs a part of the bench program, which makes network namespaces, with the program as it is released.
+pub(crate) fn in_namespaces(part: &str, arguments: &[OsString]) -> Result<()> {
     run(&mut cargo(&["build", "--release", "--package", "hardline", "--package", "hardline-bench"]))?;
     let program = "target/release/hardline-bench";
     let mut command = if machine::is_root() {
@@ -66,7 +78,7 @@ fn compare_with_peers(arguments: &[OsString]) -> Result<()> {
         command
     };
     command.env("HARDLINE_PROGRAM", Path::new("target/release/hardline").canonicalize()?);
-    run(command.arg("peers").args(arguments))
+    run(command.arg(part).args(arguments))
 }
 
 fn install(program: &str, package: &str, version: &str, is_locked: bool) -> Result<()> {

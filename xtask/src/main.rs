@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask test`, `cargo xtask bench`, `cargo xtask fuzz`.
+//! The project's own commands: `cargo xtask test`, `cargo xtask bench`, `cargo xtask soak`, `cargo xtask fuzz`.
 
 mod bench;
 mod deny;
@@ -7,6 +7,7 @@ mod machine;
 mod steps;
 mod test;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -25,6 +26,12 @@ enum Command {
     Test(test::Options),
     /// Measures what users feel and prints the figures; nothing fails for being slow
     Bench(bench::Options),
+    /// Works for an hour with Hardline, disturbs it, and looks what grows; `--help` after it tells more
+    #[command(disable_help_flag = true)]
+    Soak {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Looks for inputs that break a promise of a parser
     Fuzz(fuzz::Options),
 }
@@ -37,6 +44,7 @@ fn main() -> Result<ExitCode> {
     match arguments.command {
         Command::Test(options) => test::run_stages(&options),
         Command::Bench(options) => bench::run_benches(&options),
+        Command::Soak { arguments } => bench::in_namespaces("soak", &arguments).map(|()| ExitCode::SUCCESS),
         Command::Fuzz(options) => fuzz::run_targets(&options),
     }
 }

@@ -3,6 +3,7 @@
 mod bulk;
 mod idle;
 mod requests;
+mod steady;
 
 use std::net::SocketAddr;
 
@@ -52,6 +53,12 @@ pub(crate) enum Load {
         entry: Entry,
         count: usize,
     },
+    /// Asks now and then, on a new connection and on a kept one, and goes on when that fails
+    Steady {
+        #[command(flatten)]
+        entry: Entry,
+        milliseconds: u64,
+    },
     /// Asks until the first answer
     First {
         #[command(flatten)]
@@ -79,6 +86,7 @@ pub(crate) async fn run(load: Load) -> Result<()> {
             requests::on_kept_connections(&entry, connections, milliseconds).await
         }
         Load::Idle { entry, count } => idle::hold(&entry, count).await,
+        Load::Steady { entry, milliseconds } => steady::run(&entry, milliseconds).await,
         Load::First { entry } => requests::until_answered(&entry).await,
     }
 }

@@ -105,8 +105,12 @@ pub(super) async fn ask(reader: &mut Reader<TcpStream>, request: &[u8]) -> Resul
 
 fn print_percentiles(times: &mut [Duration], mut line: serde_json::Value) {
     times.sort_unstable();
-    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
-    line["p50"] = at(0.5).into();
-    line["p99"] = at(0.99).into();
+    line["p50"] = percentile(times, 0.5).into();
+    line["p99"] = percentile(times, 0.99).into();
     println!("{line}");
+}
+
+/// Of sorted times, in milliseconds.
+pub(super) fn percentile(times: &[Duration], share: f64) -> f64 {
+    times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3
 }

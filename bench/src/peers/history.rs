@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::bars::{Standing, judge};
 use super::figure::Figures;
-use super::usage::load_average;
+use crate::usage::load_average;
 
 /// Everything about one run.
 #[derive(Serialize)]

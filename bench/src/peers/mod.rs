@@ -9,20 +9,19 @@ mod pair;
 mod row;
 mod secrets;
 mod table;
-mod usage;
 
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use hardline_lab::{Lab, hardline_program};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use self::figure::{Figure, Figures};
 use self::launch::World;
 use self::measure::{Amounts, BULKS, Numbers};
 use self::pair::Pair;
 use self::row::Row;
+use crate::{descriptors, usage};
 
 /// A load average above which the figures say little: the bars were set on a quiet machine.
 const QUIET: f64 = 1.5;
@@ -86,7 +85,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if load_at_start > QUIET {
         println!("WARNING: above {QUIET} the figures say little; run this again when the machine is quiet.");
     }
-    let descriptors = raise_descriptor_limit()?;
+    let descriptors = descriptors::raise(2 * HELD + OTHER_DESCRIPTORS)?;
     let lab = Lab::open()?.context("this needs network namespaces: root, or user namespaces allowed")?;
     let tools = options.tools.canonicalize().with_context(|| format!("no folder {}", options.tools.display()))?;
     let mut run = Run {
@@ -263,18 +262,4 @@ impl Options {
             Amounts { bulk_mib: 768, connections: 1000, keep_millis: 2000, idle: 1000 }
         }
     }
-}
-
-/// Allows this process and what it starts as many descriptors as the system lets it have, and says how many.
-fn raise_descriptor_limit() -> Result<u64> {
-    let wanted = 2 * HELD + OTHER_DESCRIPTORS;
-    let hard = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
-    let to = |limit: u64| Rlimit { current: Some(limit), maximum: Some(limit.max(hard)) };
-    // Only a privileged process may go above what it was given.
-    if hard < wanted && setrlimit(Resource::Nofile, to(wanted)).is_ok() {
-        return Ok(wanted);
-    }
-    let possible = wanted.min(hard);
-    setrlimit(Resource::Nofile, to(possible))?;
-    Ok(possible)
 }

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::launch::{World, link_port};
 use super::row::Row;
-use super::usage::{cpu_seconds, is_listening, memory_kib};
+use crate::usage::{cpu_seconds, is_listening, memory_kib};
 
 /// Where clients connect.
 pub(super) const ENTRY_PORT: u16 = 7009;

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 const TICKS: f64 = 100.0;
 
 /// CPU time of a program in seconds: all its threads, those that have ended too, and its children.
-pub(super) fn cpu_seconds(pid: u32) -> Result<f64> {
+pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
     let mut ticks = 0;
     for pid in tree(pid) {
         // One that ended just now is counted by its parent.
@@ -20,7 +20,7 @@ pub(super) fn cpu_seconds(pid: u32) -> Result<f64> {
 }
 
 /// Memory of a program and its children in KiB, shared pages counted by share (PSS).
-pub(super) fn memory_kib(pid: u32) -> Result<f64> {
+pub(crate) fn memory_kib(pid: u32) -> Result<f64> {
     let mut kib = 0;
     for pid in tree(pid) {
         let Ok(rollup) = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) else { continue };
@@ -31,14 +31,14 @@ pub(super) fn memory_kib(pid: u32) -> Result<f64> {
 }
 
 /// Load average of the last minute.
-pub(super) fn load_average() -> Result<f64> {
+pub(crate) fn load_average() -> Result<f64> {
     let text = fs::read_to_string("/proc/loadavg")?;
     Ok(text.split_whitespace().next().context("a load average")?.parse()?)
 }
 
 /// Whether somebody listens at the port, in the network namespace of `pid`. Looks at the kernel's table, because a probing
 /// connection would be a first one.
-pub(super) fn is_listening(pid: u32, port: u16) -> bool {
+pub(crate) fn is_listening(pid: u32, port: u16) -> bool {
     ["tcp", "tcp6"].iter().any(|family| {
         let table = fs::read_to_string(format!("/proc/{pid}/net/{family}")).unwrap_or_default();
         table.lines().skip(1).any(|line| has_listener(line, port))
