@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 
 use super::crowd::{self, Crowd};
@@ -18,6 +19,9 @@ const SOURCES: u16 = 64;
 
 /// Idle tunnels.
 const IDLE: usize = 10_000;
+
+/// Descriptors that a publisher keeps for others than tunnels, and those of the honest client's tunnels, with room.
+const OTHER_DESCRIPTORS: u64 = 1_500;
 
 /// Connections a second of a flood, if the attacker's side of the machine has so much to give.
 const FLOOD: u64 = 20_000;
@@ -70,8 +74,14 @@ pub(crate) async fn run(options: AttackOptions) -> Result<()> {
         Attack::SlowHead => crowd(gateway, STANDING, SOURCES, Manner::SlowHead).await,
         Attack::Garbage => flood::run(publisher, SOURCES, FLOOD).await,
         Attack::GarbageOneAddress => flood::run(publisher, 1, FLOOD).await,
-        Attack::Idle => crowd(publisher, IDLE, SOURCES, Manner::Idle).await,
+        Attack::Idle => crowd(publisher, idle_tunnels(), SOURCES, Manner::Idle).await,
     }
+}
+
+/// As many as wanted, or as a publisher has descriptors for.
+pub(super) fn idle_tunnels() -> usize {
+    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    IDLE.min((allowed.saturating_sub(OTHER_DESCRIPTORS) / 2) as usize)
 }
 
 impl Attack {

@@ -46,7 +46,7 @@ pub(super) enum OtherGateway {
 /// What is in the way, with the remedy.
 pub(super) async fn start(mut config: NodeConfig, other: OtherGateway) -> Result<Running, Failure> {
     let signals = Signals::catch().map_err(|err| Failure::of(Exit::Failed, "cannot catch signals", &err))?;
-    descriptors::allow_as_many_as_possible();
+    descriptors::allow_as_many_as_possible(&mut config);
     memory::give_back_in_the_background();
     let usual_port = config.gateway_port.unwrap_or(hardline_node::config::DEFAULT_GATEWAY_PORT);
     let mut has_other_gateway = false;

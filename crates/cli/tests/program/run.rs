@@ -38,7 +38,7 @@ fn without_services_the_gateway_runs_alone_and_listens_for_no_other_computer() {
 #[test]
 fn as_many_files_are_opened_as_the_system_allows() {
     let program = Program::new();
-    let running = start_limited(&program, "-Sn 256");
+    let running = start_limited(&program, "-Sn 256", &[]);
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", running.id())).unwrap();
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     let columns: Vec<_> = line.split_whitespace().collect();
@@ -51,8 +51,9 @@ fn out_of_descriptors_it_waits_without_spinning_and_serves_again() {
     const DESCRIPTORS: usize = 64;
     const LOOK: Duration = Duration::from_secs(2);
     let program = Program::new();
-    let running = start_limited(&program, &format!("-n {DESCRIPTORS}"));
-    let crowd: Vec<_> = (0..4 * DESCRIPTORS).map(|_| TcpStream::connect(running.gateway()).unwrap()).collect();
+    let running =
+        start_limited(&program, &format!("-n {DESCRIPTORS}"), &["share", &web_server("still here").to_string()]);
+    let crowd: Vec<_> = (0..4 * DESCRIPTORS).map(|_| TcpStream::connect(running.p2p()).unwrap()).collect();
     let open = || std::fs::read_dir(format!("/proc/{}/fd", running.id())).unwrap().count();
     let deadline = Instant::now() + PATIENCE;
     while open() < DESCRIPTORS {
@@ -68,13 +69,13 @@ fn out_of_descriptors_it_waits_without_spinning_and_serves_again() {
     assert!(open() > DESCRIPTORS / 2, "who is in stays");
 
     drop(crowd);
-    assert!(get(running.gateway(), "http://localhost/").starts_with("HTTP/1.1 200 "));
+    assert!(get(running.gateway(), &running.link()).ends_with("still here"));
 }
 
 /// Starts the program behind a `ulimit` with these words.
 #[cfg(target_os = "linux")]
-fn start_limited(program: &Program, limit: &str) -> Running {
-    let own = program.command(["--json"]);
+fn start_limited(program: &Program, limit: &str, arguments: &[&str]) -> Running {
+    let own = program.command([&["--json"], arguments].concat());
     let mut limited = Command::new("sh");
     let script = format!("ulimit {limit}; exec \"$0\" \"$@\"");
     limited.args(["-c", &script]).arg(own.get_program()).args(own.get_args());
