@@ -66,7 +66,7 @@ fn a_backend_that_is_down_ends_with_5_and_says_so() {
     let (_here, sharing, there) = sharing(port);
     let outcome = there.run(["connect", &sharing.link()]);
     assert_eq!(outcome.code, Some(5));
-    assert!(outcome.stderr.contains("the program behind it is down"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("the program behind the service does not answer"), "{}", outcome.stderr);
 }
 
 #[test]

@@ -59,8 +59,8 @@ fn a_link_with_a_password_answers_and_one_without_does_not() {
     let link = sharing.link();
     assert!(link.starts_with("http://sesame-"), "{link}");
     assert!(get(sharing.gateway(), &link).ends_with("treasure"));
-    assert!(get(sharing.gateway(), &link.replace("sesame-", "")).starts_with("HTTP/1.1 502 "));
-    assert!(get(sharing.gateway(), &link.replace("sesame-", "guess-")).starts_with("HTTP/1.1 502 "));
+    assert!(get(sharing.gateway(), &link.replace("sesame-", "")).starts_with("HTTP/1.1 403 "));
+    assert!(get(sharing.gateway(), &link.replace("sesame-", "guess-")).starts_with("HTTP/1.1 403 "));
 }
 
 #[test]
