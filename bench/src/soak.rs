@@ -10,7 +10,7 @@ use hardline_lab::{Hardline, Host, Lab, Process, Switch};
 use serde_json::{Value, json};
 
 use crate::descriptors;
-use crate::usage::{load_average, memory_kib};
+use crate::usage::{load_average, own_memory_kib};
 
 /// Descriptors for the loads.
 const DESCRIPTORS: u64 = 10_000;
@@ -159,7 +159,7 @@ impl World {
         let of = |of, program: &Hardline| {
             let pid = program.process.id();
             let count = |folder: &str| anyhow::Ok(std::fs::read_dir(format!("/proc/{pid}/{folder}"))?.count() as f64);
-            anyhow::Ok(Sample { of, kib: memory_kib(pid)?, descriptors: count("fd")?, threads: count("task")? })
+            anyhow::Ok(Sample { of, kib: own_memory_kib(pid)?, descriptors: count("fd")?, threads: count("task")? })
         };
         Ok([of(WATCHED[0], &self.publishers[0])?, of(WATCHED[1], &self.gateways[0])?])
     }

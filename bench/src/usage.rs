@@ -21,11 +21,20 @@ pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
 
 /// Memory of a program and its children in KiB, shared pages counted by share (PSS).
 pub(crate) fn memory_kib(pid: u32) -> Result<f64> {
+    sum_of_rollups(pid, "Pss:")
+}
+
+/// What of it is nobody else's: without the program's own file, whose pages count for less while more programs run it.
+pub(crate) fn own_memory_kib(pid: u32) -> Result<f64> {
+    sum_of_rollups(pid, "Pss_Anon:")
+}
+
+fn sum_of_rollups(pid: u32, name: &str) -> Result<f64> {
     let mut kib = 0;
     for pid in tree(pid) {
         let Ok(rollup) = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) else { continue };
-        let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next()?.parse().ok());
-        kib += pss.unwrap_or(0_u64);
+        let part = rollup.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok());
+        kib += part.unwrap_or(0_u64);
     }
     Ok(kib as f64)
 }
