@@ -22,6 +22,10 @@ pub const LOOKUP_TIMEOUT: Duration = Duration::from_secs(6);
 /// through a network that loses packets takes its time. Most give up after 30 s.
 pub const PATIENT_LOOKUP_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Time after which an address where nobody answered is tried again, while somebody waits still: a router that restarts, or
+/// a computer that wakes up, is there again soon.
+pub const DIAL_AGAIN: Duration = Duration::from_secs(2);
+
 /// Time to connect to a backend. It is on this computer or on its LAN.
 pub const BACKEND_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -50,8 +54,9 @@ pub const PARKED_LIMIT: Duration = Duration::from_secs(60);
 /// question never meets a closing link.
 pub const LISTENER_PARKED_LIMIT: Duration = Duration::from_secs(120);
 
-/// Time after which a parked link is no longer trusted to lead anywhere: the computer may have slept, or moved.
-pub const FRESH_LINK: Duration = Duration::from_secs(15);
+/// Time after which a parked link is no longer trusted to lead anywhere: one of the computers may be gone. What a page
+/// asks for comes within it; after it a question costs a round trip more.
+pub const FRESH_LINK: Duration = Duration::from_secs(1);
 
 /// Time for the answer over a link that is not trusted. Longer than a round trip around the world; after it another link
 /// is dialled.

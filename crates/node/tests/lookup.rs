@@ -7,7 +7,8 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
 use common::{TestNode, backend, get, path_in, service};
-use hardline_node::config::{IdentityConfig, LanConfig, NodeConfig, ServiceConfig};
+use hardline_node::config::{GivenAddress, IdentityConfig, LanConfig, NodeConfig, ServiceConfig};
+use hardline_node::limits::DIAL_AGAIN;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -47,6 +48,33 @@ async fn everybody_who_waits_is_served_when_the_service_comes() {
 }
 
 #[tokio::test]
+async fn a_service_that_comes_up_at_its_address_is_reached_within_the_same_request() {
+    let network = Network::new();
+    let first = network.listener().await;
+    let (key, at) = (first.key(), first.p2p());
+    first.node.shutdown().await;
+    // The LAN is asked, and nobody there knows: the address is all there is.
+    let gateway = TestNode::start(|config| {
+        network.join(config);
+        config.given = vec![GivenAddress { key, at: at.into() }];
+    })
+    .await;
+    tokio::time::pause();
+    let browser = gateway.browser_addr();
+    let answer = tokio::spawn(async move { get(browser, &format!("{key}.localhost"), "").await });
+    tokio::time::sleep(DIAL_AGAIN / 2).await;
+    assert!(!answer.is_finished());
+    tokio::time::resume();
+    let _service = network
+        .listener_with(|config| {
+            config.lan.enabled = false;
+            config.p2p.port = at.port();
+        })
+        .await;
+    assert!(timeout(PATIENCE, answer).await.unwrap().unwrap().ends_with("hello"));
+}
+
+#[tokio::test]
 async fn a_dead_address_given_first_does_not_hide_the_good_one() {
     let network = Network::new();
     let listener = network.listener().await;
@@ -75,6 +103,10 @@ impl Network {
 
     /// The service, at a port of its own.
     async fn listener(&self) -> TestNode {
+        self.listener_with(|_| {}).await
+    }
+
+    async fn listener_with(&self, change: impl FnOnce(&mut NodeConfig)) -> TestNode {
         let greeting = backend(|mut stream| async move {
             let _ = stream.write_all(b"hello").await;
         })
@@ -84,6 +116,7 @@ impl Network {
             self.join(config);
             config.gateway_port = None;
             config.services = vec![ServiceConfig { identity, ..service(greeting) }];
+            change(config);
         })
         .await
     }

@@ -33,7 +33,8 @@ pub struct AttemptId(pub u32);
 /// [`poll_start`](Self::poll_start) after each of these and whenever [`poll_timeout`](Self::poll_timeout) passes. It ends
 /// when one attempt succeeds (drop it) or when [`is_exhausted`](Self::is_exhausted).
 ///
-/// - A candidate's address is tried once per schedule, whoever else names it.
+/// - A candidate's address is tried once per schedule, whoever else names it, and once more each time it is taken back by
+///   [`again`](Self::again).
 /// - At most [`MAX_CANDIDATES`] are tried, [`MAX_CANDIDATES_PER_SOURCE`] of each source, and [`RESERVED_PER_SOURCE`] are
 ///   kept for each source that is being asked.
 /// - Sources take turns, in the order of [`Source`]: first the first candidate of each, then the second of each. So a
@@ -79,11 +80,22 @@ impl DialSchedule {
             return false;
         }
         self.known.insert(candidate.at.clone(), candidate.source);
+        self.insert(candidate, turn);
+        true
+    }
+
+    /// Takes back a candidate of this schedule that nobody answered at, to be tried again behind all others.
+    pub fn again(&mut self, candidate: Candidate) {
+        let started = self.started.entry(candidate.source).or_default();
+        *started = started.saturating_sub(1);
+        self.insert(candidate, usize::MAX);
+    }
+
+    fn insert(&mut self, candidate: Candidate, turn: usize) {
         let goes_before =
             |other: &Waiting| other.is_preferred || (other.turn, other.candidate.source) <= (turn, candidate.source);
         let place = self.waiting.partition_point(goes_before);
         self.waiting.insert(place, Waiting { candidate, turn, is_preferred: false });
-        true
     }
 
     /// Says that `source` is being asked and may name candidates.
@@ -299,6 +311,26 @@ mod tests {
         schedule.failed(now, id);
         assert!(!schedule.add(candidate(Source::Lan, 1)));
         assert_eq!(started(&mut schedule, now), NOTHING);
+    }
+
+    #[test]
+    fn an_address_taken_back_is_tried_again_behind_the_others_and_costs_no_place() {
+        let mut schedule = remembering(1..=8);
+        let now = Instant::now();
+        let (id, first) = schedule.poll_start(now).unwrap();
+        schedule.failed(now, id);
+        for round in 0..100 {
+            schedule.again(first.clone());
+            if round == 0 {
+                schedule.add(candidate(Source::Plain, 9));
+            }
+            let mut order = Vec::new();
+            while let Some((id, next)) = schedule.poll_start(now) {
+                order.push(next.at.port);
+                schedule.failed(now, id);
+            }
+            assert_eq!(order.last(), Some(&1), "round {round}: {order:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! From one home to another, over the internet: nothing remembered, found in the DHT.
 
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
 use anyhow::{Result, ensure};
 use hardline_lab::{Lab, Mapping, hardline_program};
 
@@ -69,8 +72,17 @@ fn scenario_14_carrier_nat_is_told() -> Result<()> {
     let alice = lab.host("alice")?;
     home.connect(&alice, 2)?;
     let options = dht.options();
-    let _service = alice.service(&texts(&options))?;
+    let service = alice.service(&texts(&options))?;
     let told = |text: &str| text.to_lowercase().contains("carrier nat");
+    let begun = Instant::now();
+    loop {
+        let page = alice.curl(&[&format!("http://{}/status", service.program.gateway()?)])?.success()?.stdout;
+        if told(&page) {
+            break;
+        }
+        ensure!(begun.elapsed() < Duration::from_secs(60), "status: {page}");
+        sleep(Duration::from_millis(100));
+    }
     let doctor = alice.run(hardline_program()?, &[&["doctor"], &texts(&options)[..]].concat())?.stdout;
     ensure!(told(&doctor), "doctor: {doctor}");
     Ok(())

@@ -13,7 +13,7 @@ use crate::world::{TwoHomes, texts};
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// More than the time for which a connection that has just answered is taken for a living one.
-const NO_LONGER_FRESH: Duration = Duration::from_secs(16);
+const NO_LONGER_FRESH: Duration = Duration::from_secs(2);
 
 /// Pause between two questions.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -33,7 +33,7 @@ pub(crate) struct Dialler {
 impl Dialler {
     /// Parked links are looked after by a task of the resolver's tracker, until `stop`.
     pub(crate) fn new(resolver: Arc<Resolver>, stop: CancellationToken) -> Self {
-        let pool = Arc::new(Pool::default());
+        let pool = Arc::new(Pool::new(Arc::clone(&resolver)));
         resolver.tasks.spawn({
             let (pool, stop) = (Arc::clone(&pool), stop.clone());
             async move { pool.run(stop).await }
@@ -86,7 +86,7 @@ impl Dialler {
         parked: Parked,
         early: &mut Vec<u8>,
     ) -> Result<Option<TunnelStream>, Outcome> {
-        let is_fresh = parked.is_fresh();
+        let is_fresh = self.pool.is_fresh(&parked);
         let Parked { mut link, candidate, .. } = parked;
         // Who was not heard for a while may be gone without a word. Then we ask, and send payload when we know.
         let (sent, limit) = if is_fresh { (&early[..], DIAL_HANDSHAKE_TIMEOUT) } else { (&[][..], STALE_ANSWER) };

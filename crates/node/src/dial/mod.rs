@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
-use crate::limits::{LOOKUP_TIMEOUT, PATIENT_LOOKUP_TIMEOUT};
+use crate::limits::{DIAL_AGAIN, LOOKUP_TIMEOUT, PATIENT_LOOKUP_TIMEOUT};
 use crate::resolve::{AttemptReport, Journal, Lookup, Outcome, Report, Resolver};
 use crate::store::{Origin, StoreError};
 
@@ -145,6 +145,8 @@ async fn race(
         attempts: JoinSet::new(),
         job: Arc::new(job),
         journal: Journal::new(),
+        silent: Vec::new(),
+        again: None,
         give_up: None,
     };
     match race.run(waiting.limit(resolver)).await {
@@ -170,6 +172,10 @@ struct Race {
     attempts: JoinSet<Ended>,
     job: Arc<attempt::Job>,
     journal: Journal,
+    /// Where nobody answered, to be tried once more.
+    silent: Vec<Candidate>,
+    /// When that is.
+    again: Option<Instant>,
     give_up: Option<Instant>,
 }
 
@@ -196,13 +202,16 @@ impl Race {
             }
             let next_start = self.schedule.poll_timeout().map(Instant::from_std);
             tokio::select! {
-                () = self.lookup.changed(), if is_looking => self.moves += u32::from(self.lookup.tell(&mut self.schedule)),
+                () = self.lookup.changed(), if is_looking => self.hear(),
                 Some(ended) = self.attempts.join_next() => match ended {
                     Ok(Ended { candidate, result: Ok(reached), .. }) => return Some((candidate, reached)),
-                    Ok(Ended { moves, id, number, result: Err(outcome), .. }) => self.failed(moves, id, number, outcome),
+                    Ok(Ended { moves, id, number, candidate, result: Err(outcome) }) => {
+                        self.failed(moves, id, number, candidate, outcome);
+                    }
                     Err(error) => debug!(%error, "attempt did not end by itself"),
                 },
                 () = at(next_start) => {}
+                () = at(self.again), if is_looking => self.try_again(),
                 () = sleep_until(lookup_ends), if is_looking => {
                     is_looking = false;
                     self.schedule.no_more();
@@ -210,6 +219,20 @@ impl Race {
                 () = at(self.give_up) => return None,
             }
         }
+    }
+
+    /// Hears what the lookup has found.
+    fn hear(&mut self) {
+        if self.lookup.tell(&mut self.schedule) {
+            // In another network, where all begins anew.
+            self.moves += 1;
+            (self.silent, self.again) = (Vec::new(), None);
+        }
+    }
+
+    fn try_again(&mut self) {
+        self.again = None;
+        self.silent.drain(..).for_each(|candidate| self.schedule.again(candidate));
     }
 
     fn start(&mut self, id: AttemptId, candidate: Candidate) {
@@ -221,15 +244,20 @@ impl Race {
         });
     }
 
-    fn failed(&mut self, moves: u32, id: AttemptId, number: usize, outcome: Outcome) {
+    fn failed(&mut self, moves: u32, id: AttemptId, number: usize, candidate: Candidate, outcome: Outcome) {
         debug!(%outcome, "candidate failed");
         if matches!(outcome, Outcome::Closed | Outcome::Refused { .. }) {
             self.give_up.get_or_insert(Instant::now() + AFTER_CLOSED);
         }
+        let is_silent = matches!(outcome, Outcome::Unreachable { .. });
         self.journal.ended(number, outcome);
         // One that was started in another network is not in this schedule.
         if moves == self.moves {
             self.schedule.failed(now(), id);
+            if is_silent {
+                self.silent.push(candidate);
+                self.again.get_or_insert(Instant::now() + DIAL_AGAIN);
+            }
             if self.schedule.is_idle() {
                 self.lookup.all_failed();
             }

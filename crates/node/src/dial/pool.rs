@@ -1,7 +1,7 @@
 //! Links that wait for their next tunnel.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use hardline_proto::candidate::Candidate;
@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::{FRESH_LINK, MAX_PARKED, MAX_PARKED_PER_SERVICE, PARKED_LIMIT};
+use crate::resolve::Resolver;
 use crate::tunnel::LinkStream;
 
 /// Time between two looks for links that nobody wants any more.
@@ -19,8 +20,10 @@ const SWEEP: Duration = Duration::from_secs(10);
 /// The parked links of a node, per service and password.
 ///
 /// The one parked last is taken first. So with less demand the others grow old, and after [`PARKED_LIMIT`] they go.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pool {
+    /// Knows when this computer has moved.
+    resolver: Arc<Resolver>,
     services: Mutex<HashMap<ServiceName, Kept>>,
     parked: Notify,
 }
@@ -41,19 +44,16 @@ pub(super) struct Parked {
     pub(super) link: LinkStream,
     /// Where it leads to.
     pub(super) candidate: Candidate,
+    /// How often this computer had moved.
+    moves: u64,
     since: Instant,
     /// The other clock may stand still while the computer sleeps.
     since_date: SystemTime,
 }
 
 impl Parked {
-    fn new(link: LinkStream, candidate: Candidate) -> Self {
-        Self { link, candidate, since: Instant::now(), since_date: SystemTime::now() }
-    }
-
-    /// Whether the peer was heard so lately that it will still be there.
-    pub(super) fn is_fresh(&self) -> bool {
-        self.age() < FRESH_LINK
+    fn new(link: LinkStream, candidate: Candidate, moves: u64) -> Self {
+        Self { link, candidate, moves, since: Instant::now(), since_date: SystemTime::now() }
     }
 
     fn age(&self) -> Duration {
@@ -67,6 +67,15 @@ impl Parked {
 }
 
 impl Pool {
+    pub(super) fn new(resolver: Arc<Resolver>) -> Self {
+        Self { resolver, services: Mutex::default(), parked: Notify::new() }
+    }
+
+    /// Whether the peer was heard so lately, and from the same place, that it will still be there.
+    pub(super) fn is_fresh(&self, parked: &Parked) -> bool {
+        parked.age() < FRESH_LINK && parked.moves == self.resolver.place.moves()
+    }
+
     /// Takes a link to `name` that is not known to have ended.
     pub(super) fn take(&self, name: &ServiceName) -> Option<Parked> {
         let mut services = self.lock();
@@ -77,11 +86,12 @@ impl Pool {
 
     /// Parks a link, if there is room.
     pub(super) fn put(&self, name: &ServiceName, link: LinkStream, candidate: Candidate) {
+        let moves = self.resolver.place.moves();
         let mut services = self.lock();
         let all: usize = services.values().map(|kept| kept.links.len()).sum();
         let kept = services.entry(name.clone()).or_default();
         if all < MAX_PARKED && kept.links.len() < MAX_PARKED_PER_SERVICE {
-            kept.links.push(Parked::new(link, candidate));
+            kept.links.push(Parked::new(link, candidate, moves));
         }
         kept.wanted = Some(Instant::now());
         self.parked.notify_one();

@@ -2,25 +2,35 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hardline_proto::candidate::Surroundings;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::debug;
 
-/// How long an answer of the system is used again: a page opens many connections at once.
-const REFRESH: Duration = Duration::from_millis(500);
+/// How long an answer of the system is used again: a page opens many connections at once, and asking costs some ten
+/// microseconds. Whatever a person does between two requests takes longer.
+const REFRESH: Duration = Duration::from_millis(50);
 
 /// Time between two looks while somebody waits for a lookup.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the system said last.
+#[derive(Default)]
+struct Latest {
+    asked: Option<Instant>,
+    here: Surroundings,
+    /// How often `here` has become another.
+    moves: u64,
+}
 
 /// Asks the system for this computer's addresses. Only who looks something up asks: at rest nothing runs.
 pub(crate) struct Place {
     listening: Vec<u16>,
     is_loopback_shared: bool,
     interfaces: Arc<dyn Fn() -> Vec<IpAddr> + Send + Sync>,
-    latest: Mutex<Option<(Instant, Surroundings)>>,
+    latest: Mutex<Latest>,
 }
 
 impl Place {
@@ -39,18 +49,27 @@ impl Place {
 
     /// The surroundings now, at most [`REFRESH`] old.
     pub(crate) fn now(&self) -> Surroundings {
+        self.look().here.clone()
+    }
+
+    /// How often this computer has moved, as far as somebody looked. A connection made before the last move may lead
+    /// nowhere.
+    pub(crate) fn moves(&self) -> u64 {
+        self.look().moves
+    }
+
+    fn look(&self) -> MutexGuard<'_, Latest> {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*latest {
-            Some((asked, here)) if asked.elapsed() < REFRESH => here.clone(),
-            _ => {
-                let mut own = (self.interfaces)();
-                own.sort_unstable();
-                let (listening, is_loopback_shared) = (self.listening.clone(), self.is_loopback_shared);
-                let here = Surroundings { own, listening, is_loopback_shared };
-                *latest = Some((Instant::now(), here.clone()));
-                here
-            }
+        if latest.asked.is_none_or(|asked| asked.elapsed() >= REFRESH) {
+            let mut own = (self.interfaces)();
+            own.sort_unstable();
+            let (listening, is_loopback_shared) = (self.listening.clone(), self.is_loopback_shared);
+            let here = Surroundings { own, listening, is_loopback_shared };
+            latest.moves += u64::from(latest.asked.is_some() && latest.here != here);
+            latest.here = here;
+            latest.asked = Some(Instant::now());
         }
+        latest
     }
 
     /// Waits until this computer is no longer `here`. Cancel safe.
@@ -78,4 +97,23 @@ fn interfaces() -> Vec<IpAddr> {
         Vec::new()
     });
     found.iter().map(if_addrs::Interface::ip).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn another_address_is_a_move_and_the_same_one_is_none() {
+        let own = Arc::new(Mutex::new(vec![IpAddr::from([192, 168, 1, 2])]));
+        let interfaces = Arc::clone(&own);
+        let place = Place::with_interfaces(Vec::new(), false, Arc::new(move || interfaces.lock().unwrap().clone()));
+        assert_eq!(place.moves(), 0);
+        tokio::time::advance(REFRESH).await;
+        assert_eq!(place.moves(), 0);
+        own.lock().unwrap()[0] = IpAddr::from([10, 0, 0, 2]);
+        tokio::time::advance(REFRESH).await;
+        assert_eq!(place.moves(), 1);
+        assert_eq!(place.now().own, [IpAddr::from([10, 0, 0, 2])]);
+    }
 }
