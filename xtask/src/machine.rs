@@ -29,7 +29,6 @@ pub(crate) const TESTS: &[Need] = &[
     Need { package: "firefox-esr", why: "another real browser", is_there: || program("firefox-esr", "--version") },
     Need { package: "dhtnode", why: "released nodes of the DHT", is_there: || program("dhtnode", "--version") },
     Need { package: "python3-opendht", why: "another kind of released node", is_there: has_opendht },
-    Need { package: "nftables", why: "routers with NAT", is_there: || program("nft", "--version") },
     Need {
         package: "conntrack",
         why: "routers that forget connections",
