@@ -30,7 +30,7 @@ const QUIET: f64 = 1.5;
 const HELD: u64 = 10_000;
 
 /// Descriptors that a program needs beside the two of each tunnel, with room.
-const OTHER_DESCRIPTORS: u64 = 100;
+const OTHER_DESCRIPTORS: u64 = 1_200;
 
 #[derive(Args)]
 pub(crate) struct Options {
