@@ -13,7 +13,7 @@ use crate::steps::{cargo, run};
 /// Where cargo installs peers that Debian does not have.
 const PEERS_ROOT: &str = "target/peers";
 
-/// Programs of crates.io, the release that is measured, and whether it still builds with the dependencies that it was
+/// Programs that cargo installs, the release that is measured, and whether it still builds with the dependencies that it was
 /// released with.
 const CRATES: &[(&str, &str, &str, bool)] =
     &[("bore", "bore-cli", "0.6.0", true), ("rathole", "rathole", "0.5.0", false)];
