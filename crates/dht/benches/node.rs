@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use hardline_dht::message::{Body, Message, Request};
-use hardline_dht::{Config, Family, InfoHash, Node, Time};
+use hardline_dht::{Config, Family, InfoHash, Node, Rates, Time};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -21,7 +21,7 @@ fn main() {
 /// A node whose table is full of good nodes.
 fn settled() -> (Node, StdRng) {
     let mut rng = StdRng::seed_from_u64(1);
-    let config = Config { limit_rates: false, families: vec![Family::V4], ..Config::default() };
+    let config = Config { rates: Rates::UNLIMITED, families: vec![Family::V4], ..Config::default() };
     let mut node = Node::new(Time::ZERO, config, StdRng::seed_from_u64(2));
     let mut now = Time::from_secs(1);
     for number in 0..4000_u32 {

@@ -25,6 +25,7 @@ pub mod operation; // what the application asks and hears
 
 pub use address::Family;
 pub use hash::InfoHash;
+pub use limiter::Rates;
 pub use message::NodeAddr;
 pub use node::{Config, Counters, Node, OperationError, TableStatus, Transmit};
 pub use operation::{Event, OpId, Summary};

@@ -4,8 +4,57 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::address::Prefix;
-use crate::limits::{BLACKLIST_TIME, MAX_BLACKLIST, MAX_RATED_PREFIXES};
+use crate::limits::{
+    BLACKLIST_TIME, DATAGRAMS_PER_PREFIX, DATAGRAMS_TOTAL, FRAGMENT_BYTES_PER_PREFIX, MAX_BLACKLIST,
+    MAX_RATED_PREFIXES, REQUESTS_PER_PREFIX, REQUESTS_TOTAL, SIGNATURES_PER_PREFIX, SIGNATURES_TOTAL,
+};
 use crate::time::Time;
+
+/// What strangers may cost in a second, per network prefix (an IPv4 address or an IPv6 /64) and in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rates {
+    /// Datagrams looked at; the rest is dropped before it is read.
+    pub datagrams: u32,
+    /// Of them, per prefix.
+    pub datagrams_per_prefix: u32,
+    /// Requests answered. Each value of a put counts as one.
+    pub requests: u32,
+    /// Of them, per prefix.
+    pub requests_per_prefix: u32,
+    /// Signatures checked.
+    pub signatures: u32,
+    /// Of them, per prefix.
+    pub signatures_per_prefix: u32,
+    /// Bytes of fragments sent to one prefix: a forged `get` must not turn us into a flood.
+    pub fragment_bytes_per_prefix: u32,
+}
+
+impl Rates {
+    /// No limit, for test networks that live on one address.
+    pub const UNLIMITED: Self = Self {
+        datagrams: u32::MAX,
+        datagrams_per_prefix: u32::MAX,
+        requests: u32::MAX,
+        requests_per_prefix: u32::MAX,
+        signatures: u32::MAX,
+        signatures_per_prefix: u32::MAX,
+        fragment_bytes_per_prefix: u32::MAX,
+    };
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self {
+            datagrams: DATAGRAMS_TOTAL,
+            datagrams_per_prefix: DATAGRAMS_PER_PREFIX,
+            requests: REQUESTS_TOTAL,
+            requests_per_prefix: REQUESTS_PER_PREFIX,
+            signatures: SIGNATURES_TOTAL,
+            signatures_per_prefix: SIGNATURES_PER_PREFIX,
+            fragment_bytes_per_prefix: FRAGMENT_BYTES_PER_PREFIX,
+        }
+    }
+}
 
 /// A bucket that fills at `rate` units per second and holds one second's worth.
 #[derive(Debug, Clone, Copy)]

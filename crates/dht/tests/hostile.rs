@@ -5,12 +5,13 @@
 mod checks;
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hardline_dht::message::{
     Body, ERROR_BAD_REQUEST, ERROR_NOT_FOUND, ERROR_WRONG_TOKEN, Fragment, Message, Reply, Request, ValueEntry,
 };
-use hardline_dht::{Config, Counters, Family, InfoHash, Node, Time, Value, ValueType};
+use hardline_dht::{Config, Counters, Family, InfoHash, Node, Rates, Signed, Time, Value, ValueType};
 use proptest::prelude::*;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -168,6 +169,79 @@ fn a_storm_from_one_address_is_answered_up_to_its_allowance_and_does_not_hinder_
 }
 
 #[test]
+fn a_storm_from_many_addresses_is_looked_at_up_to_the_allowance_of_all() {
+    let rates = Rates { datagrams: 1000, requests: 100, ..Rates::default() };
+    let config = Config { families: vec![Family::V4], rates, ..Config::default() };
+    let mut talk = Talk { node: Node::new(Time::ZERO, config, StdRng::seed_from_u64(1)), now: Time::from_secs(1) };
+    let ping = encode(1, Body::Request { id: ID, request: Request::Ping });
+    let mut storm = |bytes: &[u8]| {
+        let from = |n: u32| SocketAddr::from((std::net::Ipv4Addr::from(0x0b00_0000 + n), 4222));
+        (0..20_000).filter(|n| !talk.send(from(*n), bytes).is_empty()).count()
+    };
+    assert_eq!(storm(&ping), 100);
+    // What is dropped is not even read: it does not count as malformed.
+    assert_eq!(storm(b"no message"), 0);
+    let counters = talk.counters();
+    assert_eq!((counters.dropped_rate, counters.dropped_malformed), (40_000 - 100, 0));
+    talk.now = Time::from_secs(2);
+    assert_eq!(talk.send(STRANGER, &ping).len(), 1, "a second later");
+}
+
+#[test]
+fn many_values_in_one_datagram_count_one_by_one() {
+    let mut talk = Talk::new();
+    let token = talk.token();
+    let value = |id| Value::new(id, ValueType::USER_DATA, b"x", "").unwrap();
+    for n in 0..4 {
+        let values = (1..=500).map(|id| ValueEntry::Inline(value(n * 500 + id).packed().to_vec().into())).collect();
+        talk.ask(put(token.clone(), values));
+    }
+    // One was the token.
+    assert_eq!(talk.node.stored().0, 1023);
+    assert!(talk.counters().dropped_rate > 0);
+}
+
+#[test]
+fn signatures_are_checked_up_to_an_allowance_and_one_that_is_stored_not_again() {
+    static CHECKS: AtomicUsize = AtomicUsize::new(0);
+    let verify = |_: Signed<'_>| {
+        CHECKS.fetch_add(1, Ordering::Relaxed);
+        true
+    };
+    let config = Config { families: vec![Family::V4], verify: Some(verify), ..Config::default() };
+    let mut talk = Talk { node: Node::new(Time::ZERO, config, StdRng::seed_from_u64(1)), now: Time::from_secs(1) };
+    let token = talk.token();
+    let confirmed = |talk: &mut Talk, ids: std::ops::Range<u64>| {
+        ids.filter(|id| !talk.ask(put(token.clone(), inline(&signed(*id)))).is_empty()).count()
+    };
+    assert_eq!(confirmed(&mut talk, 1..500), 64);
+    assert_eq!((CHECKS.load(Ordering::Relaxed), talk.node.stored().0), (64, 64));
+    assert_eq!(confirmed(&mut talk, 1..65), 64, "those are there");
+    assert_eq!(CHECKS.load(Ordering::Relaxed), 64);
+    talk.now = Time::from_secs(2);
+    assert_eq!(confirmed(&mut talk, 65..66), 1, "who puts again later is heard");
+}
+
+/// A value with something in the place of a signature.
+fn signed(id: u64) -> Value {
+    let field = |name: &str, bytes: &[u8]| {
+        let mut field = vec![0xa0 + name.len() as u8];
+        field.extend_from_slice(name.as_bytes());
+        field.extend_from_slice(&[0xc4, bytes.len() as u8]);
+        field.extend_from_slice(bytes);
+        field
+    };
+    let mut packed = vec![0x82, 0xa2, b'i', b'd', 0xcf];
+    packed.extend_from_slice(&id.to_be_bytes());
+    packed.extend_from_slice(b"\xa3dat\x82\xa4body\x84\xa3seq\x00");
+    packed.extend(field("owner", b"key"));
+    packed.extend_from_slice(b"\xa4type\x00");
+    packed.extend(field("data", b"x"));
+    packed.extend(field("sig", b"signature"));
+    Value::parse(&packed).unwrap()
+}
+
+#[test]
 fn forged_gets_do_not_turn_a_large_value_into_a_flood() {
     let mut talk = Talk::new();
     let large = Value::new(1, ValueType::USER_DATA, &[0; 60_000], "").unwrap();
@@ -228,7 +302,7 @@ fn fragments_of_nothing_are_dropped_and_counted() {
 #[test]
 fn one_household_cannot_fill_the_store() {
     let config =
-        Config { families: vec![Family::V4], max_stored_bytes: 100_000, limit_rates: false, ..Config::default() };
+        Config { families: vec![Family::V4], max_stored_bytes: 100_000, rates: Rates::UNLIMITED, ..Config::default() };
     let mut talk = Talk { node: Node::new(Time::ZERO, config, StdRng::seed_from_u64(1)), now: Time::from_secs(1) };
     let token = talk.token();
     for id in 1..2000 {
@@ -241,7 +315,7 @@ fn one_household_cannot_fill_the_store() {
 #[test]
 fn a_listener_is_told_of_values_that_have_to_go_for_lack_of_room() {
     let config =
-        Config { families: vec![Family::V4], max_stored_bytes: 10_000, limit_rates: false, ..Config::default() };
+        Config { families: vec![Family::V4], max_stored_bytes: 10_000, rates: Rates::UNLIMITED, ..Config::default() };
     let mut talk = Talk { node: Node::new(Time::ZERO, config, StdRng::seed_from_u64(1)), now: Time::from_secs(1) };
     let token = talk.token();
     let listen = Request::Listen { hash: Some(KEY), version: 1, socket: 77, token: token.clone().into(), query: None };

@@ -4,10 +4,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hardline_dht::Rates;
 use hardline_proto::admission::AdmissionLimits;
 use hardline_proto::hosts::HostPort;
+use hardline_proto::lan;
 
-use crate::limits::{MAX_GATEWAY_CONNECTIONS, TUNNEL_IDLE};
+use crate::limits::{
+    BACKEND_CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, LISTENER_PARKED_LIMIT, MAX_GATEWAY_CONNECTIONS, MAX_LISTENER_PARKED,
+    MAX_LISTENER_PARKED_PER_ADDRESS, MAX_PARKED, MAX_PARKED_PER_SERVICE, PARKED_LIMIT, TUNNEL_IDLE,
+};
 
 pub use crate::drivers::dht::{DEFAULT_DHT_PORT, PUBLIC_BOOTSTRAP, PUBLIC_PROXY};
 
@@ -44,6 +49,28 @@ pub struct NodeConfig {
     pub tunnel_idle: Duration,
     /// Connections of browsers open at once. Default [`MAX_GATEWAY_CONNECTIONS`].
     pub gateway_connections: usize,
+    /// Links to other computers that wait for their next tunnel. Default [`Parking::DIALLER`].
+    pub parking: Parking,
+}
+
+/// How many links may wait for their next tunnel, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parking {
+    /// Time a link stays parked.
+    pub time: Duration,
+    /// Links parked at once.
+    pub links: usize,
+    /// Of them, to one service and password (dialling side) or from one address (listening side).
+    pub links_each: usize,
+}
+
+impl Parking {
+    /// The dialling side's, if nothing else is set.
+    pub const DIALLER: Self = Self { time: PARKED_LIMIT, links: MAX_PARKED, links_each: MAX_PARKED_PER_SERVICE };
+
+    /// The listening side's, if nothing else is set.
+    pub const LISTENER: Self =
+        Self { time: LISTENER_PARKED_LIMIT, links: MAX_LISTENER_PARKED, links_each: MAX_LISTENER_PARKED_PER_ADDRESS };
 }
 
 impl NodeConfig {
@@ -63,6 +90,7 @@ impl NodeConfig {
             grace: Duration::from_secs(30),
             tunnel_idle: TUNNEL_IDLE,
             gateway_connections: MAX_GATEWAY_CONNECTIONS,
+            parking: Parking::DIALLER,
         }
     }
 }
@@ -80,6 +108,12 @@ pub struct P2pConfig {
     pub port_mapping: bool,
     /// How many may come in, at once and from one address.
     pub limits: AdmissionLimits,
+    /// Time for a peer to finish its handshake and its opening line. Default [`HANDSHAKE_TIMEOUT`].
+    pub handshake_timeout: Duration,
+    /// Time to connect to a backend. Default [`BACKEND_CONNECT_TIMEOUT`].
+    pub backend_timeout: Duration,
+    /// Links of other computers that wait for their next tunnel. Default [`Parking::LISTENER`].
+    pub parking: Parking,
 }
 
 impl Default for P2pConfig {
@@ -90,6 +124,9 @@ impl Default for P2pConfig {
             public_addresses: Vec::new(),
             port_mapping: true,
             limits: AdmissionLimits::default(),
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            backend_timeout: BACKEND_CONNECT_TIMEOUT,
+            parking: Parking::LISTENER,
         }
     }
 }
@@ -102,6 +139,8 @@ pub struct LanConfig {
     /// Whether to search by the plain key hash when nobody answered the rolling code. Older peers need it; it tells
     /// neighbours which service is looked for.
     pub plain_search: bool,
+    /// What neighbours may cost in a second.
+    pub rates: lan::Rates,
     /// UDP port, 6771 for everybody; others are for tests. 0 takes a free one.
     pub port: u16,
     /// IPv4 addresses of the interfaces to use instead of every one; for tests and unusual machines.
@@ -110,7 +149,7 @@ pub struct LanConfig {
 
 impl Default for LanConfig {
     fn default() -> Self {
-        Self { enabled: true, plain_search: true, port: 6771, bind: Vec::new() }
+        Self { enabled: true, plain_search: true, rates: lan::Rates::DEFAULT, port: 6771, bind: Vec::new() }
     }
 }
 
@@ -133,8 +172,8 @@ pub struct DhtSettings {
     /// Whether services are also published under the keys where released clients look: anybody who knows a link, or a
     /// released client's question for it, can read the addresses there.
     pub publish_plain: bool,
-    /// Whether rates are limited per address. Only test networks that live on one address turn it off.
-    pub limit_rates: bool,
+    /// What strangers may cost in a second.
+    pub rates: Rates,
 }
 
 impl Default for DhtSettings {
@@ -147,7 +186,7 @@ impl Default for DhtSettings {
             network: 0,
             proxies: vec![PUBLIC_PROXY.to_owned()],
             publish_plain: true,
-            limit_rates: true,
+            rates: Rates::default(),
         }
     }
 }

@@ -26,7 +26,8 @@ pub const PATIENT_LOOKUP_TIMEOUT: Duration = Duration::from_secs(15);
 /// a computer that wakes up, is there again soon.
 pub const DIAL_AGAIN: Duration = Duration::from_secs(2);
 
-/// Time to connect to a backend. It is on this computer or on its LAN.
+/// Time to connect to a backend. It is on this computer or on its LAN. Shorter than [`HANDSHAKE_TIMEOUT`]: in version 1 it
+/// is a part of that.
 pub const BACKEND_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Silence in both directions after which a tunnel is closed. Longer than the polls and pings of web pages.
@@ -82,6 +83,7 @@ pub const MAX_LISTENER_PARKED_PER_ADDRESS: usize = 256;
 /// what is left over until more arrives.
 pub const V1_RECORD: usize = 4096;
 
+const _: () = assert!(BACKEND_CONNECT_TIMEOUT.as_secs() < HANDSHAKE_TIMEOUT.as_secs());
 const _: () = assert!(HANDSHAKE_TIMEOUT.as_secs() < TUNNEL_IDLE.as_secs());
 const _: () = assert!(PARKED_LIMIT.as_secs() < LISTENER_PARKED_LIMIT.as_secs());
 const _: () = assert!(FRESH_LINK.as_secs() < PARKED_LIMIT.as_secs());

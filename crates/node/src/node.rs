@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hardline_proto::KeyHash;
-use hardline_proto::admission::AdmissionLimits;
+use hardline_proto::admission::Refused;
 use hardline_proto::host::ServiceName;
-use hardline_proto::lan::Freetext;
+use hardline_proto::lan::{Dropped, Freetext};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
@@ -43,6 +43,7 @@ pub struct Node {
     dht: Option<Arc<SharedDht>>,
     reach: Option<Arc<Reach>>,
     publisher: Option<Arc<Publisher>>,
+    acceptor: Option<Arc<Acceptor>>,
     dialler: Arc<Dialler>,
     open: Tunnels,
     drain: Drain,
@@ -157,6 +158,10 @@ pub struct Status {
     pub published: Vec<PublishStatus>,
     /// How this computer is reached from outside; `None` when it has no services.
     pub reach: Option<ReachStatus>,
+    /// What other computers were refused at a limit since the start; `None` without services.
+    pub refused: Option<Refused>,
+    /// What neighbours sent or asked over a rate since the start; `None` without LAN discovery.
+    pub lan_dropped: Option<Dropped>,
     /// Tunnels open now, as listener and as dialler.
     pub tunnels: u64,
 }
@@ -171,7 +176,7 @@ impl Node {
         let drain = Drain::new(config.tunnel_idle);
         // Whatever fails below drops this guard, which ends what has been started.
         let undo = drain.stop.clone().drop_guard();
-        let Loaded { services, published, for_dht } = load_services(&config.services, &mut notices)?;
+        let Loaded { services, published, for_dht } = load_services(&config, &mut notices)?;
         let gateway_listeners = match config.gateway_port {
             Some(port) => gateway::bind(port)?,
             None => Vec::new(),
@@ -205,17 +210,17 @@ impl Node {
             dht,
             reach: None,
             publisher: None,
-            dialler: Arc::new(Dialler::new(resolver, drain.stop.clone())),
+            acceptor: None,
+            dialler: Arc::new(Dialler::new(resolver, config.parking, drain.stop.clone())),
             open: Tunnels::default(),
             drain,
             tasks,
             grace: config.grace,
         };
         if let Some(listening) = listening {
-            let limits = config.p2p.limits.clone();
-            let reach = node.start_reach(config.p2p, p2p_port);
+            let reach = node.start_reach(config.p2p.clone(), p2p_port);
             node.run_publisher(for_dht, &reach, store, config.dht.publish_plain);
-            node.run_acceptor(listening, services, reach, limits);
+            node.run_acceptor(listening, services, reach, &config.p2p);
         }
         node.run_gateway(gateway_listeners, config.gateway_connections);
         info!(gateway = ?node.bound.gateway, p2p = ?node.bound.p2p, services = node.services.len(), "started");
@@ -243,14 +248,15 @@ impl Node {
         listening: Listening,
         services: HashMap<KeyHash, Service>,
         reach: Arc<Reach>,
-        limits: AdmissionLimits,
+        config: &P2pConfig,
     ) {
-        let acceptor = Arc::new(Acceptor::new(services, reach, limits, self.open.clone(), self.drain.clone()));
+        let acceptor = Arc::new(Acceptor::new(services, reach, config, self.open.clone(), self.drain.clone()));
         self.tasks.spawn(Arc::clone(&acceptor).report());
         for listener in listening.listeners {
             self.bound.p2p.extend(listener.local_addr());
             self.tasks.spawn(Arc::clone(&acceptor).run(listener, self.tasks.clone()));
         }
+        self.acceptor = Some(acceptor);
     }
 
     fn run_gateway(&mut self, listeners: Vec<tokio::net::TcpListener>, connections: usize) {
@@ -272,6 +278,7 @@ impl Node {
             dht: self.dht.clone(),
             reach: self.reach.clone(),
             publisher: self.publisher.clone(),
+            acceptor: self.acceptor.clone(),
             open: self.open.clone(),
         }
     }
@@ -342,9 +349,9 @@ struct Loaded {
 }
 
 /// Loads every identity and prepares every backend.
-fn load_services(configs: &[ServiceConfig], notices: &mut Vec<Notice>) -> Result<Loaded, StartError> {
+fn load_services(node: &NodeConfig, notices: &mut Vec<Notice>) -> Result<Loaded, StartError> {
     let mut loaded = Loaded::default();
-    for (index, config) in configs.iter().enumerate() {
+    for (index, config) in node.services.iter().enumerate() {
         let target = config.target.to_string();
         let (identity, identity_notices) = load_identity(&config.identity)
             .map_err(|source| StartError::Identity { target: target.clone(), source })?;
@@ -352,8 +359,8 @@ fn load_services(configs: &[ServiceConfig], notices: &mut Vec<Notice>) -> Result
         if let Some(other) = loaded.published.iter().find(|other| other.key == identity.key) {
             return Err(StartError::SameIdentity { key: identity.key, first: other.target.clone(), second: target });
         }
-        let backend =
-            Backend::new(&config.target).map_err(|source| StartError::Backend { target: target.clone(), source })?;
+        let backend = Backend::new(&config.target, node.p2p.backend_timeout)
+            .map_err(|source| StartError::Backend { target: target.clone(), source })?;
         let password = config.password.clone().or_else(|| identity.password.clone());
         loaded.services.insert(
             identity.key,

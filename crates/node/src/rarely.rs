@@ -22,8 +22,13 @@ impl Rarely {
     /// Counts one more. Returns how many there were since something was said, when it is time to say something: at the
     /// first, and then once a minute.
     pub(crate) fn count(&self) -> Option<u64> {
+        self.count_many(1)
+    }
+
+    /// The same for several at once.
+    pub(crate) fn count_many(&self, number: u64) -> Option<u64> {
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counted.unsaid += 1;
+        counted.unsaid += number;
         if counted.said.is_some_and(|said| said.elapsed() < INTERVAL) {
             return None;
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::accept::Acceptor;
 use crate::config::Bound;
 use crate::drivers::dht::DhtStatus;
 use crate::drivers::dht::shared::SharedDht;
@@ -23,6 +24,7 @@ pub(crate) struct Live {
     pub(crate) dht: Option<Arc<SharedDht>>,
     pub(crate) reach: Option<Arc<Reach>>,
     pub(crate) publisher: Option<Arc<Publisher>>,
+    pub(crate) acceptor: Option<Arc<Acceptor>>,
     pub(crate) open: Tunnels,
 }
 
@@ -35,6 +37,8 @@ impl Live {
             dht: self.dht.as_ref().and_then(|dht| dht.status()),
             published: self.publisher.as_ref().map(|publisher| publisher.status()).unwrap_or_default(),
             reach: self.reach.as_ref().map(|reach| reach.status()),
+            refused: self.acceptor.as_ref().map(|acceptor| acceptor.refused()),
+            lan_dropped: self.lan.as_ref().map(|lan| lan.dropped()),
             tunnels: self.open.open(),
         }
     }
@@ -77,6 +81,8 @@ impl Status {
             "services": self.services.iter().map(service).collect::<Vec<_>>(),
             "reach": self.reach,
             "dht": self.dht.as_ref().map(dht_json),
+            "refused": self.refused,
+            "lan_dropped": self.lan_dropped,
             "tunnels": self.tunnels,
             "sentences": self.sentences(),
         })
@@ -114,6 +120,13 @@ fn dht_json(status: &DhtStatus) -> Value {
         "nodes_ipv6": status.table_v6.good,
         "public": status.public,
         "stored_for_others": status.stored_values,
+        "dropped": {
+            "over_rate": status.counters.dropped_rate,
+            "malformed": status.counters.dropped_malformed,
+            "foreign": status.counters.dropped_foreign,
+            "blacklisted": status.counters.dropped_blacklisted,
+            "unsolicited": status.counters.dropped_unsolicited,
+        },
         "bytes_in": status.counters.bytes_in,
         "bytes_out": status.counters.bytes_out,
     })

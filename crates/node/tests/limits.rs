@@ -44,6 +44,38 @@ async fn silent_peers_take_the_handshakes_of_their_own_address_only() {
 }
 
 #[tokio::test]
+async fn a_peer_that_says_nothing_has_the_time_that_was_set() {
+    let service = service(echo().await);
+    let limit = std::time::Duration::from_secs(2);
+    let listener = TestNode::start(|config| {
+        config.gateway_port = None;
+        config.services = vec![service];
+        config.p2p.handshake_timeout = limit;
+    })
+    .await;
+    let mut silent = silent_peer("127.0.0.1", &listener).await;
+    // Connections are accepted in their order: when the next one is refused, the first one's time runs.
+    let mut next = silent_peer("127.0.0.1", &listener).await;
+    next.write_all(b"no TLS").await.unwrap();
+    next.read_to_end(&mut Vec::new()).await.unwrap();
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
+    let took = began.elapsed();
+    assert!(took <= limit + std::time::Duration::from_millis(100), "{took:?}");
+}
+
+#[tokio::test]
+async fn what_was_refused_is_counted_for_who_asks() {
+    let listener = listener(AdmissionLimits { handshakes_per_address: 1, ..AdmissionLimits::default() }).await;
+    let _inside = silent_peer("127.0.0.1", &listener).await;
+    let mut refused = silent_peer("127.0.0.1", &listener).await;
+    assert_eq!(refused.read(&mut [0]).await.unwrap(), 0);
+    let status = listener.node.status().to_json();
+    assert_eq!(status["refused"]["handshakes_per_address"], 1, "{status}");
+}
+
+#[tokio::test]
 async fn a_service_that_is_full_refuses_the_newcomer_and_has_room_again_later() {
     let listener = listener(AdmissionLimits { tunnels_per_service: 1, ..AdmissionLimits::default() }).await;
     let gateway = TestNode::gateway(&[(listener.key(), listener.p2p())]).await;

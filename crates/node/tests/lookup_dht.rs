@@ -175,7 +175,7 @@ impl World {
                 port: 0,
                 bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
                 bootstrap: bootstrap.into_iter().collect(),
-                limit_rates: false,
+                rates: hardline_node::dht::Rates::UNLIMITED,
                 ..DhtConfig::default()
             };
             nodes.push(Dht::start(config, None, stop.clone()).await.unwrap());
@@ -210,7 +210,7 @@ impl World {
         config.dht.bind = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
         config.dht.bootstrap = vec![self.nodes[0].status().bound[0].to_string()];
         config.dht.proxies = Vec::new();
-        config.dht.limit_rates = false;
+        config.dht.rates = hardline_node::dht::Rates::UNLIMITED;
     }
 
     async fn proxy(&self) -> ProxyServer {

@@ -65,7 +65,7 @@ pub enum Limit {
 }
 
 /// What was refused, by limit.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Refused {
     /// See [`Limit::Handshakes`].
     pub handshakes: u64,
@@ -119,6 +119,9 @@ pub struct Admission {
     tunnels: usize,
     addresses: HashMap<IpAddr, Address>,
     services: HashMap<KeyHash, usize>,
+    /// Since the last report.
+    unreported: Refused,
+    /// Since the start.
     refused: Refused,
     report_due: Option<Instant>,
 }
@@ -147,6 +150,7 @@ impl Admission {
             tunnels: 0,
             addresses: HashMap::new(),
             services: HashMap::new(),
+            unreported: Refused::default(),
             refused: Refused::default(),
             report_due: None,
         }
@@ -192,7 +196,13 @@ impl Admission {
     /// What was refused since the last report, once a minute and only if there was something.
     pub fn poll_report(&mut self, now: Instant) -> Option<Refused> {
         self.report_due.take_if(|due| now >= *due)?;
-        Some(std::mem::take(&mut self.refused))
+        Some(std::mem::take(&mut self.unreported))
+    }
+
+    /// What was refused since the start.
+    #[must_use]
+    pub const fn refused(&self) -> &Refused {
+        &self.refused
     }
 
     /// When [`Self::poll_report`] has something to tell.
@@ -238,6 +248,7 @@ impl Admission {
 
     fn note(&mut self, now: Instant, admitted: Result<(), Limit>) -> Result<(), Limit> {
         if let Err(limit) = admitted {
+            self.unreported.count(limit);
             self.refused.count(limit);
             self.report_due.get_or_insert(now + REPORT_INTERVAL);
         }
@@ -272,7 +283,8 @@ impl Admission {
 }
 
 /// The address under which a peer is counted: one IPv4 address, or the /64 that a single IPv6 host has to itself.
-fn counted(addr: IpAddr) -> IpAddr {
+#[must_use]
+pub fn counted(addr: IpAddr) -> IpAddr {
     match addr.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
         v4 => v4,

@@ -144,6 +144,34 @@ fn all_neighbours_together_get_a_bounded_number_of_answers() {
 // --- announcing --------------------------------------------------------------------------------------------------------
 
 #[test]
+fn one_loud_neighbour_is_read_up_to_an_allowance_and_others_still_are() {
+    let rates = Rates { datagrams: 100, datagrams_per_source: 10, ..Rates::DEFAULT };
+    let mut sim = Sim::with_settings(Settings { port: PORT, plain_search: true, rates });
+    for port in 1..=1000 {
+        // What is dropped is not even read: rubbish is no error any more.
+        let heard = sim.lan.handle_datagram(sim.now, NEIGHBOUR, b"rubbish");
+        assert_eq!(heard.is_err(), port <= 80, "{port}");
+    }
+    assert_eq!(sim.lan.dropped().datagrams, 1000 - 80);
+    sim.receive(OTHER_NEIGHBOUR, &claim(KEY, 7008, "heard"));
+    assert_eq!(sim.lan.found().len(), 1);
+    sim.advance(SECOND);
+    sim.receive(NEIGHBOUR, &claim(OTHER_KEY, 7008, "heard, a second later"));
+    assert_eq!(sim.lan.found().len(), 2);
+}
+
+#[test]
+fn all_neighbours_together_are_read_up_to_an_allowance() {
+    let rates = Rates { datagrams: 100, datagrams_per_source: 10, ..Rates::DEFAULT };
+    let mut sim = Sim::with_settings(Settings { port: PORT, plain_search: true, rates });
+    for n in 0..10_000u16 {
+        let neighbour = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, (n % 200) as u8 + 20), 40_000);
+        sim.receive(neighbour, &claim(key(n), 7008, "flood"));
+    }
+    assert_eq!(sim.lan.dropped().datagrams, 10_000 - 400);
+}
+
+#[test]
 fn a_listed_service_is_announced_at_once_a_second_later_and_every_30_seconds() {
     let mut host = Sim::new();
     host.lan.set_services(host.now, vec![service(KEY)]);
@@ -230,7 +258,7 @@ fn a_search_goes_by_the_rolling_code_first_and_by_the_plain_hash_100_ms_later() 
 
 #[test]
 fn with_plain_searches_off_the_key_hash_is_never_sent() {
-    let mut seeker = Sim::with_settings(Settings { port: PORT, plain_search: false });
+    let mut seeker = Sim::with_settings(Settings { port: PORT, plain_search: false, rates: Rates::DEFAULT });
     seeker.lan.start_search(seeker.now, KEY).unwrap();
     seeker.advance(3600 * SECOND);
     let sent: Vec<_> = seeker.sent().into_iter().map(|(_, text)| text).collect();
@@ -259,7 +287,7 @@ fn whoever_still_waits_after_an_answer_gets_a_plain_search_all_the_same() {
 
 #[test]
 fn a_search_is_repeated_with_growing_pauses_until_it_is_stopped() {
-    let mut seeker = Sim::with_settings(Settings { port: PORT, plain_search: true });
+    let mut seeker = Sim::with_settings(Settings { port: PORT, plain_search: true, rates: Rates::DEFAULT });
     seeker.lan.start_search(seeker.now, KEY).unwrap();
     seeker.sent();
     let rolling = searched(RollingCode::of(&KEY, TODAY));
@@ -473,7 +501,7 @@ struct Sim {
 
 impl Sim {
     fn new() -> Self {
-        Self::with_settings(Settings { port: PORT, plain_search: true })
+        Self::with_settings(Settings { port: PORT, plain_search: true, rates: Rates::DEFAULT })
     }
 
     fn with_settings(settings: Settings) -> Self {

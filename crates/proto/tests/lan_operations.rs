@@ -31,7 +31,7 @@ proptest! {
     fn any_sequence_of_operations_keeps_the_bounds(operations in prop::collection::vec(operation(), 1..120)) {
         let start = Instant::now();
         let mut now = start;
-        let mut lan = Discovery::new(Settings { port: 1, plain_search: true }, Cookie::from_random([1; 16]), Day(9));
+        let mut lan = Discovery::new(Settings { port: 1, plain_search: true, rates: Rates::DEFAULT }, Cookie::from_random([1; 16]), Day(9));
         for operation in operations {
             if let Operation::Wait(ms) = operation {
                 now = wait(&mut lan, now, Duration::from_millis(ms));

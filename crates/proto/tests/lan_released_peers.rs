@@ -98,7 +98,7 @@ fn our_searches_go_by_a_name_that_each_of_them_answers() {
 
 /// The names a search asks for until older names have had their turn.
 fn searched(recorded: &Recorded, plain_search: bool) -> Vec<[u8; 20]> {
-    let settings = Settings { port: 6771, plain_search };
+    let settings = Settings { port: 6771, plain_search, rates: Rates::DEFAULT };
     let mut seeker = Discovery::new(settings, Cookie::from_random([1; 16]), RECORDED_ON);
     let start = Instant::now();
     assert!(seeker.interface_up(start, HOME));
@@ -111,7 +111,7 @@ const HOME: Interface = Interface { addr: Ipv4Addr::new(192, 168, 77, 1), prefix
 
 /// A computer on the peers' network, on the day of the recording.
 fn discovery() -> Discovery {
-    let settings = Settings { port: 6771, plain_search: true };
+    let settings = Settings { port: 6771, plain_search: true, rates: Rates::DEFAULT };
     let mut discovery = Discovery::new(settings, Cookie::from_random([1; 16]), RECORDED_ON);
     assert!(discovery.interface_up(Instant::now(), HOME));
     discovery

@@ -218,7 +218,7 @@ fn config(bootstrap: &[SocketAddr]) -> DhtConfig {
         port: 0,
         bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
         bootstrap: bootstrap.iter().map(SocketAddr::to_string).collect(),
-        limit_rates: false,
+        rates: hardline_node::dht::Rates::UNLIMITED,
         ..DhtConfig::default()
     }
 }

@@ -61,7 +61,7 @@ async fn sharing(folder: &std::path::Path, entrance: String) -> Result<Node> {
         bind: vec![loopback],
         bootstrap: vec![entrance],
         proxies: Vec::new(),
-        limit_rates: false,
+        rates: hardline_node::dht::Rates::UNLIMITED,
         ..DhtSettings::default()
     };
     config.services = vec![ServiceConfig {

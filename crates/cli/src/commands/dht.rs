@@ -58,7 +58,7 @@ impl Session {
             bootstrap: args.entrances(),
             network: args.network,
             client: args.client,
-            ..DhtConfig::default()
+            rates: loaded.settings.dht_rates,
         };
         let shutdown = CancellationToken::new();
         let dht = Dht::start(config, store.clone(), shutdown.clone())

@@ -2,6 +2,8 @@
 
 mod file; // TOML → settings, with lines
 mod problem; // what is wrong, and where
+mod relations; // which values must be longer than which
+
 pub mod raw; // one value, from TOML or from text
 pub mod schema; // every key: name, environment variable, meaning
 
@@ -12,12 +14,14 @@ use std::time::Duration;
 
 use hardline_node::config::{
     DEFAULT_GATEWAY_PORT, DEFAULT_P2P_PORT, DhtSettings, GivenAddress, IdentityConfig, LanConfig, NodeConfig,
-    P2pConfig, ServiceConfig, Target,
+    P2pConfig, Parking, ServiceConfig, Target,
 };
-use hardline_node::limits::{MAX_GATEWAY_CONNECTIONS, TUNNEL_IDLE};
+use hardline_node::dht;
+use hardline_node::limits::{BACKEND_CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_GATEWAY_CONNECTIONS, TUNNEL_IDLE};
 use hardline_node::proto::KeyHash;
 use hardline_node::proto::admission::AdmissionLimits;
 use hardline_node::proto::hosts::HostPort;
+use hardline_node::proto::lan;
 
 pub use problem::{Origin, Problem, Problems};
 pub use schema::PASSWORD as PASSWORD_FORM;
@@ -49,6 +53,18 @@ pub struct Settings {
     pub p2p_port_mapping: bool,
     /// How many other computers may come in.
     pub limits: AdmissionLimits,
+    /// Time for another computer to finish its handshake and opening line.
+    pub handshake_timeout: Duration,
+    /// Time to connect to a backend.
+    pub backend_timeout: Duration,
+    /// Links of other computers that wait.
+    pub listener_parking: Parking,
+    /// Links to other computers that wait.
+    pub parking: Parking,
+    /// What others of the DHT may cost.
+    pub dht_rates: dht::Rates,
+    /// What neighbours may cost.
+    pub lan_rates: lan::Rates,
     /// Silence after which a tunnel is closed.
     pub tunnel_idle: Duration,
     /// Connections of browsers open at once.
@@ -99,6 +115,12 @@ impl Default for Settings {
             p2p_public_addresses: Vec::new(),
             p2p_port_mapping: true,
             limits: AdmissionLimits::default(),
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            backend_timeout: BACKEND_CONNECT_TIMEOUT,
+            listener_parking: Parking::LISTENER,
+            parking: Parking::DIALLER,
+            dht_rates: dht.rates,
+            lan_rates: lan.rates,
             tunnel_idle: TUNNEL_IDLE,
             gateway_connections: MAX_GATEWAY_CONNECTIONS,
             lan_enabled: lan.enabled,
@@ -215,6 +237,9 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     for (flag, key, value) in &sources.flags {
         set(key, &Raw::text(value, &here), Origin::Flag(flag.clone()), &mut loaded, &mut problems);
     }
+    if problems.is_empty() {
+        problems.extend(relations::problems(&loaded));
+    }
     if problems.is_empty() { Ok(loaded) } else { Err(Problems(problems)) }
 }
 
@@ -233,6 +258,7 @@ impl Settings {
         LanConfig {
             enabled: self.lan_enabled,
             plain_search: self.lan_plain_search,
+            rates: self.lan_rates,
             port: self.lan_port,
             bind: self.lan_bind.clone(),
         }
@@ -249,7 +275,7 @@ impl Settings {
             network: self.dht_network,
             proxies: self.dht_proxies.clone(),
             publish_plain: self.dht_publish_plain,
-            ..DhtSettings::default()
+            rates: self.dht_rates,
         }
     }
 
@@ -269,11 +295,15 @@ impl Settings {
             public_addresses: self.p2p_public_addresses.clone(),
             port_mapping: self.p2p_port_mapping,
             limits: self.limits.clone(),
+            handshake_timeout: self.handshake_timeout,
+            backend_timeout: self.backend_timeout,
+            parking: self.listener_parking,
         };
         config.lan = self.lan();
         config.dht = self.dht();
         config.grace = self.grace;
         config.tunnel_idle = self.tunnel_idle;
+        config.parking = self.parking;
         config.gateway_connections = self.gateway_connections;
         config.import_from = directories::BaseDirs::new().map(|dirs| dirs.home_dir().join(PYTHON_DATABASE));
         config.services = services;

@@ -1,5 +1,6 @@
 //! One value, from TOML or from text (environment and flags) → what a key wants.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -88,6 +89,23 @@ impl<'a> Raw<'a> {
     pub(super) fn duration(&self) -> Result<Duration, String> {
         let text = self.string()?;
         humantime::parse_duration(&text).map_err(|_| found_text(&text))
+    }
+
+    /// A time of so many seconds.
+    pub(super) fn time(&self, seconds: RangeInclusive<u64>) -> Result<Duration, String> {
+        let time = self.duration()?;
+        let (least, most) = (Duration::from_secs(*seconds.start()), Duration::from_secs(*seconds.end()));
+        if time < least {
+            Err(format!("found {}", humantime::format_duration(time)))
+        } else if time > most {
+            Err(format!(
+                "found {}, and {} is the most",
+                humantime::format_duration(time),
+                humantime::format_duration(most)
+            ))
+        } else {
+            Ok(time)
+        }
     }
 
     /// A path; `~/` is the home folder, and others are taken from where the value was written.

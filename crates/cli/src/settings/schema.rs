@@ -1,8 +1,6 @@
 //! Every key: its name, its environment variable, what it means. The one table behind reading, checking, showing and
 //! documenting the settings.
 
-use std::time::Duration;
-
 use toml_edit::{Array, Value};
 
 use super::raw::Raw;
@@ -43,6 +41,39 @@ pub const PASSWORD: &str = "1 to 22 lower-case letters (a to z) and digits";
 
 /// Variables that are read and are no keys.
 pub const OTHER_VARIABLES: &[(&str, &str)] = &[("HARDLINE_CONFIG", "The configuration file, as `--config`.")];
+
+/// Seconds of the longest idle time of a tunnel: a year.
+const MAX_IDLE: u64 = 365 * 24 * 3600;
+
+/// A number of things, 1 to a million.
+macro_rules! limit {
+    ({$name:literal, $env:literal}, $($field:ident).+, $help:literal) => {
+        Key {
+            name: $name,
+            env: Some($env),
+            form: LIMIT,
+            example: "",
+            help: $help,
+            get: |it| Some(i64::try_from(it.$($field).+).unwrap_or(i64::MAX).into()),
+            set: |it, raw| raw.limit().map(|value| it.$($field).+ = value as _),
+        }
+    };
+}
+
+/// A time, between numbers of seconds.
+macro_rules! time {
+    ({$name:literal, $env:literal}, $($field:ident).+, $least:literal => $most:expr, $help:literal) => {
+        Key {
+            name: $name,
+            env: Some($env),
+            form: concat!("a time such as \"1m\", at least ", $least, " s"),
+            example: "",
+            help: $help,
+            get: |it| Some(humantime::format_duration(it.$($field).+).to_string().into()),
+            set: |it, raw| raw.time($least..=$most).map(|value| it.$($field).+ = value),
+        }
+    };
+}
 
 /// Keys of the program as a whole.
 pub const KEYS: &[Key<Settings>] = &[
@@ -223,93 +254,31 @@ pub const KEYS: &[Key<Settings>] = &[
         get: |it| Some(it.dht_publish_plain.into()),
         set: |it, raw| raw.boolean().map(|value| it.dht_publish_plain = value),
     },
-    Key {
-        name: "limits.handshakes",
-        env: Some("HARDLINE_LIMITS_HANDSHAKES"),
-        form: LIMIT,
-        example: "",
-        help: "Handshakes of other computers under way at once. At this and every other limit the newcomer is refused, who is in stays, and the log tells once a minute.",
-        get: |it| Some(count(it.limits.handshakes)),
-        set: |it, raw| raw.limit().map(|value| it.limits.handshakes = value as usize),
-    },
-    Key {
-        name: "limits.handshakes_per_address",
-        env: Some("HARDLINE_LIMITS_HANDSHAKES_PER_ADDRESS"),
-        form: LIMIT,
-        example: "",
-        help: "Of them, from one address. An IPv6 address counts with all of its /64.",
-        get: |it| Some(count(it.limits.handshakes_per_address)),
-        set: |it, raw| raw.limit().map(|value| it.limits.handshakes_per_address = value as usize),
-    },
-    Key {
-        name: "limits.handshakes_per_second",
-        env: Some("HARDLINE_LIMITS_HANDSHAKES_PER_SECOND"),
-        form: LIMIT,
-        example: "",
-        help: "Handshakes that one address may begin in a second, in the long run.",
-        get: |it| Some(i64::from(it.limits.handshake_rate.per_second).into()),
-        set: |it, raw| raw.limit().map(|value| it.limits.handshake_rate.per_second = value),
-    },
-    Key {
-        name: "limits.handshake_burst",
-        env: Some("HARDLINE_LIMITS_HANDSHAKE_BURST"),
-        form: LIMIT,
-        example: "",
-        help: "Handshakes that one address may begin at once, after a rest.",
-        get: |it| Some(i64::from(it.limits.handshake_rate.burst).into()),
-        set: |it, raw| raw.limit().map(|value| it.limits.handshake_rate.burst = value),
-    },
-    Key {
-        name: "limits.tunnels",
-        env: Some("HARDLINE_LIMITS_TUNNELS"),
-        form: LIMIT,
-        example: "",
-        help: "Tunnels of other computers open at once.",
-        get: |it| Some(count(it.limits.tunnels)),
-        set: |it, raw| raw.limit().map(|value| it.limits.tunnels = value as usize),
-    },
-    Key {
-        name: "limits.tunnels_per_address",
-        env: Some("HARDLINE_LIMITS_TUNNELS_PER_ADDRESS"),
-        form: LIMIT,
-        example: "",
-        help: "Of them, from one address.",
-        get: |it| Some(count(it.limits.tunnels_per_address)),
-        set: |it, raw| raw.limit().map(|value| it.limits.tunnels_per_address = value as usize),
-    },
-    Key {
-        name: "limits.tunnels_per_service",
-        env: Some("HARDLINE_LIMITS_TUNNELS_PER_SERVICE"),
-        form: LIMIT,
-        example: "",
-        help: "Of them, to one service.",
-        get: |it| Some(count(it.limits.tunnels_per_service)),
-        set: |it, raw| raw.limit().map(|value| it.limits.tunnels_per_service = value as usize),
-    },
-    Key {
-        name: "limits.tunnel_idle",
-        env: Some("HARDLINE_LIMITS_TUNNEL_IDLE"),
-        form: "a time such as \"1h\", at least a second",
-        example: "",
-        help: "Silence in both directions after which a tunnel is closed, at either end. Longer than any pause of a program behind it that does not reconnect by itself.",
-        get: |it| Some(humantime::format_duration(it.tunnel_idle).to_string().into()),
-        set: |it, raw| match raw.duration()? {
-            idle if idle < Duration::from_secs(1) => Err(format!("found {}", humantime::format_duration(idle))),
-            idle => {
-                it.tunnel_idle = idle;
-                Ok(())
-            }
-        },
-    },
-    Key {
-        name: "limits.gateway_connections",
-        env: Some("HARDLINE_LIMITS_GATEWAY_CONNECTIONS"),
-        form: LIMIT,
-        example: "",
-        help: "Connections of this computer's browsers and programs open at once.",
-        get: |it| Some(count(it.gateway_connections)),
-        set: |it, raw| raw.limit().map(|value| it.gateway_connections = value as usize),
-    },
+    limit!({"limits.handshakes", "HARDLINE_LIMITS_HANDSHAKES"}, limits.handshakes, "Handshakes of other computers under way at once. At this and every other limit the newcomer is refused, who is in stays, the log tells once a minute, and `hardline status --json` how often."),
+    limit!({"limits.handshakes_per_address", "HARDLINE_LIMITS_HANDSHAKES_PER_ADDRESS"}, limits.handshakes_per_address, "Of them, from one address. An IPv6 address counts with all of its /64."),
+    limit!({"limits.handshakes_per_second", "HARDLINE_LIMITS_HANDSHAKES_PER_SECOND"}, limits.handshake_rate.per_second, "Handshakes that one address may begin in a second, in the long run."),
+    limit!({"limits.handshake_burst", "HARDLINE_LIMITS_HANDSHAKE_BURST"}, limits.handshake_rate.burst, "Handshakes that one address may begin at once, after a rest."),
+    time!({"limits.handshake_timeout", "HARDLINE_LIMITS_HANDSHAKE_TIMEOUT"}, handshake_timeout, 1 => 300, "Time for another computer to finish its handshake and its opening line. Longer than limits.backend_timeout, which is a part of it where the other one runs an older program."),
+    time!({"limits.backend_timeout", "HARDLINE_LIMITS_BACKEND_TIMEOUT"}, backend_timeout, 1 => 300, "Time to connect to the program behind a service."),
+    limit!({"limits.tunnels", "HARDLINE_LIMITS_TUNNELS"}, limits.tunnels, "Tunnels of other computers open at once."),
+    limit!({"limits.tunnels_per_address", "HARDLINE_LIMITS_TUNNELS_PER_ADDRESS"}, limits.tunnels_per_address, "Of them, from one address."),
+    limit!({"limits.tunnels_per_service", "HARDLINE_LIMITS_TUNNELS_PER_SERVICE"}, limits.tunnels_per_service, "Of them, to one service."),
+    time!({"limits.tunnel_idle", "HARDLINE_LIMITS_TUNNEL_IDLE"}, tunnel_idle, 1 => MAX_IDLE, "Silence in both directions after which a tunnel is closed, at either end. Longer than any pause of a program behind it that does not reconnect by itself."),
+    limit!({"limits.gateway_connections", "HARDLINE_LIMITS_GATEWAY_CONNECTIONS"}, gateway_connections, "Connections of this computer's browsers and programs open at once."),
+    time!({"limits.parked_time", "HARDLINE_LIMITS_PARKED_TIME"}, parking.time, 2 => 3600, "How long a connection to another computer waits for its next use."),
+    limit!({"limits.parked_links", "HARDLINE_LIMITS_PARKED_LINKS"}, parking.links, "Connections to other computers that wait for their next use."),
+    limit!({"limits.parked_links_per_service", "HARDLINE_LIMITS_PARKED_LINKS_PER_SERVICE"}, parking.links_each, "Of them, to one service."),
+    time!({"limits.listener_parked_time", "HARDLINE_LIMITS_LISTENER_PARKED_TIME"}, listener_parking.time, 3 => 7200, "How long a connection of another computer may wait for its next use. Longer than limits.parked_time, so that who asks lets go first."),
+    limit!({"limits.listener_parked_links", "HARDLINE_LIMITS_LISTENER_PARKED_LINKS"}, listener_parking.links, "Connections of other computers that wait for their next use. One more may wait for a second."),
+    limit!({"limits.listener_parked_links_per_address", "HARDLINE_LIMITS_LISTENER_PARKED_LINKS_PER_ADDRESS"}, listener_parking.links_each, "Of them, from one address."),
+    limit!({"limits.dht_datagrams_per_second", "HARDLINE_LIMITS_DHT_DATAGRAMS_PER_SECOND"}, dht_rates.datagrams, "Datagrams of the DHT that are looked at in a second. The rest is dropped unread."),
+    limit!({"limits.dht_datagrams_per_second_per_address", "HARDLINE_LIMITS_DHT_DATAGRAMS_PER_SECOND_PER_ADDRESS"}, dht_rates.datagrams_per_prefix, "Of them, from one address. An IPv6 address counts with all of its /64."),
+    limit!({"limits.dht_requests_per_second", "HARDLINE_LIMITS_DHT_REQUESTS_PER_SECOND"}, dht_rates.requests, "Requests of the DHT that are answered in a second."),
+    limit!({"limits.dht_requests_per_second_per_address", "HARDLINE_LIMITS_DHT_REQUESTS_PER_SECOND_PER_ADDRESS"}, dht_rates.requests_per_prefix, "Of them, from one address."),
+    limit!({"limits.lan_datagrams_per_second", "HARDLINE_LIMITS_LAN_DATAGRAMS_PER_SECOND"}, lan_rates.datagrams, "Datagrams of LAN discovery that are read in a second, in the long run."),
+    limit!({"limits.lan_datagrams_per_second_per_address", "HARDLINE_LIMITS_LAN_DATAGRAMS_PER_SECOND_PER_ADDRESS"}, lan_rates.datagrams_per_source, "Of them, from one address."),
+    limit!({"limits.lan_answers_per_second", "HARDLINE_LIMITS_LAN_ANSWERS_PER_SECOND"}, lan_rates.answers, "Answers of LAN discovery that are sent in a second, in the long run."),
+    limit!({"limits.lan_answers_per_second_per_address", "HARDLINE_LIMITS_LAN_ANSWERS_PER_SECOND_PER_ADDRESS"}, lan_rates.answers_per_source, "Of them, to one address."),
     Key {
         name: "log.filter",
         env: Some("HARDLINE_LOG"),
@@ -329,11 +298,6 @@ pub const KEYS: &[Key<Settings>] = &[
         set: |it, raw| raw.log_format().map(|value| it.log_format = value),
     },
 ];
-
-/// A number of things, in TOML.
-fn count(number: usize) -> Value {
-    i64::try_from(number).unwrap_or(i64::MAX).into()
-}
 
 /// Keys of each `[[service]]`.
 pub const SERVICE_KEYS: &[Key<ServiceSettings>] = &[

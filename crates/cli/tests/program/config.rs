@@ -49,6 +49,16 @@ fn every_setting_of_a_file_arrives() {
     assert_eq!(config.p2p.public_addresses, ["home.example.org:7008".parse().unwrap()]);
     assert_eq!((config.lan.port, config.lan.plain_search, config.grace.as_secs()), (16771, false, 5));
     assert_eq!((config.dht.enabled, config.dht.port, config.dht.network), (true, 0, 7));
+    assert_eq!((config.p2p.handshake_timeout.as_secs(), config.p2p.backend_timeout.as_secs()), (20, 7));
+    assert_eq!((config.parking.time.as_secs(), config.parking.links, config.parking.links_each), (30, 64, 4));
+    let parking = config.p2p.parking;
+    assert_eq!((parking.time.as_secs(), parking.links, parking.links_each), (300, 1024, 32));
+    let rates = config.dht.rates;
+    assert_eq!((rates.datagrams, rates.datagrams_per_prefix), (10_000, 2000));
+    assert_eq!((rates.requests, rates.requests_per_prefix), (4000, 400));
+    let rates = config.lan.rates;
+    assert_eq!((rates.datagrams, rates.datagrams_per_source), (1000, 100));
+    assert_eq!((rates.answers, rates.answers_per_source), (128, 16));
     assert_eq!(config.dht.bootstrap, ["dht.example.org:4222"]);
     assert_eq!(config.dht.proxies, [] as [String; 0]);
     assert_eq!(config.services.iter().map(|service| service.dht).collect::<Vec<_>>(), [false, true, true]);
@@ -103,6 +113,22 @@ fn every_key_has_a_variable_of_its_own_that_sets_it() {
         ("limits.tunnels_per_address", "200"),
         ("limits.tunnels_per_service", "800"),
         ("limits.tunnel_idle", "10m"),
+        ("limits.handshake_timeout", "20s"),
+        ("limits.backend_timeout", "7s"),
+        ("limits.parked_time", "30s"),
+        ("limits.parked_links", "64"),
+        ("limits.parked_links_per_service", "4"),
+        ("limits.listener_parked_time", "5m"),
+        ("limits.listener_parked_links", "1024"),
+        ("limits.listener_parked_links_per_address", "32"),
+        ("limits.dht_datagrams_per_second", "10000"),
+        ("limits.dht_datagrams_per_second_per_address", "2000"),
+        ("limits.dht_requests_per_second", "4000"),
+        ("limits.dht_requests_per_second_per_address", "400"),
+        ("limits.lan_datagrams_per_second", "1000"),
+        ("limits.lan_datagrams_per_second_per_address", "100"),
+        ("limits.lan_answers_per_second", "128"),
+        ("limits.lan_answers_per_second_per_address", "16"),
         ("limits.gateway_connections", "500"),
         ("log.filter", "info"),
         ("log.format", "json"),

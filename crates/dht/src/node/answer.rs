@@ -148,11 +148,21 @@ impl Node {
             ValueEntry::Size(_) => None,
         });
         let is_ours = self.is_near(now, Family::of(&from), &hash);
-        for packed in inline.chain(assembled.iter().map(Vec::as_slice)) {
+        let prefix = Prefix::of(from.ip());
+        for (index, packed) in inline.chain(assembled.iter().map(Vec::as_slice)).enumerate() {
+            // The first one was counted with the request.
+            if index > 0 && !self.request_limiter.allow(now, prefix, 1) {
+                self.counters.dropped_rate += 1;
+                return;
+            }
             match Value::parse(packed) {
+                // Not confirmed, so that who means well puts it again, later.
+                Ok(value) if is_ours && !self.may_check_signature(now, prefix, &hash, &value) => {
+                    self.counters.dropped_rate += 1;
+                }
                 Ok(value) => {
                     if is_ours {
-                        self.store(now, hash, &value, self.age(now, created), Some(Prefix::of(from.ip())));
+                        self.store(now, hash, &value, self.age(now, created), Some(prefix));
                     }
                     // Nodes that do not store say nothing else: the publisher finds nearer ones by itself.
                     self.reply(from, tid, Reply { value_id: Some(value.id()), ..self.reply_to(from) });
@@ -161,6 +171,11 @@ impl Node {
                 Err(_) => self.counters.dropped_malformed += 1,
             }
         }
+    }
+
+    /// Whether a signature that the value may have is within the rate. What is stored already is not checked again.
+    fn may_check_signature(&mut self, now: Time, prefix: Prefix, hash: &InfoHash, value: &Value) -> bool {
+        value.signed().is_none() || self.storage.holds(hash, value) || self.signature_limiter.allow(now, prefix, 1)
     }
 
     fn answer_refresh(&mut self, now: Time, from: SocketAddr, tid: u32, hash: InfoHash, id: u64) {

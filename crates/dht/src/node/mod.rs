@@ -18,11 +18,8 @@ use rand::rngs::StdRng;
 use crate::address::Family;
 use crate::fragment::Reassembly;
 use crate::hash::InfoHash;
-use crate::limiter::{Blacklist, Limiter};
-use crate::limits::{
-    DATAGRAMS_PER_PREFIX, FRAGMENT_BYTES_PER_PREFIX, MAX_EXPORTED_NODES, MAX_PENDING_REQUESTS, MAX_STORED_BYTES,
-    REQUESTS_PER_PREFIX, REQUESTS_TOTAL,
-};
+use crate::limiter::{Blacklist, Limiter, Rates};
+use crate::limits::{MAX_EXPORTED_NODES, MAX_PENDING_REQUESTS, MAX_STORED_BYTES};
 use crate::message::NodeAddr;
 use crate::operation::{Event, OpId, Operation};
 use crate::request::Requests;
@@ -54,8 +51,8 @@ pub struct Config {
     /// Unix time in seconds at [`Time::ZERO`], by which creation times of values are judged. Without it they are
     /// ignored.
     pub unix_time_at_zero: Option<u64>,
-    /// Whether rates are limited per network prefix. Only test networks that live on one address turn it off.
-    pub limit_rates: bool,
+    /// What strangers may cost in a second.
+    pub rates: Rates,
 }
 
 impl Default for Config {
@@ -68,7 +65,7 @@ impl Default for Config {
             max_stored_bytes: MAX_STORED_BYTES,
             verify: None,
             unix_time_at_zero: None,
-            limit_rates: true,
+            rates: Rates::default(),
         }
     }
 }
@@ -166,6 +163,7 @@ pub struct Node {
 
     datagram_limiter: Limiter,
     request_limiter: Limiter,
+    signature_limiter: Limiter,
     fragment_limiter: Limiter,
     blacklist: Blacklist,
 
@@ -195,17 +193,17 @@ impl Node {
     #[must_use]
     pub fn new(now: Time, config: Config, mut rng: StdRng) -> Self {
         let id = config.id.unwrap_or_else(|| InfoHash::random(&mut rng));
-        let limit = |rate| if config.limit_rates { rate } else { u32::MAX };
-        let total = limit(REQUESTS_TOTAL);
+        let rates = config.rates;
         Self {
             id,
             tables: Family::ALL.map(|family| Link::new(id, config.families.contains(&family))),
             tokens: Tokens::new(now, &mut rng),
             storage: Storage::new(config.max_stored_bytes, config.verify),
             listeners: Listeners::default(),
-            datagram_limiter: Limiter::new(limit(DATAGRAMS_PER_PREFIX), u32::MAX),
-            request_limiter: Limiter::new(limit(REQUESTS_PER_PREFIX), total),
-            fragment_limiter: Limiter::new(limit(FRAGMENT_BYTES_PER_PREFIX), u32::MAX),
+            datagram_limiter: Limiter::new(rates.datagrams_per_prefix, rates.datagrams),
+            request_limiter: Limiter::new(rates.requests_per_prefix, rates.requests),
+            signature_limiter: Limiter::new(rates.signatures_per_prefix, rates.signatures),
+            fragment_limiter: Limiter::new(rates.fragment_bytes_per_prefix, u32::MAX),
             blacklist: Blacklist::default(),
             config,
             rng,
@@ -342,6 +340,7 @@ impl Node {
             ("listeners", self.listeners.len(), crate::limits::MAX_LISTENERS),
             ("rated prefixes", self.request_limiter.len(), crate::limits::MAX_RATED_PREFIXES),
             ("rated datagram prefixes", self.datagram_limiter.len(), crate::limits::MAX_RATED_PREFIXES),
+            ("rated signature prefixes", self.signature_limiter.len(), crate::limits::MAX_RATED_PREFIXES),
             ("blacklist", self.blacklist.len(), crate::limits::MAX_BLACKLIST),
             ("operations", self.operations.len(), crate::limits::MAX_OPERATIONS),
             ("searches", self.searches.len(), 2 * crate::limits::MAX_OPERATIONS + 2),

@@ -83,15 +83,18 @@ impl Storage {
         owner: Option<Prefix>,
     ) -> Stored {
         let expires = now + value.kind().lifetime().saturating_sub(age);
-        if expires <= now || !self.is_acceptable(value) {
+        if expires <= now {
+            return Stored::Ignored;
+        }
+        if self.holds(&hash, value) {
+            self.extend(now, hash, value.id());
+            return Stored::Refreshed;
+        }
+        if !self.is_acceptable(value) {
             return Stored::Ignored;
         }
         let values = self.keys.get(&hash);
         match values.and_then(|values| values.get(&value.id())) {
-            Some(kept) if kept.value.same_content(value) => {
-                self.extend(now, hash, value.id());
-                return Stored::Refreshed;
-            }
             Some(kept) if !may_replace(&kept.value, value) => return Stored::Ignored,
             Some(_) => drop(self.remove((hash, value.id()))),
             None if values.is_some_and(|values| values.len() >= MAX_VALUES_PER_KEY) => return Stored::Ignored,
@@ -99,6 +102,12 @@ impl Storage {
         }
         self.insert(hash, Kept { value: value.clone(), expires, owner });
         Stored::Changed
+    }
+
+    /// Whether this very value is there.
+    pub(crate) fn holds(&self, hash: &InfoHash, value: &Value) -> bool {
+        let kept = self.keys.get(hash).and_then(|values| values.get(&value.id()));
+        kept.is_some_and(|kept| kept.value.same_content(value))
     }
 
     /// Lets a value live for its lifetime from now on. Returns whether it is there.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use hardline_proto::KeyHash;
-use hardline_proto::admission::{Admission, AdmissionLimits, Limit, REPORT_INTERVAL};
+use hardline_proto::admission::{Admission, AdmissionLimits, Limit, REPORT_INTERVAL, Refused};
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -45,6 +45,11 @@ impl Door {
                 warn!(%refused, "peers refused at a limit");
             }
         }
+    }
+
+    /// What was refused since the start.
+    pub(super) fn refused(&self) -> Refused {
+        self.lock().refused().clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Admission> {

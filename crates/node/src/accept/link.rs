@@ -9,7 +9,7 @@ use tracing::debug;
 
 use super::{Acceptor, Service};
 use crate::backend::BackendStream;
-use crate::limits::{CROWDED_PARKED_LIMIT, HANDSHAKE_TIMEOUT, LISTENER_PARKED_LIMIT};
+use crate::limits::CROWDED_PARKED_LIMIT;
 use crate::tunnel::LinkStream;
 
 impl Acceptor {
@@ -26,7 +26,7 @@ impl Acceptor {
                 }
                 Err(refusal) => {
                     debug!(%addr, %refusal, "tunnel refused");
-                    refuse(&mut link, refusal).await;
+                    self.refuse(&mut link, refusal).await;
                 }
             }
             if !link.is_parked() {
@@ -34,16 +34,16 @@ impl Acceptor {
             }
         }
         // Only a parked link says goodbye: see there.
-        let _ = timeout(HANDSHAKE_TIMEOUT, link.close()).await;
+        let _ = timeout(self.handshake_timeout, link.close()).await;
     }
 
     /// Waits for the next question while the link is parked. `None` when there will be none.
     async fn next_open(&self, link: &mut LinkStream, is_allowed: bool, addr: SocketAddr) -> Option<Open> {
         let place = self.parked.enter(addr.ip());
         let patience = match &place {
-            Some(_) if is_allowed => LISTENER_PARKED_LIMIT,
+            Some(_) if is_allowed => self.parked.time(),
             // Who does not know the password may ask, to be told so, and has no other business here.
-            Some(_) => HANDSHAKE_TIMEOUT,
+            Some(_) => self.handshake_timeout,
             // The question may be on its way.
             None => CROWDED_PARKED_LIMIT,
         };
@@ -64,14 +64,14 @@ impl Acceptor {
             refusal(Reason::Backend)
         })
     }
-}
 
-/// Answers with a refusal, and throws away what the dialler has sent before it knows.
-async fn refuse(link: &mut LinkStream, refusal: Refusal) {
-    let refusing = async {
-        link.answer(&Answer::Refused(refusal)).await?;
-        copy(link, &mut sink()).await
-    };
-    // A dialler that does not end its side loses the link, no more.
-    let _ = timeout(HANDSHAKE_TIMEOUT, refusing).await;
+    /// Answers with a refusal, and throws away what the dialler has sent before it knows.
+    async fn refuse(&self, link: &mut LinkStream, refusal: Refusal) {
+        let refusing = async {
+            link.answer(&Answer::Refused(refusal)).await?;
+            copy(link, &mut sink()).await
+        };
+        // A dialler that does not end its side loses the link, no more.
+        let _ = timeout(self.handshake_timeout, refusing).await;
+    }
 }

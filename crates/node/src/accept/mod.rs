@@ -12,15 +12,17 @@ pub(crate) use listen::{Listening, bind};
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hardline_proto::KeyHash;
-use hardline_proto::admission::AdmissionLimits;
+use hardline_proto::admission::Refused;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use crate::backend::Backend;
+use crate::config::P2pConfig;
 use crate::net::accept_each;
 use crate::rarely::Rarely;
 use crate::reach::Reach;
@@ -31,6 +33,7 @@ use self::names::Names;
 use self::parked::ParkedLinks;
 
 /// One service, ready to be served.
+#[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) key: KeyHash,
     /// For diallers of version 1.
@@ -41,12 +44,15 @@ pub(crate) struct Service {
 }
 
 /// What the tasks of the listening side share.
+#[derive(Debug)]
 pub(crate) struct Acceptor {
     services: HashMap<KeyHash, Service>,
     names: Names,
     reach: Arc<Reach>,
     door: Door,
     parked: ParkedLinks,
+    /// Time for a peer to finish its handshake and its opening line.
+    handshake_timeout: Duration,
     open: Tunnels,
     drain: Drain,
     /// Backends that were not there when somebody asked.
@@ -57,7 +63,7 @@ impl Acceptor {
     pub(crate) fn new(
         services: HashMap<KeyHash, Service>,
         reach: Arc<Reach>,
-        limits: AdmissionLimits,
+        config: &P2pConfig,
         open: Tunnels,
         drain: Drain,
     ) -> Self {
@@ -65,8 +71,9 @@ impl Acceptor {
             names: Names::of(services.keys().copied()),
             services,
             reach,
-            door: Door::new(limits),
-            parked: ParkedLinks::default(),
+            door: Door::new(config.limits.clone()),
+            parked: ParkedLinks::new(config.parking),
+            handshake_timeout: config.handshake_timeout,
             open,
             drain,
             missing_backends: Rarely::default(),
@@ -76,6 +83,11 @@ impl Acceptor {
     /// Tells what was refused, until the node stops.
     pub(crate) async fn report(self: Arc<Self>) {
         self.door.report(&self.drain.stop).await;
+    }
+
+    /// What was refused at a limit since the start.
+    pub(crate) fn refused(&self) -> Refused {
+        self.door.refused()
     }
 
     /// Says, now and then, that a backend was not there.

@@ -3,12 +3,18 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use crate::limits::{MAX_LISTENER_PARKED, MAX_LISTENER_PARKED_PER_ADDRESS};
+use hardline_proto::admission::counted;
+
+use crate::config::Parking;
 
 /// Counts the parked links of the listening side.
-#[derive(Debug, Default)]
-pub(super) struct ParkedLinks(Mutex<Counts>);
+#[derive(Debug)]
+pub(super) struct ParkedLinks {
+    parking: Parking,
+    counts: Mutex<Counts>,
+}
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -25,11 +31,21 @@ pub(super) struct Place<'a> {
 }
 
 impl ParkedLinks {
+    pub(super) fn new(parking: Parking) -> Self {
+        Self { parking, counts: Mutex::default() }
+    }
+
+    /// Time a link may wait.
+    pub(super) const fn time(&self) -> Duration {
+        self.parking.time
+    }
+
     /// A place for a link from `addr`, if there is one.
     pub(super) fn enter(&self, addr: IpAddr) -> Option<Place<'_>> {
+        let addr = counted(addr);
         let mut counts = self.lock();
         let here = counts.per_address.get(&addr).copied().unwrap_or(0);
-        if counts.all >= MAX_LISTENER_PARKED || here >= MAX_LISTENER_PARKED_PER_ADDRESS {
+        if counts.all >= self.parking.links || here >= self.parking.links_each {
             return None;
         }
         counts.all += 1;
@@ -38,7 +54,7 @@ impl ParkedLinks {
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -61,15 +77,24 @@ mod tests {
 
     #[test]
     fn one_address_cannot_take_every_place_and_places_come_back() {
-        let links = ParkedLinks::default();
+        let links = ParkedLinks::new(Parking::LISTENER);
         let addr = |n: u16| IpAddr::from([10, 0, (n >> 8) as u8, n as u8]);
         let mut places: Vec<_> = std::iter::from_fn(|| links.enter(addr(0))).collect();
-        assert_eq!(places.len(), MAX_LISTENER_PARKED_PER_ADDRESS);
+        assert_eq!(places.len(), Parking::LISTENER.links_each);
         places.extend((1..).map_while(|n| links.enter(addr(n))));
-        assert_eq!(places.len(), MAX_LISTENER_PARKED);
+        assert_eq!(places.len(), Parking::LISTENER.links);
         drop(places);
         assert_eq!(links.lock().all, 0);
         assert!(links.lock().per_address.is_empty());
         assert!(links.enter(addr(0)).is_some());
+    }
+
+    #[test]
+    fn the_addresses_of_one_ipv6_network_count_as_one() {
+        let links = ParkedLinks::new(Parking { links_each: 1, ..Parking::LISTENER });
+        let ip = |text: &str| text.parse().unwrap();
+        let _first = links.enter(ip("2001:db8::1")).unwrap();
+        assert!(links.enter(ip("2001:db8::2")).is_none());
+        assert!(links.enter(ip("2001:db8:0:1::2")).is_some());
     }
 }

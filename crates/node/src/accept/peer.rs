@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use hardline_proto::admission::Limit;
 use hardline_proto::opening::Opening;
@@ -16,7 +17,6 @@ use super::door::{HandshakeSlot, TunnelSlot};
 use super::{Acceptor, Service};
 use crate::backend::BackendStream;
 use crate::clock;
-use crate::limits::HANDSHAKE_TIMEOUT;
 use crate::net::notice_if_gone;
 use crate::tls;
 use crate::tls::sni::refuse_unknown_name;
@@ -25,8 +25,8 @@ use crate::tunnel::{LinkStream, OpeningFailure, PlainStream, Stream, read_openin
 /// Why a peer got no tunnel.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
-    #[error("nothing whole within {} s", HANDSHAKE_TIMEOUT.as_secs())]
-    Slow,
+    #[error("nothing whole within {0:?}")]
+    Slow(Duration),
     #[error("TLS handshake")]
     Handshake(#[source] io::Error),
     #[error("asked for no service of ours")]
@@ -57,10 +57,10 @@ impl Acceptor {
     /// Serves one peer. `handshake_slot` is given back when its first tunnel begins, or its link is parked.
     pub(super) async fn serve(&self, tcp: TcpStream, addr: SocketAddr, handshake_slot: HandshakeSlot) {
         // On the heap and apart: what a handshake needs is not kept for the life of a tunnel.
-        let greeting = timeout(HANDSHAKE_TIMEOUT, Box::pin(self.greet(tcp, addr)));
+        let greeting = timeout(self.handshake_timeout, Box::pin(self.greet(tcp, addr)));
         let greeted = tokio::select! {
             () = self.drain.stop.cancelled() => return,
-            greeted = greeting => greeted.unwrap_or(Err(Refusal::Slow)),
+            greeted = greeting => greeted.unwrap_or(Err(Refusal::Slow(self.handshake_timeout))),
         };
         drop(handshake_slot);
         match greeted {

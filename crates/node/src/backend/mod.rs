@@ -5,6 +5,7 @@ pub mod folder; // a folder, shown by the built-in file server
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hardline_proto::tunnel::frame::ResetReason;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
@@ -12,13 +13,18 @@ use tokio::net::TcpStream;
 
 use self::folder::FolderServer;
 use crate::config::Target;
-use crate::limits::BACKEND_CONNECT_TIMEOUT;
 use crate::net;
 use crate::tunnel::Stream;
 
-/// Where the tunnels of one service end.
+/// Where the tunnels of one service end, and how long connecting there may take.
 #[derive(Debug, Clone)]
-pub(crate) enum Backend {
+pub(crate) struct Backend {
+    place: Place,
+    timeout: Duration,
+}
+
+#[derive(Debug, Clone)]
+enum Place {
     /// A program's TCP port.
     Tcp(hardline_proto::hosts::HostPort),
     /// A program's Unix socket.
@@ -29,29 +35,32 @@ pub(crate) enum Backend {
 }
 
 impl Backend {
-    /// Prepares a backend. A program need not run yet; a folder must be there.
-    pub(crate) fn new(target: &Target) -> io::Result<Self> {
-        match target {
-            Target::Tcp(at) => Ok(Self::Tcp(at.clone())),
+    /// Prepares a backend that is reached within `timeout`. A program need not run yet; a folder must be there.
+    pub(crate) fn new(target: &Target, timeout: Duration) -> io::Result<Self> {
+        let place = match target {
+            Target::Tcp(at) => Place::Tcp(at.clone()),
             #[cfg(unix)]
-            Target::Unix(path) => Ok(Self::Unix(path.clone())),
+            Target::Unix(path) => Place::Unix(path.clone()),
             #[cfg(not(unix))]
-            Target::Unix(_) => Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no Unix sockets")),
-            Target::Folder(root) => Ok(Self::Folder(FolderServer::new(root.clone())?)),
-        }
+            Target::Unix(_) => {
+                return Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no Unix sockets"));
+            }
+            Target::Folder(root) => Place::Folder(FolderServer::new(root.clone())?),
+        };
+        Ok(Self { place, timeout })
     }
 
-    /// Opens a connection within [`BACKEND_CONNECT_TIMEOUT`].
+    /// Opens a connection within the backend's time.
     pub(crate) async fn connect(&self) -> io::Result<BackendStream> {
-        match self {
-            Self::Tcp(at) => Ok(BackendStream::Tcp(net::connect(at, BACKEND_CONNECT_TIMEOUT).await?)),
+        match &self.place {
+            Place::Tcp(at) => Ok(BackendStream::Tcp(net::connect(at, self.timeout).await?)),
             #[cfg(unix)]
-            Self::Unix(path) => {
+            Place::Unix(path) => {
                 let connecting = tokio::net::UnixStream::connect(path);
-                let connected = tokio::time::timeout(BACKEND_CONNECT_TIMEOUT, connecting).await;
+                let connected = tokio::time::timeout(self.timeout, connecting).await;
                 Ok(BackendStream::Unix(connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??))
             }
-            Self::Folder(server) => Ok(BackendStream::Folder(server.connect())),
+            Place::Folder(server) => Ok(BackendStream::Folder(server.connect())),
         }
     }
 }

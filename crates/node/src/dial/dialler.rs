@@ -16,6 +16,7 @@ use super::peers::Peers;
 use super::pool::{Parked, Pool};
 use super::{ReachError, Waiting, cause_of, race};
 use crate::clock;
+use crate::config::Parking;
 use crate::limits::{DIAL_HANDSHAKE_TIMEOUT, STALE_ANSWER};
 use crate::resolve::{AttemptReport, Outcome, Report, Resolver};
 use crate::tls;
@@ -32,8 +33,8 @@ pub(crate) struct Dialler {
 
 impl Dialler {
     /// Parked links are looked after by a task of the resolver's tracker, until `stop`.
-    pub(crate) fn new(resolver: Arc<Resolver>, stop: CancellationToken) -> Self {
-        let pool = Arc::new(Pool::new(Arc::clone(&resolver)));
+    pub(crate) fn new(resolver: Arc<Resolver>, parking: Parking, stop: CancellationToken) -> Self {
+        let pool = Arc::new(Pool::new(Arc::clone(&resolver), parking));
         resolver.tasks.spawn({
             let (pool, stop) = (Arc::clone(&pool), stop.clone());
             async move { pool.run(stop).await }

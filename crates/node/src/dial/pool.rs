@@ -10,7 +10,8 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::limits::{FRESH_LINK, MAX_PARKED, MAX_PARKED_PER_SERVICE, PARKED_LIMIT};
+use crate::config::Parking;
+use crate::limits::FRESH_LINK;
 use crate::resolve::Resolver;
 use crate::tunnel::LinkStream;
 
@@ -19,11 +20,12 @@ const SWEEP: Duration = Duration::from_secs(10);
 
 /// The parked links of a node, per service and password.
 ///
-/// The one parked last is taken first. So with less demand the others grow old, and after [`PARKED_LIMIT`] they go.
+/// The one parked last is taken first. So with less demand the others grow old, and after [`Parking::time`] they go.
 #[derive(Debug)]
 pub(super) struct Pool {
     /// Knows when this computer has moved.
     resolver: Arc<Resolver>,
+    parking: Parking,
     services: Mutex<HashMap<ServiceName, Kept>>,
     parked: Notify,
 }
@@ -61,14 +63,14 @@ impl Parked {
         self.since.elapsed().max(self.since_date.elapsed().unwrap_or_default())
     }
 
-    fn is_useful(&mut self) -> bool {
-        self.age() < PARKED_LIMIT && self.link.is_quiet()
+    fn is_useful(&mut self, parking: &Parking) -> bool {
+        self.age() < parking.time && self.link.is_quiet()
     }
 }
 
 impl Pool {
-    pub(super) fn new(resolver: Arc<Resolver>) -> Self {
-        Self { resolver, services: Mutex::default(), parked: Notify::new() }
+    pub(super) fn new(resolver: Arc<Resolver>, parking: Parking) -> Self {
+        Self { resolver, parking, services: Mutex::default(), parked: Notify::new() }
     }
 
     /// Whether the peer was heard so lately, and from the same place, that it will still be there.
@@ -81,7 +83,7 @@ impl Pool {
         let mut services = self.lock();
         let kept = services.get_mut(name)?;
         kept.wanted = Some(Instant::now());
-        std::iter::from_fn(|| kept.links.pop()).find_map(|mut parked| parked.is_useful().then_some(parked))
+        std::iter::from_fn(|| kept.links.pop()).find_map(|mut parked| parked.is_useful(&self.parking).then_some(parked))
     }
 
     /// Parks a link, if there is room.
@@ -90,7 +92,7 @@ impl Pool {
         let mut services = self.lock();
         let all: usize = services.values().map(|kept| kept.links.len()).sum();
         let kept = services.entry(name.clone()).or_default();
-        if all < MAX_PARKED && kept.links.len() < MAX_PARKED_PER_SERVICE {
+        if all < self.parking.links && kept.links.len() < self.parking.links_each {
             kept.links.push(Parked::new(link, candidate, moves));
         }
         kept.wanted = Some(Instant::now());
@@ -141,10 +143,10 @@ impl Pool {
     fn sweep(&self) {
         let mut services = self.lock();
         for kept in services.values_mut() {
-            kept.links.retain_mut(Parked::is_useful);
+            kept.links.retain_mut(|parked| parked.is_useful(&self.parking));
         }
         services.retain(|_, kept| {
-            let is_wanted = kept.wanted.is_some_and(|wanted| wanted.elapsed() < PARKED_LIMIT);
+            let is_wanted = kept.wanted.is_some_and(|wanted| wanted.elapsed() < self.parking.time);
             is_wanted || kept.is_refilling || !kept.links.is_empty()
         });
     }

@@ -175,7 +175,7 @@ impl Network {
                 port: 0,
                 bind: vec!["127.0.0.1".parse().unwrap()],
                 bootstrap: Some(entrance.clone()).filter(|at| !at.is_empty()).into_iter().collect(),
-                limit_rates: false,
+                rates: hardline_dht::Rates::UNLIMITED,
                 ..DhtConfig::default()
             };
             let node = Dht::start(config, None, stop.clone()).await.unwrap();
@@ -236,7 +236,7 @@ impl Publishing {
             bind: vec!["127.0.0.1".parse().unwrap()],
             bootstrap: vec![network.entrance.clone()],
             proxies: proxies.to_vec(),
-            limit_rates: false,
+            rates: hardline_dht::Rates::UNLIMITED,
             ..DhtSettings::default()
         };
         let dht = SharedDht::new(&settings, true, None, stop.clone()).unwrap();

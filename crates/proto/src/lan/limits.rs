@@ -57,14 +57,25 @@ pub const MAX_SEARCHES: usize = 256;
 /// Questions sent at once, and in a second after that, each of them on every interface.
 pub(super) const SEARCH_RATE: Rate = Rate { burst: 200, per_second: 50 };
 
-/// Answers, in datagrams, that one computer gets at once and in a second after that. One browsing question makes two for
-/// each service.
-pub(super) const ANSWERS_PER_SOURCE: Rate = Rate { burst: 256, per_second: 32 };
+/// Answers a second, in datagrams, that one computer gets. One browsing question makes two for each service.
+pub(super) const ANSWERS_PER_SOURCE: u32 = 32;
 
-/// Answers, in datagrams, that everybody together gets: about 100 kB a second at most.
-pub(super) const ANSWERS_IN_TOTAL: Rate = Rate { burst: 1024, per_second: 256 };
+/// Answers a second, in datagrams, that everybody together gets: about 100 kB at most.
+pub(super) const ANSWERS_IN_TOTAL: u32 = 256;
 
-/// Computers whose answers are counted separately, at 24 bytes each; the least recent is forgotten.
+/// Seconds whose answers one computer gets at once, after a rest.
+pub(super) const SOURCE_BURST: u32 = 8;
+
+/// Seconds whose worth everybody together gets at once, after a rest.
+pub(super) const TOTAL_BURST: u32 = 4;
+
+/// Datagrams a second of one computer that are read: more than 64 services of a released peer make of one question.
+pub(super) const DATAGRAMS_PER_SOURCE: u32 = 256;
+
+/// Datagrams a second that are read: those of a large office. Costs a few hundredths of a processor's second.
+pub(super) const DATAGRAMS_IN_TOTAL: u32 = 4096;
+
+/// Computers whose datagrams are counted separately, at 24 bytes each; the least recent is forgotten.
 pub(super) const MAX_COUNTED_SOURCES: usize = 256;
 
 /// Addresses remembered for one service. Several computers may claim the same key hash; only TLS tells who is right.
@@ -88,4 +99,5 @@ pub(super) const MAX_TRANSMITS: usize = 4096;
 const _: () = assert!(SERVICE_LIFETIME.as_secs() > 2 * ANNOUNCE_INTERVAL.as_secs());
 const _: () = assert!(SERVICE_LIFETIME.as_secs() > 4 * BROWSE_INTERVAL.as_secs());
 const _: () = assert!(MAX_SERVICES_PER_SOURCE * 4 <= MAX_CLAIMS);
-const _: () = assert!(ANSWERS_PER_SOURCE.per_second < ANSWERS_IN_TOTAL.per_second);
+const _: () = assert!(DATAGRAMS_PER_SOURCE < DATAGRAMS_IN_TOTAL);
+const _: () = assert!(ANSWERS_PER_SOURCE < ANSWERS_IN_TOTAL);

@@ -8,7 +8,7 @@ use super::GROUP;
 use super::answers::{OwnService, OwnServices};
 use super::claims::{Change, Claim, Claims, Found};
 use super::limits::{ANNOUNCE_INTERVAL, ANNOUNCE_REPEAT, MAX_INTERFACES, MAX_TRANSMITS};
-use super::rate::AnswerLimits;
+use super::rate::{Dropped, Rates, SourceLimits};
 use super::searches::{Searches, TooManySearches};
 use super::wire::{Announcement, Cookie, Datagram, DatagramError, Search};
 use crate::key::KeyHash;
@@ -22,6 +22,8 @@ pub struct Settings {
     /// Whether to search by the plain key hash when nobody answers the rolling code. Without it the double hash is asked
     /// for, which released peers from 0.0.12 on answer, and which tells nothing to who does not know the key hash.
     pub plain_search: bool,
+    /// What neighbours may cost in a second.
+    pub rates: Rates,
 }
 
 /// An IPv4 address of this computer, with its network.
@@ -86,7 +88,9 @@ pub struct Discovery {
     services: OwnServices,
     searches: Searches,
     claims: Claims,
-    answer_limits: AnswerLimits,
+    datagram_limits: SourceLimits,
+    answer_limits: SourceLimits,
+    dropped: Dropped,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
 }
@@ -112,7 +116,9 @@ impl Discovery {
             services: OwnServices::default(),
             searches: Searches::new(settings.plain_search),
             claims: Claims::default(),
-            answer_limits: AnswerLimits::new(),
+            datagram_limits: SourceLimits::new(settings.rates.datagrams_per_source, settings.rates.datagrams),
+            answer_limits: SourceLimits::new(settings.rates.answers_per_source, settings.rates.answers),
+            dropped: Dropped::default(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -192,6 +198,10 @@ impl Discovery {
     /// [`DatagramError`] if it is none of ours: nothing was done.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddrV4, bytes: &[u8]) -> Result<(), DatagramError> {
         let Some(interface) = self.interface_towards(*from.ip()) else { return Ok(()) };
+        if !self.datagram_limits.allow(now, *from.ip()) {
+            self.dropped.datagrams += 1;
+            return Ok(());
+        }
         match Datagram::parse(bytes)? {
             Datagram::Search(search) if search.cookie != self.cookie => self.answer(now, interface, from, &search),
             Datagram::Service(announcement) if announcement.cookie != self.cookie => {
@@ -238,6 +248,12 @@ impl Discovery {
     #[must_use]
     pub fn found(&self) -> Vec<Found> {
         self.claims.found()
+    }
+
+    /// What was dropped at a rate, since the start.
+    #[must_use]
+    pub const fn dropped(&self) -> Dropped {
+        self.dropped
     }
 
     /// Forgets what was heard from computers on no network of ours.
@@ -299,6 +315,8 @@ impl Discovery {
         for (to, announcement) in answers {
             if self.answer_limits.allow(now, *from.ip()) {
                 self.transmit(Transmit { interface, to, payload: Datagram::Service(announcement).to_bytes() });
+            } else {
+                self.dropped.answers += 1;
             }
         }
     }

@@ -18,6 +18,7 @@ pub use limits::{
     SERVICE_LIFETIME,
 };
 pub use machine::{Discovery, Event, Interface, Settings, Transmit};
+pub use rate::{Dropped, Rates};
 pub use searches::TooManySearches;
 pub use wire::{Announcement, Cookie, Datagram, DatagramError, Freetext, Infohash, Search, Title};
 

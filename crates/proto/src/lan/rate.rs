@@ -1,30 +1,69 @@
-//! How many answers each computer gets.
+//! What each computer may cost.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use super::limits::{ANSWERS_IN_TOTAL, ANSWERS_PER_SOURCE, MAX_COUNTED_SOURCES};
-use crate::rate::TokenBucket;
+use super::limits::{
+    ANSWERS_IN_TOTAL, ANSWERS_PER_SOURCE, DATAGRAMS_IN_TOTAL, DATAGRAMS_PER_SOURCE, MAX_COUNTED_SOURCES, SOURCE_BURST,
+    TOTAL_BURST,
+};
+use crate::rate::{Rate, TokenBucket};
 
-/// Limits the answers to each computer and to all of them together.
+/// What neighbours may cost in a second. After a rest, several seconds' worth is there at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rates {
+    /// Datagrams read; the rest is dropped before it is read.
+    pub datagrams: u32,
+    /// Of them, from one computer.
+    pub datagrams_per_source: u32,
+    /// Answers sent, in datagrams.
+    pub answers: u32,
+    /// Of them, on behalf of one computer.
+    pub answers_per_source: u32,
+}
+
+impl Rates {
+    /// Those of a program that was not told others.
+    pub const DEFAULT: Self = Self {
+        datagrams: DATAGRAMS_IN_TOTAL,
+        datagrams_per_source: DATAGRAMS_PER_SOURCE,
+        answers: ANSWERS_IN_TOTAL,
+        answers_per_source: ANSWERS_PER_SOURCE,
+    };
+}
+
+/// What was dropped at a rate, since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Dropped {
+    /// Datagrams that were not read.
+    pub datagrams: u64,
+    /// Answers that were not sent.
+    pub answers: u64,
+}
+
+/// Limits what is done for each computer and for all of them together.
 #[derive(Debug)]
-pub(super) struct AnswerLimits {
+pub(super) struct SourceLimits {
+    per_source: Rate,
     total: TokenBucket,
     sources: BTreeMap<Ipv4Addr, TokenBucket>,
 }
 
-impl AnswerLimits {
-    pub(super) const fn new() -> Self {
-        Self { total: TokenBucket::new(ANSWERS_IN_TOTAL), sources: BTreeMap::new() }
+impl SourceLimits {
+    pub(super) const fn new(per_source: u32, total: u32) -> Self {
+        let per_source = Rate { burst: per_source.saturating_mul(SOURCE_BURST), per_second: per_source };
+        let total = Rate { burst: total.saturating_mul(TOTAL_BURST), per_second: total };
+        Self { per_source, total: TokenBucket::new(total), sources: BTreeMap::new() }
     }
 
-    /// Whether one more datagram may be sent on behalf of `source`.
+    /// Whether one more datagram of `source`, or on its behalf, is within the limits; if so it is counted.
     pub(super) fn allow(&mut self, now: Instant, source: Ipv4Addr) -> bool {
         if !self.sources.contains_key(&source) && self.sources.len() >= MAX_COUNTED_SOURCES {
             self.forget_least_recent();
         }
-        let source = self.sources.entry(source).or_insert_with(|| TokenBucket::new(ANSWERS_PER_SOURCE));
+        let rate = self.per_source;
+        let source = self.sources.entry(source).or_insert_with(|| TokenBucket::new(rate));
         source.take(now) && self.total.take(now)
     }
 
@@ -44,18 +83,18 @@ mod tests {
     #[test]
     fn a_greedy_source_leaves_answers_for_others() {
         let now = Instant::now();
-        let mut limits = AnswerLimits::new();
+        let mut limits = SourceLimits::new(32, 256);
         let greedy = (0..10_000).filter(|_| limits.allow(now, Ipv4Addr::new(10, 0, 0, 1))).count();
-        assert_eq!(greedy, ANSWERS_PER_SOURCE.burst as usize);
+        assert_eq!(greedy, 32 * SOURCE_BURST as usize);
         assert!(limits.allow(now, Ipv4Addr::new(10, 0, 0, 2)));
     }
 
     #[test]
     fn many_sources_together_are_limited_and_counted_in_bounded_memory() {
         let now = Instant::now();
-        let mut limits = AnswerLimits::new();
+        let mut limits = SourceLimits::new(32, 256);
         let allowed = (0..10_000).filter(|&host| limits.allow(now, Ipv4Addr::from_bits(0x0a00_0000 + host))).count();
-        assert_eq!(allowed, ANSWERS_IN_TOTAL.burst as usize);
+        assert_eq!(allowed, 256 * TOTAL_BURST as usize);
         assert_eq!(limits.sources.len(), MAX_COUNTED_SOURCES);
     }
 }

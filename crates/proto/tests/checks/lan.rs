@@ -7,7 +7,7 @@ use hardline_proto::KeyHash;
 use hardline_proto::lan::Announcement;
 use hardline_proto::lan::{
     Cookie, Datagram, Discovery, Event, Freetext, GROUP, Infohash, Interface, MAX_ADDRS_PER_SERVICE, MAX_DATAGRAM,
-    MAX_SERVICES_PER_SOURCE, MAX_TITLE, OwnService, Search, Settings, Title,
+    MAX_SERVICES_PER_SOURCE, MAX_TITLE, OwnService, Rates, Search, Settings, Title,
 };
 use hardline_proto::rolling::{Day, RollingCode};
 
@@ -16,7 +16,7 @@ const MAX_OPERATIONS: usize = 500;
 
 const PORT: u16 = 6771;
 const TODAY: Day = Day(20_000);
-const SETTINGS: Settings = Settings { port: PORT, plain_search: true };
+const SETTINGS: Settings = Settings { port: PORT, plain_search: true, rates: Rates::DEFAULT };
 
 /// What was read can be written, and reads the same again.
 pub fn lan_datagram(bytes: &[u8]) {

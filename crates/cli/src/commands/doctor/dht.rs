@@ -59,7 +59,7 @@ async fn try_it(settings: &Settings) -> Finding {
         bootstrap: chosen.bootstrap.clone(),
         network: chosen.network,
         client: true,
-        ..DhtConfig::default()
+        rates: chosen.rates,
     };
     let dht = match Dht::start(config, None, stop).await {
         Ok(dht) => dht,

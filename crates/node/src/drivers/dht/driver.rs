@@ -13,9 +13,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
-use tracing::{debug, info, trace};
+use tracing::{debug, info, trace, warn};
 
 use super::{DhtConfig, DhtStatus, bootstrap, signature, socket};
+use crate::rarely::Rarely;
 use crate::store::Store;
 
 /// Number by which a handle knows its operation.
@@ -26,6 +27,9 @@ const MAX_DATAGRAM: usize = 65_536;
 
 /// Datagrams taken from a socket before the timers are looked at again.
 const BATCH: usize = 64;
+
+/// Pause when nothing but failures came of a batch, so that a socket that keeps failing does not keep the processor busy.
+const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Time between refreshes of the status.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
@@ -57,6 +61,11 @@ pub(super) struct Driver {
     operations: HashMap<OpId, (Ticket, mpsc::Sender<Event>)>,
     status: watch::Sender<DhtStatus>,
     status_due: Instant,
+    /// Datagrams dropped at a rate of which was told.
+    dropped: u64,
+    over_rate: Rarely,
+    /// When the sockets are read again.
+    receive_after: Instant,
     store: Option<Store>,
     save_due: Option<Instant>,
     bootstrap: mpsc::Receiver<Vec<SocketAddr>>,
@@ -81,7 +90,7 @@ impl Driver {
             families: bound.iter().map(Family::of).collect(),
             verify: Some(signature::is_valid),
             unix_time_at_zero: unix_time.map(|since| since.as_secs()),
-            limit_rates: config.limit_rates,
+            rates: config.rates,
             ..Config::default()
         };
         let mut node = Node::new(Time::ZERO, node_config, StdRng::from_seed(rand::random()));
@@ -98,6 +107,9 @@ impl Driver {
             operations: HashMap::new(),
             status,
             status_due: now,
+            dropped: 0,
+            over_rate: Rarely::default(),
+            receive_after: now,
             store,
             save_due: None,
             bootstrap,
@@ -124,7 +136,7 @@ impl Driver {
                     let now = self.now();
                     self.node.bootstrap(now, &addrs);
                 }
-                readable = any_readable(&self.sockets) => self.receive(readable, &mut buffer),
+                readable = any_readable(&self.sockets, self.receive_after) => self.receive(readable, &mut buffer),
                 () = sleep_until(deadline) => self.handle_timeout(),
             }
             self.flush().await;
@@ -146,6 +158,7 @@ impl Driver {
         self.node.handle_timeout(now);
         if instant >= self.status_due {
             self.publish_status();
+            self.tell_dropped();
             self.status_due = instant + STATUS_INTERVAL;
         }
         if self.save_due.is_some_and(|due| instant >= due) {
@@ -156,7 +169,18 @@ impl Driver {
         }
     }
 
+    fn tell_dropped(&mut self) {
+        let all = self.node.counters().dropped_rate;
+        let more = all - std::mem::replace(&mut self.dropped, all);
+        if more > 0
+            && let Some(times) = self.over_rate.count_many(more)
+        {
+            warn!(times, "others of the DHT ask or tell more than is listened to");
+        }
+    }
+
     fn receive(&mut self, index: usize, buffer: &mut [u8]) {
+        let mut failures = 0;
         for _ in 0..BATCH {
             let Some(socket) = self.sockets.get(index) else { return };
             match socket.try_recv_from(buffer) {
@@ -166,8 +190,14 @@ impl Driver {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // Some systems report a refusal of an earlier datagram here.
-                Err(error) => trace!(%error, "receiving failed"),
+                Err(error) => {
+                    failures += 1;
+                    trace!(%error, "receiving failed");
+                }
             }
+        }
+        if failures == BATCH {
+            self.receive_after = Instant::now() + RECEIVE_PAUSE;
         }
     }
 
@@ -289,8 +319,11 @@ impl Driver {
     }
 }
 
-/// Waits until one of the sockets can be read; gives its index. Cancel safe.
-async fn any_readable(sockets: &[UdpSocket]) -> usize {
+/// Waits until one of the sockets can be read, not before `after`; gives its index. Cancel safe.
+async fn any_readable(sockets: &[UdpSocket], after: Instant) -> usize {
+    if Instant::now() < after {
+        sleep_until(after).await;
+    }
     match sockets {
         [one] => {
             // An error shows again when the socket is read.

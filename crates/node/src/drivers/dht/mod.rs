@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hardline_dht::{Counters, Event, InfoHash, Summary, TableStatus, Value};
+use hardline_dht::{Counters, Event, InfoHash, Rates, Summary, TableStatus, Value};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -48,8 +48,8 @@ pub struct DhtConfig {
     pub network: u32,
     /// Only ask, and neither store nor answer for others: for computers on batteries or metered lines.
     pub client: bool,
-    /// Whether rates are limited per address. Only test networks that live on one address turn it off.
-    pub limit_rates: bool,
+    /// What strangers may cost in a second.
+    pub rates: Rates,
 }
 
 impl Default for DhtConfig {
@@ -60,7 +60,7 @@ impl Default for DhtConfig {
             bootstrap: vec![PUBLIC_BOOTSTRAP.to_owned()],
             network: 0,
             client: false,
-            limit_rates: true,
+            rates: Rates::default(),
         }
     }
 }

@@ -65,7 +65,7 @@ impl SharedDht {
             bootstrap: settings.bootstrap.clone(),
             network: settings.network,
             client: !publishes,
-            limit_rates: settings.limit_rates,
+            rates: settings.rates,
         };
         Ok(Arc::new(Self {
             store: store.filter(|_| settings.network == 0),

@@ -5,13 +5,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use hardline_proto::KeyHash;
-use hardline_proto::lan::{Cookie, Discovery, Event, Found, OwnService, Settings, Title};
+use hardline_proto::lan::{Cookie, Discovery, Dropped, Event, Found, OwnService, Settings, Title};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
-use tracing::{debug, trace};
+use tracing::{debug, trace, warn};
 
 use super::interfaces::{self, NamedInterface};
 use super::link::{self, Link, QUEUE, Received};
@@ -20,6 +20,7 @@ use super::{FoundService, LanInterface, LanService};
 use crate::clock::today;
 use crate::config::LanConfig;
 use crate::interfaces::Changes;
+use crate::rarely::Rarely;
 
 /// What the handle asks for.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub(super) struct Driver {
     is_browsing: bool,
     found: watch::Sender<Vec<FoundService>>,
     interfaces: watch::Sender<Vec<LanInterface>>,
+    dropped: watch::Sender<Dropped>,
+    over_rate: Rarely,
     group: Arc<UdpSocket>,
     received: (mpsc::Sender<Received>, mpsc::Receiver<Received>),
     tasks: TaskTracker,
@@ -49,12 +52,14 @@ impl Driver {
         config: &LanConfig,
         found: watch::Sender<Vec<FoundService>>,
         interfaces: watch::Sender<Vec<LanInterface>>,
+        dropped: watch::Sender<Dropped>,
         tasks: TaskTracker,
     ) -> io::Result<Self> {
         let group = link::open_group(config.port)?;
         let received = mpsc::channel(QUEUE);
         let reader = tasks.spawn(link::read(Arc::clone(&group), received.0.clone()));
-        let settings = Settings { port: group.local_addr()?.port(), plain_search: config.plain_search };
+        let settings =
+            Settings { port: group.local_addr()?.port(), plain_search: config.plain_search, rates: config.rates };
         let mut driver = Self {
             discovery: Discovery::new(settings, Cookie::from_random(rand::random()), today()),
             wanted: config.bind.clone(),
@@ -63,6 +68,8 @@ impl Driver {
             is_browsing: false,
             found,
             interfaces,
+            dropped,
+            over_rate: Rarely::default(),
             group,
             received,
             tasks,
@@ -131,6 +138,19 @@ impl Driver {
             if let Err(error) = self.discovery.handle_datagram(now, from, &bytes) {
                 trace!(%error, %from, "datagram ignored");
             }
+        }
+        self.tell_dropped();
+    }
+
+    fn tell_dropped(&self) {
+        let (all, known) = (self.discovery.dropped(), *self.dropped.borrow());
+        if all == known {
+            return;
+        }
+        self.dropped.send_replace(all);
+        let more = all.datagrams - known.datagrams + all.answers - known.answers;
+        if let Some(times) = self.over_rate.count_many(more) {
+            warn!(times, "neighbours on the LAN ask or tell more than is listened to");
         }
     }
 

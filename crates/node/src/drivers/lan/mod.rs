@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use hardline_proto::KeyHash;
-use hardline_proto::lan::{Freetext, MAX_ADDRS_PER_SERVICE};
+use hardline_proto::lan::{Dropped, Freetext, MAX_ADDRS_PER_SERVICE};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -75,6 +75,7 @@ pub struct Lan {
     commands: mpsc::UnboundedSender<Command>,
     found: watch::Receiver<Vec<FoundService>>,
     interfaces: watch::Receiver<Vec<LanInterface>>,
+    dropped: watch::Receiver<Dropped>,
     tasks: TaskTracker,
 }
 
@@ -88,11 +89,12 @@ impl Lan {
         let (commands, received) = mpsc::unbounded_channel();
         let (found_sender, found) = watch::channel(Vec::new());
         let (interfaces_sender, interfaces) = watch::channel(Vec::new());
+        let (dropped_sender, dropped) = watch::channel(Dropped::default());
         let tasks = TaskTracker::new();
-        let driver = Driver::new(&config, found_sender, interfaces_sender, tasks.clone())?;
+        let driver = Driver::new(&config, found_sender, interfaces_sender, dropped_sender, tasks.clone())?;
         tasks.spawn(driver.run(received, shutdown));
         tasks.close();
-        Ok(Arc::new(Self { commands, found, interfaces, tasks }))
+        Ok(Arc::new(Self { commands, found, interfaces, dropped, tasks }))
     }
 
     /// Replaces the services this computer answers for and announces.
@@ -129,6 +131,12 @@ impl Lan {
     #[must_use]
     pub fn interfaces(&self) -> Vec<LanInterface> {
         self.interfaces.borrow().clone()
+    }
+
+    /// What was dropped at a rate, since the start.
+    #[must_use]
+    pub fn dropped(&self) -> Dropped {
+        *self.dropped.borrow()
     }
 
     /// Waits until every task has ended and every socket is closed. Cancel safe.
