@@ -53,6 +53,7 @@ async fn browsing_shows_listed_services_and_not_the_others() {
         title: "A title".into(),
         addrs: vec!["127.0.0.1:7008".parse().unwrap()],
         titles: vec!["A title".into()],
+        v2: vec!["127.0.0.1:7008".parse().unwrap()],
     };
     assert_eq!(found, [expected]);
     assert_eq!(seeker.heard(), found);

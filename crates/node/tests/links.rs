@@ -12,9 +12,7 @@ use hardline_node::config::{IdentityConfig, ServiceConfig};
 use hardline_node::limits::FRESH_LINK;
 use hardline_node::node::TunnelStream;
 use hardline_node::proto::KeyHash;
-use hardline_node::proto::client_hello::{Hello, read_client_hello};
 use hardline_node::proto::host::ServiceName;
-use hardline_node::proto::rolling::{Day, RollingCode};
 use hardline_node::tls::identity::Identity;
 use hardline_node::tls::{config, sni};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy_bidirectional};
@@ -419,76 +417,4 @@ async fn a_listener_refuses_by_name_what_it_does_not_understand_and_serves_on() 
         link.write_all(b"{\"open\":{}}\n\0\0").await.unwrap();
         link.flush().await.unwrap();
     }
-}
-
-/// The server names that diallers send to a listener, and a way to it that reads them.
-async fn names_sent(listener: SocketAddr) -> (SocketAddr, tokio::sync::mpsc::UnboundedReceiver<String>) {
-    let (heard, names) = tokio::sync::mpsc::unbounded_channel();
-    let addr = backend(move |mut near| {
-        let heard = heard.clone();
-        async move {
-            let mut hello = Vec::new();
-            let name = loop {
-                near.read_buf(&mut hello).await.unwrap();
-                if let Hello::Complete { server_name } = read_client_hello(&hello).unwrap() {
-                    break server_name.unwrap();
-                }
-            };
-            heard.send(name).unwrap();
-            let mut far = TcpStream::connect(listener).await.unwrap();
-            far.write_all(&hello).await.unwrap();
-            let _ = copy_bidirectional(&mut near, &mut far).await;
-        }
-    })
-    .await;
-    (addr, names)
-}
-
-fn today() -> Day {
-    Day::from_unix_seconds(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs())
-}
-
-#[tokio::test]
-async fn who_watches_the_wire_sees_the_name_of_a_known_peer_no_more() {
-    let listener = TestNode::listener(vec![service(echo().await)]).await;
-    let (at, mut names) = names_sent(listener.p2p()).await;
-    let gateway = TestNode::gateway(&[(listener.key(), at)]).await;
-    let mut tunnels = Vec::new();
-    for _ in 0..3 {
-        tunnels.push(gateway.node.connect(&name(listener.key())).await.unwrap());
-    }
-    assert_eq!(names.recv().await.unwrap(), listener.key().to_string());
-    let codes = today().with_neighbours().map(|day| RollingCode::of(&listener.key(), day).to_string());
-    for _ in 0..2 {
-        let name = names.recv().await.unwrap();
-        assert!(codes.contains(&name), "{name}");
-    }
-}
-
-#[tokio::test]
-async fn a_listener_that_does_not_know_the_hidden_name_is_asked_for_by_the_plain_one() {
-    let identity = Identity::ephemeral().unwrap();
-    let key = identity.key;
-    let config = config::server_v2(&identity);
-    // Its clock is off by years: it knows no code of ours.
-    let at = backend(move |stream| {
-        let config = config.clone();
-        async move {
-            let acceptor = tokio_rustls::LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream);
-            let mut hello = acceptor.await.unwrap();
-            if hello.client_hello().server_name() != Some(&key.to_string()) {
-                return sni::refuse_unknown_name(&mut hello.io).await.unwrap();
-            }
-            let mut link = BufReader::new(hello.into_stream(config).await.unwrap());
-            link.write_all(b"{}\n").await.unwrap();
-            line(&mut link).await;
-            line(&mut link).await;
-            link.write_all(b"{\"opened\":{}}\n").await.unwrap();
-            std::future::pending::<()>().await;
-        }
-    })
-    .await;
-    let gateway = TestNode::gateway(&[(key, at)]).await;
-    let _one = gateway.node.connect(&name(key)).await.unwrap();
-    let _two = gateway.node.connect(&name(key)).await.unwrap();
 }

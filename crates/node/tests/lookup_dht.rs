@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use common::wire::wiretap;
 use common::{TestNode, backend, get, path_in, service};
 use hardline_node::config::{IdentityConfig, NodeConfig, ServiceConfig};
 use hardline_node::dht::{Event, InfoHash, Value, ValueType};
@@ -38,6 +39,19 @@ async fn a_service_is_found_by_the_record_it_sealed() {
     world.put_sealed(1, &record(listener.p2p())).await;
     let gateway = world.gateway().await;
     assert!(world.open(&gateway).await.ends_with("hello"));
+}
+
+#[tokio::test]
+async fn a_sealed_record_hides_the_name_from_the_first_connection_on() {
+    for (tunnels, is_hidden) in [(vec![1, 2], true), (vec![1], false)] {
+        let world = World::new().await;
+        let listener = world.listener().await;
+        let (at, mut heard) = wiretap(listener.p2p()).await;
+        world.put_sealed(1, &SealedRecord { tunnels, ..record(at) }).await;
+        assert!(world.open(&world.gateway().await).await.ends_with("hello"));
+        let heard = heard.recv().await.unwrap();
+        assert_eq!((heard.hides(listener.key()), heard.names(listener.key())), (is_hidden, !is_hidden));
+    }
 }
 
 #[tokio::test]

@@ -387,8 +387,23 @@ fn what_is_heard_is_listed_with_text_addresses_and_titles_in_the_order_heard() {
             (SocketAddrV4::new(*NEIGHBOUR.ip(), 7008), Title::clean("A wiki")),
             (SocketAddrV4::new(*OTHER_NEIGHBOUR.ip(), 7009), Title::clean("Renamed by another")),
         ],
+        v2: Vec::new(),
     };
     assert_eq!(found, [expected]);
+}
+
+#[test]
+fn who_says_to_know_version_2_is_listed_as_such_until_it_says_otherwise() {
+    let mut seeker = Sim::new();
+    let old = String::from_utf8(claim(KEY, 7008, "A wiki")).unwrap();
+    let new = old.replace("title:", "version: 2\r\ntitle:");
+    seeker.receive(NEIGHBOUR, new.as_bytes());
+    seeker.receive(OTHER_NEIGHBOUR, old.as_bytes());
+    assert_eq!(seeker.lan.found()[0].v2, [SocketAddrV4::new(*NEIGHBOUR.ip(), 7008)]);
+    seeker.events();
+    seeker.receive(NEIGHBOUR, old.as_bytes());
+    assert_eq!(seeker.lan.found()[0].v2, []);
+    assert_eq!(seeker.events(), [Event::ListChanged]);
 }
 
 #[test]

@@ -83,6 +83,7 @@ fn their_answers_are_found_with_title_and_text() {
             key: key(recorded),
             freetext: Freetext::new(recorded.freetext),
             addrs: vec![(addr, Title::clean("Käse: & more"))],
+            v2: Vec::new(),
         };
         assert_eq!(seeker.found(), [expected]);
     }

@@ -25,8 +25,10 @@ pub(super) struct Job {
     /// Pinned to the key hash.
     pub(super) tls: Arc<ClientConfig>,
     pub(super) server_name: ServerName<'static>,
-    /// Tried first: what the listener is called today. Only listeners of version 2 know.
+    /// What a listener of version 2 is called today; others do not know it.
     pub(super) hidden_name: Option<ServerName<'static>>,
+    /// Whether the listener speaks version 2, if it was reached before.
+    pub(super) speaks_v2: Option<bool>,
     pub(super) opening: Opening,
 }
 
@@ -49,12 +51,13 @@ pub(super) enum Carrier {
 }
 
 impl Job {
-    /// Dials one address and opens a tunnel there, within [`CONNECT_TIMEOUT`] and [`DIAL_HANDSHAKE_TIMEOUT`].
-    pub(super) async fn dial(&self, at: &HostPort) -> Result<Reached, Outcome> {
+    /// Dials one address and opens a tunnel there, within [`CONNECT_TIMEOUT`] and [`DIAL_HANDSHAKE_TIMEOUT`]. `is_said_v2`
+    /// is whether who told of the address says that version 2 is spoken there.
+    pub(super) async fn dial(&self, at: &HostPort, is_said_v2: bool) -> Result<Reached, Outcome> {
         let tcp = self.connect(at).await?;
         let addr = tcp.peer_addr().map_err(unreachable)?;
         let opening = async {
-            let tls = self.secure(at, tcp).await?;
+            let tls = self.secure(at, tcp, is_said_v2).await?;
             let (opening, carrier) =
                 if tls::config::is_v2(&tls) { self.open_link(tls).await? } else { self.open_plain(tls).await? };
             Ok(Reached { carrier, opening, addr })
@@ -66,7 +69,7 @@ impl Job {
     pub(super) async fn dial_spare(&self, at: &HostPort) -> Result<Option<LinkStream>, Outcome> {
         let tcp = self.connect(at).await?;
         let greeting = async {
-            let tls = self.secure(at, tcp).await?;
+            let tls = self.secure(at, tcp, false).await?;
             if !tls::config::is_v2(&tls) {
                 return Ok(None);
             }
@@ -84,34 +87,29 @@ impl Job {
         Ok(tcp)
     }
 
-    /// The handshake, under the hidden name if there is one. A listener that does not know it, because its clock is off or
-    /// it speaks version 1 again, is asked for by the plain name.
-    async fn secure(&self, at: &HostPort, tcp: TcpStream) -> Result<TlsStream<TcpStream>, Outcome> {
-        let Some(hidden_name) = &self.hidden_name else { return self.handshake(&self.server_name, tcp).await? };
+    /// The handshake, under the hidden name where version 2 is spoken. A listener that does not know it, because its clock
+    /// is off or somebody was wrong about the version, may refuse it, hang up, or answer with another service's
+    /// certificate; then it is asked for by the plain name.
+    async fn secure(&self, at: &HostPort, tcp: TcpStream, is_said_v2: bool) -> Result<TlsStream<TcpStream>, Outcome> {
+        let is_v2 = self.speaks_v2.unwrap_or(is_said_v2);
+        let Some(hidden_name) = self.hidden_name.as_ref().filter(|_| is_v2) else {
+            return self.handshake(&self.server_name, tcp).await;
+        };
         match self.handshake(hidden_name, tcp).await {
-            Ok(done) => done,
-            Err(Refused { .. }) => self.handshake(&self.server_name, self.connect(at).await?).await?,
+            Ok(tls) => Ok(tls),
+            Err(_) => self.handshake(&self.server_name, self.connect(at).await?).await,
         }
     }
 
-    /// Fails apart when the listener refused with an alert, and else gives what became of it.
-    async fn handshake(
-        &self,
-        name: &ServerName<'static>,
-        tcp: TcpStream,
-    ) -> Result<Result<TlsStream<TcpStream>, Outcome>, Refused> {
+    async fn handshake(&self, name: &ServerName<'static>, tcp: TcpStream) -> Result<TlsStream<TcpStream>, Outcome> {
         let connecting = TlsConnector::from(Arc::clone(&self.tls)).connect(name.clone(), tcp);
-        let tls = match connecting.await {
-            Ok(tls) => TlsStream::from(tls),
-            Err(error) if tls::sni::is_alert(&error) => return Err(Refused { reason: error.to_string() }),
-            Err(error) => {
-                return Ok(Err(match tls::pin::wrong_key(&error) {
-                    Some(wrong) => Outcome::WrongKey { got: wrong.got },
-                    None => Outcome::Handshake { reason: error.to_string() },
-                }));
-            }
-        };
-        Ok(self.pinned(tls))
+        match connecting.await {
+            Ok(tls) => self.pinned(TlsStream::from(tls)),
+            Err(error) => Err(match tls::pin::wrong_key(&error) {
+                Some(wrong) => Outcome::WrongKey { got: wrong.got },
+                None => Outcome::Handshake { reason: error.to_string() },
+            }),
+        }
     }
 
     fn pinned(&self, tls: TlsStream<TcpStream>) -> Result<TlsStream<TcpStream>, Outcome> {
@@ -140,17 +138,6 @@ impl Job {
             Err(NoTunnel::Refused(refusal)) => Err(Outcome::Refused { refusal }),
             Err(NoTunnel::End(end)) => Err(link_end(end)),
         }
-    }
-}
-
-/// The listener refused the handshake with an alert, as it does a name that it does not know.
-struct Refused {
-    reason: String,
-}
-
-impl From<Refused> for Outcome {
-    fn from(refused: Refused) -> Self {
-        Self::Handshake { reason: refused.reason }
     }
 }
 

@@ -68,8 +68,9 @@ impl Dialler {
             }
         }
         let raced = race(&self.resolver, name, waiting, self.job(name)).await;
-        // Where nobody was reached, the listener may have become another program's: then the plain name is the way.
-        self.peers.note(name.key, matches!(&raced, Ok((_, reached)) if matches!(reached.carrier, Carrier::Link(_))));
+        // Where nobody was reached, the listener may have become another program's.
+        let speaks_v2 = raced.as_ref().ok().map(|(_, reached)| matches!(reached.carrier, Carrier::Link(_)));
+        self.peers.note(name.key, speaks_v2);
         let (candidate, reached) = raced?;
         match reached.carrier {
             Carrier::Plain(stream) => Ok(TunnelStream::plain(stream)),
@@ -147,7 +148,8 @@ impl Dialler {
             key: name.key,
             tls,
             server_name: tls::sni::server_name(name.key).ok()?,
-            hidden_name: speaks_v2.then(|| tls::sni::hidden_name(name.key, clock::today())).flatten(),
+            hidden_name: tls::sni::hidden_name(name.key, clock::today()),
+            speaks_v2,
             opening: Opening { wan_hosts: None, password: name.password.clone() },
         })
     }

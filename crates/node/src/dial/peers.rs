@@ -19,24 +19,25 @@ pub(super) struct Peers(Mutex<HashMap<KeyHash, Peer>>);
 struct Peer {
     /// With the TLS sessions to resume: what one service gave is never shown to another.
     tls: Arc<ClientConfig>,
-    speaks_v2: bool,
+    /// `None` before it was reached.
+    speaks_v2: Option<bool>,
 }
 
 impl Peers {
-    /// The TLS configuration for `key`, and whether its listener is known to speak version 2.
-    pub(super) fn get(&self, key: KeyHash) -> (Arc<ClientConfig>, bool) {
+    /// The TLS configuration for `key`, and whether its listener speaks version 2, if it was reached.
+    pub(super) fn get(&self, key: KeyHash) -> (Arc<ClientConfig>, Option<bool>) {
         let mut peers = self.lock();
         if peers.len() >= MAX_PEERS && !peers.contains_key(&key) {
-            // Who is forgotten pays one full handshake, and is called by its plain name once.
+            // Who is forgotten pays one full handshake, and is called as others say it may be.
             let any = peers.keys().next().copied();
             any.map(|key| peers.remove(&key));
         }
-        let peer = peers.entry(key).or_insert_with(|| Peer { tls: tls::config::client_v2(key), speaks_v2: false });
+        let peer = peers.entry(key).or_insert_with(|| Peer { tls: tls::config::client_v2(key), speaks_v2: None });
         (Arc::clone(&peer.tls), peer.speaks_v2)
     }
 
-    /// Notes which version the listener of `key` speaks, or that it is not known any more.
-    pub(super) fn note(&self, key: KeyHash, speaks_v2: bool) {
+    /// Notes whether the listener of `key` speaks version 2, or that it is not known any more.
+    pub(super) fn note(&self, key: KeyHash, speaks_v2: Option<bool>) {
         if let Some(peer) = self.lock().get_mut(&key) {
             peer.speaks_v2 = speaks_v2;
         }

@@ -8,6 +8,9 @@ use hardline_proto::hosts::HostPort;
 
 use super::report::SourceReport;
 
+/// Addresses kept that are said to speak version 2: those of several records, and of neighbours.
+const MAX_V2: usize = 64;
+
 /// State of one search.
 #[derive(Debug, Default)]
 pub(super) struct Board {
@@ -15,6 +18,8 @@ pub(super) struct Board {
     pub(super) moves: u32,
     candidates: Vec<Candidate>,
     sources: Vec<Entry>,
+    /// Where version 2 of the tunnel is spoken, as somebody says.
+    v2: Vec<HostPort>,
     /// Where a connection was made.
     pub(super) reached: Option<HostPort>,
     /// Whether nothing more will be found.
@@ -66,6 +71,18 @@ impl Board {
         }
         self.candidates.push(candidate);
         true
+    }
+
+    /// Notes that version 2 of the tunnel is spoken at `at`, as somebody says.
+    pub(super) fn hint_v2(&mut self, at: &HostPort) {
+        if self.v2.len() < MAX_V2 && !self.v2.contains(at) {
+            self.v2.push(at.clone());
+        }
+    }
+
+    /// Whether somebody said that version 2 of the tunnel is spoken at `at`.
+    pub(super) fn is_v2(&self, at: &HostPort) -> bool {
+        self.v2.contains(at)
     }
 
     /// Forgets everything: it was found from another network.
@@ -148,6 +165,15 @@ mod tests {
         let mut other = DialSchedule::new();
         board.tell(board.len(), &mut other);
         assert!(other.is_exhausted());
+    }
+
+    #[test]
+    fn what_is_said_of_versions_is_bounded() {
+        let mut board = Board::default();
+        let at = |port: u16| candidate(Source::Sealed, port).at;
+        (1..1000).for_each(|port| board.hint_v2(&at(port)));
+        board.hint_v2(&at(1));
+        assert_eq!((board.v2.len(), board.is_v2(&at(1)), board.is_v2(&at(999))), (MAX_V2, true, false));
     }
 
     #[test]

@@ -142,6 +142,9 @@ impl Asking<'_> {
     /// Takes a record's first addresses and leaves the others for when every publisher has had a turn.
     fn take(&self, asked: Source, record: &SealedRecord, rest: &mut Rest) {
         let addresses = record.addresses.as_slice();
+        if record.tunnels.contains(&2) {
+            addresses.iter().for_each(|at| self.search.hint_v2(at));
+        }
         let (first, others) = addresses.split_at(addresses.len().min(FIRST_ADDRESSES));
         for at in first {
             self.offer(asked, Source::Sealed, at.clone());

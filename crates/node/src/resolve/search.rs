@@ -81,6 +81,11 @@ impl Lookup {
         self.search.board.send_modify(|board| board.reached = Some(at.clone()));
     }
 
+    /// Whether version 2 of the tunnel is spoken at `at`, as somebody said who told of the address.
+    pub(crate) fn is_v2(&self, at: &HostPort) -> bool {
+        self.board.borrow().is_v2(at)
+    }
+
     /// What was asked so far.
     pub(crate) fn report(&self) -> Vec<SourceReport> {
         self.board.borrow().report(self.search.began.elapsed())
@@ -235,6 +240,14 @@ impl Search {
     pub(super) fn problem(&self, source: Source, problem: Option<String>) {
         self.board.send_if_modified(|board| {
             board.problem(source, problem);
+            false // nobody waits for it
+        });
+    }
+
+    /// Notes that version 2 of the tunnel is spoken at `at`, as somebody says. To be called before [`found`](Self::found).
+    pub(super) fn hint_v2(&self, at: &HostPort) {
+        self.board.send_if_modified(|board| {
+            board.hint_v2(at);
             false // nobody waits for it
         });
     }

@@ -1,15 +1,21 @@
 //! What is asked nearby: this process, the person, the store, the LAN.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hardline_proto::candidate::{Candidate, Source, Surroundings};
 use hardline_proto::hosts::HostPort;
 use hardline_proto::stages::Stage;
+use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::Resolver;
 use super::search::Search;
 use crate::store::{Origin, StoreError};
+
+/// Time for the store to tell a version before addresses given by hand are dialled. It takes a fraction of a millisecond,
+/// unless another process is writing.
+const VERSION_LIMIT: Duration = Duration::from_millis(20);
 
 /// A search at one place.
 pub(super) struct Asking<'a> {
@@ -26,9 +32,13 @@ impl Asking<'_> {
             let _source = self.search.asked(Source::Own);
             self.offer(Source::Own, Source::Own, (*addr).into());
         }
-        let mut given = self.resolver.given.iter().filter(|given| given.key == key).peekable();
-        let _source = given.peek().map(|_| self.search.asked(Source::Given));
+        let given: Vec<_> = self.resolver.given.iter().filter(|given| given.key == key).collect();
+        let _source = given.first().map(|_| self.search.asked(Source::Given));
+        let is_v2 = !given.is_empty() && timeout(VERSION_LIMIT, self.was_v2()).await.unwrap_or(false);
         for given in given {
+            if is_v2 {
+                self.search.hint_v2(&given.at);
+            }
             self.offer(Source::Given, Source::Given, given.at.clone());
         }
         if let Some(at) = self.resolver.recent.address(&key, self.here) {
@@ -42,9 +52,13 @@ impl Asking<'_> {
         let Some(store) = &self.resolver.store else { return };
         self.search.stage(Stage::Near).await;
         let _source = self.search.asked(Source::Remembered);
+        let is_v2 = self.was_v2().await;
         match store.addresses(self.search.key).await {
             Ok(remembered) => {
                 for address in remembered {
+                    if is_v2 {
+                        self.search.hint_v2(&address.at);
+                    }
                     // What the person gave by hand once may be where no interface is: behind a router of their own.
                     let as_told_by = if address.origin == Origin::Given { Source::Given } else { Source::Remembered };
                     if self.here.permit(&address.at, as_told_by) {
@@ -58,6 +72,12 @@ impl Asking<'_> {
         }
     }
 
+    /// Whether the service spoke version 2 of the tunnel when it was reached last.
+    async fn was_v2(&self) -> bool {
+        let Some(store) = &self.resolver.store else { return false };
+        store.tunnel(self.search.key).await.ok().flatten().is_some_and(|version| version >= 2)
+    }
+
     /// Searches for as long as somebody waits.
     pub(super) async fn lan(&self) {
         let Some(lan) = &self.resolver.lan else { return };
@@ -65,6 +85,9 @@ impl Asking<'_> {
         let _source = self.search.asked(Source::Lan);
         let mut heard = lan.search(self.search.key);
         while let Some(addr) = heard.recv().await {
+            if lan.speaks_v2(self.search.key, addr) {
+                self.search.hint_v2(&addr.into());
+            }
             self.offer(Source::Lan, Source::Lan, addr.into());
         }
     }

@@ -9,6 +9,7 @@ mod error; // what can be wrong, and what helps
 mod import; // the Python program's `peers.db`
 mod issues; // what was published last
 mod open; // a folder → an open database
+mod tunnels; // which version of the tunnel was spoken last
 mod worker; // the thread that owns the connection
 
 use std::path::{Path, PathBuf};

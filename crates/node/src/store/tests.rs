@@ -25,6 +25,23 @@ async fn what_is_remembered_is_there_after_a_restart() {
 }
 
 #[tokio::test]
+async fn the_version_of_the_tunnel_is_remembered_for_services_that_are() {
+    let folder = TempDir::new().unwrap();
+    let (store, _) = Store::open(folder.path(), None).await.unwrap();
+    store.spoke(KEY, 2).await.unwrap();
+    assert_eq!(store.tunnel(KEY).await.unwrap(), None, "the service is not remembered");
+    store.worked(KEY, at("192.168.1.5:7008"), Origin::Lan, None).await.unwrap();
+    assert_eq!(store.tunnel(KEY).await.unwrap(), None);
+    for version in [2, 1] {
+        store.spoke(KEY, version).await.unwrap();
+        assert_eq!(store.tunnel(KEY).await.unwrap(), Some(version));
+    }
+    store.close().await;
+    let (store, _) = Store::open(folder.path(), None).await.unwrap();
+    assert_eq!(store.tunnel(KEY).await.unwrap(), Some(1));
+}
+
+#[tokio::test]
 async fn a_missing_folder_is_made() {
     let folder = TempDir::new().unwrap();
     let deep = folder.path().join("a/b");

@@ -34,12 +34,6 @@ pub fn hidden_name(key: KeyHash, today: Day) -> Option<ServerName<'static>> {
     ServerName::try_from(RollingCode::of(&key, today).to_string()).ok()
 }
 
-/// Whether a handshake failed because the peer refused it with an alert.
-pub(crate) fn is_alert(error: &io::Error) -> bool {
-    let error = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    matches!(error, Some(rustls::Error::AlertReceived(_)))
-}
-
 /// Refuses a ClientHello whose name is absent or not one of ours, and closes the sending half.
 ///
 /// For the `io` of a `tokio_rustls::StartHandshake` that is not carried on: rustls itself answers with `access_denied`

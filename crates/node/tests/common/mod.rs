@@ -1,6 +1,8 @@
 //! Nodes, backends and browsers for the tests of the journey.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod wire; // somebody who reads along
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 

@@ -19,6 +19,8 @@ pub struct Found {
     /// Where it was heard from and what it was called there, in the order first heard. At least one, at most
     /// [`MAX_ADDRS_PER_SERVICE`]. Who claims a service later does not rename it: show the first title.
     pub addrs: Vec<(SocketAddrV4, Title)>,
+    /// Of these addresses, those that say they know version 2 of the tunnel. Unauthenticated, as all of this is.
+    pub v2: Vec<SocketAddrV4>,
 }
 
 /// That somebody said a service is at an address.
@@ -28,6 +30,7 @@ pub(super) struct Claim {
     pub(super) addr: SocketAddrV4,
     pub(super) freetext: Option<Freetext>,
     pub(super) title: Title,
+    pub(super) speaks_v2: bool,
 }
 
 /// How a claim changed what is known.
@@ -35,7 +38,7 @@ pub(super) struct Claim {
 pub(super) enum Change {
     /// Another address.
     New,
-    /// Another title or text of an address known already.
+    /// Another title, text or version of an address known already.
     Renamed,
     /// Nothing but the time.
     None,
@@ -61,9 +64,10 @@ impl Claims {
         *last_heard = now;
         // A later announcement without text, as ours are, does not take back what an answer told.
         let freetext = claim.freetext.or_else(|| known.freetext.clone());
-        if known.title == claim.title && known.freetext == freetext {
+        if known.title == claim.title && known.freetext == freetext && known.speaks_v2 == claim.speaks_v2 {
             return Change::None;
         }
+        known.speaks_v2 = claim.speaks_v2;
         known.title = claim.title;
         known.freetext = freetext;
         Change::Renamed
@@ -140,5 +144,6 @@ impl Claims {
 fn found_from(claims: &[&(Claim, Instant)]) -> Option<Found> {
     let (first, _) = claims.first()?;
     let addrs = claims.iter().map(|(claim, _)| (claim.addr, claim.title.clone())).collect();
-    Some(Found { key: first.key, freetext: first.freetext.clone(), addrs })
+    let v2 = claims.iter().filter(|(claim, _)| claim.speaks_v2).map(|(claim, _)| claim.addr).collect();
+    Some(Found { key: first.key, freetext: first.freetext.clone(), addrs, v2 })
 }

@@ -322,11 +322,11 @@ impl Discovery {
     }
 
     fn believe(&mut self, now: Instant, source: Ipv4Addr, announcement: Announcement) {
-        let Announcement { port, infohash, title, .. } = announcement;
+        let Announcement { port, infohash, title, speaks_v2, .. } = announcement;
         let searched = self.searches.answered(&infohash.hash);
         let key = searched.unwrap_or(KeyHash::from_bytes(infohash.hash));
         let addr = SocketAddrV4::new(source, port);
-        let change = self.claims.hear(now, Claim { key, addr, freetext: infohash.freetext, title });
+        let change = self.claims.hear(now, Claim { key, addr, freetext: infohash.freetext, title, speaks_v2 });
         if searched.is_some() && change == Change::New {
             self.events.push_back(Event::Found { key, addr });
         }

@@ -214,15 +214,15 @@ impl Driver {
                 link.send(transmit.to, &transmit.payload);
             }
         }
-        let mut is_list_changed = false;
-        while let Some(event) = self.discovery.poll_event() {
-            match event {
-                Event::Found { key, addr } => self.waiters.tell(key, addr),
-                Event::ListChanged => is_list_changed = true,
-            }
-        }
-        if is_list_changed {
+        let events: Vec<_> = std::iter::from_fn(|| self.discovery.poll_event()).collect();
+        if events.contains(&Event::ListChanged) {
             self.found.send_replace(self.discovery.found().into_iter().map(found_service).collect());
+        }
+        // After the list, which tells more of what they hear.
+        for event in events {
+            if let Event::Found { key, addr } = event {
+                self.waiters.tell(key, addr);
+            }
         }
         let states: Vec<_> = self.links.iter().map(state).collect();
         self.interfaces.send_if_modified(|known| {
@@ -248,7 +248,8 @@ fn found_service(found: Found) -> FoundService {
     let (addrs, titles): (Vec<_>, Vec<_>) =
         found.addrs.iter().map(|(addr, title)| (SocketAddr::V4(*addr), title.as_str().to_owned())).unzip();
     let title = titles.first().cloned().unwrap_or_default();
-    FoundService { key: found.key, password: found.freetext, title, addrs, titles }
+    let v2 = found.v2.into_iter().map(SocketAddr::V4).collect();
+    FoundService { key: found.key, password: found.freetext, title, addrs, titles, v2 }
 }
 
 fn state(link: &Link) -> LanInterface {

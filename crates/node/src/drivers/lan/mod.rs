@@ -48,6 +48,8 @@ pub struct FoundService {
     pub addrs: Vec<SocketAddr>,
     /// What each of `addrs` calls it, in the same order.
     pub titles: Vec<String>,
+    /// Of `addrs`, those that say they know version 2 of the tunnel.
+    pub v2: Vec<SocketAddr>,
 }
 
 impl FoundService {
@@ -125,6 +127,12 @@ impl Lan {
     #[must_use]
     pub fn heard(&self) -> Vec<FoundService> {
         self.found.borrow().clone()
+    }
+
+    /// Whether `addr` says that it serves `key` by version 2 of the tunnel.
+    #[must_use]
+    pub fn speaks_v2(&self, key: KeyHash, addr: SocketAddr) -> bool {
+        self.found.borrow().iter().any(|service| service.key == key && service.v2.contains(&addr))
     }
 
     /// The interfaces in use.

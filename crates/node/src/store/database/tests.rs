@@ -246,7 +246,7 @@ fn a_row_that_this_version_does_not_understand_is_left_out() {
         .connection
         .execute_batch(&format!(
             "INSERT INTO addresses VALUES ('{KEY_TEXT}', 'a:1', 'sealed', 0, {0}, NULL), ('{KEY_TEXT}', '::', 'told', 0, {0}, -5);
-             INSERT INTO services VALUES ('no key', NULL, {0});
+             INSERT INTO services (key, title, used_at) VALUES ('no key', NULL, {0});
              INSERT INTO addresses VALUES ('no key', 'a:1', 'told', 0, {0}, NULL);",
             millis(sim.now)
         ))

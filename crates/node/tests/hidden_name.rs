@@ -1,0 +1,181 @@
+//! What a service is called on the wire: its key hash, or a name of the day that only those understand who know it.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use common::wire::wiretap;
+use common::{TestNode, backend, echo, service};
+use hardline_node::config::{GivenAddress, LanConfig};
+use hardline_node::drivers::lan::{Lan, LanService};
+use hardline_node::proto::KeyHash;
+use hardline_node::proto::host::ServiceName;
+use hardline_node::tls::identity::Identity;
+use hardline_node::tls::{config, sni};
+use rustls::ServerConfig;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio_util::sync::CancellationToken;
+
+fn name(key: KeyHash) -> ServiceName {
+    ServiceName { key, password: None }
+}
+
+#[tokio::test]
+async fn who_watches_the_wire_sees_the_name_of_a_known_peer_no_more() {
+    let listener = TestNode::listener(vec![service(echo().await)]).await;
+    let key = listener.key();
+    let (at, mut heard) = wiretap(listener.p2p()).await;
+    let gateway = TestNode::gateway(&[(key, at)]).await;
+    let mut tunnels = Vec::new();
+    for _ in 0..3 {
+        tunnels.push(gateway.node.connect(&name(key)).await.unwrap());
+    }
+    assert!(heard.recv().await.unwrap().names(key));
+    for _ in 0..2 {
+        assert!(heard.recv().await.unwrap().hides(key));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_on_the_lan_hides_the_name_from_the_first_connection_on() {
+    let listener = TestNode::listener(vec![service(echo().await)]).await;
+    let key = listener.key();
+    let (at, mut heard) = wiretap(listener.p2p()).await;
+    let network = Network::new();
+    let _neighbour = network.neighbour(key, at).await;
+    let gateway = TestNode::start(|config| config.lan = network.config()).await;
+    let _tunnel = gateway.node.connect(&name(key)).await.unwrap();
+    assert!(heard.recv().await.unwrap().hides(key));
+}
+
+#[tokio::test]
+async fn what_an_earlier_run_remembers_hides_the_name_too() {
+    let listener = TestNode::listener(vec![service(echo().await)]).await;
+    let key = listener.key();
+    let (at, mut heard) = wiretap(listener.p2p()).await;
+    let given = vec![GivenAddress { key, at: at.into() }];
+    let first = TestNode::gateway(&[(key, at)]).await;
+    drop(first.node.connect(&name(key)).await.unwrap());
+    let dir = first.dir;
+    first.node.shutdown().await;
+    assert!(heard.recv().await.unwrap().names(key), "nothing was known");
+    for given in [Vec::new(), given] {
+        let later = TestNode::start(|config| {
+            config.data_dir = dir.path().to_owned();
+            config.given = given;
+        })
+        .await;
+        drop(later.node.connect(&name(key)).await.unwrap());
+        later.node.shutdown().await;
+        assert!(heard.recv().await.unwrap().hides(key));
+    }
+}
+
+#[tokio::test]
+async fn a_neighbour_that_is_wrong_about_the_version_costs_one_connection_and_no_failure() {
+    for manner in [Manner::Refuses, Manner::HangsUp, Manner::IsAnother] {
+        let identity = Identity::ephemeral().unwrap();
+        let key = identity.key;
+        let (at, connections) = old_listener(identity, manner).await;
+        let network = Network::new();
+        let _neighbour = network.neighbour(key, at).await;
+        let gateway = TestNode::start(|config| config.lan = network.config()).await;
+        let _one = gateway.node.connect(&name(key)).await.unwrap();
+        assert_eq!(connections.load(Ordering::SeqCst), 2);
+        let _two = gateway.node.connect(&name(key)).await.unwrap();
+        assert_eq!(connections.load(Ordering::SeqCst), 3, "what was seen counts for more than what is said");
+    }
+}
+
+#[tokio::test]
+async fn a_listener_that_does_not_know_the_hidden_name_is_asked_for_by_the_plain_one() {
+    let identity = Identity::ephemeral().unwrap();
+    let key = identity.key;
+    let config = config::server_v2(&identity);
+    // Its clock is off by years: it knows no code of ours.
+    let at = backend(move |stream| {
+        let config = config.clone();
+        async move {
+            let acceptor = tokio_rustls::LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream);
+            let mut hello = acceptor.await.unwrap();
+            if hello.client_hello().server_name() != Some(&key.to_string()) {
+                return sni::refuse_unknown_name(&mut hello.io).await.unwrap();
+            }
+            let mut link = BufReader::new(hello.into_stream(config).await.unwrap());
+            link.write_all(b"{}\n").await.unwrap();
+            for _ in 0..2 {
+                link.read_line(&mut String::new()).await.unwrap();
+            }
+            link.write_all(b"{\"opened\":{}}\n").await.unwrap();
+            std::future::pending::<()>().await;
+        }
+    })
+    .await;
+    let gateway = TestNode::gateway(&[(key, at)]).await;
+    let _one = gateway.node.connect(&name(key)).await.unwrap();
+    let _two = gateway.node.connect(&name(key)).await.unwrap();
+}
+
+/// What a listener of version 1 does when it does not know a name.
+#[derive(Clone, Copy)]
+enum Manner {
+    Refuses,
+    HangsUp,
+    /// Answers with the certificate of another service.
+    IsAnother,
+}
+
+/// A listener of version 1, and how many connections it got.
+async fn old_listener(identity: Identity, manner: Manner) -> (SocketAddr, Arc<AtomicUsize>) {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let (counter, key) = (Arc::clone(&connections), identity.key);
+    let (right, other) = (config::server(&identity), config::server(&Identity::ephemeral().unwrap()));
+    let at = backend(move |stream| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        let (right, other): (Arc<ServerConfig>, Arc<ServerConfig>) = (right.clone(), other.clone());
+        async move {
+            let acceptor = tokio_rustls::LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream);
+            let mut hello = acceptor.await.unwrap();
+            if hello.client_hello().server_name() != Some(&key.to_string()) {
+                match manner {
+                    Manner::Refuses => sni::refuse_unknown_name(&mut hello.io).await.unwrap(),
+                    Manner::HangsUp => {}
+                    Manner::IsAnother => drop(hello.into_stream(other).await),
+                }
+                return;
+            }
+            let mut tunnel = BufReader::new(hello.into_stream(right).await.unwrap());
+            tunnel.write_all(b"{}\n").await.unwrap();
+            tunnel.read_line(&mut String::new()).await.unwrap();
+            std::future::pending::<()>().await;
+        }
+    })
+    .await;
+    (at, connections)
+}
+
+/// A LAN on loopback.
+struct Network {
+    port: u16,
+}
+
+impl Network {
+    fn new() -> Self {
+        Self { port: UdpSocket::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port() }
+    }
+
+    fn config(&self) -> LanConfig {
+        LanConfig { port: self.port, bind: vec![Ipv4Addr::LOCALHOST], ..LanConfig::default() }
+    }
+
+    /// Somebody who says that `key` is at `at`, and that version 2 is spoken there.
+    async fn neighbour(&self, key: KeyHash, at: SocketAddr) -> Arc<Lan> {
+        let lan = Lan::start(self.config(), CancellationToken::new()).await.unwrap();
+        let title = "a test".to_owned();
+        lan.set_services(vec![LanService { key, port: at.port(), title, password: None, unlisted: false }]);
+        lan
+    }
+}
