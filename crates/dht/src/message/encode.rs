@@ -57,11 +57,15 @@ impl Message<'_> {
             Body::Error { .. } => "e",
             _ => "r",
         });
+        self.encode_agent(out);
+        self.encode_flags(out);
+    }
+
+    fn encode_agent(&self, out: &mut Writer<'_>) {
         if let Some(agent) = self.agent {
             out.str("v");
             out.str(agent);
         }
-        self.encode_flags(out);
     }
 
     fn encode_flags(&self, out: &mut Writer<'_>) {
@@ -76,8 +80,10 @@ impl Message<'_> {
     }
 
     fn encode_fragments(&self, fragments: &[Fragment<'_>], out: &mut Writer<'_>) {
-        out.map(3 + usize::from(self.network != 0) + usize::from(self.client));
+        self.begin(4, out);
         self.encode_flags(out);
+        // Released nodes name no agent here.
+        self.encode_agent(out);
         out.str("y");
         out.str("p");
         out.str("t");
