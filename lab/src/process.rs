@@ -115,6 +115,12 @@ impl Process {
         }
     }
 
+    /// The name it has in messages.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
     /// The lines on stdout so far.
     #[must_use]
     pub fn stdout(&self) -> Vec<String> {

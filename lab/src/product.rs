@@ -30,6 +30,13 @@ impl Host {
         })?;
         Ok(Hardline { process, ready })
     }
+
+    /// What a `hardline` on this host tells of itself, which has a gateway (`hardline status --json`).
+    pub fn status(&self, program: &Hardline) -> Result<Value> {
+        let port = program.gateway()?.port().to_string();
+        let said = self.run(hardline_program()?, &["status", "--json", "--gateway-port", &port])?.success()?;
+        Ok(serde_json::from_str(&said.stdout)?)
+    }
 }
 
 impl Hardline {

@@ -164,6 +164,8 @@ pub struct Status {
     pub lan_dropped: Option<Dropped>,
     /// Tunnels open now, as listener and as dialler.
     pub tunnels: u64,
+    /// Tasks that live in the runtime of whoever asks; `None` outside one.
+    pub tasks: Option<usize>,
 }
 
 impl Node {

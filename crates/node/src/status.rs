@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
 use crate::accept::Acceptor;
 use crate::config::Bound;
@@ -40,6 +41,7 @@ impl Live {
             refused: self.acceptor.as_ref().map(|acceptor| acceptor.refused()),
             lan_dropped: self.lan.as_ref().map(|lan| lan.dropped()),
             tunnels: self.open.open(),
+            tasks: Handle::try_current().ok().map(|runtime| runtime.metrics().num_alive_tasks()),
         }
     }
 }
@@ -84,6 +86,7 @@ impl Status {
             "refused": self.refused,
             "lan_dropped": self.lan_dropped,
             "tunnels": self.tunnels,
+            "tasks": self.tasks,
             "sentences": self.sentences(),
         })
     }

@@ -21,6 +21,7 @@ fn what_runs_here_is_told_in_sentences_and_no_password_with_it() {
     let status: Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!((&status["event"], &status["tunnels"]), (&"status".into(), &0.into()));
     assert_eq!(status["services"][0]["title"], "Pictures");
+    assert!(status["tasks"].as_u64() > Some(0), "{status}");
     assert!(!json.stdout.contains("sesame") && !outcome.stdout.contains("sesame"));
 }
 
