@@ -211,6 +211,12 @@ impl Admission {
         self.report_due
     }
 
+    /// Forgets addresses that have nothing open and whose rate is whole again: after a crowd its memory is given back.
+    pub fn forget_rested(&mut self, now: Instant) {
+        self.addresses.retain(|_, address| !address.is_resting() || address.rate.full_at().is_some_and(|at| at > now));
+        self.addresses.shrink_to(self.addresses.len() * 2);
+    }
+
     fn try_handshake(&mut self, now: Instant, addr: IpAddr) -> Result<(), Limit> {
         if self.handshakes >= self.limits.handshakes {
             return Err(Limit::Handshakes);
@@ -275,7 +281,7 @@ impl Admission {
         if self.addresses.len() < open + MAX_RESTING_ADDRESSES {
             return;
         }
-        self.addresses.retain(|_, address| !address.is_resting() || address.rate.full_at().is_some_and(|at| at > now));
+        self.forget_rested(now);
         if self.addresses.len() >= open + MAX_RESTING_ADDRESSES {
             self.addresses.retain(|_, address| !address.is_resting());
         }
@@ -314,6 +320,16 @@ mod tests {
 
     fn key(byte: u8) -> KeyHash {
         KeyHash::from_bytes([byte; 20])
+    }
+
+    #[test]
+    fn the_memory_of_a_crowd_is_given_back_when_it_has_left() {
+        let (now, mut admission) = (Instant::now(), Admission::new(AdmissionLimits::default()));
+        let crowd = || (0..2000_u32).map(|n| IpAddr::from(n.to_be_bytes()));
+        crowd().for_each(|addr| admission.handshake(now, addr).unwrap());
+        crowd().for_each(|addr| admission.handshake_ended(addr));
+        admission.forget_rested(now + HOUR);
+        assert_eq!((admission.addresses.len(), admission.addresses.capacity()), (0, 0));
     }
 
     #[test]

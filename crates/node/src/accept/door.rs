@@ -41,7 +41,12 @@ impl Door {
     pub(super) async fn report(&self, stop: &CancellationToken) {
         let mut minutes = interval(REPORT_INTERVAL);
         while stop.run_until_cancelled(minutes.tick()).await.is_some() {
-            if let Some(refused) = self.lock().poll_report(Instant::now()) {
+            let refused = {
+                let mut admission = self.lock();
+                admission.forget_rested(Instant::now());
+                admission.poll_report(Instant::now())
+            };
+            if let Some(refused) = refused {
                 warn!(%refused, "peers refused at a limit");
             }
         }

@@ -66,6 +66,9 @@ impl Drop for Place<'_> {
             *here -= 1;
             if *here == 0 {
                 counts.per_address.remove(&self.addr);
+                if counts.per_address.is_empty() {
+                    counts.per_address.shrink_to_fit();
+                }
             }
         }
     }

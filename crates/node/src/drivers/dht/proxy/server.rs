@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hardline_dht::{Event, InfoHash, TableStatus, Value};
+use hardline_proto::admission::counted;
+use hardline_proto::rate::{Rate, TokenBucket};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -21,13 +23,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value as Json, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::super::{Dht, DhtStatus, Operation};
 use super::{MAX_LINE, key_of, value};
+use crate::net::accept_each;
+use crate::rarely::Rarely;
 
 /// Connections open at once.
 const MAX_CONNECTIONS: usize = 512;
@@ -35,8 +39,11 @@ const MAX_CONNECTIONS: usize = 512;
 /// Connections open at once from one address: a listening client has one per key.
 const MAX_CONNECTIONS_PER_CLIENT: usize = 32;
 
-/// Requests of one address in a minute.
-const REQUESTS_PER_MINUTE: u32 = 240;
+/// Requests of one address at once and in a second after that: each may be a search through the network.
+const REQUESTS_PER_CLIENT: Rate = Rate { burst: 240, per_second: 4 };
+
+/// Requests of all together, at once and in a second after that.
+const REQUESTS_IN_TOTAL: Rate = Rate { burst: 960, per_second: 64 };
 
 /// Addresses whose requests are counted.
 const MAX_COUNTED: usize = 4096;
@@ -59,9 +66,6 @@ const LISTEN_LIMIT: Duration = Duration::from_secs(3600);
 /// Lines that wait for a slow client; what comes beyond is lost to it.
 const MAX_WAITING_LINES: usize = 64;
 
-/// Pause after a connection could not be accepted.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
 type Answer = Response<BoxBody<Bytes, Infallible>>;
 
 /// A running proxy, which ends on the token it was started with.
@@ -80,7 +84,7 @@ impl ProxyServer {
         let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
         let tasks = TaskTracker::new();
-        let shared = Arc::new(Shared { dht, clients: Mutex::default(), kept: Mutex::default() });
+        let shared = Arc::new(Shared::new(dht));
         tasks.spawn(accept(listener, shared, tasks.clone(), shutdown));
         tasks.close();
         Ok(Self { addr, tasks })
@@ -102,15 +106,17 @@ impl ProxyServer {
 struct Shared {
     dht: Arc<Dht>,
     clients: Mutex<HashMap<IpAddr, Client>>,
+    /// Requests of all clients.
+    requests: Mutex<TokenBucket>,
+    /// Connections and requests that were refused.
+    refused: Rarely,
     kept: Mutex<HashMap<(InfoHash, u64), Kept>>,
 }
 
 /// What one address has cost lately.
-#[derive(Default)]
 struct Client {
     connections: usize,
-    requests: u32,
-    counted_since: Option<Instant>,
+    requests: TokenBucket,
 }
 
 /// A value that is kept alive, for as long as the operation is.
@@ -121,73 +127,66 @@ struct Kept {
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: TaskTracker, shutdown: CancellationToken) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    let slot = Arc::clone(&slots).try_acquire_owned();
-                    let Some((slot, place)) = slot.ok().zip(Place::take(&shared, peer.ip())) else { continue };
-                    tasks.spawn(serve(stream, place, slot, shutdown.clone()));
-                }
-                Err(error) => {
-                    debug!(%error, "accept failed");
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            },
+    accept_each(&listener, &shutdown, |stream, peer| {
+        let slot = Arc::clone(&slots).try_acquire_owned();
+        match slot.ok().zip(Place::take(&shared, peer.ip())) {
+            Some((slot, place)) => drop(tasks.spawn(serve(stream, place, slot, shutdown.clone()))),
+            None => shared.note_refused(),
         }
-    }
+    })
+    .await;
 }
 
 /// A connection's place among those of its address; given back on drop.
 struct Place {
     shared: Arc<Shared>,
     ip: IpAddr,
+    /// Under which it is counted.
+    counted: IpAddr,
 }
 
 impl Place {
     fn take(shared: &Arc<Shared>, ip: IpAddr) -> Option<Self> {
-        let ip = ip.to_canonical();
+        let (ip, counted) = (ip.to_canonical(), counted(ip));
         let mut clients = shared.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if clients.len() >= MAX_COUNTED {
-            let now = Instant::now();
-            clients.retain(|_, client| client.connections > 0 || !client.is_over(now));
+            let now = Instant::now().into_std();
+            clients.retain(|_, client| client.connections > 0 || client.requests.full_at().is_some_and(|at| at > now));
         }
-        if clients.len() >= MAX_COUNTED && !clients.contains_key(&ip) {
+        if clients.len() >= MAX_COUNTED && !clients.contains_key(&counted) {
             return None;
         }
-        let client = clients.entry(ip).or_default();
+        let client = clients.entry(counted).or_insert_with(Client::new);
         if client.connections >= MAX_CONNECTIONS_PER_CLIENT {
             return None;
         }
         client.connections += 1;
-        Some(Self { shared: Arc::clone(shared), ip })
+        Some(Self { shared: Arc::clone(shared), ip, counted })
     }
 
-    /// Counts a request; whether it is within the limit.
+    /// Counts a request; whether it is within the limits.
     fn count_request(&self) -> bool {
-        let now = Instant::now();
+        let now = Instant::now().into_std();
         let mut clients = self.shared.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let client = clients.entry(self.ip).or_default();
-        if client.is_over(now) {
-            (client.requests, client.counted_since) = (0, Some(now));
+        let is_allowed = clients.entry(self.counted).or_insert_with(Client::new).requests.take(now)
+            && self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner).take(now);
+        if !is_allowed {
+            self.shared.note_refused();
         }
-        client.requests += 1;
-        client.requests <= REQUESTS_PER_MINUTE
+        is_allowed
     }
 }
 
 impl Client {
-    /// Whether the minute in which its requests were counted is over.
-    fn is_over(&self, now: Instant) -> bool {
-        self.counted_since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(60))
+    fn new() -> Self {
+        Self { connections: 0, requests: TokenBucket::new(REQUESTS_PER_CLIENT) }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut clients = self.shared.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get_mut(&self.ip) {
+        if let Some(client) = clients.get_mut(&self.counted) {
             client.connections = client.connections.saturating_sub(1);
         }
     }
@@ -296,6 +295,17 @@ async fn post(place: &Place, key: InfoHash, body: Incoming) -> Answer {
 }
 
 impl Shared {
+    fn new(dht: Arc<Dht>) -> Self {
+        let requests = Mutex::new(TokenBucket::new(REQUESTS_IN_TOTAL));
+        Self { dht, clients: Mutex::default(), requests, refused: Rarely::default(), kept: Mutex::default() }
+    }
+
+    fn note_refused(&self) {
+        if let Some(times) = self.refused.count() {
+            warn!(times, "clients of the DHT proxy refused at a limit");
+        }
+    }
+
     fn has_room_to_keep(&self, key: InfoHash, id: u64) -> bool {
         let now = Instant::now();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -400,5 +410,36 @@ impl Body for Lines {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.lines.poll_recv(cx).map(|line| line.map(|line| Ok(Frame::data(line))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::DhtConfig;
+    use super::*;
+
+    async fn shared() -> Arc<Shared> {
+        let config =
+            DhtConfig { port: 0, bind: vec![[127, 0, 0, 1].into()], bootstrap: Vec::new(), ..DhtConfig::default() };
+        Arc::new(Shared::new(Dht::start(config, None, CancellationToken::new()).await.unwrap()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_are_limited_by_address_and_in_total_and_forgiven_with_time() {
+        let shared = shared().await;
+        let allowed = |place: &Place| (0..1000).filter(|_| place.count_request()).count();
+        let clients: Vec<_> = (1..=5).map(|n| Place::take(&shared, [192, 0, 2, n].into()).unwrap()).collect();
+        assert_eq!(clients.iter().map(allowed).collect::<Vec<_>>(), [240, 240, 240, 240, 0]);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(allowed(&clients[0]), 4);
+    }
+
+    #[tokio::test]
+    async fn the_addresses_of_one_ipv6_network_count_as_one_and_do_not_shut_others_out() {
+        let shared = shared().await;
+        let ip = |n: u64| IpAddr::from(std::net::Ipv6Addr::from_bits(0x2001_0db8_u128 << 96 | u128::from(n)));
+        let places: Vec<_> = (0..10_000).filter_map(|n| Place::take(&shared, ip(n))).collect();
+        assert_eq!(places.len(), MAX_CONNECTIONS_PER_CLIENT);
+        assert!(Place::take(&shared, [192, 0, 2, 1].into()).is_some());
     }
 }
