@@ -159,6 +159,16 @@ impl Process {
         Ok(self.child.wait()?)
     }
 
+    /// Sends SIGSTOP: it does nothing more, as in a computer that sleeps.
+    pub fn pause(&mut self) -> Result<()> {
+        self.signal(rustix::process::Signal::STOP)
+    }
+
+    /// Sends SIGCONT, which ends [`Self::pause`].
+    pub fn resume(&mut self) -> Result<()> {
+        self.signal(rustix::process::Signal::CONT)
+    }
+
     /// Waits for it to end by itself.
     ///
     /// # Errors

@@ -89,7 +89,12 @@ impl Router {
     /// Plugs a computer's `eth0` into the inner network, as address `number` of it, with a default route by this router.
     pub fn connect(&self, host: &Host, number: u8) -> Result<()> {
         host.attach(&self.lan, "eth0", &[&format!("{}/24", self.address_of(number))])?;
-        host.ip(&format!("route add default via {} dev eth0", self.address_of(1)))
+        self.lead(host)
+    }
+
+    /// Makes this router the default one of a computer in the inner network, whose `eth0` has just come up.
+    pub fn lead(&self, host: &Host) -> Result<()> {
+        host.ip(&format!("route replace default via {} dev eth0", self.address_of(1)))
     }
 
     /// Address `number` of the inner network; the router itself is 1.

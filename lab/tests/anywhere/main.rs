@@ -2,6 +2,7 @@
 //! DHT, and nothing mocked. Each prints its time to first byte, of 5 first tries or, in the long form, of 100; one that
 //! fails fails the scenario.
 
+mod away;
 mod homes;
 mod hostile;
 mod measure;

@@ -10,7 +10,7 @@ use crate::measure::{first_tries, knowing_gateway, learn, new_gateway, say, so_m
 use crate::world::{TwoHomes, texts};
 
 /// Longest time until a request succeeds; what is aimed at is much less, and printed.
-const LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// More than the time for which a connection that has just answered is taken for a living one.
 const NO_LONGER_FRESH: Duration = Duration::from_secs(2);
@@ -172,7 +172,7 @@ fn visit_and_learn(world: &TwoHomes, key: &str) -> Result<()> {
 }
 
 /// Asks until the service answers, and prints how long that took, and how often it was asked.
-fn again(what: &str, host: &Host, gateway: &Hardline, key: &str) -> Result<()> {
+pub(crate) fn again(what: &str, host: &Host, gateway: &Hardline, key: &str) -> Result<()> {
     let begun = Instant::now();
     for number in 1.. {
         match host.first_byte(gateway, key) {

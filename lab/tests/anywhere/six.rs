@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use anyhow::Result;
-use hardline_lab::Lab;
+use hardline_lab::{DhtNetwork, Host, Lab};
 
 use crate::measure::{first_tries, new_gateway};
 use crate::world::{ROUND_TRIP, sealed_key, texts};
@@ -18,11 +18,28 @@ fn scenario_09_ipv6_only_without_nat() -> Result<()> {
         let address: IpAddr = address.parse()?;
         host.join_as(&internet, "eth0", &[address])?;
     }
+    opens_each_time("9, IPv6 only, DHT", &dht, &alice, &bob)
+}
+
+/// Each in a home whose router forwards and asks nobody.
+#[test]
+fn scenario_09_ipv6_only_behind_home_routers_that_route() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let internet = lab.slow_internet(ROUND_TRIP)?;
+    let dht = lab.dht_over_ipv6(&internet, 4)?;
+    let (home, away) = (lab.routed_home(&internet, 5)?, lab.routed_home(&internet, 6)?);
+    let (alice, bob) = (lab.host("alice")?, lab.host("bob")?);
+    home.connect(&alice, 2)?;
+    away.connect(&bob, 2)?;
+    opens_each_time("9, IPv6 only, behind routers that route, DHT", &dht, &alice, &bob)
+}
+
+fn opens_each_time(scenario: &str, dht: &DhtNetwork, alice: &Host, bob: &Host) -> Result<()> {
     let options = dht.options();
     let service = alice.service(&texts(&options))?;
     dht.wait_for_value(sealed_key(&service.key)?, |_| true)?;
-    first_tries("9, IPv6 only, DHT", |number| {
-        let gateway = new_gateway(&bob, number, &texts(&options))?;
+    first_tries(scenario, |number| {
+        let gateway = new_gateway(bob, number, &texts(&options))?;
         bob.first_byte(&gateway, &service.key)
     })
 }

@@ -145,7 +145,8 @@ impl Target<'_> {
                 let echo = socket.next().await.context("closed instead of an echo")??;
                 ensure!(echo == *message, "another echo in round {round}: {} bytes", echo.len());
             }
-            if round == 0 {
+            if round == 0 && !idle.is_zero() {
+                eprintln!("idle");
                 tokio::time::sleep(idle).await;
             }
         }
