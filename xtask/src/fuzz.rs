@@ -48,11 +48,11 @@ pub(crate) struct Options {
     /// How long to try each target
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// Half an hour for each target, and the result into docs/fuzzing.md
-    #[arg(long, conflicts_with_all = ["seconds", "only"])]
+    /// Half an hour for each target, and its row in docs/fuzzing.md written anew
+    #[arg(long, conflicts_with = "seconds")]
     long: bool,
-    /// Writes the result into docs/fuzzing.md also when it was not a long one
-    #[arg(long, conflicts_with = "only")]
+    /// Writes the rows in docs/fuzzing.md also when the time was another
+    #[arg(long)]
     report: bool,
     /// Only this target; may be repeated
     #[arg(long, value_name = "TARGET")]
@@ -65,13 +65,8 @@ pub(crate) struct Options {
 /// If cargo-fuzz cannot be had, a target is unknown or does not build; findings are an exit code.
 pub(crate) fn run_targets(options: &Options) -> Result<ExitCode> {
     let seconds = if options.long { LONG_SECONDS } else { options.seconds };
-    let trials = try_all(seconds, &options.only)?;
-    if options.long || options.report {
-        let command = if options.long { "--long".to_owned() } else { format!("--seconds {seconds} --report") };
-        std::fs::write(REPORT, report(&trials, &command)).with_context(|| format!("writing {REPORT}"))?;
-        println!("{REPORT} has the result.");
-    }
-    let findings = findings(&trials);
+    let after_each = if options.long || options.report { write_row } else { |_: &Trial| Ok(()) };
+    let findings = findings(&try_all(seconds, &options.only, after_each)?);
     Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -81,14 +76,14 @@ pub(crate) fn run_targets(options: &Options) -> Result<ExitCode> {
 /// # Errors
 /// If cargo-fuzz cannot be had, a target is unknown or does not build.
 pub(crate) fn run_all(seconds: u64, only: &[String]) -> Result<Vec<String>> {
-    Ok(findings(&try_all(seconds, only)?))
+    Ok(findings(&try_all(seconds, only, |_| Ok(()))?))
 }
 
 fn findings(trials: &[Trial]) -> Vec<String> {
     trials.iter().filter(|trial| trial.found.is_some()).map(|trial| trial.target.clone()).collect()
 }
 
-fn try_all(seconds: u64, only: &[String]) -> Result<Vec<Trial>> {
+fn try_all(seconds: u64, only: &[String], after_each: fn(&Trial) -> Result<()>) -> Result<Vec<Trial>> {
     let program = find_or_install()?;
     // Without a sanitizer it works with the stable compiler. There is no unsafe code of ours for one to watch.
     run(Command::new(&program).args(["build", "--sanitizer", "none"]))?;
@@ -103,6 +98,7 @@ fn try_all(seconds: u64, only: &[String]) -> Result<Vec<Trial>> {
         if let Some(found) = &trial.found {
             println!("FOUND by {}: {found}", trial.target);
         }
+        after_each(&trial)?;
         trials.push(trial);
     }
     println!("{} targets, {seconds} s each; found something: {:?}", trials.len(), findings(&trials));
@@ -148,23 +144,45 @@ fn statistic(line: &str) -> Option<(String, u64)> {
     Some((name.to_owned(), number.trim().parse().ok()?))
 }
 
-fn report(trials: &[Trial], command: &str) -> String {
-    let date = said_by("date", &["--utc", "+%-d %B %Y"]);
+/// Writes a target's row anew, and leaves the others' as they are.
+fn write_row(trial: &Trial) -> Result<()> {
+    let old = std::fs::read_to_string(REPORT).with_context(|| format!("reading {REPORT}"))?;
+    let date = said_by("date", &["--utc", "+%F"]);
     let commit = said_by("git", &["describe", "--always"]);
-    let mut text = format!(
-        "# Fuzzing\n\nEvery parser of what strangers send, and every state machine as a sequence of operations, has a target \
-         in `fuzz/fuzz_targets`. The ordinary tests replay the committed corpora. This is what the last run on this page \
-         came to; `cargo xtask fuzz --long` writes it anew, with half an hour for each target.\n\n\
-         `cargo xtask fuzz {command}`, {date}, commit {commit}:\n\n\
-         | target | seconds | inputs tried | new ways found through the code | most memory, MB | broken promises |\n\
-         | --- | ---: | ---: | ---: | ---: | --- |\n"
-    );
-    for Trial { target, seconds, inputs, learnt, most_memory, found } in trials {
-        let found = if found.is_some() { "**found**" } else { "none" };
-        text += &format!("| `{target}` | {seconds} | {inputs} | {learnt} | {most_memory} | {found} |\n");
-    }
-    text
+    let new = report(&old, &targets()?, trial, &date, &commit);
+    std::fs::write(REPORT, new).with_context(|| format!("writing {REPORT}"))?;
+    println!("{REPORT} has the result.");
+    Ok(())
 }
+
+/// The page `old` with this trial's row, and without rows of targets that are no more.
+fn report(old: &str, targets: &[String], trial: &Trial, date: &str, commit: &str) -> String {
+    let Trial { target, seconds, inputs, learnt, most_memory, found } = trial;
+    let found = if found.is_some() { "**found**" } else { "none" };
+    let beginning = |target: &str| format!("| `{target}` |");
+    let new = format!(
+        "{} {date} | {commit} | {seconds} | {inputs} | {learnt} | {most_memory} | {found} |",
+        beginning(target)
+    );
+    let row_of = |target: &String| match old.lines().find(|line| line.starts_with(&beginning(target))) {
+        _ if *target == trial.target => Some(new.as_str()),
+        row => row,
+    };
+    let rows: Vec<&str> = targets.iter().filter_map(row_of).collect();
+    format!("{HEAD}{}\n", rows.join("\n"))
+}
+
+/// What the page begins with.
+const HEAD: &str = "# Fuzzing
+
+Every parser of what strangers send, and every state machine as a sequence of operations, has a target in
+`fuzz/fuzz_targets`. The ordinary tests replay the committed corpora. `cargo xtask fuzz --long` tries each target for half an
+hour and writes its row anew; with `--only TARGET` that target alone, with `--seconds 60 --report` for a minute. Seconds are
+those of the clock: on a busy machine the inputs tell how much was tried.
+
+| target | tried on | commit | seconds | inputs tried | new ways found through the code | most memory, MB | broken promises |
+| --- | --- | --- | ---: | ---: | ---: | ---: | --- |
+";
 
 fn said_by(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
@@ -192,4 +210,20 @@ fn find_or_install() -> Result<String> {
         run(&mut cargo(&["install", "--quiet", "--locked", "--root", TOOLS, "--version", VERSION, "cargo-fuzz"]))?;
     }
     Ok(own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_written_anew_and_the_others_stay() {
+        let targets = ["head", "host", "link"].map(str::to_owned);
+        let old = "# Old\n| `head` | row of head |\n| `host` | row of host |\n| `gone` | row of gone |\n";
+        let (target, found) = ("host".to_owned(), None);
+        let trial = Trial { target, seconds: 1800, inputs: 7, learnt: 3, most_memory: 33, found };
+        let new = report(old, &targets, &trial, "2026-11-23", "abc");
+        let rows = new.strip_prefix(HEAD).unwrap();
+        assert_eq!(rows, "| `head` | row of head |\n| `host` | 2026-11-23 | abc | 1800 | 7 | 3 | 33 | none |\n");
+    }
 }
