@@ -5,9 +5,9 @@ mod common;
 
 use std::io::ErrorKind;
 
-use common::{TestNode, echo, get, open, service};
+use common::{TestNode, backend, echo, get, open, service};
 use hardline_node::proto::admission::AdmissionLimits;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpSocket, TcpStream};
 
 async fn listener(limits: AdmissionLimits) -> TestNode {
@@ -57,12 +57,35 @@ async fn a_peer_that_says_nothing_has_the_time_that_was_set() {
     // Connections are accepted in their order: when the next one is refused, the first one's time runs.
     let mut next = silent_peer("127.0.0.1", &listener).await;
     next.write_all(b"no TLS").await.unwrap();
-    next.read_to_end(&mut Vec::new()).await.unwrap();
+    let _ = next.read_to_end(&mut Vec::new()).await;
     tokio::time::pause();
     let began = tokio::time::Instant::now();
     assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
     let took = began.elapsed();
     assert!(took <= limit + std::time::Duration::from_millis(100), "{took:?}");
+}
+
+#[tokio::test]
+async fn who_speaks_no_tls_is_let_go_at_its_first_bytes_and_who_begins_byte_by_byte_is_served() {
+    let listener = listener(AdmissionLimits::default()).await;
+    let mut other = silent_peer("127.0.0.1", &listener).await;
+    other.write_all(&[22, 4]).await.unwrap();
+    assert!(!matches!(other.read(&mut [0]).await, Ok(1..)));
+
+    let p2p = listener.p2p();
+    let slow = backend(move |mut near| async move {
+        let mut far = TcpStream::connect(p2p).await.unwrap();
+        far.set_nodelay(true).unwrap();
+        for _ in 0..64 {
+            far.write_u8(near.read_u8().await.unwrap()).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        let _ = copy_bidirectional(&mut near, &mut far).await;
+    })
+    .await;
+    let gateway = TestNode::gateway(&[(listener.key(), slow)]).await;
+    let mut inside = open(gateway.browser_addr(), &format!("{}.localhost", listener.key()), "").await;
+    assert_eq!(inside.read_u8().await.unwrap(), b'G', "the echo of GET");
 }
 
 #[tokio::test]

@@ -27,6 +27,8 @@ use crate::tunnel::{LinkStream, OpeningFailure, PlainStream, Stream, read_openin
 enum Refusal {
     #[error("nothing whole within {0:?}")]
     Slow(Duration),
+    #[error("speaks no TLS")]
+    NoTls,
     #[error("TLS handshake")]
     Handshake(#[source] io::Error),
     #[error("asked for no service of ours")]
@@ -56,8 +58,12 @@ enum Peer {
 impl Acceptor {
     /// Serves one peer. `handshake_slot` is given back when its first tunnel begins, or its link is parked.
     pub(super) async fn serve(&self, tcp: TcpStream, addr: SocketAddr, handshake_slot: HandshakeSlot) {
-        // On the heap and apart: what a handshake needs is not kept for the life of a tunnel.
-        let greeting = timeout(self.handshake_timeout, Box::pin(self.greet(tcp, addr)));
+        // On the heap and apart: what a handshake needs is not kept for the life of a tunnel, and who says nothing, or speaks
+        // no TLS, does not get it.
+        let greeting = timeout(self.handshake_timeout, async {
+            expect_tls(&tcp).await?;
+            Box::pin(self.greet(tcp, addr)).await
+        });
         let greeted = tokio::select! {
             () = self.drain.stop.cancelled() => return,
             greeted = greeting => greeted.unwrap_or(Err(Refusal::Slow(self.handshake_timeout))),
@@ -124,6 +130,14 @@ impl Acceptor {
     fn service(&self, sni: &str) -> Option<&Service> {
         self.services.get(&self.names.find(sni, clock::today())?)
     }
+}
+
+/// Waits for the first bytes, and looks whether they begin a TLS handshake: a record of type 22 and version 3.x (RFC 8446,
+/// section 5.1).
+async fn expect_tls(tcp: &TcpStream) -> Result<(), Refusal> {
+    let mut first = [0; 2];
+    let len = tcp.peek(&mut first).await.map_err(Refusal::Handshake)?;
+    if len > 0 && [22, 3].starts_with(&first[..len]) { Ok(()) } else { Err(Refusal::NoTls) }
 }
 
 /// Whether the dialler knows version 2. Who does not is served as ever, down to the TLS settings.
