@@ -29,6 +29,7 @@ pub mod limits; // every bound in time, size and count
 mod net; // TCP connections, made and accepted
 pub mod node; // the only place that wires the parts together
 mod rarely; // what happens often → a word a minute
+mod rehearsal; // what is slow the first time is done before somebody waits
 mod status; // what a node is doing → sentences, JSON
 
 pub use hardline_dht as dht;

@@ -24,6 +24,7 @@ use crate::drivers::lan::{FoundService, Lan, LanInterface, LanService};
 use crate::gateway::{self, Gateway, GatewayBindError};
 use crate::publish::{Announced, Means, PublishStatus, Publisher, system_clock};
 use crate::reach::{Reach, ReachConfig, ReachStatus};
+use crate::rehearsal::rehearse;
 use crate::resolve::{Place, Resolver, Sources};
 use crate::status::Live;
 use crate::store::{RememberedService, Store, StoreError, StoreNotice};
@@ -225,6 +226,13 @@ impl Node {
             node.run_acceptor(listening, services, reach, &config.p2p);
         }
         node.run_gateway(gateway_listeners, config.gateway_connections);
+        if !node.bound.gateway.is_empty() || !node.bound.p2p.is_empty() {
+            let resolver = Arc::clone(&node.dialler.resolver);
+            node.tasks.spawn(async move {
+                rehearse();
+                resolver.place.now();
+            });
+        }
         info!(gateway = ?node.bound.gateway, p2p = ?node.bound.p2p, services = node.services.len(), "started");
         Ok((node, notices))
     }
