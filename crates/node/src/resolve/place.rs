@@ -1,5 +1,7 @@
 //! Where this computer is now, and when that changes.
 
+mod changes; // whether it is worth asking
+
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,8 +11,11 @@ use hardline_proto::candidate::Surroundings;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::debug;
 
-/// How long an answer of the system is used again: a page opens many connections at once, and asking costs some ten
-/// microseconds. Whatever a person does between two requests takes longer.
+use self::changes::AddressChanges;
+
+/// How long an answer of the system is used again where it does not tell of changes: a page opens many connections at once,
+/// and asking costs some ten microseconds, or a hundred when nobody has asked for a while. Whatever a person does between
+/// two requests takes longer.
 const REFRESH: Duration = Duration::from_millis(50);
 
 /// Time between two looks while somebody waits for a lookup.
@@ -30,13 +35,17 @@ pub(crate) struct Place {
     listening: Vec<u16>,
     is_loopback_shared: bool,
     interfaces: Arc<dyn Fn() -> Vec<IpAddr> + Send + Sync>,
+    /// Where the system tells of changes.
+    changes: Option<AddressChanges>,
     latest: Mutex<Latest>,
 }
 
 impl Place {
     /// The place of a process that listens at the TCP ports `listening`.
     pub(crate) fn new(listening: Vec<u16>, is_loopback_shared: bool) -> Self {
-        Self::with_interfaces(listening, is_loopback_shared, Arc::new(interfaces))
+        // Before the first question, so that nothing is missed.
+        let changes = AddressChanges::listen().inspect_err(|error| debug!(%error, "own addresses are asked for often"));
+        Self { changes: changes.ok(), ..Self::with_interfaces(listening, is_loopback_shared, Arc::new(interfaces)) }
     }
 
     pub(super) fn with_interfaces(
@@ -44,10 +53,10 @@ impl Place {
         is_loopback_shared: bool,
         interfaces: Arc<dyn Fn() -> Vec<IpAddr> + Send + Sync>,
     ) -> Self {
-        Self { listening, is_loopback_shared, interfaces, latest: Mutex::default() }
+        Self { listening, is_loopback_shared, interfaces, changes: None, latest: Mutex::default() }
     }
 
-    /// The surroundings now, at most [`REFRESH`] old.
+    /// The surroundings now; at most [`REFRESH`] old where the system does not tell of changes.
     pub(crate) fn now(&self) -> Surroundings {
         self.look().here.clone()
     }
@@ -60,7 +69,7 @@ impl Place {
 
     fn look(&self) -> MutexGuard<'_, Latest> {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        if latest.asked.is_none_or(|asked| asked.elapsed() >= REFRESH) {
+        if self.is_due(latest.asked) {
             let mut own = (self.interfaces)();
             own.sort_unstable();
             let (listening, is_loopback_shared) = (self.listening.clone(), self.is_loopback_shared);
@@ -70,6 +79,15 @@ impl Place {
             latest.asked = Some(Instant::now());
         }
         latest
+    }
+
+    /// Whether the system is to be asked.
+    fn is_due(&self, asked: Option<Instant>) -> bool {
+        match &self.changes {
+            // Heard in any case: the answer that follows is newer than all of it.
+            Some(changes) => changes.any() || asked.is_none(),
+            None => asked.is_none_or(|asked| asked.elapsed() >= REFRESH),
+        }
     }
 
     /// Waits until this computer is no longer `here`. Cancel safe.
@@ -115,5 +133,43 @@ mod tests {
         tokio::time::advance(REFRESH).await;
         assert_eq!(place.moves(), 1);
         assert_eq!(place.now().own, [IpAddr::from([10, 0, 0, 2])]);
+    }
+
+    /// In a network of its own, whose loopback has no address yet.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_system_tells_of_an_address_at_once() {
+        const NAMESPACE: [&str; 3] = ["--user", "--map-root-user", "--net"];
+        let run = |program: &std::ffi::OsStr, words: &[&str]| {
+            std::process::Command::new("unshare").args(NAMESPACE).arg(program).args(words).output().unwrap()
+        };
+        if !run("true".as_ref(), &[]).status.success() {
+            assert!(std::env::var_os("HARDLINE_LAB_REQUIRED").is_none(), "this machine cannot do network namespaces");
+            eprintln!("NOT TESTED: this machine cannot do network namespaces");
+            return;
+        }
+        let inside = "resolve::place::tests::inside_a_loopback_comes_up";
+        let output = run(std::env::current_exe().unwrap().as_ref(), &["--exact", inside, "--ignored", "--nocapture"]);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{output:?}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    #[ignore = "run by the test above"]
+    fn inside_a_loopback_comes_up() {
+        let asked = Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let mut place = Place::new(Vec::new(), false);
+        assert!(place.changes.is_some());
+        let counted = Arc::clone(&asked);
+        place.interfaces = Arc::new(move || {
+            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            interfaces()
+        });
+        let has_loopback = |place: &Place| place.now().own.contains(&IpAddr::from([127, 0, 0, 1]));
+        assert!(!has_loopback(&place) && !has_loopback(&place));
+        assert!(std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap().success());
+        assert!(has_loopback(&place) && has_loopback(&place));
+        assert_eq!((place.moves(), asked.load(std::sync::atomic::Ordering::Relaxed)), (1, 2), "nobody asks in vain");
     }
 }
