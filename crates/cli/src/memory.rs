@@ -4,11 +4,12 @@
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Lets a thread of the allocator's own give free memory back, also while nothing is allocated. (After ten seconds, the
-/// allocator's default.) Without it, memory goes back late.
+/// Lets one thread of the allocator's own give free memory back, also while nothing is allocated. Without it, memory goes
+/// back late. (What else the allocator is told stands in `.cargo/config.toml`, because it is built in.)
 #[cfg(target_os = "linux")]
 pub(crate) fn give_back_in_the_background() {
-    if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
+    let one = tikv_jemalloc_ctl::max_background_threads::write(1);
+    if let Err(error) = one.and_then(|()| tikv_jemalloc_ctl::background_thread::write(true)) {
         tracing::debug!(%error, "free memory goes back late");
     }
 }
