@@ -48,11 +48,22 @@ pub struct Epoch {
     told: Instant,
 }
 
+/// A router that restarts within this time after it began, in seconds, may tell an epoch that could be of the time before:
+/// [`Epoch::is_broken_by`] allows for two seconds, and a sixteenth of the time until the next look.
+const YOUNG: u32 = 5;
+
 impl Epoch {
     /// What the router told at `now`.
     #[must_use]
     pub fn new(seconds: u32, now: Instant) -> Self {
         Self { seconds, told: now }
+    }
+
+    /// Whether the router had begun so shortly before that another restart might not show. What was mapped then is to be
+    /// mapped again with the next look.
+    #[must_use]
+    pub fn is_young(self) -> bool {
+        self.seconds < YOUNG
     }
 
     /// Whether `later` shows that the router has forgotten its mappings since: its clock went back, or did not go as ours.
@@ -89,6 +100,26 @@ mod tests {
         assert!(told.is_broken_by(Epoch::new(3, at(5))));
         assert!(told.is_broken_by(Epoch::new(1005, at(60))), "it stood still");
         assert!(told.is_broken_by(Epoch::new(2000, at(5))), "it jumped");
+    }
+
+    /// One that was young when it mapped the port restarted again, and the port stayed closed until the renewal.
+    #[test]
+    fn a_restart_shows_at_the_next_look_unless_the_router_was_young() {
+        let start = Instant::now();
+        let shows = |mapped_at: u32, restarted: u32, looked: u32| {
+            let told = Epoch::new(mapped_at, start);
+            let later = Epoch::new(looked - restarted, start + Duration::from_secs(looked.into()));
+            told.is_young() || told.is_broken_by(later)
+        };
+        let until_next_look = CHECK_DATAGRAM.as_secs() as u32;
+        for (mapped_at, restarted) in
+            (0..100).flat_map(|mapped_at| (0..600).map(move |restarted| (mapped_at, restarted)))
+        {
+            for looked in restarted..=restarted + until_next_look {
+                assert!(shows(mapped_at, restarted, looked), "{mapped_at}, {restarted}, {looked}");
+            }
+        }
+        assert!(!Epoch::new(YOUNG, start).is_young());
     }
 
     #[test]

@@ -77,6 +77,11 @@ impl Server {
         Ok(opened)
     }
 
+    /// Whether another restart of the router might not show: see [`Epoch::is_young`].
+    pub(super) fn is_young(&self) -> bool {
+        self.epoch.is_young()
+    }
+
     /// Whether the router still is as it was.
     pub(super) async fn is_unchanged(&self) -> bool {
         let told = match self.kind {

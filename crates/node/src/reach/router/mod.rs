@@ -127,6 +127,7 @@ impl Keeper {
             let Some(step) = self.plan.step(Instant::now().into_std()) else { continue };
             let outcome = match step {
                 Step::Search => self.search(via).await,
+                Step::Check if self.is_young() => self.renew(via).await,
                 Step::Check => self.check().await,
                 Step::Renew => self.renew(via).await,
             };
@@ -139,6 +140,10 @@ impl Keeper {
             Ok((session, opened)) => self.opened(via, session, opened),
             Err(failure) => self.failed(via, failure),
         }
+    }
+
+    fn is_young(&self) -> bool {
+        matches!(&self.open, Some((Session::Server(server), _)) if server.is_young())
     }
 
     async fn check(&mut self) -> Outcome {
