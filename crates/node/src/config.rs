@@ -51,6 +51,9 @@ pub struct NodeConfig {
     pub gateway_connections: usize,
     /// Links to other computers that wait for their next tunnel. Default [`Parking::DIALLER`].
     pub parking: Parking,
+    /// Whether TLS records between peers of version 2 are made by `hardline-record`. Without, rustls makes them, at more
+    /// cost.
+    pub own_records: bool,
 }
 
 /// How many links may wait for their next tunnel, and for how long.
@@ -90,6 +93,7 @@ impl NodeConfig {
             grace: Duration::from_secs(30),
             tunnel_idle: TUNNEL_IDLE,
             gateway_connections: MAX_GATEWAY_CONNECTIONS,
+            own_records: true,
             parking: Parking::DIALLER,
         }
     }

@@ -22,6 +22,7 @@ pub mod drivers; // sockets and timers for the pure state machines of `hardline-
 pub mod page; // the shell of the pages we make ourselves
 pub mod store; // SQLite: what is remembered
 
+mod buffers; // memory for bytes under way, lent only while there are some
 mod clock; // what day it is
 pub mod config; // what an embedder may set
 mod interfaces; // when to look at the interfaces again

@@ -30,8 +30,8 @@ pub(crate) fn rehearse() {
 fn shake_hands() -> Result<(), Box<dyn Error>> {
     let identity = Identity::ephemeral()?;
     let name = sni::server_name(identity.key)?;
-    let mut dialler = Connection::from(ClientConnection::new(config::client_v2(identity.key), name)?);
-    let mut listener = Connection::from(ServerConnection::new(config::server_v2(&identity))?);
+    let mut dialler = Connection::from(ClientConnection::new(config::client_v2(identity.key, true), name)?);
+    let mut listener = Connection::from(ServerConnection::new(config::server_v2(&identity, true))?);
     while dialler.wants_write() || listener.wants_write() {
         pass_on(&mut dialler, &mut listener)?;
         pass_on(&mut listener, &mut dialler)?;

@@ -336,7 +336,7 @@ enum Do {
 /// A listener of version 2 that does with each link what its script says, and counts the questions.
 async fn scripted(scripts: &'static [&'static [Do]]) -> (KeyHash, SocketAddr, Arc<AtomicUsize>) {
     let identity = Identity::ephemeral().unwrap();
-    let acceptor = TlsAcceptor::from(config::server_v2(&identity));
+    let acceptor = TlsAcceptor::from(config::server_v2(&identity, true));
     let (links, asked) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
     let counted = Arc::clone(&asked);
     let addr = backend(move |stream| {
@@ -402,7 +402,7 @@ async fn a_listener_refuses_by_name_what_it_does_not_understand_and_serves_on() 
     let mut guarded = service(echo().await);
     guarded.password = Some("sesame".into());
     let listener = TestNode::listener(vec![guarded]).await;
-    let tls = TlsConnector::from(config::client_v2(listener.key()));
+    let tls = TlsConnector::from(config::client_v2(listener.key(), true));
     let tcp = TcpStream::connect(listener.p2p()).await.unwrap();
     let mut link = BufReader::new(tls.connect(sni::server_name(listener.key()).unwrap(), tcp).await.unwrap());
     let mut heard = String::new();

@@ -69,6 +69,8 @@ pub struct Settings {
     pub tunnel_idle: Duration,
     /// Connections of browsers open at once.
     pub gateway_connections: usize,
+    /// Whether hardline makes the records between its own programs itself.
+    pub own_records: bool,
     /// LAN discovery.
     pub lan_enabled: bool,
     /// Whether a search by the plain key hash follows one by the rolling code.
@@ -123,6 +125,7 @@ impl Default for Settings {
             lan_rates: lan.rates,
             tunnel_idle: TUNNEL_IDLE,
             gateway_connections: MAX_GATEWAY_CONNECTIONS,
+            own_records: true,
             lan_enabled: lan.enabled,
             lan_plain_search: lan.plain_search,
             lan_port: lan.port,
@@ -305,6 +308,7 @@ impl Settings {
         config.tunnel_idle = self.tunnel_idle;
         config.parking = self.parking;
         config.gateway_connections = self.gateway_connections;
+        config.own_records = self.own_records;
         config.import_from = directories::BaseDirs::new().map(|dirs| dirs.home_dir().join(PYTHON_DATABASE));
         config.services = services;
         config.given = given;

@@ -150,6 +150,15 @@ pub const KEYS: &[Key<Settings>] = &[
         set: |it, raw| raw.boolean().map(|value| it.p2p_port_mapping = value),
     },
     Key {
+        name: "p2p.own_records",
+        env: Some("HARDLINE_P2P_OWN_RECORDS"),
+        form: BOOLEAN,
+        example: "",
+        help: "Whether hardline seals and opens the TLS records between two hardlines itself, behind a handshake by the library rustls. It costs much less than to leave them to rustls, which false does.",
+        get: |it| Some(it.own_records.into()),
+        set: |it, raw| raw.boolean().map(|value| it.own_records = value),
+    },
+    Key {
         name: "lan.enabled",
         env: Some("HARDLINE_LAN_ENABLED"),
         form: BOOLEAN,

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 
 use hardline_proto::tunnel::{Answer, Open, Reason, Refusal};
-use tokio::io::{copy, sink};
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -69,7 +68,7 @@ impl Acceptor {
     async fn refuse(&self, link: &mut LinkStream, refusal: Refusal) {
         let refusing = async {
             link.answer(&Answer::Refused(refusal)).await?;
-            copy(link, &mut sink()).await
+            link.discard().await
         };
         // A dialler that does not end its side loses the link, no more.
         let _ = timeout(self.handshake_timeout, refusing).await;

@@ -10,7 +10,6 @@ use hardline_proto::tunnel::{ALPN, Link};
 use rustls::server::ClientHello;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::LazyConfigAcceptor;
 use tracing::{Instrument, debug, info_span};
 
 use super::door::{HandshakeSlot, TunnelSlot};
@@ -20,7 +19,7 @@ use crate::clock;
 use crate::net::notice_if_gone;
 use crate::tls;
 use crate::tls::sni::refuse_unknown_name;
-use crate::tunnel::{LinkStream, OpeningFailure, PlainStream, Stream, read_opening, relay, send_opening};
+use crate::tunnel::{Carrier, LinkStream, OpeningFailure, PlainStream, Side, read_opening, relay, send_opening};
 
 /// Why a peer got no tunnel.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +79,7 @@ impl Acceptor {
         }
     }
 
-    pub(super) async fn carry<T: Stream>(
+    pub(super) async fn carry<T: Carrier>(
         &self,
         service: &Service,
         tunnel: &mut T,
@@ -91,7 +90,7 @@ impl Acceptor {
         let span = info_span!("tunnel", side = "listener", id = open.id, key = %service.key.short());
         async {
             debug!(%addr, "tunnel opened");
-            let relayed = relay(tunnel, backend, &self.drain).await;
+            let relayed = relay(backend, Side::Service, tunnel, &self.drain).await;
             debug!(?relayed, "tunnel ended");
         }
         .instrument(span)
@@ -100,21 +99,20 @@ impl Acceptor {
 
     async fn greet(&self, tcp: TcpStream, addr: SocketAddr) -> Result<(&Service, TunnelSlot, Peer), Refusal> {
         tcp.set_nodelay(true).and_then(|()| notice_if_gone(&tcp)).map_err(Refusal::Handshake)?;
-        let mut hello =
-            LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp).await.map_err(Refusal::Handshake)?;
+        let mut hello = tls::handshake::hello(tcp).await.map_err(Refusal::Handshake)?;
         let Some(service) = hello.client_hello().server_name().and_then(|name| self.service(name)) else {
             // Who is gone needs no alert.
-            let _ = refuse_unknown_name(&mut hello.io).await;
+            let _ = refuse_unknown_name(&mut hello.tcp).await;
             return Err(Refusal::UnknownName);
         };
         // Before the handshake, which is what costs.
         let slot = self.door.tunnel(addr.ip(), service.key).map_err(Refusal::Limit)?;
         let config = if offers_v2(&hello.client_hello()) { &service.tls_v2 } else { &service.tls };
-        let tls = hello.into_stream(config.clone()).await.map_err(Refusal::Handshake)?.into();
+        let tls = hello.accept(config.clone()).await.map_err(Refusal::Handshake)?;
         let ours = Opening { wan_hosts: Some(self.reach.hosts()), password: None };
-        let peer = if tls::config::is_v2(&tls) {
+        let peer = if tls.is_v2() {
             let mut link = LinkStream::new(tls, Link::listener());
-            link.greet(&ours).await?;
+            link.greet(&ours).map_err(OpeningFailure::from)?;
             let is_allowed = service.allows(&link.greeted().await?);
             Peer::Link { link, is_allowed }
         } else {

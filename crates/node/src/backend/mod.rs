@@ -2,7 +2,7 @@
 
 pub mod folder; // a folder, shown by the built-in file server
 
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use self::folder::FolderServer;
 use crate::config::Target;
 use crate::net;
-use crate::tunnel::Stream;
+use crate::tunnel::{Application, Reset};
 
 /// Where the tunnels of one service end, and how long connecting there may take.
 #[derive(Debug, Clone)]
@@ -100,9 +100,27 @@ impl AsyncRead for BackendStream {
     }
 }
 
+impl Application for BackendStream {
+    fn poll_read_slices(&mut self, cx: &mut Context<'_>, room: &mut [IoSliceMut<'_>]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_slices(cx, room),
+            #[cfg(unix)]
+            Self::Unix(stream) => stream.poll_read_slices(cx, room),
+            Self::Folder(stream) => stream.poll_read_slices(cx, room),
+        }
+    }
+}
+
 impl AsyncWrite for BackendStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.write_half().poll_write(cx, bytes)
+    }
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.write_half().poll_write_vectored(cx, pieces)
     }
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.write_half().poll_flush(cx)
@@ -112,11 +130,13 @@ impl AsyncWrite for BackendStream {
     }
 }
 
-impl Stream for BackendStream {
+impl Reset for BackendStream {
     fn reset_on_close(&mut self, reason: ResetReason) {
-        // Unix sockets and pipes in memory know no reset: dropping them is all there is.
-        if let Self::Tcp(stream) = self {
-            stream.reset_on_close(reason);
+        match self {
+            Self::Tcp(stream) => stream.reset_on_close(reason),
+            #[cfg(unix)]
+            Self::Unix(stream) => stream.reset_on_close(reason),
+            Self::Folder(stream) => stream.reset_on_close(reason),
         }
     }
 }

@@ -11,12 +11,12 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::{TlsConnector, TlsStream};
 
 use crate::limits::{CONNECT_TIMEOUT, DIAL_HANDSHAKE_TIMEOUT};
 use crate::net;
 use crate::resolve::Outcome;
 use crate::tls;
+use crate::tls::stream::SecureStream;
 use crate::tunnel::{LinkEnd, LinkStream, NoTunnel, OpeningFailure, PlainStream, exchange_as_dialler};
 
 /// What every attempt of one race does.
@@ -59,7 +59,7 @@ impl Job {
         let opening = async {
             let tls = self.secure(at, tcp, is_said_v2).await?;
             let (opening, carrier) =
-                if tls::config::is_v2(&tls) { self.open_link(tls).await? } else { self.open_plain(tls).await? };
+                if tls.is_v2() { self.open_link(tls).await? } else { self.open_plain(tls).await? };
             Ok(Reached { carrier, opening, addr })
         };
         in_time(opening).await
@@ -70,11 +70,11 @@ impl Job {
         let tcp = self.connect(at).await?;
         let greeting = async {
             let tls = self.secure(at, tcp, false).await?;
-            if !tls::config::is_v2(&tls) {
+            if !tls.is_v2() {
                 return Ok(None);
             }
             let mut link = LinkStream::new(tls, Link::dialler());
-            link.greet(&self.opening).await.map_err(opening_failure)?;
+            link.greet(&self.opening).map_err(|error| opening_failure(error.into()))?;
             link.greeted().await.map_err(opening_failure)?;
             Ok(Some(link))
         };
@@ -90,7 +90,7 @@ impl Job {
     /// The handshake, under the hidden name where version 2 is spoken. A listener that does not know it, because its clock
     /// is off or somebody was wrong about the version, may refuse it, hang up, or answer with another service's
     /// certificate; then it is asked for by the plain name.
-    async fn secure(&self, at: &HostPort, tcp: TcpStream, is_said_v2: bool) -> Result<TlsStream<TcpStream>, Outcome> {
+    async fn secure(&self, at: &HostPort, tcp: TcpStream, is_said_v2: bool) -> Result<SecureStream, Outcome> {
         let is_v2 = self.speaks_v2.unwrap_or(is_said_v2);
         let Some(hidden_name) = self.hidden_name.as_ref().filter(|_| is_v2) else {
             return self.handshake(&self.server_name, tcp).await;
@@ -101,10 +101,9 @@ impl Job {
         }
     }
 
-    async fn handshake(&self, name: &ServerName<'static>, tcp: TcpStream) -> Result<TlsStream<TcpStream>, Outcome> {
-        let connecting = TlsConnector::from(Arc::clone(&self.tls)).connect(name.clone(), tcp);
-        match connecting.await {
-            Ok(tls) => self.pinned(TlsStream::from(tls)),
+    async fn handshake(&self, name: &ServerName<'static>, tcp: TcpStream) -> Result<SecureStream, Outcome> {
+        match tls::handshake::connect(Arc::clone(&self.tls), name.clone(), tcp).await {
+            Ok(tls) => self.pinned(tls),
             Err(error) => Err(match tls::pin::wrong_key(&error) {
                 Some(wrong) => Outcome::WrongKey { got: wrong.got },
                 None => Outcome::Handshake { reason: error.to_string() },
@@ -112,16 +111,16 @@ impl Job {
         }
     }
 
-    fn pinned(&self, tls: TlsStream<TcpStream>) -> Result<TlsStream<TcpStream>, Outcome> {
+    fn pinned(&self, tls: SecureStream) -> Result<SecureStream, Outcome> {
         // A resumed session brings the certificate of its first handshake along, and verifies nothing anew.
-        match tls::pin::proven_key(&tls) {
+        match tls.proven_key() {
             Some(key) if key == self.key => Ok(tls),
             Some(got) => Err(Outcome::WrongKey { got }),
             None => Err(Outcome::Handshake { reason: "no certificate".to_owned() }),
         }
     }
 
-    async fn open_plain(&self, tls: TlsStream<TcpStream>) -> Result<(Opening, Carrier), Outcome> {
+    async fn open_plain(&self, tls: SecureStream) -> Result<(Opening, Carrier), Outcome> {
         let mut stream = PlainStream::new(tls);
         let opening = exchange_as_dialler(&mut stream, &self.opening).await.map_err(opening_failure)?;
         Ok((opening, Carrier::Plain(stream)))
@@ -129,7 +128,7 @@ impl Job {
 
     /// Asks in one write with our line, so that this costs no round trip more than in version 1. No payload is sent: other
     /// attempts of the race may ask too.
-    async fn open_link(&self, tls: TlsStream<TcpStream>) -> Result<(Opening, Carrier), Outcome> {
+    async fn open_link(&self, tls: SecureStream) -> Result<(Opening, Carrier), Outcome> {
         let mut link = LinkStream::new(tls, Link::dialler());
         link.ask(&self.opening.encode(), &[]).await.map_err(link_end)?;
         let opening = link.greeted().await.map_err(opening_failure)?;

@@ -33,13 +33,13 @@ pub(crate) struct Dialler {
 
 impl Dialler {
     /// Parked links are looked after by a task of the resolver's tracker, until `stop`.
-    pub(crate) fn new(resolver: Arc<Resolver>, parking: Parking, stop: CancellationToken) -> Self {
+    pub(crate) fn new(resolver: Arc<Resolver>, parking: Parking, own_records: bool, stop: CancellationToken) -> Self {
         let pool = Arc::new(Pool::new(Arc::clone(&resolver), parking));
         resolver.tasks.spawn({
             let (pool, stop) = (Arc::clone(&pool), stop.clone());
             async move { pool.run(stop).await }
         });
-        Self { resolver, peers: Peers::default(), pool, stop }
+        Self { resolver, peers: Peers::new(own_records), pool, stop }
     }
 
     /// Opens a tunnel to `name`. What was sent of `early`, the first payload, is taken out of it; the rest is for the

@@ -12,8 +12,11 @@ use crate::tls;
 const MAX_PEERS: usize = 256;
 
 /// What is known of each service, for as long as this process runs.
-#[derive(Debug, Default)]
-pub(super) struct Peers(Mutex<HashMap<KeyHash, Peer>>);
+#[derive(Debug)]
+pub(super) struct Peers {
+    own_records: bool,
+    known: Mutex<HashMap<KeyHash, Peer>>,
+}
 
 #[derive(Debug)]
 struct Peer {
@@ -24,6 +27,10 @@ struct Peer {
 }
 
 impl Peers {
+    pub(super) fn new(own_records: bool) -> Self {
+        Self { own_records, known: Mutex::default() }
+    }
+
     /// The TLS configuration for `key`, and whether its listener speaks version 2, if it was reached.
     pub(super) fn get(&self, key: KeyHash) -> (Arc<ClientConfig>, Option<bool>) {
         let mut peers = self.lock();
@@ -32,7 +39,8 @@ impl Peers {
             let any = peers.keys().next().copied();
             any.map(|key| peers.remove(&key));
         }
-        let peer = peers.entry(key).or_insert_with(|| Peer { tls: tls::config::client_v2(key), speaks_v2: None });
+        let fresh = || Peer { tls: tls::config::client_v2(key, self.own_records), speaks_v2: None };
+        let peer = peers.entry(key).or_insert_with(fresh);
         (Arc::clone(&peer.tls), peer.speaks_v2)
     }
 
@@ -44,6 +52,6 @@ impl Peers {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<KeyHash, Peer>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

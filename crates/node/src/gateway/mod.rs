@@ -30,7 +30,7 @@ use crate::net::accept_each;
 use crate::rarely::Rarely;
 use crate::status::Live;
 use crate::tls::sni::refuse_unknown_name;
-use crate::tunnel::{Drain, Prefixed, Tunnels, relay};
+use crate::tunnel::{Drain, Prefixed, Side, Tunnels, relay};
 
 /// Bytes read at once while the head is not whole.
 const READ_CHUNK: usize = 8 * 1024;
@@ -153,7 +153,7 @@ impl Gateway {
         match (reached, head) {
             (Ok(mut tunnel), _) => {
                 let mut browser = Prefixed::new(bytes, browser);
-                let relayed = Box::pin(relay(&mut browser, &mut tunnel, &self.drain)).await;
+                let relayed = Box::pin(relay(&mut browser, Side::Dialler, &mut tunnel, &self.drain)).await;
                 debug!(?relayed, "tunnel ended");
             }
             (Err(error), Some(head)) => {

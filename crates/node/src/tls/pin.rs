@@ -6,9 +6,7 @@ use hardline_proto::KeyHash;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, UnixTime};
-use rustls::{DigitallySignedStruct, OtherError, PeerMisbehaved, SignatureScheme};
-
-use tokio_rustls::TlsStream;
+use rustls::{CommonState, DigitallySignedStruct, OtherError, PeerMisbehaved, SignatureScheme};
 
 use super::certificate::PublicKey;
 use super::config::provider;
@@ -43,10 +41,10 @@ pub fn wrong_key(error: &std::io::Error) -> Option<WrongKey> {
     }
 }
 
-/// The key hash of the certificate that the peer of `tls` proved, in this handshake or in the one that it resumed.
+/// The key hash of the certificate that the peer proved, in this handshake or in the one that it resumed.
 #[must_use]
-pub fn proven_key<S>(tls: &TlsStream<S>) -> Option<KeyHash> {
-    Some(KeyHash::of_certificate(tls.get_ref().1.peer_certificates()?.first()?))
+pub fn proven_key(tls: &CommonState) -> Option<KeyHash> {
+    Some(KeyHash::of_certificate(tls.peer_certificates()?.first()?))
 }
 
 impl ServerCertVerifier for PinnedKey {

@@ -151,15 +151,14 @@ async fn link(client: &Arc<ClientConfig>, server: Arc<ServerConfig>, name: KeyHa
     let (mut client, mut server) = tokio::try_join!(client, server).unwrap();
     server.write_all(b"!").await.unwrap();
     client.read_u8().await.unwrap(); // the tickets came in front of it
-    let client = tokio_rustls::TlsStream::from(client);
-    assert!(config::is_v2(&client));
-    (client.get_ref().1.handshake_kind().unwrap(), proven_key(&client).unwrap())
+    assert!(config::is_v2(client.get_ref().1));
+    (client.get_ref().1.handshake_kind().unwrap(), proven_key(client.get_ref().1).unwrap())
 }
 
 #[tokio::test]
 async fn a_session_of_version_2_is_resumed_and_still_says_whose_it_is() {
     let identity = Identity::ephemeral().unwrap();
-    let (client, server) = (config::client_v2(identity.key), config::server_v2(&identity));
+    let (client, server) = (config::client_v2(identity.key, true), config::server_v2(&identity, true));
     let mut kinds = Vec::new();
     for _ in 0..4 {
         let (kind, key) = link(&client, server.clone(), identity.key).await;
@@ -173,18 +172,18 @@ async fn a_session_of_version_2_is_resumed_and_still_says_whose_it_is() {
 #[tokio::test]
 async fn a_session_is_never_resumed_with_another_service_or_under_another_address() {
     let (one, other) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
-    let client = config::client_v2(one.key);
-    link(&client, config::server_v2(&one), one.key).await;
+    let client = config::client_v2(one.key, true);
+    link(&client, config::server_v2(&one, true), one.key).await;
     // The same name with another ticket key: the service was started anew, or another one has its place.
-    let (kind, _) = link(&client, config::server_v2(&one), one.key).await;
+    let (kind, _) = link(&client, config::server_v2(&one, true), one.key).await;
     assert_eq!(kind, HandshakeKind::Full);
     // Another service finds no session of the first, even if it has the first one's name.
     let (near, far) = duplex(PIPE);
     let dialling = TlsConnector::from(client).connect(sni::server_name(one.key).unwrap(), near);
-    let (refused, _) = tokio::join!(dialling, TlsAcceptor::from(config::server_v2(&other)).accept(far));
+    let (refused, _) = tokio::join!(dialling, TlsAcceptor::from(config::server_v2(&other, true)).accept(far));
     assert_eq!(wrong_key(&refused.unwrap_err()), Some(WrongKey { expected: one.key, got: other.key }));
     // Configurations share no sessions.
-    let (kind, _) = link(&config::client_v2(one.key), config::server_v2(&one), one.key).await;
+    let (kind, _) = link(&config::client_v2(one.key, true), config::server_v2(&one, true), one.key).await;
     assert_eq!(kind, HandshakeKind::Full);
 }
 
@@ -192,9 +191,9 @@ async fn a_session_is_never_resumed_with_another_service_or_under_another_addres
 async fn a_dialler_of_version_2_falls_back_to_version_1_and_its_settings() {
     let identity = Identity::ephemeral().unwrap();
     let (near, far) = duplex(PIPE);
-    let client =
-        TlsConnector::from(config::client_v2(identity.key)).connect(sni::server_name(identity.key).unwrap(), near);
+    let client = TlsConnector::from(config::client_v2(identity.key, true))
+        .connect(sni::server_name(identity.key).unwrap(), near);
     let server = TlsAcceptor::from(config::server(&identity)).accept(far);
     let (client, _server) = tokio::try_join!(client, server).unwrap();
-    assert!(!config::is_v2(&client.into()));
+    assert!(!config::is_v2(client.get_ref().1));
 }

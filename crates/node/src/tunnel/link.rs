@@ -1,20 +1,21 @@
 //! Version 2: a link over TLS. The only place where frames meet records.
 
-use std::io::{self, IoSlice, Write};
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::io;
+use std::ops::Range;
 use std::task::{Context, Poll, Waker, ready};
 
 use hardline_proto::opening::Opening;
-use hardline_proto::tunnel::frame::{MAX_PAYLOAD, ResetReason};
+use hardline_proto::tunnel::frame::{HEADER, MAX_PAYLOAD, ResetReason};
 use hardline_proto::tunnel::{Answer, Closed, Event, Link, LinkError, Open, Phase, Refusal};
-use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsStream;
+use tokio::io::AsyncWriteExt;
 
-use super::{OpeningFailure, Stream, read_opening, records, send_opening};
+use super::carrier::{Carrier, PIECES, Payload, Room};
+use super::{OpeningFailure, Reset, read_opening};
+use crate::tls::stream::{Found, Layout, SecureStream};
 
-/// Full frames, a record each, encrypted before the first of them is sent.
-const BATCH: usize = 8;
+/// Full frames, a record each.
+const LAYOUT: Layout = Layout { front: HEADER, payload: MAX_PAYLOAD, records: 8 };
 
 /// Payload that fits behind an open line in one record, in bytes. In one record: either all of it can be read or nothing.
 const EARLY: usize = MAX_PAYLOAD - Open::LINE.len();
@@ -26,8 +27,19 @@ const EARLY: usize = MAX_PAYLOAD - Open::LINE.len();
 #[derive(Debug)]
 pub(crate) struct LinkStream {
     /// On the heap: it is large, and every future that hands the link on has room for it.
-    tls: Box<TlsStream<TcpStream>>,
+    tls: Box<SecureStream>,
     machine: Link,
+    payload: Taken,
+    /// What stands behind the payload: the end of the peer's direction, or of everything.
+    next: Option<Result<(), LinkEnd>>,
+}
+
+/// Where payload lies that has come and was not consumed.
+#[derive(Debug, Default)]
+struct Taken {
+    /// The places, in order. Those before `first` are done with.
+    places: Vec<Range<usize>>,
+    first: usize,
 }
 
 /// Why a link can do nothing more.
@@ -63,24 +75,24 @@ pub(crate) enum NoTunnel {
 
 impl LinkStream {
     /// `tls` stands behind both opening lines.
-    pub(crate) fn new(tls: TlsStream<TcpStream>, machine: Link) -> Self {
-        Self { tls: Box::new(tls), machine }
+    pub(crate) fn new(tls: SecureStream, machine: Link) -> Self {
+        Self { tls: Box::new(tls), machine, payload: Taken::default(), next: None }
     }
 
     /// Whether it carries nothing, and nothing is left to be sent.
     pub(crate) fn is_parked(&self) -> bool {
-        self.machine.phase() == Phase::Parked && !self.tls.get_ref().1.wants_write()
+        self.machine.phase() == Phase::Parked && !self.tls.wants_write()
     }
 
     /// Whether a parked link is still of use: nothing has come, neither its end nor bytes that do not belong.
     pub(crate) fn is_quiet(&mut self) -> bool {
-        let received = self.poll_receive(&mut Context::from_waker(Waker::noop()), usize::MAX, |_| ());
+        let received = self.poll_receive(&mut Context::from_waker(Waker::noop()), |_| ());
         self.is_parked() && received.is_pending()
     }
 
-    /// Sends our opening line, and asks for nothing yet.
-    pub(crate) async fn greet(&mut self, ours: &Opening) -> Result<(), OpeningFailure> {
-        send_opening(&mut self.tls, ours).await
+    /// Says our opening line, and asks for nothing yet. It leaves before the peer is waited for, with all that was said.
+    pub(crate) fn greet(&mut self, ours: &Opening) -> io::Result<()> {
+        self.tls.seal(&[&ours.encode()])
     }
 
     /// Waits for the peer's opening line.
@@ -93,14 +105,14 @@ impl LinkStream {
     pub(crate) async fn ask(&mut self, greeting: &[u8], early: &[u8]) -> Result<usize, LinkEnd> {
         let Some(open) = self.machine.open() else { return Err(LinkEnd::Closed(Closed::Unused)) };
         let sent = early.len().min(EARLY.saturating_sub(greeting.len()));
-        let mut bytes = [greeting, open].concat();
-        if let Some(header) = self.machine.payload(sent) {
-            bytes.extend_from_slice(&header);
-            bytes.extend_from_slice(&early[..sent]);
-        }
+        let header = self.machine.payload(sent);
+        let sealed = match &header {
+            Some(header) => self.tls.seal(&[greeting, open, header, &early[..sent]]),
+            None => self.tls.seal(&[greeting, open]),
+        };
         let written = async {
-            records(&mut self.tls).write_all(&bytes)?;
-            self.tls.flush().await
+            sealed?;
+            self.flush().await
         };
         // A record that has not left whole cannot be read by the peer.
         written.await.map_err(|_| LinkEnd::Closed(self.machine.closed(true)))?;
@@ -115,7 +127,7 @@ impl LinkStream {
             None => Ok(()),
             Some(refusal) => {
                 // Whether the link can be parked shows when it is given back.
-                let _ = self.shutdown().await;
+                let _ = poll_fn(|cx| self.poll_end(cx)).await;
                 Err(NoTunnel::Refused(refusal))
             }
         }
@@ -130,8 +142,17 @@ impl LinkStream {
     /// Answers what was [`asked`](Self::asked).
     pub(crate) async fn answer(&mut self, answer: &Answer) -> io::Result<()> {
         let line = self.machine.answer(answer).ok_or(io::ErrorKind::NotConnected)?;
-        records(&mut self.tls).write_all(&line)?;
-        self.tls.flush().await
+        self.tls.seal(&[&line])?;
+        self.flush().await
+    }
+
+    /// Reads to the end of the peer's direction, and throws it away.
+    pub(crate) async fn discard(&mut self) -> io::Result<()> {
+        while poll_fn(|cx| self.poll_payload(cx)).await? {
+            let length = self.payload().slices().iter().map(|piece| piece.len()).sum();
+            self.consume(length);
+        }
+        Ok(())
     }
 
     /// Ends a parked link in a way that tells the other side that nothing was lost; another is just closed.
@@ -142,124 +163,183 @@ impl LinkStream {
         }
     }
 
-    async fn receive<T>(&mut self, mut take: impl FnMut(Event<'_>) -> T) -> Result<T, LinkEnd> {
-        std::future::poll_fn(|cx| self.poll_receive(cx, usize::MAX, &mut take)).await
+    async fn flush(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.tls.poll_send(cx)).await
     }
 
-    /// The next event, made out of at most `most` bytes.
+    async fn receive<T>(&mut self, mut take: impl FnMut(Event<'_>) -> T) -> Result<T, LinkEnd> {
+        poll_fn(|cx| self.poll_receive(cx, &mut take)).await
+    }
+
+    /// The next event of a link that carries no tunnel yet.
     fn poll_receive<T>(
         &mut self,
         cx: &mut Context<'_>,
-        most: usize,
         mut take: impl FnMut(Event<'_>) -> T,
     ) -> Poll<Result<T, LinkEnd>> {
         while !matches!(self.machine.phase(), Phase::Closed | Phase::Deciding) {
-            let available = match ready!(Pin::new(&mut self.tls).poll_fill_buf(cx)) {
-                Ok(bytes) if !bytes.is_empty() => bytes,
-                end => return Poll::Ready(Err(LinkEnd::Closed(self.machine.closed(end.is_ok())))),
-            };
-            let offered = &available[..available.len().min(most)];
-            let mut rest = offered;
-            let taken = match self.machine.receive(&mut rest) {
-                Ok(Some(Event::Reset(reason))) => Err(LinkEnd::Reset(reason)),
-                Ok(event) => Ok(event.map(&mut take)),
-                Err(error) => Err(error.into()),
-            };
-            let used = offered.len() - rest.len();
-            Pin::new(&mut self.tls).consume(used);
-            if let Some(taken) = taken.transpose() {
-                return Poll::Ready(taken);
+            match self.tls.find() {
+                Ok(Found::Plain) => {
+                    let mut rest = self.tls.plain();
+                    let event = match self.machine.receive(&mut rest) {
+                        Ok(Some(Event::Reset(reason))) => Err(LinkEnd::Reset(reason)),
+                        Ok(event) => Ok(event.map(&mut take)),
+                        Err(error) => Err(error.into()),
+                    };
+                    let used = self.tls.plain().len() - rest.len();
+                    self.tls.take(used);
+                    self.tls.release();
+                    if let Some(event) = event.transpose() {
+                        return Poll::Ready(event);
+                    }
+                }
+                Ok(Found::Nothing) => match ready!(self.tls.poll_wait(cx)) {
+                    Ok(0) | Err(_) => return Poll::Ready(Err(self.ended(false))),
+                    Ok(_) => {}
+                },
+                Ok(Found::End) => return Poll::Ready(Err(self.ended(true))),
+                Err(_) => return Poll::Ready(Err(self.ended(false))),
             }
         }
         Poll::Ready(Err(LinkEnd::Closed(Closed::Broken)))
     }
 
-    /// Sends `frame` if the socket takes it at once.
-    fn send_now(&mut self, frame: &[u8]) -> bool {
-        let sent = records(&mut self.tls).write_all(frame).is_ok();
-        let flushed = Pin::new(&mut self.tls).poll_flush(&mut Context::from_waker(Waker::noop()));
-        sent && matches!(flushed, Poll::Ready(Ok(())))
+    fn ended(&mut self, cleanly: bool) -> LinkEnd {
+        LinkEnd::Closed(self.machine.closed(cleanly))
     }
-}
 
-/// What one event is to a reader.
-enum Read {
-    Some,
-    End,
-}
-
-impl AsyncRead for LinkStream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        while buf.remaining() > 0 && self.machine.can_receive() {
-            let room = buf.remaining();
-            let received = self.poll_receive(cx, room, |event| match event {
-                Event::Payload(bytes) => {
-                    buf.put_slice(bytes);
-                    Read::Some
+    /// Takes apart what is there, until so many pieces of payload are found that they are worth a write.
+    fn find_payload(&mut self) {
+        while self.payload.places.len() < PIECES && self.next.is_none() && self.machine.can_receive() {
+            match self.tls.find() {
+                Ok(Found::Plain) => {
+                    let mut rest = self.tls.plain();
+                    let (mut piece, mut next) = (0, None);
+                    match self.machine.receive(&mut rest) {
+                        Ok(Some(Event::Payload(bytes))) => piece = bytes.len(),
+                        Ok(Some(Event::End)) => next = Some(Ok(())),
+                        Ok(Some(Event::Reset(reason))) => next = Some(Err(LinkEnd::Reset(reason))),
+                        Ok(_) => {} // an open tunnel knows no other
+                        Err(error) => next = Some(Err(error.into())),
+                    }
+                    let used = self.tls.plain().len() - rest.len();
+                    let place = self.tls.take(used);
+                    if piece > 0 {
+                        // Payload is the last of what the machine has read.
+                        self.payload.places.push(place.end - piece..place.end);
+                    }
+                    self.next = next;
                 }
-                Event::End => Read::End,
-                _ => Read::Some, // an open tunnel knows no other
-            });
-            match received {
-                Poll::Ready(Ok(Read::Some)) => {}
-                Poll::Ready(Ok(Read::End)) => return Poll::Ready(Ok(())),
-                // What came before is delivered first.
-                _ if buf.filled().len() > before => return Poll::Ready(Ok(())),
-                Poll::Ready(Err(end)) => return Poll::Ready(Err(end.into())),
-                Poll::Pending => return Poll::Pending,
+                Ok(Found::Nothing) => return,
+                Ok(Found::End) => self.next = Some(Err(self.ended(true))),
+                Err(_) => self.next = Some(Err(self.ended(false))),
             }
         }
-        if buf.filled().len() == before && matches!(self.machine.phase(), Phase::Closed | Phase::Opening) {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-        }
-        Poll::Ready(Ok(()))
+    }
+
+    /// Sends `frame` if the socket takes it at once.
+    fn send_now(&mut self, frame: &[u8]) -> bool {
+        self.tls.seal(&[frame]).is_ok() && self.tls.send_now()
     }
 }
 
-impl AsyncWrite for LinkStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.as_mut().poll_flush(cx))?;
-        let this = self.as_mut().get_mut();
-        let frames = bytes.chunks(MAX_PAYLOAD).take(BATCH);
-        let headers: Option<Vec<_>> = frames.clone().map(|payload| this.machine.payload(payload.len())).collect();
-        let headers = headers.ok_or(io::ErrorKind::BrokenPipe)?;
-        let slices: Vec<_> = headers
-            .iter()
-            .zip(frames.clone())
-            .flat_map(|(header, payload)| [IoSlice::new(header), IoSlice::new(payload)])
-            .collect();
-        let written = records(&mut this.tls).write_vectored(&slices)?;
-        if written != slices.iter().map(|slice| slice.len()).sum::<usize>() {
-            return Poll::Ready(Err(io::ErrorKind::WriteZero.into())); // it takes everything: see `records`
-        }
-        // What the socket does not take now, it takes at the next flush, before more is encrypted.
-        if let Poll::Ready(Err(error)) = self.poll_flush(cx) {
-            return Poll::Ready(Err(error));
-        }
-        Poll::Ready(Ok(frames.map(<[u8]>::len).sum()))
+impl Taken {
+    fn is_empty(&self) -> bool {
+        self.first == self.places.len()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tls).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(end) = self.machine.end() {
-            records(&mut self.tls).write_all(&end)?;
+    /// Drops `amount` bytes off the front.
+    fn consume(&mut self, mut amount: usize) {
+        while let Some(place) = self.places.get_mut(self.first) {
+            let part = amount.min(place.len());
+            place.start += part;
+            amount -= part;
+            if place.start < place.end {
+                return;
+            }
+            self.first += 1;
         }
-        self.poll_flush(cx)
+        self.places.clear();
+        self.first = 0;
     }
 }
 
-impl Stream for LinkStream {
+impl Carrier for LinkStream {
+    fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        loop {
+            if !self.payload.is_empty() {
+                return Poll::Ready(Ok(true));
+            }
+            self.find_payload();
+            if !self.payload.is_empty() {
+                return Poll::Ready(Ok(true));
+            }
+            match self.next.take() {
+                Some(Ok(())) => return Poll::Ready(Ok(false)),
+                Some(Err(end)) => return Poll::Ready(Err(end.into())),
+                None => {}
+            }
+            if !self.machine.can_receive() {
+                let is_over = matches!(self.machine.phase(), Phase::Closed | Phase::Opening);
+                return Poll::Ready(if is_over { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(false) });
+            }
+            match ready!(self.tls.poll_receive(cx)) {
+                Ok(0) | Err(_) => return Poll::Ready(Err(self.ended(false).into())),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    fn payload(&self) -> Payload<'_> {
+        Payload::new(self.payload.places[self.payload.first..].iter().map(|place| self.tls.bytes(place.clone())))
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.payload.consume(amount);
+        if self.payload.is_empty() {
+            self.tls.release();
+        }
+    }
+
+    fn room(&mut self) -> io::Result<Room<'_>> {
+        if !self.machine.can_send() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        Ok(Room::new(self.tls.room(LAYOUT)?))
+    }
+
+    fn forget_room(&mut self) {
+        self.tls.forget_room();
+    }
+
+    fn commit(&mut self, length: usize) -> io::Result<()> {
+        let machine = &mut self.machine;
+        self.tls.commit(LAYOUT, length, |length| machine.payload(length).ok_or(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.tls.poll_send(cx)
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.machine.can_send() {
+            ready!(self.tls.poll_send(cx))?;
+            if let Some(end) = self.machine.end() {
+                self.tls.seal(&[&end])?;
+            }
+        }
+        self.tls.poll_send(cx)
+    }
+}
+
+impl Reset for LinkStream {
     fn reset_on_close(&mut self, reason: ResetReason) {
         if self.machine.phase() == Phase::Closed {
             return; // told already, or nobody is there to be told
         }
         let is_told = self.machine.reset(reason).is_some_and(|frame| self.send_now(&frame));
         if !is_told {
-            self.tls.get_mut().0.reset_on_close(reason);
+            self.tls.tcp().reset_on_close(reason);
         }
     }
 }

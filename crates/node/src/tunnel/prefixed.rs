@@ -1,13 +1,13 @@
 //! Bytes read too early, put back in front of the stream they came from.
 
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use hardline_proto::tunnel::frame::ResetReason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Stream;
+use super::{Application, Reset};
 
 /// A stream whose first bytes have been read already.
 #[derive(Debug)]
@@ -46,6 +46,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prefixed<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(cx, bytes)
     }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, pieces)
+    }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_flush(cx)
     }
@@ -54,7 +61,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prefixed<S> {
     }
 }
 
-impl<S: Stream> Stream for Prefixed<S> {
+impl<S: Application> Application for Prefixed<S> {
+    fn poll_read_slices(&mut self, cx: &mut Context<'_>, room: &mut [IoSliceMut<'_>]) -> Poll<io::Result<usize>> {
+        if self.prefix.is_empty() {
+            return self.inner.poll_read_slices(cx, room);
+        }
+        let Some(first) = room.first_mut() else { return Poll::Ready(Ok(0)) };
+        let mut read = ReadBuf::new(first);
+        ready!(Pin::new(self).poll_read(cx, &mut read))?;
+        Poll::Ready(Ok(read.filled().len()))
+    }
+}
+
+impl<S: Reset> Reset for Prefixed<S> {
     fn reset_on_close(&mut self, reason: ResetReason) {
         self.inner.reset_on_close(reason);
     }

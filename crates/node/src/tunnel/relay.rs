@@ -1,19 +1,18 @@
 //! Bytes both ways until both directions have ended.
 
+use std::future::poll_fn;
 use std::io;
-use std::ops::Range;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hardline_proto::tunnel::frame::ResetReason;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::Stream;
-use super::buffers::Buffer;
+use super::aside::Aside;
+use super::{Application, Carrier};
 
 /// While the node stops, a tunnel that owes no answer ends after this silence: a browser's idle connection must not hold
 /// the stop for the whole grace.
@@ -60,30 +59,44 @@ pub(crate) enum End {
     Broken(io::ErrorKind),
 }
 
-/// Carries bytes between the side that dialled and the side that serves, each direction until its sender ends it.
+/// Carries bytes between an application, which is on the side of `application_is`, and a peer, each direction until its
+/// sender ends it.
 ///
 /// - The end of one direction is passed on as a half-close; the other goes on.
 /// - When a receiver is gone, the opposite direction still delivers what is on its way, then the tunnel counts as broken.
 /// - A broken tunnel is passed on as a reset to both sides.
-pub(crate) async fn relay<D: Stream, S: Stream>(dialler: &mut D, service: &mut S, drain: &Drain) -> Relayed {
+pub(crate) async fn relay<A: Application, C: Carrier>(
+    application: &mut A,
+    application_is: Side,
+    carrier: &mut C,
+    drain: &Drain,
+) -> Relayed {
     let activity = Activity::new();
     let end = {
-        let (mut up, mut down) = (Direction::new(Toward::Service), Direction::new(Toward::Dialler));
-        let both = std::future::poll_fn(|cx| {
-            let up = up.poll(cx, dialler, service, &activity);
-            let down = down.poll(cx, service, dialler, &activity);
-            both(up, down)
+        let mut out = Direction::new(Outward { toward: application_is.other(), is_full: false });
+        let mut back = Direction::new(Inward { toward: application_is, is_flushed: true });
+        let from_outside = pin!(async {
+            tokio::select! {
+                () = activity.silent_for(drain.idle) => End::Idle,
+                () = activity.drained(&drain.stop) => End::Stopped,
+                () = drain.kill.cancelled() => End::Stopped,
+            }
         });
-        tokio::select! {
-            end = both => end,
-            () = activity.silent_for(drain.idle) => End::Idle,
-            () = activity.drained(&drain.stop) => End::Stopped,
-            () = drain.kill.cancelled() => End::Stopped,
-        }
+        let mut from_outside = Aside::new(from_outside);
+        poll_fn(|cx| {
+            let out = out.poll(cx, application, carrier, &activity);
+            let back = back.poll(cx, application, carrier, &activity);
+            activity.stamp();
+            match both(out, back) {
+                Poll::Ready(end) => Poll::Ready(end),
+                Poll::Pending => from_outside.poll(cx),
+            }
+        })
+        .await
     };
     if let Some(reason) = end.reset_reason() {
-        dialler.reset_on_close(reason);
-        service.reset_on_close(reason);
+        application.reset_on_close(reason);
+        carrier.reset_on_close(reason);
     }
     Relayed {
         to_service: activity.to_service.load(Ordering::Relaxed),
@@ -126,11 +139,9 @@ enum Stopped {
     Sender(io::ErrorKind),
 }
 
-/// One direction of a tunnel. It has a buffer only while bytes in it wait for the receiver.
-struct Direction {
-    toward: Toward,
-    under_way: Option<(Buffer, Range<usize>)>,
-    is_flushed: bool,
+/// One direction of a tunnel, and how far it has come.
+struct Direction<W> {
+    way: W,
     state: State,
 }
 
@@ -141,101 +152,165 @@ enum State {
     Stopped(Result<(), Stopped>),
 }
 
-impl Direction {
-    fn new(toward: Toward) -> Self {
-        Self { toward, under_way: None, is_flushed: true, state: State::Copying }
+/// A way of bytes. They are never copied: an application's are read to where they are sealed, a peer's are written from
+/// where they were opened.
+trait Way<A, C> {
+    /// Carries until the sender ends.
+    fn poll_carry(&mut self, cx: &mut Context<'_>, a: &mut A, c: &mut C, activity: &Activity) -> Carried;
+    /// Tells the receiver that nothing more comes.
+    fn poll_end(&mut self, cx: &mut Context<'_>, a: &mut A, c: &mut C) -> Poll<io::Result<()>>;
+}
+
+type Carried = Poll<Result<(), Stopped>>;
+
+/// From an application to a peer.
+struct Outward {
+    toward: Side,
+    /// Whether the last read filled a record: then there is more, and room for more is worth its while.
+    is_full: bool,
+}
+
+/// From a peer to an application.
+struct Inward {
+    toward: Side,
+    is_flushed: bool,
+}
+
+impl<W> Direction<W> {
+    fn new(way: W) -> Self {
+        Self { way, state: State::Copying }
     }
 
-    fn poll<R, W>(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &mut R,
-        to: &mut W,
-        activity: &Activity,
-    ) -> Poll<Result<(), Stopped>>
+    fn poll<A, C>(&mut self, cx: &mut Context<'_>, application: &mut A, carrier: &mut C, activity: &Activity) -> Carried
     where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
+        W: Way<A, C>,
     {
         loop {
             match self.state {
-                State::Copying => match ready!(self.poll_copy(cx, from, to, activity)) {
+                State::Copying => match ready!(self.way.poll_carry(cx, application, carrier, activity)) {
                     Ok(()) => self.state = State::Ending,
                     Err(stopped) => self.state = State::Stopped(Err(stopped)),
                 },
                 State::Ending => {
                     // Nobody is hurt when the receiver has gone before it heard that nothing more comes.
-                    let _ = ready!(Pin::new(&mut *to).poll_shutdown(cx));
+                    let _ = ready!(self.way.poll_end(cx, application, carrier));
                     self.state = State::Stopped(Ok(()));
                 }
                 State::Stopped(how) => return Poll::Ready(how),
             }
         }
     }
+}
 
-    fn poll_copy<R, W>(
+impl<A: Application, C: Carrier> Way<A, C> for Outward {
+    fn poll_carry(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut R,
-        to: &mut W,
+        application: &mut A,
+        carrier: &mut C,
         activity: &Activity,
-    ) -> Poll<Result<(), Stopped>>
-    where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
-    {
+    ) -> Carried {
         loop {
-            let (buffer, mut range) = match self.under_way.take() {
-                Some(under_way) => under_way,
-                None => {
-                    let mut buffer = Buffer::take();
-                    let mut read = ReadBuf::new(&mut buffer);
-                    let Poll::Ready(result) = Pin::new(&mut *from).poll_read(cx, &mut read) else {
-                        return self.poll_flushed(cx, to);
-                    };
-                    result.map_err(|error| Stopped::Sender(error.kind()))?;
-                    let length = read.filled().len();
-                    if length == 0 {
-                        return Poll::Ready(Ok(()));
-                    }
-                    activity.note(self.toward, 0);
-                    (buffer, 0..length)
-                }
+            ready!(carrier.poll_send(cx)).map_err(receiver_gone)?;
+            let mut room = carrier.room().map_err(receiver_gone)?;
+            let slices = room.slices();
+            let (count, first) = (slices.len(), slices.first().map_or(0, |slice| slice.len()));
+            let slices = &mut slices[..if self.is_full { count } else { count.min(1) }];
+            let Poll::Ready(read) = application.poll_read_slices(cx, slices) else {
+                carrier.forget_room();
+                return Poll::Pending;
             };
-            while !range.is_empty() {
-                let Poll::Ready(result) = Pin::new(&mut *to).poll_write(cx, &buffer[range.clone()]) else {
-                    self.under_way = Some((buffer, range));
-                    return Poll::Pending;
-                };
-                let written = result.and_then(|n| if n == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(n) });
-                let written = written.map_err(|error| Stopped::Receiver(error.kind()))?;
-                range.start += written;
-                self.is_flushed = false;
-                activity.note(self.toward, written);
+            match read {
+                Ok(0) => {
+                    carrier.forget_room();
+                    return Poll::Ready(Ok(()));
+                }
+                Ok(length) => {
+                    self.is_full = length >= first;
+                    carrier.commit(length).map_err(receiver_gone)?;
+                    activity.note(self.toward, length);
+                }
+                Err(error) => {
+                    carrier.forget_room();
+                    return Poll::Ready(Err(Stopped::Sender(error.kind())));
+                }
             }
         }
     }
 
-    /// While nothing is to be read, sees to it that what was read arrives.
-    fn poll_flushed<W: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, to: &mut W) -> Poll<Result<(), Stopped>> {
-        if !self.is_flushed {
-            ready!(Pin::new(to).poll_flush(cx)).map_err(|error| Stopped::Receiver(error.kind()))?;
-            self.is_flushed = true;
-        }
-        Poll::Pending
+    fn poll_end(&mut self, cx: &mut Context<'_>, _application: &mut A, carrier: &mut C) -> Poll<io::Result<()>> {
+        carrier.poll_end(cx)
     }
 }
 
+impl<A: Application, C: Carrier> Way<A, C> for Inward {
+    fn poll_carry(
+        &mut self,
+        cx: &mut Context<'_>,
+        application: &mut A,
+        carrier: &mut C,
+        activity: &Activity,
+    ) -> Carried {
+        loop {
+            let Poll::Ready(payload) = carrier.poll_payload(cx) else {
+                // While nothing comes, what came must arrive.
+                if !self.is_flushed {
+                    ready!(Pin::new(&mut *application).poll_flush(cx)).map_err(receiver_gone)?;
+                    self.is_flushed = true;
+                }
+                return Poll::Pending;
+            };
+            match payload {
+                Ok(true) => {}
+                Ok(false) => return Poll::Ready(Ok(())),
+                Err(error) => return Poll::Ready(Err(Stopped::Sender(error.kind()))),
+            }
+            let application = Pin::new(&mut *application);
+            let written = ready!(match carrier.payload().slices() {
+                [piece] => application.poll_write(cx, piece),
+                pieces => application.poll_write_vectored(cx, pieces),
+            });
+            let written = written.and_then(|n| if n == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(n) });
+            let written = written.map_err(receiver_gone)?;
+            carrier.consume(written);
+            self.is_flushed = false;
+            activity.note(self.toward, written);
+        }
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>, application: &mut A, _carrier: &mut C) -> Poll<io::Result<()>> {
+        Pin::new(application).poll_shutdown(cx)
+    }
+}
+
+fn receiver_gone(error: io::Error) -> Stopped {
+    Stopped::Receiver(error.kind())
+}
+
+/// A side of a tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Toward {
+pub(crate) enum Side {
+    /// The one that serves.
     Service,
+    /// The one that dialled.
     Dialler,
+}
+
+impl Side {
+    fn other(self) -> Self {
+        match self {
+            Self::Service => Self::Dialler,
+            Self::Dialler => Self::Service,
+        }
+    }
 }
 
 /// What moved, when, and which way last.
 struct Activity {
     began: Instant,
     last_millis: AtomicU64,
+    /// Whether that was since the time was kept.
+    is_fresh: AtomicBool,
     /// Whether the last bytes went to the dialling side: then no answer is owed.
     answered: AtomicBool,
     to_service: AtomicU64,
@@ -247,21 +322,30 @@ impl Activity {
         Self {
             began: Instant::now(),
             last_millis: AtomicU64::new(0),
+            is_fresh: AtomicBool::new(false),
             answered: AtomicBool::new(true),
             to_service: AtomicU64::new(0),
             to_dialler: AtomicU64::new(0),
         }
     }
 
-    /// Something came or went `toward` a side; `delivered` bytes of it are out of our hands.
-    fn note(&self, toward: Toward, delivered: usize) {
+    /// `delivered` bytes on their way `toward` a side are out of the application's hands, or of ours.
+    fn note(&self, toward: Side, delivered: usize) {
         let counter = match toward {
-            Toward::Service => &self.to_service,
-            Toward::Dialler => &self.to_dialler,
+            Side::Service => &self.to_service,
+            Side::Dialler => &self.to_dialler,
         };
         counter.fetch_add(delivered as u64, Ordering::Relaxed);
-        self.last_millis.store(self.began.elapsed().as_millis() as u64, Ordering::Relaxed);
-        self.answered.store(toward == Toward::Dialler, Ordering::Relaxed);
+        self.is_fresh.store(true, Ordering::Relaxed);
+        self.answered.store(toward == Side::Dialler, Ordering::Relaxed);
+    }
+
+    /// Keeps the time of what was noted since the last call.
+    fn stamp(&self) {
+        if self.is_fresh.load(Ordering::Relaxed) {
+            self.is_fresh.store(false, Ordering::Relaxed);
+            self.last_millis.store(self.began.elapsed().as_millis() as u64, Ordering::Relaxed);
+        }
     }
 
     fn last(&self) -> Instant {
@@ -296,11 +380,65 @@ impl Activity {
 mod tests {
     use super::*;
     use crate::limits::TUNNEL_IDLE;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use crate::tunnel::Reset;
+    use crate::tunnel::carrier::{Payload, Room};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf, duplex};
     use tokio::net::{TcpListener, TcpStream};
 
-    impl Stream for DuplexStream {
-        fn reset_on_close(&mut self, _reason: ResetReason) {}
+    /// The peer's end, without TLS: a pipe in memory, or a TCP connection.
+    struct Peer<S> {
+        stream: S,
+        come: Vec<u8>,
+        room: Vec<u8>,
+        going: Vec<u8>,
+    }
+
+    impl<S> Peer<S> {
+        fn new(stream: S) -> Self {
+            Self { stream, come: Vec::new(), room: vec![0; 64], going: Vec::new() }
+        }
+    }
+
+    impl<S: Reset> Reset for Peer<S> {
+        fn reset_on_close(&mut self, reason: ResetReason) {
+            self.stream.reset_on_close(reason);
+        }
+    }
+
+    impl<S: Application> Carrier for Peer<S> {
+        fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+            if self.come.is_empty() {
+                let mut bytes = [0; 64];
+                let mut read = ReadBuf::new(&mut bytes);
+                ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
+                self.come = read.filled().to_vec();
+            }
+            Poll::Ready(Ok(!self.come.is_empty()))
+        }
+        fn payload(&self) -> Payload<'_> {
+            Payload::new([&self.come[..]])
+        }
+        fn consume(&mut self, amount: usize) {
+            self.come.drain(..amount);
+        }
+        fn room(&mut self) -> io::Result<Room<'_>> {
+            Ok(Room::new([&mut self.room[..]]))
+        }
+        fn forget_room(&mut self) {}
+        fn commit(&mut self, length: usize) -> io::Result<()> {
+            self.going.extend_from_slice(&self.room[..length]);
+            Ok(())
+        }
+        fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            while !self.going.is_empty() {
+                let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.going))?;
+                self.going.drain(..sent);
+            }
+            Poll::Ready(Ok(()))
+        }
+        fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.stream).poll_shutdown(cx)
+        }
     }
 
     /// A connected pair: the application's end and the tunnel's.
@@ -313,8 +451,10 @@ mod tests {
     #[tokio::test]
     async fn each_direction_delivers_everything_after_the_other_has_ended() {
         let (mut browser, mut dialler) = tcp_pair().await;
-        let (mut backend, mut service) = tcp_pair().await;
-        let tunnel = tokio::spawn(async move { relay(&mut dialler, &mut service, &Drain::new(TUNNEL_IDLE)).await });
+        let (mut backend, service) = tcp_pair().await;
+        let tunnel = tokio::spawn(async move {
+            relay(&mut dialler, Side::Dialler, &mut Peer::new(service), &Drain::new(TUNNEL_IDLE)).await
+        });
 
         browser.write_all(b"question").await.unwrap();
         browser.shutdown().await.unwrap();
@@ -333,8 +473,10 @@ mod tests {
     #[tokio::test]
     async fn a_reset_on_one_side_is_a_reset_on_the_other() {
         let (mut browser, mut dialler) = tcp_pair().await;
-        let (mut backend, mut service) = tcp_pair().await;
-        let tunnel = tokio::spawn(async move { relay(&mut dialler, &mut service, &Drain::new(TUNNEL_IDLE)).await });
+        let (mut backend, service) = tcp_pair().await;
+        let tunnel = tokio::spawn(async move {
+            relay(&mut dialler, Side::Dialler, &mut Peer::new(service), &Drain::new(TUNNEL_IDLE)).await
+        });
         backend.write_all(b"half an answ").await.unwrap();
         let mut part = [0; 12];
         browser.read_exact(&mut part).await.unwrap();
@@ -348,8 +490,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_silent_tunnel_ends_after_the_idle_limit_and_a_talking_one_does_not() {
         let (mut near, mut dialler) = duplex(64);
-        let (mut far, mut service) = duplex(64);
-        let tunnel = tokio::spawn(async move { relay(&mut dialler, &mut service, &Drain::new(TUNNEL_IDLE)).await });
+        let (mut far, service) = duplex(64);
+        let tunnel = tokio::spawn(async move {
+            relay(&mut dialler, Side::Dialler, &mut Peer::new(service), &Drain::new(TUNNEL_IDLE)).await
+        });
         let began = Instant::now();
         for _ in 0..3 {
             tokio::time::advance(TUNNEL_IDLE - Duration::from_secs(1)).await;
@@ -364,16 +508,16 @@ mod tests {
     async fn a_stop_ends_an_idle_tunnel_soon_and_leaves_one_that_owes_an_answer() {
         let drain = Drain::new(TUNNEL_IDLE);
         let (_idle_near, mut dialler) = duplex(64);
-        let (_idle_far, mut service) = duplex(64);
+        let (_idle_far, service) = duplex(64);
         let idle = tokio::spawn({
             let drain = drain.clone();
-            async move { relay(&mut dialler, &mut service, &drain).await }
+            async move { relay(&mut dialler, Side::Dialler, &mut Peer::new(service), &drain).await }
         });
         let (mut busy_near, mut dialler) = duplex(64);
-        let (mut busy_far, mut service) = duplex(64);
+        let (mut busy_far, service) = duplex(64);
         let busy = tokio::spawn({
             let drain = drain.clone();
-            async move { relay(&mut dialler, &mut service, &drain).await }
+            async move { relay(&mut dialler, Side::Dialler, &mut Peer::new(service), &drain).await }
         });
         busy_near.write_all(b"?").await.unwrap();
         busy_far.read_exact(&mut [0]).await.unwrap();

@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 use hardline_proto::tunnel::frame::ResetReason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{LinkStream, PlainStream, Stream};
+use super::carrier::{Payload, Room};
+use super::{Carrier, LinkStream, PlainStream, Reset};
 
 /// A tunnel to a verified peer, behind the opening lines: payload, 1-for-1.
 ///
@@ -59,44 +60,81 @@ impl TunnelStream {
         Self(Inner::Link(Lent { link: Some((link, give_back)) }))
     }
 
-    fn inner(&mut self) -> Option<&mut dyn Stream> {
-        match &mut self.0 {
-            Inner::Plain(stream) => Some(stream),
-            Inner::Link(lent) => lent.link.as_mut().map(|(link, _)| link as &mut dyn Stream),
+    /// Who carries. There is somebody until the stream is dropped.
+    fn carrier(&self) -> io::Result<&dyn Carrier> {
+        match &self.0 {
+            Inner::Plain(stream) => Ok(stream),
+            Inner::Link(lent) => match &lent.link {
+                Some((link, _)) => Ok(link),
+                None => Err(io::ErrorKind::NotConnected.into()),
+            },
         }
     }
 
-    /// Hands a call on. There is always somebody until the stream is dropped.
-    fn with<T>(&mut self, call: impl FnOnce(Pin<&mut dyn Stream>) -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        match self.inner() {
-            Some(stream) => call(Pin::new(stream)),
-            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+    fn carrier_mut(&mut self) -> io::Result<&mut dyn Carrier> {
+        match &mut self.0 {
+            Inner::Plain(stream) => Ok(stream),
+            Inner::Link(lent) => match &mut lent.link {
+                Some((link, _)) => Ok(link),
+                None => Err(io::ErrorKind::NotConnected.into()),
+            },
         }
+    }
+}
+
+impl Carrier for TunnelStream {
+    fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        self.carrier_mut()?.poll_payload(cx)
+    }
+    fn payload(&self) -> Payload<'_> {
+        self.carrier().map_or_else(|_| Payload::new([]), Carrier::payload)
+    }
+    fn consume(&mut self, amount: usize) {
+        if let Ok(carrier) = self.carrier_mut() {
+            carrier.consume(amount);
+        }
+    }
+    fn room(&mut self) -> io::Result<Room<'_>> {
+        self.carrier_mut()?.room()
+    }
+    fn forget_room(&mut self) {
+        if let Ok(carrier) = self.carrier_mut() {
+            carrier.forget_room();
+        }
+    }
+    fn commit(&mut self, length: usize) -> io::Result<()> {
+        self.carrier_mut()?.commit(length)
+    }
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.carrier_mut()?.poll_send(cx)
+    }
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.carrier_mut()?.poll_end(cx)
     }
 }
 
 impl AsyncRead for TunnelStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.with(|stream| stream.poll_read(cx, buf))
+        self.poll_copy_out(cx, buf)
     }
 }
 
 impl AsyncWrite for TunnelStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.with(|stream| stream.poll_write(cx, bytes))
+        self.poll_copy_in(cx, bytes)
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with(|stream| stream.poll_flush(cx))
+        self.poll_send(cx)
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with(|stream| stream.poll_shutdown(cx))
+        self.poll_end(cx)
     }
 }
 
-impl Stream for TunnelStream {
+impl Reset for TunnelStream {
     fn reset_on_close(&mut self, reason: ResetReason) {
-        if let Some(stream) = self.inner() {
-            stream.reset_on_close(reason);
+        if let Ok(carrier) = self.carrier_mut() {
+            carrier.reset_on_close(reason);
         }
     }
 }

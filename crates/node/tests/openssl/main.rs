@@ -12,5 +12,6 @@ mod identities; // our identities loaded from such files
 mod impostors; // who answers for an address that is another's
 mod listener; // `openssl s_client` dials our node
 mod program; // the program itself, as maker, client and server
+mod records; // records of our own against its records
 mod rustls_pairs; // such identities on both of our own sides
 mod sealed; // such identities seal what the DHT is told

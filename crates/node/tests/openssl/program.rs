@@ -39,8 +39,13 @@ pub(crate) struct Peer {
 impl Peer {
     /// A client of `addr` that asks for `name`, all names if there is none.
     pub(crate) fn client(addr: SocketAddr, name: Option<&str>, flags: &str) -> Self {
+        Self::client_with_commands(addr, name, &format!("-quiet {flags}"))
+    }
+
+    /// The same, talkative; lines that begin with `k`, `K`, `Q` or `R` are commands to it.
+    pub(crate) fn client_with_commands(addr: SocketAddr, name: Option<&str>, flags: &str) -> Self {
         let name = name.map_or("-noservername".to_owned(), |name| format!("-servername {name}"));
-        Self::start(&format!("s_client -connect {addr} {name} -quiet {flags}"))
+        Self::start(&format!("s_client -connect {addr} {name} {flags}"))
     }
 
     /// A server of one connection, on a free port, once it listens.

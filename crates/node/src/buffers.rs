@@ -3,8 +3,17 @@
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
-/// Bytes of one buffer: eight full records towards a peer of version 2, thirty-two towards one of version 1.
-pub(super) const BUFFER: usize = 128 * 1024;
+use hardline_record::{HEADER, MAX_PLAINTEXT, TRAILER};
+
+/// Bytes of a full record.
+const RECORD: usize = HEADER + MAX_PLAINTEXT + TRAILER;
+
+/// Bytes received at once: eight full records, as many as a peer of version 2 sends at once, so that what is received ends
+/// where a record does.
+pub(crate) const READ: usize = 8 * RECORD;
+
+/// Bytes of one buffer: in front of the records may be a word between the two TLS ends.
+const BUFFER: usize = READ + 256;
 
 /// Buffers each thread keeps for the next who needs one. More are in use only while that many receivers are slow.
 const KEPT: usize = 8;
@@ -15,10 +24,11 @@ thread_local! {
 
 /// A buffer of [`BUFFER`] bytes, given back when dropped. What was in it before is not cleared: it holds payload of this
 /// very process, and nothing beyond what was read into it is looked at.
-pub(super) struct Buffer(Option<Box<[u8]>>);
+#[derive(Debug)]
+pub(crate) struct Buffer(Option<Box<[u8]>>);
 
 impl Buffer {
-    pub(super) fn take() -> Self {
+    pub(crate) fn take() -> Self {
         let kept = FREE.with_borrow_mut(Vec::pop);
         Self(Some(kept.unwrap_or_else(|| vec![0; BUFFER].into_boxed_slice())))
     }

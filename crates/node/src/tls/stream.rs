@@ -1,0 +1,543 @@
+//! A TLS connection behind its handshake: a socket, records, and memory only while bytes are under way.
+
+use std::io;
+use std::ops::Range;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use hardline_proto::KeyHash;
+use hardline_record::{Content, HEADER, MAX_PLAINTEXT, RecordLayer, TRAILER, UPDATE};
+use rustls::AlertDescription;
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::handshake::Done;
+use super::session::{Progress, Session};
+use crate::buffers::{Buffer, READ};
+
+/// A TLS connection to a peer. It reads into memory that is lent while something is there, opens records where they lie,
+/// and seals what is written where it is sent from.
+#[derive(Debug)]
+pub struct SecureStream {
+    tcp: TcpStream,
+    layer: Layer,
+    proven: Option<KeyHash>,
+    is_v2: bool,
+    /// Whether the peer has said that nothing more comes.
+    has_ended: bool,
+    /// Whether we have.
+    is_ended: bool,
+    inbox: Inbox,
+    outbox: Outbox,
+}
+
+/// Who makes the records.
+#[derive(Debug)]
+enum Layer {
+    Own(Box<RecordLayer>),
+    Rustls(Box<Session>),
+}
+
+/// What has come.
+#[derive(Debug, Default)]
+struct Inbox {
+    buffer: Option<Buffer>,
+    /// The beginning of a record whose rest has not come, while there is no buffer.
+    rest: Box<[u8]>,
+    /// In the buffer, not opened.
+    sealed: Range<usize>,
+    /// Payload that was opened and not taken: in the buffer, or in rustls's.
+    plain: Range<usize>,
+}
+
+/// What is to be sent.
+#[derive(Debug, Default)]
+struct Outbox {
+    buffer: Option<Buffer>,
+    /// In the buffer, not sent.
+    unsent: Range<usize>,
+}
+
+/// What is in the inbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Payload.
+    Plain,
+    /// Nothing that can be read yet.
+    Nothing,
+    /// The peer's word that nothing more comes.
+    End,
+}
+
+/// How the payload of a tunnel lies in records.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Layout {
+    /// Bytes in front of the payload in each record.
+    pub(crate) front: usize,
+    /// Most bytes of payload in a record.
+    pub(crate) payload: usize,
+    /// Records sealed before the first of them is sent.
+    pub(crate) records: usize,
+}
+
+impl Layout {
+    /// Bytes of a full record.
+    const fn record(self) -> usize {
+        HEADER + self.front + self.payload + TRAILER
+    }
+}
+
+impl SecureStream {
+    pub(super) fn new(tcp: TcpStream, done: Done) -> io::Result<Self> {
+        let (proven, is_v2) = (done.proven_key(), done.is_v2());
+        let Done { mut session, incoming, is_extractable } = done;
+        let mut outbox = Outbox::default();
+        outbox.append(&session.outgoing)?;
+        session.outgoing = Vec::new();
+        // Payload that came with the handshake is rustls's already: it stays so.
+        let layer = if is_extractable && is_v2 && session.is_tls13() && session.plain.is_empty() {
+            Layer::Own(Box::new(session.into_records().map_err(invalid)?))
+        } else {
+            Layer::Rustls(Box::new(session))
+        };
+        let mut stream =
+            Self { tcp, layer, proven, is_v2, has_ended: false, is_ended: false, inbox: Inbox::default(), outbox };
+        stream.inbox.rest = incoming.into_boxed_slice();
+        if let Layer::Rustls(session) = &stream.layer {
+            stream.inbox.plain = 0..session.plain.len();
+        }
+        Ok(stream)
+    }
+
+    /// The key hash of the certificate that the peer proved, in this handshake or in the one that it resumed.
+    #[must_use]
+    pub fn proven_key(&self) -> Option<KeyHash> {
+        self.proven
+    }
+
+    /// Whether version 2 was agreed on.
+    #[must_use]
+    pub fn is_v2(&self) -> bool {
+        self.is_v2
+    }
+
+    /// Whether the records are our own, and not rustls's.
+    #[must_use]
+    pub fn has_own_records(&self) -> bool {
+        matches!(self.layer, Layer::Own(_))
+    }
+
+    /// Changes our key after so many records, if the records are our own.
+    pub fn change_keys_after(&mut self, records: u64) {
+        if let Layer::Own(layer) = &mut self.layer {
+            layer.change_keys_after(records);
+        }
+    }
+
+    /// The socket, to be reset.
+    pub(crate) fn tcp(&mut self) -> &mut TcpStream {
+        &mut self.tcp
+    }
+
+    /// Whether something is left to be sent.
+    pub(crate) fn wants_write(&self) -> bool {
+        !self.outbox.unsent.is_empty()
+    }
+
+    /// Opens what has come, until there is payload.
+    ///
+    /// # Errors
+    /// That of the connection, for good.
+    pub(crate) fn find(&mut self) -> io::Result<Found> {
+        while self.inbox.plain.is_empty() {
+            if self.has_ended {
+                return Ok(Found::End);
+            }
+            self.inbox.restore();
+            let sealed = self.inbox.sealed.clone();
+            match &mut self.layer {
+                Layer::Own(layer) => match layer.open(self.inbox.sealed()) {
+                    Ok(None) => return Ok(Found::Nothing),
+                    Ok(Some(opened)) => {
+                        self.inbox.sealed.start += opened.length;
+                        match opened.content {
+                            Content::Payload(at) => {
+                                self.inbox.plain = sealed.start + at.start..sealed.start + at.end;
+                            }
+                            Content::Closed => self.has_ended = true,
+                            Content::Control => {}
+                        }
+                    }
+                    Err(error) => {
+                        if let Some(alert) = error.alert() {
+                            self.tell(alert);
+                        }
+                        return Err(invalid(error));
+                    }
+                },
+                Layer::Rustls(session) => {
+                    let progress = self.inbox.read_with(session, |session, incoming| {
+                        let progress = session.advance(incoming);
+                        if progress.is_err() {
+                            session.fail(incoming);
+                        }
+                        progress
+                    });
+                    match progress {
+                        Ok(Progress::Blocked) if self.inbox.plain.is_empty() => return Ok(Found::Nothing),
+                        Ok(_) => self.has_ended = session.is_closed(),
+                        Err(error) => {
+                            let alert = std::mem::take(&mut session.outgoing);
+                            self.send_last(&alert);
+                            return Err(invalid(error));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(Found::Plain)
+    }
+
+    /// The payload that was [found](Self::find).
+    pub(crate) fn plain(&self) -> &[u8] {
+        self.bytes(self.inbox.plain.clone())
+    }
+
+    /// Takes `amount` bytes off its front, and says where they lie.
+    pub(crate) fn take(&mut self, amount: usize) -> Range<usize> {
+        let start = self.inbox.plain.start;
+        self.inbox.plain.start += amount;
+        start..start + amount
+    }
+
+    /// Bytes that were taken. They stay until more is [received](Self::poll_receive).
+    pub(crate) fn bytes(&self, at: Range<usize>) -> &[u8] {
+        match &self.layer {
+            Layer::Own(_) => self.inbox.buffer.as_deref().and_then(|buffer| buffer.get(at)).unwrap_or_default(),
+            Layer::Rustls(session) => session.plain.get(at).unwrap_or_default(),
+        }
+    }
+
+    /// Gives memory back that is not needed before more is received. Nothing that was taken may be in use.
+    pub(crate) fn release(&mut self) {
+        if self.inbox.plain.is_empty() && self.inbox.sealed.is_empty() {
+            self.inbox.buffer = None;
+            self.inbox.sealed = 0..0;
+            if let Layer::Rustls(session) = &mut self.layer {
+                session.plain = Vec::new();
+                self.inbox.plain = 0..0;
+            }
+        }
+    }
+
+    /// Receives more, and returns how many bytes; 0 at the connection's end. Nothing that was taken may be in use.
+    pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if let (Layer::Rustls(session), true) = (&mut self.layer, self.inbox.plain.is_empty()) {
+            session.plain.clear();
+            self.inbox.plain = 0..0;
+        }
+        let mut room = ReadBuf::new(self.inbox.room());
+        let received = Pin::new(&mut self.tcp).poll_read(cx, &mut room);
+        let length = room.filled().len();
+        self.inbox.sealed.end += length;
+        if received.is_pending() {
+            self.inbox.shrink();
+        }
+        received.map_ok(|()| length)
+    }
+
+    /// The same, after everything that was said has been sent.
+    pub(crate) fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        ready!(self.poll_send(cx))?;
+        self.poll_receive(cx)
+    }
+
+    /// Waits for payload; there is none at the peer's word that nothing more comes.
+    ///
+    /// # Errors
+    /// That of the connection; [`io::ErrorKind::UnexpectedEof`] at its end without that word.
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.find()? == Found::Nothing {
+            if ready!(self.poll_receive(cx))? == 0 {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Room for the payload of the next records, in order. Everything before must have been flushed.
+    pub(crate) fn room(&mut self, layout: Layout) -> io::Result<impl Iterator<Item = &mut [u8]>> {
+        if let Layer::Own(layer) = &mut self.layer
+            && let Some(update) = layer.update().map_err(invalid)?
+        {
+            self.outbox.append(&update)?;
+        }
+        let base = self.outbox.unsent.end;
+        let slots = self.outbox.buffer()[base..].chunks_exact_mut(layout.record()).take(layout.records);
+        Ok(slots.map(move |slot| &mut slot[HEADER + layout.front..][..layout.payload]))
+    }
+
+    /// Gives the room back, unused.
+    pub(crate) fn forget_room(&mut self) {
+        self.outbox.shrink();
+    }
+
+    /// Seals `length` bytes of the room's payload. `front` makes what stands in front of each record's.
+    pub(crate) fn commit<const FRONT: usize>(
+        &mut self,
+        layout: Layout,
+        length: usize,
+        mut front: impl FnMut(usize) -> io::Result<[u8; FRONT]>,
+    ) -> io::Result<()> {
+        let (mut at, mut left) = (self.outbox.unsent.end, length);
+        let mut target = at;
+        // rustls does not seal in place.
+        let mut copy =
+            matches!(self.layer, Layer::Rustls(_)).then(|| self.outbox.buffer.replace(Buffer::take())).flatten();
+        while left > 0 {
+            let payload = left.min(layout.payload);
+            let front = front(payload)?;
+            let sealed = match (&mut self.layer, &mut copy) {
+                (Layer::Own(layer), _) => {
+                    let record = &mut self.outbox.buffer()[at..];
+                    record[HEADER..][..FRONT].copy_from_slice(&front);
+                    layer.seal(record, FRONT + payload).map_err(invalid)?
+                }
+                (Layer::Rustls(session), Some(copy)) => {
+                    let plain = &mut copy[at + HEADER..][..FRONT + payload];
+                    plain[..FRONT].copy_from_slice(&front);
+                    let record = &mut self.outbox.buffer()[target..];
+                    let sealed = self.inbox.read_with(session, |it, incoming| it.encrypt(incoming, plain, record));
+                    sealed.map_err(invalid)?
+                }
+                (Layer::Rustls(_), None) => return Err(io::ErrorKind::WriteZero.into()),
+            };
+            (at, target, left) = (at + layout.record(), target + sealed, left - payload);
+        }
+        self.outbox.unsent.end = target;
+        Ok(())
+    }
+
+    /// Seals `parts` as one record, behind what is not sent yet.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when there is no room before more has been sent.
+    pub(crate) fn seal(&mut self, parts: &[&[u8]]) -> io::Result<()> {
+        let length = parts.iter().map(|part| part.len()).sum::<usize>();
+        let end = self.outbox.unsent.end;
+        let room = self.outbox.buffer().len() - end;
+        if length > MAX_PLAINTEXT || room < HEADER + length + TRAILER + UPDATE + SPARE {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let sealed = match &mut self.layer {
+            Layer::Own(layer) => {
+                if let Some(update) = layer.update().map_err(invalid)? {
+                    self.outbox.append(&update)?;
+                }
+                let end = self.outbox.unsent.end;
+                let record = &mut self.outbox.buffer()[end..];
+                let mut at = HEADER;
+                for part in parts {
+                    record[at..][..part.len()].copy_from_slice(part);
+                    at += part.len();
+                }
+                layer.seal(record, length).map_err(invalid)?
+            }
+            Layer::Rustls(session) => {
+                let (plain, record) = (parts.concat(), &mut self.outbox.buffer()[end..]);
+                let sealed = self.inbox.read_with(session, |it, incoming| it.encrypt(incoming, &plain, record));
+                sealed.map_err(invalid)?
+            }
+        };
+        self.outbox.unsent.end += sealed;
+        Ok(())
+    }
+
+    /// Sends what is sealed.
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.outbox.poll_send(cx, &mut self.tcp)
+    }
+
+    /// Sends what is sealed as far as the socket takes it at once; returns whether that was all.
+    pub(crate) fn send_now(&mut self) -> bool {
+        matches!(self.poll_send(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(())))
+    }
+
+    /// Seals the word that nothing more comes.
+    fn seal_end(&mut self) -> io::Result<()> {
+        match &mut self.layer {
+            Layer::Own(layer) => {
+                let record = layer.alert(AlertDescription::CloseNotify).map_err(invalid)?;
+                self.outbox.append(&record)
+            }
+            Layer::Rustls(session) => {
+                let end = self.outbox.unsent.end;
+                let record = &mut self.outbox.buffer()[end..];
+                let written = self.inbox.read_with(session, |it, incoming| it.close(incoming, record));
+                self.outbox.unsent.end += written.map_err(invalid)?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells the peer what is wrong, if the socket takes it at once.
+    fn tell(&mut self, alert: AlertDescription) {
+        if let Layer::Own(layer) = &mut self.layer
+            && let Ok(record) = layer.alert(alert)
+        {
+            self.send_last(&record);
+        }
+    }
+
+    fn send_last(&mut self, record: &[u8]) {
+        if self.outbox.append(record).is_ok() {
+            self.send_now();
+        }
+    }
+}
+
+/// What other ciphers' records have more than ours, in bytes: the nonce of TLS 1.2 (RFC 5288, section 3).
+const SPARE: usize = 8;
+
+impl Inbox {
+    /// What came and is not opened.
+    fn sealed(&mut self) -> &mut [u8] {
+        self.restore();
+        let Self { buffer, sealed, .. } = self;
+        buffer.as_deref_mut().and_then(|buffer| buffer.get_mut(sealed.clone())).unwrap_or_default()
+    }
+
+    /// Lets rustls read it, as part of a `call`.
+    fn read_with<T>(&mut self, session: &mut Session, call: impl FnOnce(&mut Session, &mut &mut [u8]) -> T) -> T {
+        let mut incoming = self.sealed();
+        let result = call(session, &mut incoming);
+        let left = incoming.len();
+        self.sealed.start = self.sealed.end - left;
+        self.plain.end = session.plain.len();
+        result
+    }
+
+    /// Puts the beginning of a record back into a buffer.
+    fn restore(&mut self) {
+        if !self.rest.is_empty() {
+            let mut buffer = Buffer::take();
+            let rest = std::mem::take(&mut self.rest);
+            buffer[..rest.len()].copy_from_slice(&rest);
+            self.sealed = 0..rest.len();
+            self.buffer = Some(buffer);
+        }
+    }
+
+    /// Where more goes: behind what is not opened, which moves to the front.
+    fn room(&mut self) -> &mut [u8] {
+        self.restore();
+        let buffer = self.buffer.get_or_insert_with(Buffer::take);
+        buffer.copy_within(self.sealed.clone(), 0);
+        self.sealed = 0..self.sealed.len();
+        &mut buffer[self.sealed.end..READ]
+    }
+
+    /// Gives the buffer back. Who sends half a record and no more occupies the half and no more.
+    fn shrink(&mut self) {
+        if let Some(buffer) = self.buffer.take() {
+            self.rest = buffer[self.sealed.clone()].into();
+            self.sealed = 0..0;
+        }
+    }
+}
+
+impl Outbox {
+    fn buffer(&mut self) -> &mut [u8] {
+        self.buffer.get_or_insert_with(Buffer::take)
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let end = self.unsent.end;
+        let room = self.buffer().get_mut(end..end + bytes.len()).ok_or(io::ErrorKind::WouldBlock)?;
+        room.copy_from_slice(bytes);
+        self.unsent.end += bytes.len();
+        Ok(())
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, tcp: &mut TcpStream) -> Poll<io::Result<()>> {
+        while !self.unsent.is_empty() {
+            let unsent = self.unsent.clone();
+            match ready!(Pin::new(&mut *tcp).poll_write(cx, &self.buffer()[unsent])) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(sent) => self.unsent.start += sent,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        self.shrink();
+        Poll::Ready(Ok(()))
+    }
+
+    fn shrink(&mut self) {
+        if self.unsent.is_empty() {
+            self.unsent = 0..0;
+            self.buffer = None;
+        }
+    }
+}
+
+impl AsyncBufRead for SecureStream {
+    /// Ends with the peer's `close_notify`; an end without it is [`io::ErrorKind::UnexpectedEof`].
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let this = self.get_mut();
+        if this.find()? == Found::Nothing {
+            ready!(this.poll_send(cx))?; // what the peer may be waiting for
+        }
+        ready!(this.poll_fill(cx))?;
+        Poll::Ready(Ok(this.plain()))
+    }
+
+    fn consume(mut self: Pin<&mut Self>, amount: usize) {
+        self.take(amount);
+        self.release();
+    }
+}
+
+impl AsyncRead for SecureStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let plain = ready!(self.as_mut().poll_fill_buf(cx))?;
+        let length = plain.len().min(buf.remaining());
+        buf.put_slice(&plain[..length]);
+        self.consume(length);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for SecureStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_send(cx))?;
+        let record = &bytes[..bytes.len().min(MAX_PLAINTEXT)];
+        self.seal(&[record])?;
+        // What the socket does not take now goes with the next flush, before more is sealed.
+        match self.poll_send(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            _ => Poll::Ready(Ok(record.len())),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_send(cx)
+    }
+
+    /// Says that nothing more comes, and ends the connection's sending half.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.is_ended {
+            ready!(self.poll_send(cx))?;
+            self.seal_end()?;
+            self.is_ended = true;
+        }
+        ready!(self.poll_send(cx))?;
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}
+
+fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
