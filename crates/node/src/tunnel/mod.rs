@@ -1,5 +1,6 @@
 //! A verified connection → the opening lines, then bytes both ways.
 
+mod activity; // when bytes moved
 mod application; // the other end: a program's or a browser's connection
 mod aside; // what rarely happens, beside what often does
 mod carrier; // what a tunnel is to who carries bytes
@@ -10,7 +11,9 @@ mod plain; // version 1: bytes as they are
 mod prefixed;
 mod relay;
 mod stream;
+mod way; // one direction
 
+pub(crate) use activity::Side;
 pub(crate) use application::Application;
 pub(crate) use carrier::Carrier;
 pub(crate) use count::Tunnels;
@@ -18,7 +21,7 @@ pub(crate) use link::{LinkEnd, LinkStream, NoTunnel};
 pub(crate) use opening::{OpeningFailure, exchange_as_dialler, read_opening, send_opening};
 pub(crate) use plain::PlainStream;
 pub(crate) use prefixed::Prefixed;
-pub(crate) use relay::{Drain, Side, relay};
+pub(crate) use relay::{Drain, relay};
 pub use stream::TunnelStream;
 
 use hardline_proto::tunnel::frame::ResetReason;

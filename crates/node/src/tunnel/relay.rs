@@ -2,21 +2,17 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use hardline_proto::tunnel::frame::ResetReason;
-use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::activity::{Activity, Side};
 use super::aside::Aside;
+use super::way::{Direction, Inward, Outward, Stopped};
 use super::{Application, Carrier};
-
-/// While the node stops, a tunnel that owes no answer ends after this silence: a browser's idle connection must not hold
-/// the stop for the whole grace.
-const DRAIN_SILENCE: Duration = Duration::from_secs(1);
 
 /// What ends a tunnel beside its own two ends.
 #[derive(Debug, Clone)]
@@ -98,11 +94,7 @@ pub(crate) async fn relay<A: Application, C: Carrier>(
         application.reset_on_close(reason);
         carrier.reset_on_close(reason);
     }
-    Relayed {
-        to_service: activity.to_service.load(Ordering::Relaxed),
-        to_dialler: activity.to_dialler.load(Ordering::Relaxed),
-        end,
-    }
+    Relayed { to_service: activity.bytes(Side::Service), to_dialler: activity.bytes(Side::Dialler), end }
 }
 
 impl End {
@@ -130,260 +122,18 @@ fn both(up: Poll<Result<(), Stopped>>, down: Poll<Result<(), Stopped>>) -> Poll<
     }
 }
 
-/// How one direction stopped.
-#[derive(Debug, Clone, Copy)]
-enum Stopped {
-    /// Nobody reads it any more.
-    Receiver(io::ErrorKind),
-    /// Its sender broke.
-    Sender(io::ErrorKind),
-}
-
-/// One direction of a tunnel, and how far it has come.
-struct Direction<W> {
-    way: W,
-    state: State,
-}
-
-enum State {
-    Copying,
-    /// The sender has ended; the receiver is being told.
-    Ending,
-    Stopped(Result<(), Stopped>),
-}
-
-/// A way of bytes. They are never copied: an application's are read to where they are sealed, a peer's are written from
-/// where they were opened.
-trait Way<A, C> {
-    /// Carries until the sender ends.
-    fn poll_carry(&mut self, cx: &mut Context<'_>, a: &mut A, c: &mut C, activity: &Activity) -> Carried;
-    /// Tells the receiver that nothing more comes.
-    fn poll_end(&mut self, cx: &mut Context<'_>, a: &mut A, c: &mut C) -> Poll<io::Result<()>>;
-}
-
-type Carried = Poll<Result<(), Stopped>>;
-
-/// From an application to a peer.
-struct Outward {
-    toward: Side,
-    /// Whether the last read filled a record: then there is more, and room for more is worth its while.
-    is_full: bool,
-}
-
-/// From a peer to an application.
-struct Inward {
-    toward: Side,
-    is_flushed: bool,
-}
-
-impl<W> Direction<W> {
-    fn new(way: W) -> Self {
-        Self { way, state: State::Copying }
-    }
-
-    fn poll<A, C>(&mut self, cx: &mut Context<'_>, application: &mut A, carrier: &mut C, activity: &Activity) -> Carried
-    where
-        W: Way<A, C>,
-    {
-        loop {
-            match self.state {
-                State::Copying => match ready!(self.way.poll_carry(cx, application, carrier, activity)) {
-                    Ok(()) => self.state = State::Ending,
-                    Err(stopped) => self.state = State::Stopped(Err(stopped)),
-                },
-                State::Ending => {
-                    // Nobody is hurt when the receiver has gone before it heard that nothing more comes.
-                    let _ = ready!(self.way.poll_end(cx, application, carrier));
-                    self.state = State::Stopped(Ok(()));
-                }
-                State::Stopped(how) => return Poll::Ready(how),
-            }
-        }
-    }
-}
-
-impl<A: Application, C: Carrier> Way<A, C> for Outward {
-    fn poll_carry(
-        &mut self,
-        cx: &mut Context<'_>,
-        application: &mut A,
-        carrier: &mut C,
-        activity: &Activity,
-    ) -> Carried {
-        loop {
-            ready!(carrier.poll_send(cx)).map_err(receiver_gone)?;
-            let mut room = carrier.room().map_err(receiver_gone)?;
-            let slices = room.slices();
-            let (count, first) = (slices.len(), slices.first().map_or(0, |slice| slice.len()));
-            let slices = &mut slices[..if self.is_full { count } else { count.min(1) }];
-            let Poll::Ready(read) = application.poll_read_slices(cx, slices) else {
-                carrier.forget_room();
-                return Poll::Pending;
-            };
-            match read {
-                Ok(0) => {
-                    carrier.forget_room();
-                    return Poll::Ready(Ok(()));
-                }
-                Ok(length) => {
-                    self.is_full = length >= first;
-                    carrier.commit(length).map_err(receiver_gone)?;
-                    activity.note(self.toward, length);
-                }
-                Err(error) => {
-                    carrier.forget_room();
-                    return Poll::Ready(Err(Stopped::Sender(error.kind())));
-                }
-            }
-        }
-    }
-
-    fn poll_end(&mut self, cx: &mut Context<'_>, _application: &mut A, carrier: &mut C) -> Poll<io::Result<()>> {
-        carrier.poll_end(cx)
-    }
-}
-
-impl<A: Application, C: Carrier> Way<A, C> for Inward {
-    fn poll_carry(
-        &mut self,
-        cx: &mut Context<'_>,
-        application: &mut A,
-        carrier: &mut C,
-        activity: &Activity,
-    ) -> Carried {
-        loop {
-            let Poll::Ready(payload) = carrier.poll_payload(cx) else {
-                // While nothing comes, what came must arrive.
-                if !self.is_flushed {
-                    ready!(Pin::new(&mut *application).poll_flush(cx)).map_err(receiver_gone)?;
-                    self.is_flushed = true;
-                }
-                return Poll::Pending;
-            };
-            match payload {
-                Ok(true) => {}
-                Ok(false) => return Poll::Ready(Ok(())),
-                Err(error) => return Poll::Ready(Err(Stopped::Sender(error.kind()))),
-            }
-            let application = Pin::new(&mut *application);
-            let written = ready!(match carrier.payload().slices() {
-                [piece] => application.poll_write(cx, piece),
-                pieces => application.poll_write_vectored(cx, pieces),
-            });
-            let written = written.and_then(|n| if n == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(n) });
-            let written = written.map_err(receiver_gone)?;
-            carrier.consume(written);
-            self.is_flushed = false;
-            activity.note(self.toward, written);
-        }
-    }
-
-    fn poll_end(&mut self, cx: &mut Context<'_>, application: &mut A, _carrier: &mut C) -> Poll<io::Result<()>> {
-        Pin::new(application).poll_shutdown(cx)
-    }
-}
-
-fn receiver_gone(error: io::Error) -> Stopped {
-    Stopped::Receiver(error.kind())
-}
-
-/// A side of a tunnel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
-    /// The one that serves.
-    Service,
-    /// The one that dialled.
-    Dialler,
-}
-
-impl Side {
-    fn other(self) -> Self {
-        match self {
-            Self::Service => Self::Dialler,
-            Self::Dialler => Self::Service,
-        }
-    }
-}
-
-/// What moved, when, and which way last.
-struct Activity {
-    began: Instant,
-    last_millis: AtomicU64,
-    /// Whether that was since the time was kept.
-    is_fresh: AtomicBool,
-    /// Whether the last bytes went to the dialling side: then no answer is owed.
-    answered: AtomicBool,
-    to_service: AtomicU64,
-    to_dialler: AtomicU64,
-}
-
-impl Activity {
-    fn new() -> Self {
-        Self {
-            began: Instant::now(),
-            last_millis: AtomicU64::new(0),
-            is_fresh: AtomicBool::new(false),
-            answered: AtomicBool::new(true),
-            to_service: AtomicU64::new(0),
-            to_dialler: AtomicU64::new(0),
-        }
-    }
-
-    /// `delivered` bytes on their way `toward` a side are out of the application's hands, or of ours.
-    fn note(&self, toward: Side, delivered: usize) {
-        let counter = match toward {
-            Side::Service => &self.to_service,
-            Side::Dialler => &self.to_dialler,
-        };
-        counter.fetch_add(delivered as u64, Ordering::Relaxed);
-        self.is_fresh.store(true, Ordering::Relaxed);
-        self.answered.store(toward == Side::Dialler, Ordering::Relaxed);
-    }
-
-    /// Keeps the time of what was noted since the last call.
-    fn stamp(&self) {
-        if self.is_fresh.load(Ordering::Relaxed) {
-            self.is_fresh.store(false, Ordering::Relaxed);
-            self.last_millis.store(self.began.elapsed().as_millis() as u64, Ordering::Relaxed);
-        }
-    }
-
-    fn last(&self) -> Instant {
-        self.began + Duration::from_millis(self.last_millis.load(Ordering::Relaxed))
-    }
-
-    /// Returns when nothing has moved for `limit`.
-    async fn silent_for(&self, limit: Duration) {
-        loop {
-            let due = self.last() + limit;
-            if due <= Instant::now() {
-                return;
-            }
-            sleep_until(due).await;
-        }
-    }
-
-    /// Returns when `stop` was called and no answer is owed any more.
-    async fn drained(&self, stop: &CancellationToken) {
-        stop.cancelled().await;
-        loop {
-            self.silent_for(DRAIN_SILENCE).await;
-            if self.answered.load(Ordering::Relaxed) {
-                return;
-            }
-            sleep(DRAIN_SILENCE).await;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, ready};
+
     use super::*;
     use crate::limits::TUNNEL_IDLE;
     use crate::tunnel::Reset;
     use crate::tunnel::carrier::{Payload, Room};
     use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf, duplex};
     use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::Instant;
 
     /// The peer's end, without TLS: a pipe in memory, or a TCP connection.
     struct Peer<S> {

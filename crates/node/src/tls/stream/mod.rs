@@ -1,5 +1,8 @@
 //! A TLS connection behind its handshake: a socket, records, and memory only while bytes are under way.
 
+mod inbox; // what has come
+mod outbox; // what is to be sent
+
 use std::io;
 use std::ops::Range;
 use std::pin::Pin;
@@ -11,9 +14,11 @@ use rustls::AlertDescription;
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use self::inbox::Inbox;
+use self::outbox::Outbox;
 use super::handshake::Done;
 use super::session::{Progress, Session};
-use crate::buffers::{Buffer, READ};
+use crate::buffers::Buffer;
 
 /// A TLS connection to a peer. It reads into memory that is lent while something is there, opens records where they lie,
 /// and seals what is written where it is sent from.
@@ -36,26 +41,6 @@ pub struct SecureStream {
 enum Layer {
     Own(Box<RecordLayer>),
     Rustls(Box<Session>),
-}
-
-/// What has come.
-#[derive(Debug, Default)]
-struct Inbox {
-    buffer: Option<Buffer>,
-    /// The beginning of a record whose rest has not come, while there is no buffer.
-    rest: Box<[u8]>,
-    /// In the buffer, not opened.
-    sealed: Range<usize>,
-    /// Payload that was opened and not taken: in the buffer, or in rustls's.
-    plain: Range<usize>,
-}
-
-/// What is to be sent.
-#[derive(Debug, Default)]
-struct Outbox {
-    buffer: Option<Buffer>,
-    /// In the buffer, not sent.
-    unsent: Range<usize>,
 }
 
 /// What is in the inbox.
@@ -398,90 +383,6 @@ impl SecureStream {
 
 /// What other ciphers' records have more than ours, in bytes: the nonce of TLS 1.2 (RFC 5288, section 3).
 const SPARE: usize = 8;
-
-impl Inbox {
-    /// What came and is not opened.
-    fn sealed(&mut self) -> &mut [u8] {
-        self.restore();
-        let Self { buffer, sealed, .. } = self;
-        buffer.as_deref_mut().and_then(|buffer| buffer.get_mut(sealed.clone())).unwrap_or_default()
-    }
-
-    /// Lets rustls read it, as part of a `call`.
-    fn read_with<T>(&mut self, session: &mut Session, call: impl FnOnce(&mut Session, &mut &mut [u8]) -> T) -> T {
-        let mut incoming = self.sealed();
-        let result = call(session, &mut incoming);
-        let left = incoming.len();
-        self.sealed.start = self.sealed.end - left;
-        self.plain.end = session.plain.len();
-        result
-    }
-
-    /// Puts the beginning of a record back into a buffer.
-    fn restore(&mut self) {
-        if !self.rest.is_empty() {
-            let mut buffer = Buffer::take();
-            let rest = std::mem::take(&mut self.rest);
-            buffer[..rest.len()].copy_from_slice(&rest);
-            self.sealed = 0..rest.len();
-            self.buffer = Some(buffer);
-        }
-    }
-
-    /// Where more goes: behind what is not opened, which moves to the front.
-    fn room(&mut self) -> &mut [u8] {
-        self.restore();
-        let buffer = self.buffer.get_or_insert_with(Buffer::take);
-        buffer.copy_within(self.sealed.clone(), 0);
-        self.sealed = 0..self.sealed.len();
-        &mut buffer[self.sealed.end..READ]
-    }
-
-    /// Gives the buffer back. Who sends half a record and no more occupies the half and no more.
-    fn shrink(&mut self) {
-        if let Some(buffer) = self.buffer.take() {
-            self.rest = buffer[self.sealed.clone()].into();
-            self.sealed = 0..0;
-        }
-    }
-}
-
-impl Outbox {
-    fn buffer(&mut self) -> &mut [u8] {
-        self.buffer.get_or_insert_with(Buffer::take)
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        let end = self.unsent.end;
-        let room = self.buffer().get_mut(end..end + bytes.len()).ok_or(io::ErrorKind::WouldBlock)?;
-        room.copy_from_slice(bytes);
-        self.unsent.end += bytes.len();
-        Ok(())
-    }
-
-    fn poll_send(&mut self, cx: &mut Context<'_>, tcp: &mut TcpStream) -> Poll<io::Result<()>> {
-        while !self.unsent.is_empty() {
-            let unsent = self.unsent.clone();
-            match ready!(Pin::new(&mut *tcp).poll_write(cx, &self.buffer()[unsent])) {
-                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(sent) => self.unsent.start += sent,
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
-        self.shrink();
-        Poll::Ready(Ok(()))
-    }
-
-    fn shrink(&mut self) {
-        if self.unsent.is_empty() {
-            self.unsent = 0..0;
-            self.buffer = None;
-        }
-    }
-}
 
 impl AsyncBufRead for SecureStream {
     /// Ends with the peer's `close_notify`; an end without it is [`io::ErrorKind::UnexpectedEof`].

@@ -1,0 +1,69 @@
+//! What has come: where it lies, opened or not.
+
+use std::ops::Range;
+
+use super::super::session::Session;
+use crate::buffers::{Buffer, READ};
+
+/// What has come.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    pub(super) buffer: Option<Buffer>,
+    /// The beginning of a record whose rest has not come, while there is no buffer.
+    pub(super) rest: Box<[u8]>,
+    /// In the buffer, not opened.
+    pub(super) sealed: Range<usize>,
+    /// Payload that was opened and not taken: in the buffer, or in rustls's.
+    pub(super) plain: Range<usize>,
+}
+
+impl Inbox {
+    /// What came and is not opened.
+    pub(super) fn sealed(&mut self) -> &mut [u8] {
+        self.restore();
+        let Self { buffer, sealed, .. } = self;
+        buffer.as_deref_mut().and_then(|buffer| buffer.get_mut(sealed.clone())).unwrap_or_default()
+    }
+
+    /// Lets rustls read it, as part of a `call`.
+    pub(super) fn read_with<T>(
+        &mut self,
+        session: &mut Session,
+        call: impl FnOnce(&mut Session, &mut &mut [u8]) -> T,
+    ) -> T {
+        let mut incoming = self.sealed();
+        let result = call(session, &mut incoming);
+        let left = incoming.len();
+        self.sealed.start = self.sealed.end - left;
+        self.plain.end = session.plain.len();
+        result
+    }
+
+    /// Puts the beginning of a record back into a buffer.
+    pub(super) fn restore(&mut self) {
+        if !self.rest.is_empty() {
+            let mut buffer = Buffer::take();
+            let rest = std::mem::take(&mut self.rest);
+            buffer[..rest.len()].copy_from_slice(&rest);
+            self.sealed = 0..rest.len();
+            self.buffer = Some(buffer);
+        }
+    }
+
+    /// Where more goes: behind what is not opened, which moves to the front.
+    pub(super) fn room(&mut self) -> &mut [u8] {
+        self.restore();
+        let buffer = self.buffer.get_or_insert_with(Buffer::take);
+        buffer.copy_within(self.sealed.clone(), 0);
+        self.sealed = 0..self.sealed.len();
+        &mut buffer[self.sealed.end..READ]
+    }
+
+    /// Gives the buffer back. Who sends half a record and no more occupies the half and no more.
+    pub(super) fn shrink(&mut self) {
+        if let Some(buffer) = self.buffer.take() {
+            self.rest = buffer[self.sealed.clone()].into();
+            self.sealed = 0..0;
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! When a tunnel's bytes moved.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+/// While the node stops, a tunnel that owes no answer ends after this silence: a browser's idle connection must not hold
+/// the stop for the whole grace.
+const DRAIN_SILENCE: Duration = Duration::from_secs(1);
+
+/// A side of a tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The one that serves.
+    Service,
+    /// The one that dialled.
+    Dialler,
+}
+
+impl Side {
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::Service => Self::Dialler,
+            Self::Dialler => Self::Service,
+        }
+    }
+}
+
+/// What moved, when, and which way last.
+pub(super) struct Activity {
+    began: Instant,
+    last_millis: AtomicU64,
+    /// Whether that was since the time was kept.
+    is_fresh: AtomicBool,
+    /// Whether the last bytes went to the dialling side: then no answer is owed.
+    answered: AtomicBool,
+    to_service: AtomicU64,
+    to_dialler: AtomicU64,
+}
+
+impl Activity {
+    pub(super) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            last_millis: AtomicU64::new(0),
+            is_fresh: AtomicBool::new(false),
+            answered: AtomicBool::new(true),
+            to_service: AtomicU64::new(0),
+            to_dialler: AtomicU64::new(0),
+        }
+    }
+
+    /// `delivered` bytes on their way `toward` a side are out of the application's hands, or of ours.
+    pub(super) fn note(&self, toward: Side, delivered: usize) {
+        let counter = match toward {
+            Side::Service => &self.to_service,
+            Side::Dialler => &self.to_dialler,
+        };
+        counter.fetch_add(delivered as u64, Ordering::Relaxed);
+        self.is_fresh.store(true, Ordering::Relaxed);
+        self.answered.store(toward == Side::Dialler, Ordering::Relaxed);
+    }
+
+    /// Keeps the time of what was noted since the last call.
+    pub(super) fn stamp(&self) {
+        if self.is_fresh.load(Ordering::Relaxed) {
+            self.is_fresh.store(false, Ordering::Relaxed);
+            self.last_millis.store(self.began.elapsed().as_millis() as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes `toward` a side so far.
+    pub(super) fn bytes(&self, toward: Side) -> u64 {
+        match toward {
+            Side::Service => self.to_service.load(Ordering::Relaxed),
+            Side::Dialler => self.to_dialler.load(Ordering::Relaxed),
+        }
+    }
+
+    fn last(&self) -> Instant {
+        self.began + Duration::from_millis(self.last_millis.load(Ordering::Relaxed))
+    }
+
+    /// Returns when nothing has moved for `limit`.
+    pub(super) async fn silent_for(&self, limit: Duration) {
+        loop {
+            let due = self.last() + limit;
+            if due <= Instant::now() {
+                return;
+            }
+            sleep_until(due).await;
+        }
+    }
+
+    /// Returns when `stop` was called and no answer is owed any more.
+    pub(super) async fn drained(&self, stop: &CancellationToken) {
+        stop.cancelled().await;
+        loop {
+            self.silent_for(DRAIN_SILENCE).await;
+            if self.answered.load(Ordering::Relaxed) {
+                return;
+            }
+            sleep(DRAIN_SILENCE).await;
+        }
+    }
+}
