@@ -71,7 +71,7 @@ fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fa
 }
 
 /// Threads that carry tunnels: half as many as there are cores. Tunnels that wander between threads cost wake-ups, one thread
-/// encrypts more than 10 Gbit/s, and the other half is for the services and the browsers themselves.
+/// carries about a GiB a second (docs/performance.md), and the other half is for the services and the browsers themselves.
 fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
 }
