@@ -82,7 +82,9 @@ impl Host {
 
     /// The values at a key, as the node on this host finds them.
     pub fn dht_values(&self, key: [u8; 20]) -> Result<Vec<Vec<u8>>> {
-        let lines = self.curl(&[&own_proxy(key)])?.success()?.stdout;
+        // A node that has just started does not listen there yet.
+        let patience = ["--retry-connrefused", "--retry", "30", "--retry-delay", "1"];
+        let lines = self.curl(&[&patience[..], &[&own_proxy(key)]].concat())?.success()?.stdout;
         let values = lines.lines().map(|line| {
             let value: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
             Ok(BASE64.decode(value["data"].as_str().context("data")?.as_bytes())?)
