@@ -34,6 +34,12 @@ impl Host {
 }
 
 impl Impostor {
+    /// Whether somebody dialled it and broke off.
+    #[must_use]
+    pub fn was_dialled(&self) -> bool {
+        self.0.stdout().iter().any(|line| line.contains("ERROR"))
+    }
+
     /// Checks that it was dialled, refused, and sent nothing.
     ///
     /// # Errors
