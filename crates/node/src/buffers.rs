@@ -8,15 +8,15 @@ use hardline_record::{HEADER, MAX_PLAINTEXT, TRAILER};
 /// Bytes of a full record.
 const RECORD: usize = HEADER + MAX_PLAINTEXT + TRAILER;
 
-/// Bytes received at once: eight full records, as many as a peer of version 2 sends at once, so that what is received ends
+/// Bytes received at once: sixteen full records, as many as a peer of version 2 sends at once, so that what is received ends
 /// where a record does.
-pub(crate) const READ: usize = 8 * RECORD;
+pub(crate) const READ: usize = 16 * RECORD;
 
 /// Bytes of one buffer: in front of the records may be a word between the two TLS ends.
 const BUFFER: usize = READ + 256;
 
 /// Buffers each thread keeps for the next who needs one. More are in use only while that many receivers are slow.
-const KEPT: usize = 8;
+const KEPT: usize = 4;
 
 thread_local! {
     static FREE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };

@@ -15,7 +15,7 @@ use super::{OpeningFailure, Reset, read_opening};
 use crate::tls::stream::{Found, Layout, SecureStream};
 
 /// Full frames, a record each.
-const LAYOUT: Layout = Layout { front: HEADER, payload: MAX_PAYLOAD, records: 8 };
+const LAYOUT: Layout = Layout { front: HEADER, payload: MAX_PAYLOAD, records: PIECES };
 
 /// Payload that fits behind an open line in one record, in bytes. In one record: either all of it can be read or nothing.
 const EARLY: usize = MAX_PAYLOAD - Open::LINE.len();
