@@ -208,6 +208,8 @@ impl Race {
                     Ok(Ended { moves, id, number, candidate, result: Err(outcome) }) => {
                         self.failed(moves, id, number, candidate, outcome);
                     }
+                    // A bug of ours: it ends this request, which would wait for that attempt for ever.
+                    Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                     Err(error) => debug!(%error, "attempt did not end by itself"),
                 },
                 () = at(next_start) => {}
