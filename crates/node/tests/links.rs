@@ -307,10 +307,12 @@ async fn why_a_service_refuses_is_told_apart() {
 
 #[tokio::test]
 async fn a_backend_that_comes_up_is_reached_over_the_link_that_was_refused() {
-    let addr = nobody().await;
-    let (listener, cable, gateway) = through_a_cable(addr).await;
+    // Its port is its own already, and nobody else's meanwhile; connections are refused until it listens.
+    let program = tokio::net::TcpSocket::new_v4().unwrap();
+    program.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let (listener, cable, gateway) = through_a_cable(program.local_addr().unwrap()).await;
     assert!(gateway.node.connect(&name(listener.key())).await.is_err());
-    let program = tokio::net::TcpListener::bind(addr).await.unwrap();
+    let program = program.listen(1).unwrap();
     tokio::spawn(async move {
         let (mut stream, _) = program.accept().await.unwrap();
         stream.write_all(b"up").await.unwrap();
