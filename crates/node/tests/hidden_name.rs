@@ -3,12 +3,12 @@
 
 mod common;
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::wire::wiretap;
-use common::{TestNode, backend, echo, service};
+use common::{TestNode, backend, echo, lan_of_its_own, service};
 use hardline_node::config::{GivenAddress, LanConfig};
 use hardline_node::drivers::lan::{Lan, LanService};
 use hardline_node::proto::KeyHash;
@@ -44,9 +44,9 @@ async fn an_answer_on_the_lan_hides_the_name_from_the_first_connection_on() {
     let listener = TestNode::listener(vec![service(echo().await)]).await;
     let key = listener.key();
     let (at, mut heard) = wiretap(listener.p2p()).await;
-    let network = Network::new();
-    let _neighbour = network.neighbour(key, at).await;
-    let gateway = TestNode::start(|config| config.lan = network.config()).await;
+    let lan = lan_of_its_own();
+    let _neighbour = neighbour(lan.clone(), key, at).await;
+    let gateway = TestNode::start(|config| config.lan = lan.clone()).await;
     let _tunnel = gateway.node.connect(&name(key)).await.unwrap();
     assert!(heard.recv().await.unwrap().hides(key));
 }
@@ -80,9 +80,9 @@ async fn a_neighbour_that_is_wrong_about_the_version_costs_one_connection_and_no
         let identity = Identity::ephemeral().unwrap();
         let key = identity.key;
         let (at, connections) = old_listener(identity, manner).await;
-        let network = Network::new();
-        let _neighbour = network.neighbour(key, at).await;
-        let gateway = TestNode::start(|config| config.lan = network.config()).await;
+        let lan = lan_of_its_own();
+        let _neighbour = neighbour(lan.clone(), key, at).await;
+        let gateway = TestNode::start(|config| config.lan = lan.clone()).await;
         let _one = gateway.node.connect(&name(key)).await.unwrap();
         assert_eq!(connections.load(Ordering::SeqCst), 2);
         let _two = gateway.node.connect(&name(key)).await.unwrap();
@@ -157,25 +157,10 @@ async fn old_listener(identity: Identity, manner: Manner) -> (SocketAddr, Arc<At
     (at, connections)
 }
 
-/// A LAN on loopback.
-struct Network {
-    port: u16,
-}
-
-impl Network {
-    fn new() -> Self {
-        Self { port: UdpSocket::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port() }
-    }
-
-    fn config(&self) -> LanConfig {
-        LanConfig { port: self.port, bind: vec![Ipv4Addr::LOCALHOST], ..LanConfig::default() }
-    }
-
-    /// Somebody who says that `key` is at `at`, and that version 2 is spoken there.
-    async fn neighbour(&self, key: KeyHash, at: SocketAddr) -> Arc<Lan> {
-        let lan = Lan::start(self.config(), CancellationToken::new()).await.unwrap();
-        let title = "a test".to_owned();
-        lan.set_services(vec![LanService { key, port: at.port(), title, password: None, unlisted: false }]);
-        lan
-    }
+/// Somebody on the LAN who says that `key` is at `at`, and that version 2 is spoken there.
+async fn neighbour(lan: LanConfig, key: KeyHash, at: SocketAddr) -> Arc<Lan> {
+    let lan = Lan::start(lan, CancellationToken::new()).await.unwrap();
+    let title = "a test".to_owned();
+    lan.set_services(vec![LanService { key, port: at.port(), title, password: None, unlisted: false }]);
+    lan
 }

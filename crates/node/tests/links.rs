@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{TestNode, backend, echo, get, nobody, open, pair_for, service};
-use hardline_node::config::{IdentityConfig, ServiceConfig};
+use hardline_node::config::{GivenAddress, IdentityConfig, ServiceConfig};
 use hardline_node::limits::FRESH_LINK;
 use hardline_node::node::TunnelStream;
 use hardline_node::proto::KeyHash;
@@ -110,6 +110,41 @@ async fn a_link_is_used_again_without_another_handshake() {
         say(&gateway, listener.key(), &format!("turn {turn}")).await;
     }
     assert!(cable.connections() <= 2, "one link, and a spare one from the second use on: {}", cable.connections());
+}
+
+#[tokio::test]
+async fn rustls_may_make_the_records_of_either_side() {
+    let backend = echo().await;
+    let text: String = (0..300_000).map(|number| format!("{number} ")).collect();
+    for (ours, theirs) in [(false, false), (true, false), (false, true)] {
+        let listener = TestNode::start(|config| {
+            config.gateway_port = None;
+            config.services = vec![service(backend)];
+            config.own_records = theirs;
+        })
+        .await;
+        let cable = Cable::to(listener.p2p()).await;
+        let gateway = TestNode::start(|config| {
+            config.given = vec![GivenAddress { key: listener.key(), at: cable.addr.into() }];
+            config.own_records = ours;
+        })
+        .await;
+        for _ in 0..3 {
+            let tunnel = gateway.node.connect(&name(listener.key())).await.unwrap();
+            let (mut reader, mut writer) = tokio::io::split(tunnel);
+            let saying = async {
+                writer.write_all(text.as_bytes()).await.unwrap();
+                writer.shutdown().await.unwrap();
+            };
+            let mut heard = String::new();
+            let (_, heard_all) = tokio::join!(saying, reader.read_to_string(&mut heard));
+            heard_all.unwrap();
+            assert!(heard == text, "{} of {} bytes", heard.len(), text.len());
+            // Both halves gone, the link is parked.
+            drop((reader, writer));
+        }
+        assert!(cable.connections() <= 2, "{}", cable.connections());
+    }
 }
 
 #[tokio::test]

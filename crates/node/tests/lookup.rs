@@ -3,10 +3,9 @@
 
 mod common;
 
-use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
-use common::{TestNode, backend, get, path_in, service};
+use common::{TestNode, backend, get, lan_of_its_own, path_in, service};
 use hardline_node::config::{GivenAddress, IdentityConfig, LanConfig, NodeConfig, ServiceConfig};
 use hardline_node::limits::DIAL_AGAIN;
 use tempfile::TempDir;
@@ -87,18 +86,17 @@ async fn a_dead_address_given_first_does_not_hide_the_good_one() {
 
 /// A LAN on loopback, and the identity of the one service on it.
 struct Network {
-    port: u16,
+    lan: LanConfig,
     dir: TempDir,
 }
 
 impl Network {
     fn new() -> Self {
-        let port = UdpSocket::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
-        Self { port, dir: tempfile::tempdir().unwrap() }
+        Self { lan: lan_of_its_own(), dir: tempfile::tempdir().unwrap() }
     }
 
     fn join(&self, config: &mut NodeConfig) {
-        config.lan = LanConfig { port: self.port, bind: vec![Ipv4Addr::LOCALHOST], ..LanConfig::default() };
+        config.lan = self.lan.clone();
     }
 
     /// The service, at a port of its own.

@@ -3,16 +3,22 @@
 
 pub mod wire; // somebody who reads along
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 
-use hardline_node::config::{GivenAddress, IdentityConfig, NodeConfig, P2pConfig, ServiceConfig, Target};
+use hardline_node::config::{GivenAddress, IdentityConfig, LanConfig, NodeConfig, P2pConfig, ServiceConfig, Target};
 use hardline_node::node::Node;
 use hardline_node::proto::KeyHash;
 use hardline_node::proto::hosts::HostPort;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+/// A LAN on loopback that nobody else is in: its port is its own.
+pub fn lan_of_its_own() -> LanConfig {
+    let port = UdpSocket::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
+    LanConfig { port, bind: vec![Ipv4Addr::LOCALHOST], ..LanConfig::default() }
+}
 
 /// A node with a data folder of its own, without LAN discovery.
 pub struct TestNode {

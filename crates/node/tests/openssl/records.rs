@@ -33,36 +33,30 @@ fn many_lines() -> String {
 #[tokio::test]
 async fn what_openssl_serves_and_is_sent_arrives_whatever_its_records_are_like() {
     for flags in FLAGS {
-        let (mut server, mut stream) = dial(flags).await;
-        assert!(stream.is_v2() && stream.has_own_records());
-        for _ in 0..3 {
-            let lines = many_lines();
-            server.say(&lines).await;
-            let mut got = vec![0; lines.len()];
-            stream.read_exact(&mut got).await.unwrap();
-            assert!(got == lines.as_bytes(), "{flags}");
-            stream.write_all(lines.as_bytes()).await.unwrap();
-            stream.flush().await.unwrap();
-            server.read_until("line 2999 of payload\n").await;
-            assert!(server.printed.contains(&lines), "{flags}");
-        }
+        exchange(dial(flags).await, flags).await;
     }
 }
 
 #[tokio::test]
 async fn what_openssl_asks_for_and_sends_arrives_whatever_its_records_are_like() {
     for flags in FLAGS {
-        let (mut client, mut stream) = be_dialled(flags).await;
-        assert!(stream.is_v2() && stream.has_own_records());
+        exchange(be_dialled(flags).await, flags).await;
+    }
+}
+
+/// Many lines in each direction, several times.
+async fn exchange((mut peer, mut stream): (Peer, SecureStream), flags: &str) {
+    assert!(stream.is_v2() && stream.has_own_records());
+    for _ in 0..3 {
         let lines = many_lines();
-        client.say(&lines).await;
+        peer.say(&lines).await;
         let mut got = vec![0; lines.len()];
         stream.read_exact(&mut got).await.unwrap();
         assert!(got == lines.as_bytes(), "{flags}");
         stream.write_all(lines.as_bytes()).await.unwrap();
         stream.flush().await.unwrap();
-        client.read_until("line 2999 of payload\n").await;
-        assert!(client.printed.contains(&lines), "{flags}");
+        peer.read_until("line 2999 of payload\n").await;
+        assert!(peer.printed.contains(&lines), "{flags}");
     }
 }
 

@@ -67,3 +67,25 @@ impl Inbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_record_that_waits_occupies_its_own_bytes_and_no_buffer() {
+        let mut inbox = Inbox::default();
+        for turn in 1..=3 {
+            inbox.room()[..100].fill(turn);
+            inbox.sealed.end += 100;
+            inbox.shrink();
+            assert!(inbox.buffer.is_none());
+            assert_eq!(inbox.rest.len(), 100 * usize::from(turn));
+        }
+        let all = [[1; 100], [2; 100], [3; 100]].concat();
+        assert_eq!(inbox.sealed(), all);
+        inbox.sealed.start += 250;
+        assert_eq!(inbox.room().len(), READ - 50);
+        assert_eq!(inbox.sealed(), [3; 50]);
+    }
+}
