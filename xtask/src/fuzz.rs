@@ -2,8 +2,11 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader};
+use std::num::NonZero;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::available_parallelism;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
@@ -57,16 +60,19 @@ pub(crate) struct Options {
     /// Only this target; may be repeated
     #[arg(long, value_name = "TARGET")]
     only: Vec<String>,
+    /// So many targets at a time
+    #[arg(long, value_name = "NUMBER", default_value_t = available_parallelism().unwrap_or(NonZero::<usize>::MIN))]
+    at_once: NonZero<usize>,
 }
 
-/// Tries the targets one after another, the rest also after one has found something.
+/// Tries the targets, the rest also after one has found something.
 ///
 /// # Errors
 /// If cargo-fuzz cannot be had, a target is unknown or does not build; findings are an exit code.
 pub(crate) fn run_targets(options: &Options) -> Result<ExitCode> {
     let seconds = if options.long { LONG_SECONDS } else { options.seconds };
     let after_each = if options.long || options.report { write_row } else { |_: &Trial| Ok(()) };
-    let findings = findings(&try_all(seconds, &options.only, after_each)?);
+    let findings = findings(&try_all(seconds, &options.only, options.at_once, after_each)?);
     Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -76,14 +82,19 @@ pub(crate) fn run_targets(options: &Options) -> Result<ExitCode> {
 /// # Errors
 /// If cargo-fuzz cannot be had, a target is unknown or does not build.
 pub(crate) fn run_all(seconds: u64, only: &[String]) -> Result<Vec<String>> {
-    Ok(findings(&try_all(seconds, only, |_| Ok(()))?))
+    Ok(findings(&try_all(seconds, only, NonZero::<usize>::MIN, |_| Ok(()))?))
 }
 
 fn findings(trials: &[Trial]) -> Vec<String> {
     trials.iter().filter(|trial| trial.found.is_some()).map(|trial| trial.target.clone()).collect()
 }
 
-fn try_all(seconds: u64, only: &[String], after_each: fn(&Trial) -> Result<()>) -> Result<Vec<Trial>> {
+fn try_all(
+    seconds: u64,
+    only: &[String],
+    at_once: NonZero<usize>,
+    after_each: fn(&Trial) -> Result<()>,
+) -> Result<Vec<Trial>> {
     let program = find_or_install()?;
     // Without a sanitizer it works with the stable compiler. There is no unsafe code of ours for one to watch.
     run(Command::new(&program).args(["build", "--sanitizer", "none"]))?;
@@ -91,18 +102,31 @@ fn try_all(seconds: u64, only: &[String], after_each: fn(&Trial) -> Result<()>) 
     if let Some(unknown) = only.iter().find(|name| !all.contains(name)) {
         bail!("no fuzz target {unknown}; there are {}", all.join(", "));
     }
-    let targets: Vec<_> = all.into_iter().filter(|target| only.is_empty() || only.contains(target)).collect();
-    let mut trials = Vec::new();
-    for target in targets {
-        let trial = run_target(&program, target, seconds)?;
-        if let Some(found) = &trial.found {
-            println!("FOUND by {}: {found}", trial.target);
+    let targets = all.into_iter().filter(|target| only.is_empty() || only.contains(target));
+    let (targets, trials) = (Mutex::new(targets), Mutex::new(Vec::new()));
+    let work = || -> Result<()> {
+        loop {
+            let Some(target) = lock(&targets).next() else { return Ok(()) };
+            let trial = run_target(&program, target, seconds)?;
+            if let Some(found) = &trial.found {
+                println!("FOUND by {}: {found}", trial.target);
+            }
+            let mut trials = lock(&trials);
+            after_each(&trial)?;
+            trials.push(trial);
         }
-        after_each(&trial)?;
-        trials.push(trial);
-    }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..at_once.get()).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|_| bail!("a target's thread broke")))
+    })?;
+    let trials = trials.into_inner().unwrap_or_else(PoisonError::into_inner);
     println!("{} targets, {seconds} s each; found something: {:?}", trials.len(), findings(&trials));
     Ok(trials)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn run_target(program: &str, target: String, seconds: u64) -> Result<Trial> {
@@ -123,7 +147,7 @@ fn run_target(program: &str, target: String, seconds: u64) -> Result<Trial> {
     let mut statistics = HashMap::new();
     for line in BufReader::new(child.stderr.take().context("a piped stderr")?).lines() {
         let line = line.context("reading what the fuzzer says")?;
-        eprintln!("{line}");
+        eprintln!("{target}: {line}");
         statistics.extend(statistic(&line));
     }
     let status = child.wait()?;
