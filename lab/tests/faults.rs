@@ -12,6 +12,12 @@ use serde_json::Value;
 /// Bytes of a transfer that is to be disturbed.
 const LARGE: u64 = 96 * 1024 * 1024;
 
+/// More than can cross in the time that its client has.
+const ENDLESS: u64 = 1 << 40;
+
+/// How soon a program hears that its computer has moved.
+const MOVED: Duration = Duration::from_secs(30);
+
 /// Bytes that have crossed the cable when the disturbance comes.
 const MIDDLE: u64 = 4 * 1024 * 1024;
 
@@ -103,6 +109,29 @@ fn transfers_outlive_a_cable_that_is_out_for_a_while() -> Result<()> {
         }
         world.opens()?;
     }
+    world.leaves_nothing()
+}
+
+/// Bob's computer, or Alice's, is in another network from one moment to the next: its old address is gone.
+#[test]
+fn a_transfer_under_which_its_computer_moves_is_told_to_be_broken() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let mut world = World::new(&lab)?;
+    for way in [Way::Down, Way::Up] {
+        let transfer = world.begin(way, ENDLESS, 0)?;
+        world.wait_for_middle(&transfer)?;
+        move_to(&world.bob, "192.168.77.2/24", "192.168.77.22/24")?;
+        ensure!(world.end_unseen(transfer)? == Fate::Broken, "{way:?} arrived where nobody was");
+        move_to(&world.bob, "192.168.77.22/24", "192.168.77.2/24")?;
+        world.opens()?;
+    }
+    let transfer = world.begin(Way::Down, ENDLESS, 0)?;
+    world.wait_for_middle(&transfer)?;
+    move_to(&world.alice, "192.168.77.1/24", "192.168.77.11/24")?;
+    until_within(MOVED, "the backend's connections closed", || world.is_idle())?;
+    world.gateway.process.kill()?;
+    ensure!(world.end_unseen(transfer)? == Fate::Broken, "arrived from where nobody was");
+    world.gateway = start_gateway(&world.bob, &[])?;
     world.leaves_nothing()
 }
 
@@ -356,6 +385,13 @@ impl World {
 
 fn start_gateway(bob: &Host, options: &[&str]) -> Result<Hardline> {
     bob.gateway("data", &[&["--set", "dht.enabled=false"], options].concat())
+}
+
+/// Takes an IPv4 address from a computer and gives it another.
+fn move_to(host: &Host, from: &str, to: &str) -> Result<()> {
+    host.ip(&format!("address delete {from} dev eth0"))?;
+    host.ip(&format!("address add {to} dev eth0"))?;
+    host.ip("route replace default dev eth0")
 }
 
 fn descriptors(pid: u32) -> Result<usize> {

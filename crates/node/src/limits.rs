@@ -47,6 +47,9 @@ pub const KEEPALIVE_RETRIES: u32 = 4;
 /// Browser connections open at once at the gateway.
 pub const MAX_GATEWAY_CONNECTIONS: usize = 20_000;
 
+/// Connections open at once at a forwarded port. Each costs two sockets; a port for people has a handful.
+pub const MAX_FORWARDED: usize = 1000;
+
 /// Time a link stays parked on the dialling side. The next page of the same site comes sooner, or later than a handshake
 /// matters.
 pub const PARKED_LIMIT: Duration = Duration::from_secs(60);

@@ -9,6 +9,7 @@ use hardline_proto::KeyHash;
 use hardline_proto::admission::Refused;
 use hardline_proto::host::ServiceName;
 use hardline_proto::lan::{Dropped, Freetext};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
@@ -21,7 +22,7 @@ use crate::drivers::dht::DhtStatus;
 use crate::drivers::dht::proxy::client::ProxyError;
 use crate::drivers::dht::shared::SharedDht;
 use crate::drivers::lan::{FoundService, Lan, LanInterface, LanService};
-use crate::gateway::{self, Gateway, GatewayBindError};
+use crate::gateway::{self, Forward, Gateway, GatewayBindError};
 use crate::publish::{Announced, Means, PublishStatus, Publisher, system_clock};
 use crate::reach::{Reach, ReachConfig, ReachStatus};
 use crate::rehearsal::rehearse;
@@ -30,7 +31,7 @@ use crate::status::Live;
 use crate::store::{RememberedService, Store, StoreError, StoreNotice};
 use crate::tls;
 use crate::tls::identity::{Identity, IdentityError, IdentityNotice};
-use crate::tunnel::{Drain, Tunnels};
+use crate::tunnel::{Carrier, Drain, Tunnels};
 
 pub use crate::dial::{Cause, ReachError};
 pub use crate::tunnel::TunnelStream;
@@ -226,6 +227,7 @@ impl Node {
             node.run_acceptor(listening, services, reach, &config.p2p);
         }
         node.run_gateway(gateway_listeners, config.gateway_connections);
+        node.watch_own_addresses();
         if !node.bound.gateway.is_empty() || !node.bound.p2p.is_empty() {
             let resolver = Arc::clone(&node.dialler.resolver);
             node.tasks.spawn(async move {
@@ -235,6 +237,13 @@ impl Node {
         }
         info!(gateway = ?node.bound.gateway, p2p = ?node.bound.p2p, services = node.services.len(), "started");
         Ok((node, notices))
+    }
+
+    /// Ends tunnels under which this computer has moved away.
+    fn watch_own_addresses(&self) {
+        let (drain, resolver) = (self.drain.clone(), Arc::clone(&self.dialler.resolver));
+        let own = move || resolver.place.now().own;
+        self.tasks.spawn(async move { drain.anchors.watch(own, &drain.stop).await });
     }
 
     fn start_reach(&mut self, config: P2pConfig, port: u16) -> Arc<Reach> {
@@ -269,7 +278,7 @@ impl Node {
         self.acceptor = Some(acceptor);
     }
 
-    fn run_gateway(&mut self, listeners: Vec<tokio::net::TcpListener>, connections: usize) {
+    fn run_gateway(&mut self, listeners: Vec<TcpListener>, connections: usize) {
         self.bound.gateway = listeners.iter().flat_map(|listener| listener.local_addr()).collect();
         let Some(port) = self.bound.gateway.first().map(SocketAddr::port) else { return };
         let first_page = gateway::FirstPage { own: self.services.clone(), port };
@@ -322,6 +331,19 @@ impl Node {
     /// [`ReachError`] says what was tried.
     pub async fn connect(&self, name: &ServiceName) -> Result<TunnelStream, ReachError> {
         self.dialler.reach(name, Waiting::Program, &mut Vec::new()).await
+    }
+
+    /// Carries every connection to `listener` to one service, until the node stops. A program there sees a reset when the
+    /// service is not reached or its tunnel breaks.
+    pub fn forward(&self, listener: TcpListener, name: ServiceName) {
+        let (dialler, open) = (Arc::clone(&self.dialler), self.open.clone());
+        let forward = Arc::new(Forward { dialler, name, open, drain: self.drain.clone() });
+        self.tasks.spawn(forward.run(listener, self.tasks.clone()));
+    }
+
+    /// Returns when this computer has left the address that `tunnel` stands on, so that nothing comes or goes any more.
+    pub fn left(&self, tunnel: &TunnelStream) -> impl Future<Output = ()> + Send + use<> {
+        self.drain.anchors.lost(tunnel.own_ip())
     }
 
     /// Stops: no new tunnels; running ones get [`NodeConfig::grace`], those that owe no answer end at once; then everything

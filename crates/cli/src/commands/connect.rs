@@ -18,6 +18,7 @@ pub(super) async fn run(loaded: Loaded, args: ReachArgs) -> Result<(), Failure> 
     let outcome = tokio::select! {
         tunnel = node.connect(&name) => match tunnel {
             Ok(tunnel) => tokio::select! {
+                () = node.left(&tunnel) => Err(moved()),
                 outcome = relay(tunnel) => outcome,
                 () = signals.next() => Ok(()),
             },
@@ -69,6 +70,11 @@ async fn downstream(
 fn broken(error: &io::Error) -> Failure {
     Failure::of(Exit::Failed, "the tunnel broke, and what it carried may be incomplete", error)
         .remedy("check that the other computer is still there, and connect again")
+}
+
+fn moved() -> Failure {
+    Failure::new(Exit::Failed, "this computer has moved to another network, and the tunnel stayed behind")
+        .remedy("connect again; what the tunnel carried may be incomplete")
 }
 
 /// Lets the reader of stdout see its end while stdin is still read.

@@ -1,15 +1,10 @@
 //! `hardline forward`: a local TCP port ⇄ a service.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::time::Duration;
 
-use hardline_node::node::Node;
 use hardline_node::proto::host::ServiceName;
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
-use tracing::{Instrument as _, debug, info_span, warn};
+use tokio::net::TcpListener;
 
 use crate::args::ForwardArgs;
 use crate::failure::{Exit, Failure};
@@ -18,12 +13,6 @@ use crate::settings::Loaded;
 use crate::signals::Signals;
 
 use super::reach::dialler;
-
-/// Connections carried at once. Each costs two sockets and some buffers; a port for people has a handful.
-const MAX_CONNECTIONS: usize = 1000;
-
-/// Pause after an accept that failed, for lack of descriptors as a rule.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(loaded: Loaded, args: ForwardArgs, output: Output) -> Result<(), Failure> {
     let wanted = local_address(&args.local).ok_or_else(|| {
@@ -36,20 +25,11 @@ pub(super) async fn run(loaded: Loaded, args: ForwardArgs, output: Output) -> Re
     let local = listener.local_addr().map_err(|err| cannot_listen(wanted, &err))?;
     announce(local, &name, output);
 
-    let node = Arc::new(node);
-    let mut connections = JoinSet::new();
+    node.forward(listener, name);
+    signals.next().await;
     tokio::select! {
-        () = accept(&listener, &node, &name, &mut connections) => {}
-        () = signals.next() => {}
-    }
-    drop(listener);
-    tokio::select! {
-        _ = tokio::time::timeout(loaded.settings.grace, async { while connections.join_next().await.is_some() {} }) => {}
-        () = signals.next() => {}
-    }
-    connections.shutdown().await;
-    if let Some(node) = Arc::into_inner(node) {
-        node.shutdown().await;
+        () = node.shutdown() => {}
+        () = signals.next() => tracing::info!("stopped at once"),
     }
     Ok(())
 }
@@ -60,44 +40,6 @@ fn announce(local: SocketAddr, name: &ServiceName, output: Output) {
     let _ = output.line(format_args!("Forwarding {local} to {}. Ctrl-C ends this.", name.key));
     if !local.ip().is_loopback() {
         output.remark(format_args!("warning: everybody who reaches {local} reaches the service"));
-    }
-}
-
-/// Accepts for ever.
-async fn accept(listener: &TcpListener, node: &Arc<Node>, name: &ServiceName, connections: &mut JoinSet<()>) {
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) if connections.len() < MAX_CONNECTIONS => {
-                    let (node, name) = (Arc::clone(node), name.clone());
-                    let span = info_span!("forward", key = %name.key.short());
-                    connections.spawn(async move { carry(stream, &node, &name).await }.instrument(span));
-                }
-                Ok(_) => warn!("connection refused, all slots in use"),
-                Err(error) => {
-                    warn!(%error, "accept failed");
-                    tokio::time::sleep(ACCEPT_BACKOFF).await;
-                }
-            },
-            Some(_) = connections.join_next() => {}
-        }
-    }
-}
-
-/// Carries one connection. The program on this side sees a reset when the service is not reached or the tunnel breaks.
-async fn carry(mut stream: TcpStream, node: &Node, name: &ServiceName) {
-    let _ = stream.set_nodelay(true);
-    let mut tunnel = match node.connect(name).await {
-        Ok(tunnel) => tunnel,
-        Err(error) => {
-            warn!(%error, "service not reached");
-            let _ = stream.set_zero_linger();
-            return;
-        }
-    };
-    if let Err(error) = tokio::io::copy_bidirectional(&mut stream, &mut tunnel).await {
-        debug!(%error, "tunnel broke");
-        let _ = stream.set_zero_linger();
     }
 }
 

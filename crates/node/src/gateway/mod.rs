@@ -3,10 +3,12 @@
 mod answer; // what the gateway says itself → bytes
 mod errors; // why a request is not served → answer
 mod first_page; // what can be opened from here → answer
+mod forward; // a port of its own → one service, without names
 mod listen; // 127.0.0.1 and ::1, both
 mod status_page; // what the node is doing → answer
 
 pub(crate) use first_page::FirstPage;
+pub(crate) use forward::Forward;
 pub use listen::GatewayBindError;
 pub(crate) use listen::bind;
 

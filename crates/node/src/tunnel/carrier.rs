@@ -1,6 +1,7 @@
 //! The peer's end of a tunnel, as those see it who carry bytes.
 
 use std::io::{self, IoSlice, IoSliceMut};
+use std::net::IpAddr;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::ReadBuf;
@@ -12,6 +13,9 @@ pub(crate) const PIECES: usize = 16;
 
 /// A tunnel that lends its own memory: payload is read from an application into records, and written to it from them.
 pub(crate) trait Carrier: Reset + Unpin + Send {
+    /// The address of this computer that the peer knows.
+    fn own_ip(&self) -> Option<IpAddr>;
+
     /// Waits for payload; `false` at the end of the peer's direction.
     fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>>;
 

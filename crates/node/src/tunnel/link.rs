@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::task::{Context, Poll, Waker, ready};
 
@@ -265,6 +266,10 @@ impl Taken {
 }
 
 impl Carrier for LinkStream {
+    fn own_ip(&self) -> Option<IpAddr> {
+        self.tls.own_ip()
+    }
+
     fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         loop {
             if !self.payload.is_empty() {

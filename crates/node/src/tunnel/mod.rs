@@ -1,6 +1,7 @@
 //! A verified connection → the opening lines, then bytes both ways.
 
 mod activity; // when bytes moved
+mod anchors; // our own address under a tunnel, and when it is gone
 mod application; // the other end: a program's or a browser's connection
 mod aside; // what rarely happens, beside what often does
 mod carrier; // what a tunnel is to who carries bytes

@@ -1,6 +1,7 @@
 //! Version 1: payload as it is, in records of a size that released peers can read.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -29,6 +30,10 @@ impl PlainStream {
 }
 
 impl Carrier for PlainStream {
+    fn own_ip(&self) -> Option<IpAddr> {
+        self.0.own_ip()
+    }
+
     fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         match ready!(self.0.poll_fill(cx)) {
             Ok(()) => Poll::Ready(Ok(!self.0.plain().is_empty())),

@@ -10,6 +10,7 @@ use hardline_proto::tunnel::frame::ResetReason;
 use tokio_util::sync::CancellationToken;
 
 use super::activity::{Activity, Side};
+use super::anchors::Anchors;
 use super::aside::Aside;
 use super::way::{Direction, Inward, Outward, Stopped};
 use super::{Application, Carrier};
@@ -23,11 +24,13 @@ pub(crate) struct Drain {
     pub(crate) kill: CancellationToken,
     /// Silence in both directions that is too long.
     pub(crate) idle: Duration,
+    /// This computer has left the address that the tunnel stands on.
+    pub(crate) anchors: Anchors,
 }
 
 impl Drain {
     pub(crate) fn new(idle: Duration) -> Self {
-        Self { stop: CancellationToken::new(), kill: CancellationToken::new(), idle }
+        Self { stop: CancellationToken::new(), kill: CancellationToken::new(), idle, anchors: Anchors::default() }
     }
 }
 
@@ -51,6 +54,8 @@ pub(crate) enum End {
     Idle,
     /// The node stops.
     Stopped,
+    /// This computer has left the address that the peer knows.
+    Stranded,
     /// One of the two connections broke; both were reset.
     Broken(io::ErrorKind),
 }
@@ -71,11 +76,13 @@ pub(crate) async fn relay<A: Application, C: Carrier>(
     let end = {
         let mut out = Direction::new(Outward { toward: application_is.other(), is_full: false });
         let mut back = Direction::new(Inward { toward: application_is, is_flushed: true });
+        let stranded = drain.anchors.lost(carrier.own_ip());
         let from_outside = pin!(async {
             tokio::select! {
                 () = activity.silent_for(drain.idle) => End::Idle,
                 () = activity.drained(&drain.stop) => End::Stopped,
                 () = drain.kill.cancelled() => End::Stopped,
+                () = stranded => End::Stranded,
             }
         });
         let mut from_outside = Aside::new(from_outside);
@@ -103,7 +110,8 @@ impl End {
             Self::Clean => None,
             Self::Idle => Some(ResetReason::IDLE),
             Self::Stopped => Some(ResetReason::STOPPING),
-            Self::Broken(_) => Some(ResetReason::APPLICATION),
+            // To the peer this says nothing: it does not get there.
+            Self::Broken(_) | Self::Stranded => Some(ResetReason::APPLICATION),
         }
     }
 }
@@ -124,6 +132,7 @@ fn both(up: Poll<Result<(), Stopped>>, down: Poll<Result<(), Stopped>>) -> Poll<
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
     use std::pin::Pin;
     use std::task::{Context, ready};
 
@@ -156,6 +165,9 @@ mod tests {
     }
 
     impl<S: Application> Carrier for Peer<S> {
+        fn own_ip(&self) -> Option<IpAddr> {
+            None
+        }
         fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
             if self.come.is_empty() {
                 let mut bytes = [0; 64];

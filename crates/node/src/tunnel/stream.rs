@@ -1,6 +1,7 @@
 //! The dialler's end of a tunnel, of either version.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -83,6 +84,9 @@ impl TunnelStream {
 }
 
 impl Carrier for TunnelStream {
+    fn own_ip(&self) -> Option<IpAddr> {
+        self.carrier().ok()?.own_ip()
+    }
     fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         self.carrier_mut()?.poll_payload(cx)
     }

@@ -4,6 +4,7 @@ mod inbox; // what has come
 mod outbox; // what is to be sent
 
 use std::io;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
@@ -117,6 +118,11 @@ impl SecureStream {
         if let Layer::Own(layer) = &mut self.layer {
             layer.change_keys_after(records);
         }
+    }
+
+    /// The address of this computer that the peer knows.
+    pub(crate) fn own_ip(&self) -> Option<IpAddr> {
+        Some(self.tcp.local_addr().ok()?.ip())
     }
 
     /// The socket, to be reset.

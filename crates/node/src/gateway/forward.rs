@@ -1,0 +1,74 @@
+//! A local port → one service, without names.
+
+use std::sync::Arc;
+
+use hardline_proto::host::ServiceName;
+use hardline_proto::tunnel::frame::ResetReason;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, debug, info_span, warn};
+
+use crate::dial::{Dialler, Waiting};
+use crate::limits::MAX_FORWARDED;
+use crate::net::accept_each;
+use crate::rarely::Rarely;
+use crate::tunnel::{Drain, Reset, Side, Tunnels, relay};
+
+/// What the tasks of a forwarded port share.
+pub(crate) struct Forward {
+    pub(crate) dialler: Arc<Dialler>,
+    pub(crate) name: ServiceName,
+    pub(crate) open: Tunnels,
+    pub(crate) drain: Drain,
+}
+
+impl Forward {
+    /// Accepts programs until the node stops, each in a task of its own. A program sees a reset when the service is not
+    /// reached or its tunnel breaks.
+    pub(crate) async fn run(self: Arc<Self>, listener: TcpListener, tasks: TaskTracker) {
+        let (connections, refused) = (Arc::new(Semaphore::new(MAX_FORWARDED)), Rarely::default());
+        accept_each(&listener, &self.drain.stop, |program, _| match Arc::clone(&connections).try_acquire_owned() {
+            Ok(slot) => {
+                let forward = Arc::clone(&self);
+                tasks.spawn(async move {
+                    forward.carry(program).await;
+                    drop(slot);
+                });
+            }
+            Err(_full) => {
+                if let Some(times) = refused.count() {
+                    warn!(times, "connections refused at a limit");
+                }
+            }
+        })
+        .await;
+    }
+
+    async fn carry(&self, mut program: TcpStream) {
+        if program.set_nodelay(true).is_err() {
+            return;
+        }
+        let open = self.open.begin();
+        let span = info_span!("forward", id = open.id, key = %self.name.key.short());
+        let carrying = async {
+            // Nothing is read before the service is reached: what is sent to nobody is lost.
+            let mut nothing = Vec::new();
+            let reached = tokio::select! {
+                () = self.drain.kill.cancelled() => return program.reset_on_close(ResetReason::STOPPING),
+                reached = Box::pin(self.dialler.reach(&self.name, Waiting::Program, &mut nothing)) => reached,
+            };
+            match reached {
+                Ok(mut tunnel) => {
+                    let relayed = Box::pin(relay(&mut program, Side::Dialler, &mut tunnel, &self.drain)).await;
+                    debug!(?relayed, "tunnel ended");
+                }
+                Err(error) => {
+                    warn!(%error, "service not reached");
+                    program.reset_on_close(ResetReason::APPLICATION);
+                }
+            }
+        };
+        carrying.instrument(span).await;
+    }
+}
