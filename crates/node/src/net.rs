@@ -1,11 +1,16 @@
 //! TCP connections: made, for diallers and backends; accepted, for peers and browsers.
 
+use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use hardline_proto::hosts::{Host, HostPort};
 use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -24,6 +29,9 @@ const NEXT_ADDRESS_DELAY: Duration = Duration::from_millis(250);
 /// Pause after a failed accept. Out of descriptors, the next try would fail at once, and the next.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
+/// Connections accepted in a row before others have their turn. A flood of them must not hold up who is in.
+const ACCEPTED_IN_A_ROW: u32 = 8;
+
 /// Hands every connection to `serve`, which must not wait, until `stop`.
 pub(crate) async fn accept_each(
     listener: &TcpListener,
@@ -31,7 +39,10 @@ pub(crate) async fn accept_each(
     mut serve: impl FnMut(TcpStream, SocketAddr),
 ) {
     let failures = Rarely::default();
-    loop {
+    for number in 1_u32.. {
+        if number.is_multiple_of(ACCEPTED_IN_A_ROW) {
+            tokio::task::yield_now().await;
+        }
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
@@ -46,6 +57,19 @@ pub(crate) async fn accept_each(
             }
         }
     }
+}
+
+/// Reads what has come, `MOST` bytes at a time, to the end of `bytes`, and returns how many they were; 0 at the end of the
+/// stream. While nothing comes no memory is kept for it: most strangers who say little say it slowly.
+pub(crate) async fn read_onto<const MOST: usize>(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    poll_fn(|cx| {
+        let mut room = [MaybeUninit::uninit(); MOST];
+        let mut read = ReadBuf::uninit(&mut room);
+        ready!(Pin::new(&mut *stream).poll_read(cx, &mut read))?;
+        bytes.extend_from_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
+    })
+    .await
 }
 
 /// Connects to `at` within `limit`, with `TCP_NODELAY`. A name is resolved anew each time; its addresses, IPv6 and IPv4

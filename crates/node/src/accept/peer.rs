@@ -18,6 +18,7 @@ use crate::backend::BackendStream;
 use crate::clock;
 use crate::net::notice_if_gone;
 use crate::tls;
+use crate::tls::handshake::Hello;
 use crate::tls::sni::refuse_unknown_name;
 use crate::tunnel::{Carrier, LinkStream, OpeningFailure, PlainStream, Side, read_opening, relay, send_opening};
 
@@ -57,11 +58,13 @@ enum Peer {
 impl Acceptor {
     /// Serves one peer. `handshake_slot` is given back when its first tunnel begins, or its link is parked.
     pub(super) async fn serve(&self, tcp: TcpStream, addr: SocketAddr, handshake_slot: HandshakeSlot) {
-        // On the heap and apart: what a handshake needs is not kept for the life of a tunnel, and who says nothing, or speaks
-        // no TLS, does not get it.
+        // Each step on the heap and apart: what it needs is not kept for the next, nor for the life of a tunnel, and who says
+        // nothing, or speaks no TLS, does not get it.
         let greeting = timeout(self.handshake_timeout, async {
             expect_tls(&tcp).await?;
-            Box::pin(self.greet(tcp, addr)).await
+            tcp.set_nodelay(true).and_then(|()| notice_if_gone(&tcp)).map_err(Refusal::Handshake)?;
+            let hello = Box::pin(tls::handshake::hello(tcp)).await.map_err(Refusal::Handshake)?;
+            Box::pin(self.greet(hello, addr)).await
         });
         let greeted = tokio::select! {
             () = self.drain.stop.cancelled() => return,
@@ -97,9 +100,7 @@ impl Acceptor {
         .await;
     }
 
-    async fn greet(&self, tcp: TcpStream, addr: SocketAddr) -> Result<(&Service, TunnelSlot, Peer), Refusal> {
-        tcp.set_nodelay(true).and_then(|()| notice_if_gone(&tcp)).map_err(Refusal::Handshake)?;
-        let mut hello = tls::handshake::hello(tcp).await.map_err(Refusal::Handshake)?;
+    async fn greet(&self, mut hello: Hello, addr: SocketAddr) -> Result<(&Service, TunnelSlot, Peer), Refusal> {
         let Some(service) = hello.client_hello().server_name().and_then(|name| self.service(name)) else {
             // Who is gone needs no alert.
             let _ = refuse_unknown_name(&mut hello.tcp).await;
@@ -108,7 +109,7 @@ impl Acceptor {
         // Before the handshake, which is what costs.
         let slot = self.door.tunnel(addr.ip(), service.key).map_err(Refusal::Limit)?;
         let config = if offers_v2(&hello.client_hello()) { &service.tls_v2 } else { &service.tls };
-        let tls = hello.accept(config.clone()).await.map_err(Refusal::Handshake)?;
+        let tls = Box::pin(hello.accept(config.clone())).await.map_err(Refusal::Handshake)?;
         let ours = Opening { wan_hosts: Some(self.reach.hosts()), password: None };
         let peer = if tls.is_v2() {
             let mut link = LinkStream::new(tls, Link::listener());

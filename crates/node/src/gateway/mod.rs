@@ -18,7 +18,6 @@ use hardline_proto::client_hello::{Hello, read_client_hello};
 use hardline_proto::head::{Accept, RequestHead, Sniffed, sniff};
 use hardline_proto::host::{Authority, ServiceName, parse_service_name};
 use hardline_proto::initiator::Initiator;
-use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -28,7 +27,7 @@ use tracing::{Instrument, debug, info_span, warn};
 use self::answer::Answer;
 use crate::dial::{Dialler, Waiting};
 use crate::limits::HEAD_TIMEOUT;
-use crate::net::accept_each;
+use crate::net::{accept_each, read_onto};
 use crate::rarely::Rarely;
 use crate::status::Live;
 use crate::tls::sni::refuse_unknown_name;
@@ -182,8 +181,7 @@ async fn read_request(browser: &mut TcpStream, bytes: &mut Vec<u8>) -> Result<Re
 
 async fn read_until_known(browser: &mut TcpStream, bytes: &mut Vec<u8>) -> Result<Request, NotServed> {
     loop {
-        bytes.reserve(READ_CHUNK);
-        match browser.read_buf(bytes).await {
+        match read_onto::<READ_CHUNK>(browser, bytes).await {
             Ok(0) | Err(_) => return Err(NotServed::Silent),
             Ok(_) => {}
         }

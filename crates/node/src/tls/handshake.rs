@@ -3,19 +3,20 @@
 use std::io;
 use std::sync::Arc;
 
-use bytes::BufMut;
 use hardline_proto::KeyHash;
+use hardline_proto::client_hello::{Hello as Read, read_client_hello};
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::{Acceptor, ClientHello, UnbufferedServerConnection};
 use rustls::{ClientConfig, ServerConfig};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::config::is_v2;
 use super::pin::proven_key;
 use super::session::{Progress, Session};
 use super::stream::SecureStream;
+use crate::net::read_onto;
 
 /// Bytes asked of the socket at once: a whole flight of most handshakes.
 const CHUNK: usize = 4096;
@@ -73,12 +74,18 @@ pub struct Hello {
 /// # Errors
 /// As [`connect`]; the client has been told, if it is told of such errors.
 pub async fn hello(mut tcp: TcpStream) -> io::Result<Hello> {
-    let mut acceptor = Acceptor::default();
     let mut bytes = Vec::new();
+    let mut acceptor = None;
+    let mut given = 0;
     loop {
-        let before = bytes.len();
         read_more(&mut tcp, &mut bytes).await?;
-        let mut fresh = &bytes[before..];
+        // rustls's part takes some KiB, which those do not get who say one byte now and then.
+        if acceptor.is_none() && read_client_hello(&bytes) == Ok(Read::Partial) {
+            continue;
+        }
+        let acceptor = acceptor.get_or_insert_with(Acceptor::default);
+        let mut fresh = &bytes[given..];
+        given = bytes.len();
         while !fresh.is_empty() {
             acceptor.read_tls(&mut fresh)?;
             match acceptor.accept() {
@@ -150,8 +157,7 @@ async fn read_more(tcp: &mut TcpStream, incoming: &mut Vec<u8>) -> io::Result<()
     if incoming.len() > MAX_FLIGHT {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "a handshake message without end"));
     }
-    incoming.reserve(CHUNK);
-    match tcp.read_buf(&mut incoming.limit(CHUNK)).await? {
+    match read_onto::<CHUNK>(tcp, incoming).await? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         _ => Ok(()),
     }
