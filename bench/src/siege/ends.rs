@@ -18,8 +18,10 @@ const SAMPLE: Duration = Duration::from_millis(250);
 /// How long memory may take until it is where it stays: half a minute more than any time limit of a handshake.
 const SETTLE_LIMIT: Duration = Duration::from_secs(40);
 
-/// The attackers stand on the same two cores as their victim. Their share of the work is done when nobody else has any.
-const ATTACKER_NICENESS: &str = "15";
+/// The attackers stand on the same two cores as their victim and the honest client, which they must hinder by what they send
+/// and not by taking its core: their share of the work is done when nobody else has any (`SCHED_IDLE` of sched(7)). A low
+/// priority alone keeps the client waiting for up to two milliseconds after its answer has come.
+const ATTACKER_SCHEDULING: &[&str] = &["--idle", "0"];
 
 /// Time for the attackers to stand.
 const MUSTER_LIMIT: Duration = Duration::from_secs(120);
@@ -95,8 +97,8 @@ impl Ends {
     fn attacker(&self, attack: Attack) -> Result<Process> {
         let kind = serde_json::to_value(attack)?;
         let (publisher, gateway) = (self.publisher.p2p()?.to_string(), self.gateway.gateway()?.to_string());
-        let mut command = self.host.command("nice");
-        command.args(["-n", ATTACKER_NICENESS]).arg(own_program()?);
+        let mut command = self.host.command("chrt");
+        command.args(ATTACKER_SCHEDULING).arg(own_program()?);
         command.args(["attack", kind.as_str().context("a name")?, &publisher, &gateway, &self.key]);
         let attacker = self.host.spawn("attacker", &mut command)?;
         let began = Instant::now();

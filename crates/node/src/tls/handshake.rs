@@ -7,7 +7,7 @@ use hardline_proto::KeyHash;
 use hardline_proto::client_hello::{Hello as Read, read_client_hello};
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
-use rustls::server::{Acceptor, ClientHello, UnbufferedServerConnection};
+use rustls::server::{Accepted, Acceptor, ClientHello, UnbufferedServerConnection};
 use rustls::{ClientConfig, ServerConfig};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -65,7 +65,8 @@ pub async fn connect(
 pub struct Hello {
     /// The connection, to be refused.
     pub tcp: TcpStream,
-    accepted: rustls::server::Accepted,
+    /// On the heap: it is large, and every future that hands the hello on has room for it.
+    accepted: Box<Accepted>,
     bytes: Vec<u8>,
 }
 
@@ -83,14 +84,14 @@ pub async fn hello(mut tcp: TcpStream) -> io::Result<Hello> {
         if acceptor.is_none() && read_client_hello(&bytes) == Ok(Read::Partial) {
             continue;
         }
-        let acceptor = acceptor.get_or_insert_with(Acceptor::default);
+        let acceptor = acceptor.get_or_insert_with(|| Box::new(Acceptor::default()));
         let mut fresh = &bytes[given..];
         given = bytes.len();
         while !fresh.is_empty() {
             acceptor.read_tls(&mut fresh)?;
             match acceptor.accept() {
                 // What stands behind the hello is read again by who answers it.
-                Ok(Some(accepted)) => return Ok(Hello { tcp, accepted, bytes }),
+                Ok(Some(accepted)) => return Ok(Hello { tcp, accepted: Box::new(accepted), bytes }),
                 Ok(None) => {}
                 Err((error, mut alert)) => {
                     let mut record = Vec::new();
