@@ -60,15 +60,9 @@ impl Acceptor {
     pub(super) async fn serve(&self, tcp: TcpStream, addr: SocketAddr, handshake_slot: HandshakeSlot) {
         // Each step on the heap and apart: what it needs is not kept for the next, nor for the life of a tunnel, and who says
         // nothing, or speaks no TLS, does not get it.
-        let greeting = timeout(self.handshake_timeout, async {
-            expect_tls(&tcp).await?;
-            tcp.set_nodelay(true).and_then(|()| notice_if_gone(&tcp)).map_err(Refusal::Handshake)?;
-            let hello = Box::pin(tls::handshake::hello(tcp)).await.map_err(Refusal::Handshake)?;
-            Box::pin(self.greet(hello, addr)).await
-        });
         let greeted = tokio::select! {
             () = self.drain.stop.cancelled() => return,
-            greeted = greeting => greeted.unwrap_or(Err(Refusal::Slow(self.handshake_timeout))),
+            greeted = Box::pin(self.greet_in_time(tcp, addr)) => greeted,
         };
         drop(handshake_slot);
         match greeted {
@@ -80,6 +74,16 @@ impl Acceptor {
             }
             Err(refusal) => debug!(%addr, error = %chain(&refusal), "peer refused"),
         }
+    }
+
+    async fn greet_in_time(&self, tcp: TcpStream, addr: SocketAddr) -> Result<(&Service, TunnelSlot, Peer), Refusal> {
+        let greeting = async {
+            expect_tls(&tcp).await?;
+            tcp.set_nodelay(true).and_then(|()| notice_if_gone(&tcp)).map_err(Refusal::Handshake)?;
+            let hello = Box::pin(tls::handshake::hello(tcp)).await.map_err(Refusal::Handshake)?;
+            Box::pin(self.greet(hello, addr)).await
+        };
+        timeout(self.handshake_timeout, greeting).await.unwrap_or(Err(Refusal::Slow(self.handshake_timeout)))
     }
 
     pub(super) async fn carry<T: Carrier>(

@@ -23,11 +23,13 @@ const MOVED: Duration = Duration::from_secs(5);
 const GONE: Duration = KEEPALIVE_IDLE.saturating_add(KEEPALIVE_INTERVAL.saturating_mul(KEEPALIVE_RETRIES));
 
 /// Knows which of this computer's addresses tunnels stand on. Cheap to clone.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Anchors(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    /// Ends every tunnel. So a tunnel waits for one thing instead of two: there are thousands of them.
+    kill: Arc<CancellationToken>,
     anchors: Mutex<HashMap<IpAddr, Anchor>>,
     wanted: Notify,
 }
@@ -44,15 +46,17 @@ struct Anchor {
 }
 
 impl Anchors {
-    /// Returns when this computer has left `own`, an address of its own, for good; never without one.
-    pub(crate) fn lost(&self, own: Option<IpAddr>) -> impl Future<Output = ()> + Send + use<> {
-        let gone = own.map(|own| own.to_canonical()).filter(|own| !own.is_loopback()).map(|own| self.hold(own));
-        async move {
-            match gone {
-                Some(gone) => gone.cancelled().await,
-                None => std::future::pending().await,
-            }
-        }
+    /// `kill` ends all tunnels, wherever they stand.
+    pub(crate) fn new(kill: CancellationToken) -> Self {
+        let (anchors, wanted) = (Mutex::default(), Notify::new());
+        Self(Arc::new(Shared { kill: Arc::new(kill), anchors, wanted }))
+    }
+
+    /// What is cancelled when this computer has left `own`, an address of its own, for good, or all tunnels are ended. To be
+    /// held as long as the tunnel stands there.
+    pub(crate) fn under(&self, own: Option<IpAddr>) -> Arc<CancellationToken> {
+        let own = own.map(|own| own.to_canonical()).filter(|own| !own.is_loopback());
+        own.map_or_else(|| Arc::clone(&self.0.kill), |own| self.hold(own))
     }
 
     /// Asks for this computer's addresses now and then, while tunnels stand on some, until `stop`.
@@ -75,7 +79,7 @@ impl Anchors {
         if let Some(gone) = anchors.get(&own).and_then(|anchor| anchor.gone.upgrade()) {
             return gone;
         }
-        let gone = Arc::new(CancellationToken::new());
+        let gone = Arc::new(self.0.kill.child_token());
         let (missing_since, moved_since) = (None, None);
         anchors.insert(own, Anchor { gone: Arc::downgrade(&gone), beside: Vec::new(), missing_since, moved_since });
         self.0.wanted.notify_one();
@@ -134,9 +138,9 @@ mod tests {
 
     impl Computer {
         async fn new() -> Self {
-            let (anchors, stop) = (Anchors::default(), CancellationToken::new());
+            let (anchors, stop) = (Anchors::new(CancellationToken::new()), CancellationToken::new());
             let addresses = Arc::default();
-            let tunnel = tokio::spawn(anchors.lost(Some(ip(HOME))));
+            let tunnel = stand(&anchors, Some(HOME));
             let computer = Self { addresses, stop, tunnel, anchors };
             let (addresses, stop) = (Arc::clone(&computer.addresses), computer.stop.clone());
             let anchors = computer.anchors.clone();
@@ -154,6 +158,12 @@ mod tests {
         fn is_told(&self) -> bool {
             self.tunnel.is_finished()
         }
+    }
+
+    /// A tunnel that stands on this address.
+    fn stand(anchors: &Anchors, own: Option<&str>) -> tokio::task::JoinHandle<()> {
+        let ground = anchors.under(own.map(ip));
+        tokio::spawn(async move { ground.cancelled().await })
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -194,12 +204,21 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_tunnel_within_this_computer_stands_for_ever_and_one_that_has_ended_is_forgotten() {
         let computer = Computer::new().await;
-        let inside = tokio::spawn(computer.anchors.lost(Some(ip("::ffff:127.0.0.1"))));
-        let nowhere = tokio::spawn(computer.anchors.lost(None));
+        let inside = stand(&computer.anchors, Some("::ffff:127.0.0.1"));
+        let nowhere = stand(&computer.anchors, None);
         computer.tunnel.abort();
         computer.has(&[], 2 * GONE).await;
         assert!(!inside.is_finished() && !nowhere.is_finished());
         assert!(computer.anchors.lock().is_empty());
         computer.stop.cancel();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_are_ended_wherever_they_stand() {
+        let computer = Computer::new().await;
+        let inside = stand(&computer.anchors, None);
+        computer.anchors.0.kill.cancel();
+        inside.await.unwrap();
+        computer.tunnel.await.unwrap();
     }
 }

@@ -30,7 +30,8 @@ pub(crate) struct Drain {
 
 impl Drain {
     pub(crate) fn new(idle: Duration) -> Self {
-        Self { stop: CancellationToken::new(), kill: CancellationToken::new(), idle, anchors: Anchors::default() }
+        let kill = CancellationToken::new();
+        Self { stop: CancellationToken::new(), anchors: Anchors::new(kill.clone()), kill, idle }
     }
 }
 
@@ -76,13 +77,12 @@ pub(crate) async fn relay<A: Application, C: Carrier>(
     let end = {
         let mut out = Direction::new(Outward { toward: application_is.other(), is_full: false });
         let mut back = Direction::new(Inward { toward: application_is, is_flushed: true });
-        let stranded = drain.anchors.lost(carrier.own_ip());
+        let ground = drain.anchors.under(carrier.own_ip());
         let from_outside = pin!(async {
             tokio::select! {
                 () = activity.silent_for(drain.idle) => End::Idle,
                 () = activity.drained(&drain.stop) => End::Stopped,
-                () = drain.kill.cancelled() => End::Stopped,
-                () = stranded => End::Stranded,
+                () = ground.cancelled() => if drain.kill.is_cancelled() { End::Stopped } else { End::Stranded },
             }
         });
         let mut from_outside = Aside::new(from_outside);
