@@ -9,6 +9,8 @@ use super::row::Row;
 /// Something to reach.
 struct Bar {
     title: &'static str,
+    /// Whose.
+    row: Row,
     figure: Figure,
     against: Against,
     limit: f64,
@@ -40,6 +42,7 @@ const BARS: &[Bar] = &[
     bar("new connection: median time against rathole over Noise", ConnectP50, Against::Row(Row::RatholeNoise), 0.55),
     bar("new connection: CPU against the same", ConnectCpu, Against::Row(Row::RatholeNoise), 0.40),
     bar("first connection to a peer: time against the same", First, Against::Row(Row::RatholeNoise), 1.0),
+    ready_bar("first connection to a peer kept ready", First, Against::Row(Row::RatholeNoise), 1.0),
     bar("keep-alive: CPU per request against HAProxy", KeepCpu, Against::Row(Row::Haproxy), 0.72),
     bar("keep-alive: requests a second against the same", KeepRate, Against::AtLeast(Row::Haproxy), 1.05),
     bar("KiB per idle tunnel, near end", IdleNear, Against::Limit, 12.5),
@@ -50,7 +53,12 @@ const BARS: &[Bar] = &[
 ];
 
 const fn bar(title: &'static str, figure: Figure, against: Against, limit: f64) -> Bar {
-    Bar { title, figure, against, limit }
+    Bar { title, row: Row::Hardline, figure, against, limit }
+}
+
+/// Of the row that is kept ready.
+const fn ready_bar(title: &'static str, figure: Figure, against: Against, limit: f64) -> Bar {
+    Bar { row: Row::HardlineReady, ..bar(title, figure, against, limit) }
 }
 
 /// How Hardline stands.
@@ -73,7 +81,7 @@ pub(super) fn judge(figures: &Figures) -> Vec<Standing> {
 
 impl Bar {
     fn judge(&self, figures: &Figures) -> Option<Standing> {
-        let ours = figures.of(Row::Hardline, self.figure);
+        let ours = figures.of(self.row, self.figure);
         let values = match self.against {
             Against::Best => ratios(ours, &best(figures, self.figure)),
             Against::Row(row) | Against::AtLeast(row) => ratios(ours, figures.of(row, self.figure)),

@@ -67,7 +67,7 @@ impl World {
 
     /// What clients of this row send as Host.
     pub(super) fn host_header(&self, row: Row) -> &str {
-        if matches!(row, Row::Hardline | Row::OtherBuild) { &self.hardline_name } else { NAME }
+        if matches!(row, Row::Hardline | Row::HardlineReady | Row::OtherBuild) { &self.hardline_name } else { NAME }
     }
 
     /// Starts both ends of a row.
@@ -81,8 +81,9 @@ impl World {
             Row::RatholeTls => self.rathole(stage, &self.rathole_tls()),
             Row::RatholeNoise => self.rathole(stage, &self.rathole_noise()),
             Row::Bore => self.bore(stage),
-            Row::Hardline => self.hardline(stage, hardline_program()?),
-            Row::OtherBuild => self.hardline(stage, self.other_build.as_deref().context("no other build given")?),
+            Row::Hardline => self.hardline(stage, hardline_program()?, ""),
+            Row::HardlineReady => self.hardline(stage, hardline_program()?, "ready = true\n"),
+            Row::OtherBuild => self.hardline(stage, self.other_build.as_deref().context("no other build given")?, ""),
             Row::HardlineToPython => self.hardline_to_python(stage),
             Row::Python => python(stage),
         }
@@ -210,9 +211,13 @@ impl World {
         Ok(Ends::of(near, far))
     }
 
-    fn hardline(&self, stage: &Stage, program: &Path) -> Result<Ends> {
+    fn hardline(&self, stage: &Stage, program: &Path, more: &str) -> Result<Ends> {
         let far = self.hardline_far(stage, program)?;
-        let near = hardline_near(stage, program, &self.hardline_name)?;
+        if !more.is_empty() {
+            // What is dialled ahead is dialled at the near end's start, and again much later.
+            far.wait_for("event ready", |line| line.contains("\"ready\"").then_some(()))?;
+        }
+        let near = hardline_near(stage, program, &self.hardline_name, more)?;
         Ok(Ends { near: Some(near), far: Some(far), host_header: Some(self.hardline_name.clone()) })
     }
 
@@ -229,7 +234,7 @@ impl World {
     fn hardline_to_python(&self, stage: &Stage) -> Result<Ends> {
         let server = stage.host.python_server(Release::Last, LINK_PORT, stage.backend)?;
         let name = format!("{}.localhost:{ENTRY_PORT}", server.name);
-        let near = hardline_near(stage, hardline_program()?, &name)?;
+        let near = hardline_near(stage, hardline_program()?, &name, "")?;
         Ok(Ends { near: Some(near), far: Some(server.process), host_header: Some(name) })
     }
 
@@ -246,10 +251,10 @@ impl World {
     }
 }
 
-/// Hardline's near end, knowing nothing but the address of the far one.
-fn hardline_near(stage: &Stage, program: &Path, name: &str) -> Result<Process> {
+/// Hardline's near end, knowing nothing but the address of the far one. `more` stands below `[[peer]]`.
+fn hardline_near(stage: &Stage, program: &Path, name: &str, more: &str) -> Result<Process> {
     let peer = format!(
-        "[gateway]\nport = {ENTRY_PORT}\n[[peer]]\nlink = \"http://{name}/\"\naddresses = [\"127.0.0.1:{LINK_PORT}\"]\n"
+        "[gateway]\nport = {ENTRY_PORT}\n[[peer]]\nlink = \"http://{name}/\"\naddresses = [\"127.0.0.1:{LINK_PORT}\"]\n{more}"
     );
     stage.hardline(program, "near", &peer)
 }

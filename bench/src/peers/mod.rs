@@ -135,7 +135,7 @@ impl Run<'_> {
             return Ok(());
         }
         let mut pairs = Vec::new();
-        for row in self.rows.clone() {
+        for row in self.rows.clone().into_iter().filter(|row| row.is_whole()) {
             let amounts = self.amounts.for_row(row);
             let started = Pair::start(&self.world, row).and_then(|pair| {
                 BULKS.iter().try_for_each(|bulk| bulk.check(&pair, amounts))?;
@@ -187,14 +187,16 @@ impl Run<'_> {
         // Each sample is one number only, so there are more of them.
         for _ in 0..self.rounds * 2 {
             self.each(Measurement::First, |row| !row.is_slow(), |run, row| measure::first(&run.world, row));
-            let can = |row: Row| row.is_tunnel() && !row.is_slow();
+            let can = |row: Row| row.is_whole() && row.is_tunnel() && !row.is_slow();
             self.each(Measurement::Start, can, |run, row| measure::start(&run.world, row));
         }
         for _ in 0..self.rounds.div_ceil(3) {
             let amounts = self.amounts;
-            self.each(Measurement::Idle, Row::is_tunnel, |run, row| {
-                measure::idle(&run.world, row, amounts.for_row(row))
-            });
+            self.each(
+                Measurement::Idle,
+                |row| row.is_whole() && row.is_tunnel(),
+                |run, row| measure::idle(&run.world, row, amounts.for_row(row)),
+            );
         }
         let possible = HELD.min(descriptors.saturating_sub(OTHER_DESCRIPTORS) / 2);
         if possible < HELD && self.options.wants(Measurement::Held) {

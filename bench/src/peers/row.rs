@@ -25,6 +25,8 @@ pub(crate) enum Row {
     Bore,
     /// Hardline at both ends
     Hardline,
+    /// The same, with the far end kept ready (`ready = true`): its first connection
+    HardlineReady,
     /// Another build of Hardline at both ends (`--against`)
     OtherBuild,
     /// Hardline towards the last release of the Python program, which speaks version 1
@@ -46,6 +48,7 @@ impl Row {
             Self::RatholeNoise => "rathole (Noise)",
             Self::Bore => "bore (not encrypted)",
             Self::Hardline => "**hardline**",
+            Self::HardlineReady => "**hardline**, kept ready",
             Self::OtherBuild => "hardline, the other build",
             Self::HardlineToPython => "hardline towards a version 1 peer (Python)",
             Self::Python => "hardlinep2p, Python",
@@ -60,6 +63,11 @@ impl Row {
     /// The Python program carries a tenth in the same time, holds some 500 tunnels, and takes seconds to start.
     pub(crate) fn is_slow(self) -> bool {
         matches!(self, Self::HardlineToPython | Self::Python)
+    }
+
+    /// Whether it is measured in everything, and not by its first connection alone.
+    pub(crate) fn is_whole(self) -> bool {
+        self != Self::HardlineReady
     }
 
     /// Whether there is something between load and backend.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hardline_dht::Rates;
 use hardline_proto::admission::AdmissionLimits;
+use hardline_proto::host::ServiceName;
 use hardline_proto::hosts::HostPort;
 use hardline_proto::lan;
 
@@ -41,6 +42,9 @@ pub struct NodeConfig {
     pub dht: DhtSettings,
     /// Addresses given by hand, tried for every service asked for beside what discovery finds.
     pub given: Vec<GivenAddress>,
+    /// Services to which a link is dialled before anybody asks, and kept: the first request costs no handshake. It tells
+    /// the network that they are wanted here.
+    pub ready: Vec<ServiceName>,
     /// Whether addresses on loopback that others tell are dialled. Only test networks that live on one computer turn it on.
     pub is_loopback_shared: bool,
     /// How long running tunnels may go on after a stop was asked for. Default 30 s.
@@ -89,6 +93,7 @@ impl NodeConfig {
             lan: LanConfig::default(),
             dht: DhtSettings::default(),
             given: Vec::new(),
+            ready: Vec::new(),
             is_loopback_shared: false,
             grace: Duration::from_secs(30),
             tunnel_idle: TUNNEL_IDLE,

@@ -228,6 +228,7 @@ impl Node {
         }
         node.run_gateway(gateway_listeners, config.gateway_connections);
         node.watch_own_addresses();
+        node.keep_ready(config.ready);
         if !node.bound.gateway.is_empty() || !node.bound.p2p.is_empty() {
             let resolver = Arc::clone(&node.dialler.resolver);
             node.tasks.spawn(async move {
@@ -244,6 +245,13 @@ impl Node {
         let (drain, resolver) = (self.drain.clone(), Arc::clone(&self.dialler.resolver));
         let own = move || resolver.place.now().own;
         self.tasks.spawn(async move { drain.anchors.watch(own, &drain.stop).await });
+    }
+
+    fn keep_ready(&self, services: Vec<ServiceName>) {
+        for name in services {
+            let dialler = Arc::clone(&self.dialler);
+            self.tasks.spawn(async move { dialler.keep_ready(&name).await });
+        }
     }
 
     fn start_reach(&mut self, config: P2pConfig, port: u16) -> Arc<Reach> {
@@ -343,7 +351,8 @@ impl Node {
 
     /// Returns when this computer has left the address that `tunnel` stands on, so that nothing comes or goes any more.
     pub fn left(&self, tunnel: &TunnelStream) -> impl Future<Output = ()> + Send + use<> {
-        self.drain.anchors.lost(tunnel.own_ip())
+        let ground = self.drain.anchors.under(tunnel.own_ip());
+        async move { ground.cancelled().await }
     }
 
     /// Stops: no new tunnels; running ones get [`NodeConfig::grace`], those that owe no answer end at once; then everything

@@ -5,10 +5,11 @@ mod common;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use common::{TestNode, backend, echo, get, nobody, open, pair_for, service};
-use hardline_node::config::{GivenAddress, IdentityConfig, ServiceConfig};
+use hardline_node::config::{GivenAddress, IdentityConfig, Parking, ServiceConfig};
 use hardline_node::limits::FRESH_LINK;
 use hardline_node::node::TunnelStream;
 use hardline_node::proto::KeyHash;
@@ -25,6 +26,8 @@ struct Cable {
     addr: SocketAddr,
     connections: Arc<AtomicUsize>,
     state: watch::Sender<Wire>,
+    /// Whether new connections end at once.
+    is_closed: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -40,12 +43,17 @@ impl Cable {
     async fn to(listener: SocketAddr) -> Self {
         let connections = Arc::new(AtomicUsize::new(0));
         let (state, states) = watch::channel(Wire::Whole);
-        let counted = Arc::clone(&connections);
+        let is_closed = Arc::new(AtomicBool::new(false));
+        let (counted, is_refused) = (Arc::clone(&connections), Arc::clone(&is_closed));
         let addr = backend(move |mut near| {
             counted.fetch_add(1, Ordering::SeqCst);
+            let is_refused = is_refused.load(Ordering::SeqCst);
             let mut states = states.clone();
             states.mark_unchanged();
             async move {
+                if is_refused {
+                    return;
+                }
                 let mut far = TcpStream::connect(listener).await.unwrap();
                 tokio::select! {
                     _ = copy_bidirectional(&mut near, &mut far) => {}
@@ -57,7 +65,7 @@ impl Cable {
             }
         })
         .await;
-        Self { addr, connections, state }
+        Self { addr, connections, state, is_closed }
     }
 
     fn connections(&self) -> usize {
@@ -189,6 +197,53 @@ async fn a_parked_link_does_not_touch_the_backend() {
     // The spare one is taken for the third tunnel or lies beside it; either way there are three.
     say(&gateway, listener.key(), "three").await;
     assert_eq!(touched.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn a_service_that_is_kept_ready_is_dialled_before_anybody_asks_and_its_backend_is_not_touched() {
+    let touched = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&touched);
+    let counting = backend(move |mut stream| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async move {
+            let (mut from, mut to) = stream.split();
+            let _ = tokio::io::copy(&mut from, &mut to).await;
+        }
+    })
+    .await;
+    let (listener, cable, gateway) = kept_ready(counting, Parking::DIALLER).await;
+    until(|| cable.connections() == 1).await;
+    cable.is_closed.store(true, Ordering::SeqCst);
+    assert_eq!(touched.load(Ordering::SeqCst), 0);
+    let mut tunnel = loop {
+        // Until the link is parked there is no other way.
+        if let Ok(tunnel) = gateway.node.connect(&name(listener.key())).await {
+            break tunnel;
+        }
+    };
+    assert_eq!(echoed(&mut tunnel, "first").await, "first");
+    assert_eq!(touched.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn what_is_kept_ready_is_dialled_anew_before_it_grows_too_old() {
+    let parking = Parking { time: Duration::from_millis(200), ..Parking::DIALLER };
+    let (listener, cable, gateway) = kept_ready(echo().await, parking).await;
+    until(|| cable.connections() >= 4).await;
+    say(&gateway, listener.key(), "at last").await;
+}
+
+/// A service, and a gateway that keeps it ready through a cable.
+async fn kept_ready(backend: SocketAddr, parking: Parking) -> (TestNode, Cable, TestNode) {
+    let listener = TestNode::listener(vec![service(backend)]).await;
+    let cable = Cable::to(listener.p2p()).await;
+    let gateway = TestNode::start(|config| {
+        config.given = vec![GivenAddress { key: listener.key(), at: cable.addr.into() }];
+        config.ready = vec![name(listener.key())];
+        config.parking = parking;
+    })
+    .await;
+    (listener, cable, gateway)
 }
 
 #[tokio::test]

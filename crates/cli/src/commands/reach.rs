@@ -15,6 +15,7 @@ pub(super) async fn dialler(loaded: &Loaded, args: &ReachArgs) -> Result<(Node, 
     let mut config = loaded.settings.node_config()?;
     config.gateway_port = None;
     config.services.clear();
+    config.ready.clear();
     for address in &args.address {
         let at = address.parse().map_err(|err| {
             Failure::new(Exit::Usage, format_args!("--address: {err}")).remedy("write HOST:PORT, IPv6 in brackets")

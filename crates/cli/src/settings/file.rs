@@ -139,8 +139,9 @@ impl File<'_> {
         let mut peer = PeerSettings::default();
         let before = self.problems.len();
         self.keys("peer", table, schema::PEER_KEYS, &mut peer);
-        if (peer.key.is_none() || peer.addresses.is_empty()) && self.problems.len() == before {
-            self.note(span.clone(), "peer needs both link and addresses".into());
+        let is_whole = peer.name.is_some() && (peer.is_ready || !peer.addresses.is_empty());
+        if !is_whole && self.problems.len() == before {
+            self.note(span.clone(), "peer needs link, and addresses or ready".into());
         }
         self.peer_lines.push(self.line(span));
         loaded.settings.peers.push(peer);
@@ -171,7 +172,7 @@ impl File<'_> {
             (identity != IdentityConfig::Ephemeral).then_some(identity)
         };
         let identities: Vec<_> = loaded.settings.services.iter().map(identity).collect();
-        let links: Vec<_> = loaded.settings.peers.iter().map(|peer| peer.key).collect();
+        let links: Vec<_> = loaded.settings.peers.iter().map(|peer| Some(peer.name.as_ref()?.key)).collect();
         self.refuse_repeats("service", "identity; give one of them another name", &identities, |file| {
             &file.service_lines
         });

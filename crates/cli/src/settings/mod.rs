@@ -18,8 +18,8 @@ use hardline_node::config::{
 };
 use hardline_node::dht;
 use hardline_node::limits::{BACKEND_CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_GATEWAY_CONNECTIONS, TUNNEL_IDLE};
-use hardline_node::proto::KeyHash;
 use hardline_node::proto::admission::AdmissionLimits;
+use hardline_node::proto::host::ServiceName;
 use hardline_node::proto::hosts::HostPort;
 use hardline_node::proto::lan;
 
@@ -191,9 +191,11 @@ impl std::fmt::Debug for ServiceSettings {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PeerSettings {
     /// Which.
-    pub key: Option<KeyHash>,
+    pub name: Option<ServiceName>,
     /// Where to try.
     pub addresses: Vec<HostPort>,
+    /// Whether a link is dialled before anybody asks.
+    pub is_ready: bool,
 }
 
 /// Where settings come from, besides the defaults.
@@ -312,6 +314,7 @@ impl Settings {
         config.import_from = directories::BaseDirs::new().map(|dirs| dirs.home_dir().join(PYTHON_DATABASE));
         config.services = services;
         config.given = given;
+        config.ready = self.peers.iter().filter(|peer| peer.is_ready).filter_map(|peer| peer.name.clone()).collect();
         Ok(config)
     }
 }
@@ -358,7 +361,7 @@ impl ServiceSettings {
 
 impl PeerSettings {
     fn given(&self) -> Option<impl Iterator<Item = GivenAddress>> {
-        let key = self.key?;
+        let key = self.name.as_ref()?.key;
         Some(self.addresses.iter().cloned().map(move |at| GivenAddress { key, at }))
     }
 }

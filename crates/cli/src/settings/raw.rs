@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hardline_node::config::Target;
 use hardline_node::drivers::dht::proxy::client::ProxyClient;
-use hardline_node::proto::KeyHash;
+use hardline_node::proto::host::ServiceName;
 use hardline_node::proto::hosts::HostPort;
 use hardline_node::proto::link::parse_link;
 use toml_edit::Value;
@@ -146,9 +146,8 @@ impl<'a> Raw<'a> {
         check_password(&password).map(|()| password)
     }
 
-    pub(super) fn link(&self) -> Result<KeyHash, String> {
-        let text = self.string()?;
-        parse_link(&text).map(|name| name.key).map_err(|err| err.to_string())
+    pub(super) fn link(&self) -> Result<ServiceName, String> {
+        parse_link(&self.string()?).map_err(|err| err.to_string())
     }
 
     /// IP addresses, of one family where `T` is one.

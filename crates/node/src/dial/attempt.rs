@@ -32,7 +32,16 @@ pub(super) struct Job {
     pub(super) opening: Opening,
 }
 
-/// A verified listener whose backend is there.
+/// What an attempt is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A tunnel.
+    Tunnel,
+    /// A link to be parked. The backend is not touched.
+    Spare,
+}
+
+/// A verified listener; its backend is there, if a tunnel was wanted.
 #[derive(Debug)]
 pub(super) struct Reached {
     pub(super) carrier: Carrier,
@@ -51,34 +60,22 @@ pub(super) enum Carrier {
 }
 
 impl Job {
-    /// Dials one address and opens a tunnel there, within [`CONNECT_TIMEOUT`] and [`DIAL_HANDSHAKE_TIMEOUT`]. `is_said_v2`
-    /// is whether who told of the address says that version 2 is spoken there.
-    pub(super) async fn dial(&self, at: &HostPort, is_said_v2: bool) -> Result<Reached, Outcome> {
+    /// Dials one address and opens a tunnel there, or greets, within [`CONNECT_TIMEOUT`] and [`DIAL_HANDSHAKE_TIMEOUT`].
+    /// `is_said_v2` is whether who told of the address says that version 2 is spoken there.
+    pub(super) async fn dial(&self, at: &HostPort, is_said_v2: bool, purpose: Purpose) -> Result<Reached, Outcome> {
         let tcp = self.connect(at).await?;
         let addr = tcp.peer_addr().map_err(unreachable)?;
         let opening = async {
             let tls = self.secure(at, tcp, is_said_v2).await?;
-            let (opening, carrier) =
-                if tls.is_v2() { self.open_link(tls).await? } else { self.open_plain(tls).await? };
+            let (opening, carrier) = match (tls.is_v2(), purpose) {
+                (true, Purpose::Tunnel) => self.open_link(tls).await?,
+                (true, Purpose::Spare) => self.greet(tls).await?,
+                (false, Purpose::Tunnel) => self.open_plain(tls).await?,
+                (false, Purpose::Spare) => return Err(Outcome::Protocol { reason: "parks no links".to_owned() }),
+            };
             Ok(Reached { carrier, opening, addr })
         };
         in_time(opening).await
-    }
-
-    /// Dials one address and parks the link, if the listener knows such: the backend is not touched.
-    pub(super) async fn dial_spare(&self, at: &HostPort) -> Result<Option<LinkStream>, Outcome> {
-        let tcp = self.connect(at).await?;
-        let greeting = async {
-            let tls = self.secure(at, tcp, false).await?;
-            if !tls.is_v2() {
-                return Ok(None);
-            }
-            let mut link = LinkStream::new(tls, Link::dialler());
-            link.greet(&self.opening).map_err(|error| opening_failure(error.into()))?;
-            link.greeted().await.map_err(opening_failure)?;
-            Ok(Some(link))
-        };
-        in_time(greeting).await
     }
 
     async fn connect(&self, at: &HostPort) -> Result<TcpStream, Outcome> {
@@ -124,6 +121,13 @@ impl Job {
         let mut stream = PlainStream::new(tls);
         let opening = exchange_as_dialler(&mut stream, &self.opening).await.map_err(opening_failure)?;
         Ok((opening, Carrier::Plain(stream)))
+    }
+
+    async fn greet(&self, tls: SecureStream) -> Result<(Opening, Carrier), Outcome> {
+        let mut link = LinkStream::new(tls, Link::dialler());
+        link.greet(&self.opening).map_err(|error| opening_failure(error.into()))?;
+        let opening = link.greeted().await.map_err(opening_failure)?;
+        Ok((opening, Carrier::Link(link)))
     }
 
     /// Asks in one write with our line, so that this costs no round trip more than in version 1. No payload is sent: other

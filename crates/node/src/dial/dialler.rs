@@ -7,11 +7,11 @@ use hardline_proto::candidate::Candidate;
 use hardline_proto::host::ServiceName;
 use hardline_proto::opening::Opening;
 use hardline_proto::tunnel::Closed;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::attempt::{Carrier, Job};
+use super::attempt::{Carrier, Job, Purpose, Reached};
 use super::peers::Peers;
 use super::pool::{Parked, Pool};
 use super::{ReachError, Waiting, cause_of, race};
@@ -67,11 +67,7 @@ impl Dialler {
                 Err(outcome) => return Err(failed(name, candidate, outcome, began)),
             }
         }
-        let raced = race(&self.resolver, name, waiting, self.job(name)).await;
-        // Where nobody was reached, the listener may have become another program's.
-        let speaks_v2 = raced.as_ref().ok().map(|(_, reached)| matches!(reached.carrier, Carrier::Link(_)));
-        self.peers.note(name.key, speaks_v2);
-        let (candidate, reached) = raced?;
+        let (candidate, reached) = self.race(name, waiting, Purpose::Tunnel).await?;
         match reached.carrier {
             Carrier::Plain(stream) => Ok(TunnelStream::plain(stream)),
             Carrier::Link(link) => {
@@ -79,6 +75,38 @@ impl Dialler {
                 Ok(self.lend(name, link, candidate))
             }
         }
+    }
+
+    /// Keeps a link to `name` parked, dialled before anybody asks, until the node stops.
+    pub(crate) async fn keep_ready(&self, name: &ServiceName) {
+        let keeping = async {
+            while let Some(renewal) = self.pool.renewal() {
+                if !self.pool.is_stocked(name) {
+                    match self.race(name, Waiting::Program, Purpose::Spare).await {
+                        Ok((candidate, Reached { carrier: Carrier::Link(link), .. })) => {
+                            self.pool.put(name, link, candidate);
+                        }
+                        Ok(_) => {} // version 1 parks nothing
+                        Err(error) => debug!(%error, "not ready"),
+                    }
+                }
+                sleep(renewal).await;
+            }
+        };
+        self.stop.run_until_cancelled(keeping).await;
+    }
+
+    async fn race(
+        &self,
+        name: &ServiceName,
+        waiting: Waiting,
+        purpose: Purpose,
+    ) -> Result<(Candidate, Reached), ReachError> {
+        let raced = race(&self.resolver, name, waiting, self.job(name), purpose).await;
+        // Where nobody was reached, the listener may have become another program's.
+        let speaks_v2 = raced.as_ref().ok().map(|(_, reached)| matches!(reached.carrier, Carrier::Link(_)));
+        self.peers.note(name.key, speaks_v2);
+        raced
     }
 
     /// Asks for a tunnel over a parked link. `None` if it was of no use, and nothing was lost.
@@ -135,9 +163,12 @@ impl Dialler {
         }
         let (pool, stop, name, job) = (Arc::clone(&self.pool), self.stop.clone(), name.clone(), self.job(name));
         self.resolver.tasks.spawn(async move {
-            let dialling = async { job?.dial_spare(&candidate.at).await.ok()? };
-            let spare = stop.run_until_cancelled(dialling).await.flatten();
-            pool.refilled(&name, spare.map(|link| (link, candidate)));
+            let dialling = async { job?.dial(&candidate.at, false, Purpose::Spare).await.ok() };
+            let spare = match stop.run_until_cancelled(dialling).await.flatten() {
+                Some(Reached { carrier: Carrier::Link(link), .. }) => Some((link, candidate)),
+                _ => None,
+            };
+            pool.refilled(&name, spare);
         });
     }
 

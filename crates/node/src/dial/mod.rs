@@ -26,7 +26,7 @@ use crate::limits::{DIAL_AGAIN, LOOKUP_TIMEOUT, PATIENT_LOOKUP_TIMEOUT};
 use crate::resolve::{AttemptReport, Journal, Lookup, Outcome, Report, Resolver};
 use crate::store::{Origin, StoreError};
 
-use self::attempt::{Carrier, Reached};
+use self::attempt::{Carrier, Purpose, Reached};
 
 /// How long the other candidates may go on after the service has proved its key and hung up: another publisher of the
 /// same identity may do better, but a backend that is down should be told soon.
@@ -123,7 +123,7 @@ impl Waiting {
     }
 }
 
-/// Finds `name` and returns the first connection whose certificate hashes to its key and whose backend is there. Successes
+/// Finds `name` and returns the first connection whose certificate hashes to its key and which serves the `purpose`. Successes
 /// are remembered. Dropping the future cancels every attempt.
 ///
 /// # Errors
@@ -134,6 +134,7 @@ async fn race(
     name: &ServiceName,
     waiting: Waiting,
     job: Option<attempt::Job>,
+    purpose: Purpose,
 ) -> Result<(Candidate, Reached), ReachError> {
     let Some(job) = job else {
         return Err(ReachError { key: name.key, cause: Cause::Unnameable, report: Arc::default() });
@@ -144,6 +145,7 @@ async fn race(
         moves: 0,
         attempts: JoinSet::new(),
         job: Arc::new(job),
+        purpose,
         journal: Journal::new(),
         silent: Vec::new(),
         again: None,
@@ -171,6 +173,7 @@ struct Race {
     moves: u32,
     attempts: JoinSet<Ended>,
     job: Arc<attempt::Job>,
+    purpose: Purpose,
     journal: Journal,
     /// Where nobody answered, to be tried once more.
     silent: Vec<Candidate>,
@@ -239,10 +242,10 @@ impl Race {
 
     fn start(&mut self, id: AttemptId, candidate: Candidate) {
         let number = self.journal.started(candidate.at.clone(), candidate.source);
-        let (moves, job) = (self.moves, Arc::clone(&self.job));
+        let (moves, job, purpose) = (self.moves, Arc::clone(&self.job), self.purpose);
         let is_said_v2 = self.lookup.is_v2(&candidate.at);
         self.attempts.spawn(async move {
-            let result = job.dial(&candidate.at, is_said_v2).await;
+            let result = job.dial(&candidate.at, is_said_v2, purpose).await;
             Ended { moves, id, number, candidate, result }
         });
     }

@@ -18,6 +18,9 @@ use crate::tunnel::LinkStream;
 /// Time between two looks for links that nobody wants any more.
 const SWEEP: Duration = Duration::from_secs(10);
 
+/// The part of the time for which links are parked after which one that is kept ready is dialled anew.
+const RENEWAL: f64 = 0.8;
+
 /// The parked links of a node, per service and password.
 ///
 /// The one parked last is taken first. So with less demand the others grow old, and after [`Parking::time`] they go.
@@ -76,6 +79,21 @@ impl Pool {
     /// Whether the peer was heard so lately, and from the same place, that it will still be there.
     pub(super) fn is_fresh(&self, parked: &Parked) -> bool {
         parked.age() < FRESH_LINK && parked.moves == self.resolver.place.moves()
+    }
+
+    /// Time after which a link that is kept ready is dialled anew, before the one there is grows too old; `None` if links are
+    /// not parked.
+    pub(super) fn renewal(&self) -> Option<Duration> {
+        let Parking { time, links, links_each } = self.parking;
+        (links > 0 && links_each > 0 && !time.is_zero()).then(|| time.mul_f64(RENEWAL))
+    }
+
+    /// Whether a link to `name` is there that will not be too old at the next [renewal](Self::renewal).
+    pub(super) fn is_stocked(&self, name: &ServiceName) -> bool {
+        let young = self.parking.time.mul_f64(1.0 - RENEWAL);
+        let mut services = self.lock();
+        let Some(kept) = services.get_mut(name) else { return false };
+        kept.links.iter_mut().any(|parked| parked.age() < young && parked.is_useful(&self.parking))
     }
 
     /// Takes a link to `name` that is not known to have ended.
