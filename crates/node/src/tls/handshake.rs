@@ -123,16 +123,19 @@ impl Hello {
     }
 }
 
-/// Goes on to the end of the handshake. What is left to be sent then stays in the session.
+/// Goes on to the end of the handshake. What is left to be sent then stays in the session, and what came behind the handshake
+/// stays where it is: most diallers send their first words with the last of it, and what rustls has opened cannot be handed
+/// over.
 async fn finish(mut session: Session, mut incoming: Vec<u8>, tcp: &mut TcpStream) -> io::Result<(Session, Vec<u8>)> {
     loop {
-        let mut rest = &mut incoming[..];
+        let end = if session.agreed().is_handshaking() { incoming.len() } else { 0 };
+        let mut rest = &mut incoming[..end];
         let progress = session.advance(&mut rest);
         if progress.is_err() {
             session.fail(&mut rest);
         }
-        let left = rest.len();
-        incoming.drain(..incoming.len() - left);
+        let used = end - rest.len();
+        incoming.drain(..used);
         match progress {
             Ok(Progress::Again) => {}
             Ok(Progress::Blocked) if !session.agreed().is_handshaking() => return Ok((session, incoming)),

@@ -8,12 +8,13 @@ use rustls::{
     ClientConfig, ClientConnection, Connection, HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::rustls::server::Acceptor;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, TlsConnector, client, server};
 
 use super::identity::Identity;
 use super::pin::{PinnedKey, WrongKey, proven_key, wrong_key};
-use super::{config, sni};
+use super::{config, handshake, sni};
 use crate::limits::V1_RECORD;
 
 /// Room in the pipe between client and server, in bytes: a whole flight, so that neither waits for the other's reading.
@@ -22,7 +23,7 @@ const PIPE: usize = 64 * 1024;
 #[tokio::test]
 async fn a_client_reaches_the_server_that_its_pin_names() {
     let identity = Identity::ephemeral().unwrap();
-    let (client, server) = handshake(identity.key, &identity).await;
+    let (client, server) = shake_hands(identity.key, &identity).await;
     let (mut client, mut server) = (client.unwrap(), server.unwrap());
     assert_eq!(client.get_ref().1.protocol_version(), Some(ProtocolVersion::TLSv1_3));
     client.write_all(b"ping").await.unwrap();
@@ -35,7 +36,7 @@ async fn a_client_reaches_the_server_that_its_pin_names() {
 #[tokio::test]
 async fn a_server_with_another_certificate_is_told_apart_as_the_wrong_key() {
     let (expected, other) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
-    let (client, server) = handshake(expected.key, &other).await;
+    let (client, server) = shake_hands(expected.key, &other).await;
     let error = client.unwrap_err();
     assert_eq!(wrong_key(&error), Some(WrongKey { expected: expected.key, got: other.key }));
     assert!(server.is_err());
@@ -131,7 +132,7 @@ fn an_all_decimal_address_is_no_server_name() {
 }
 
 /// Both results of a handshake between a client pinned to `expected` and a server with `identity`.
-async fn handshake(
+async fn shake_hands(
     expected: KeyHash,
     identity: &Identity,
 ) -> (std::io::Result<client::TlsStream<DuplexStream>>, std::io::Result<server::TlsStream<DuplexStream>>) {
@@ -185,6 +186,32 @@ async fn a_session_is_never_resumed_with_another_service_or_under_another_addres
     // Configurations share no sessions.
     let (kind, _) = link(&config::client_v2(one.key, true), config::server_v2(&one, true), one.key).await;
     assert_eq!(kind, HandshakeKind::Full);
+}
+
+#[tokio::test]
+async fn both_sides_make_their_own_records_also_when_the_first_words_come_with_the_handshake() {
+    const WORDS: &[u8] = b"said together with the end of the handshake";
+    let identity = Identity::ephemeral().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (far, _) = listener.accept().await.unwrap();
+    let dialling = async {
+        let name = sni::server_name(identity.key).unwrap();
+        let mut stream = handshake::connect(config::client_v2(identity.key, true), name, near).await.unwrap();
+        // Nothing was sent since the server's last flight: these leave in one write with our own.
+        stream.seal(&[WORDS]).unwrap();
+        stream.flush().await.unwrap();
+        stream
+    };
+    let listening = async {
+        let hello = handshake::hello(far).await.unwrap();
+        hello.accept(config::server_v2(&identity, true)).await.unwrap()
+    };
+    let (near, mut far) = tokio::join!(dialling, listening);
+    assert!(near.has_own_records() && far.has_own_records());
+    let mut heard = vec![0; WORDS.len()];
+    far.read_exact(&mut heard).await.unwrap();
+    assert_eq!(heard, WORDS);
 }
 
 #[tokio::test]
