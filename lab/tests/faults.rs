@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use hardline_lab::{Hardline, Host, Lab, Process, Service, Switch, helper, is_long};
+use hardline_lab::{Hardline, Host, Lab, Process, Service, Switch, hardline_program, helper, is_long};
 use hardline_node::store::Store;
 use serde_json::Value;
 
@@ -133,6 +133,29 @@ fn a_transfer_under_which_its_computer_moves_is_told_to_be_broken() -> Result<()
     ensure!(world.end_unseen(transfer)? == Fate::Broken, "arrived from where nobody was");
     world.gateway = start_gateway(&world.bob, &[])?;
     world.leaves_nothing()
+}
+
+/// Somebody's ssh, say: it hears why it ends, and not when the kernel has given up.
+#[test]
+fn a_program_that_is_connected_hears_that_its_computer_has_moved() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = World::new(&lab)?;
+    // The first look at the service is over.
+    until("the backend's connections closed", || world.is_idle())?;
+    let script = format!(
+        "{} connect {} --address 192.168.77.1:7008 --set dht.enabled=false < <(sleep 300); echo ended with $?",
+        hardline_program()?.display(),
+        world.service.key
+    );
+    let mut connected = world.bob.spawn("connect", world.bob.command("bash").args(["-c", &script]))?;
+    until("a connection to the backend", || Ok(!world.is_idle()?))?;
+    move_to(&world.bob, "192.168.77.2/24", "192.168.77.22/24")?;
+    connected.wait(MOVED)?;
+    connected.wait_for_line("ended with 1")?;
+    let said = connected.stderr().concat();
+    ensure!(said.contains("moved to another network"), "{said}");
+    connected.discard();
+    Ok(())
 }
 
 #[test]
