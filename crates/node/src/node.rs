@@ -234,6 +234,7 @@ impl Node {
             node.tasks.spawn(async move {
                 rehearse();
                 resolver.place.now();
+                resolver.recall().await;
             });
         }
         info!(gateway = ?node.bound.gateway, p2p = ?node.bound.p2p, services = node.services.len(), "started");

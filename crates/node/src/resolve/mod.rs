@@ -15,9 +15,9 @@ pub(crate) use report::Journal;
 pub use report::{AttemptReport, Outcome, Report, SourceReport};
 pub(crate) use search::Lookup;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use hardline_proto::KeyHash;
 use hardline_proto::sealed::Newest;
@@ -36,6 +36,8 @@ pub(crate) struct Resolver {
     /// Services of this process and where they listen.
     own: HashMap<KeyHash, SocketAddr>,
     given: Vec<GivenAddress>,
+    /// Of the services with given addresses, those that spoke version 2 when they were reached last; once it is known.
+    given_v2: OnceLock<HashSet<KeyHash>>,
     pub(crate) recent: Recent,
     pub(crate) store: Option<Store>,
     pub(crate) lan: Option<Arc<Lan>>,
@@ -67,7 +69,26 @@ impl Resolver {
     pub(crate) fn new(sources: Sources, place: Place, stop: CancellationToken, tasks: TaskTracker) -> Arc<Self> {
         let Sources { own, given, store, lan, dht } = sources;
         let (recent, newest, searches) = (Recent::default(), Mutex::default(), Searches::default());
-        Arc::new(Self { own, given, recent, store, lan, dht, newest, place, searches, stop, tasks })
+        let given_v2 = OnceLock::new();
+        Arc::new(Self { own, given, given_v2, recent, store, lan, dht, newest, place, searches, stop, tasks })
+    }
+
+    /// Looks up what is remembered of services with given addresses, before somebody waits for it.
+    pub(crate) async fn recall(&self) {
+        let mut spoke_v2 = HashSet::new();
+        for GivenAddress { key, .. } in &self.given {
+            if self.was_v2(*key).await {
+                spoke_v2.insert(*key);
+            }
+        }
+        // Set once: there is one start.
+        let _ = self.given_v2.set(spoke_v2);
+    }
+
+    /// Whether the service spoke version 2 of the tunnel when it was reached last.
+    async fn was_v2(&self, key: KeyHash) -> bool {
+        let Some(store) = &self.store else { return false };
+        store.tunnel(key).await.ok().flatten().is_some_and(|version| version >= 2)
     }
 
     /// Whether the DHT is asked where nearer sources do not know.

@@ -34,7 +34,7 @@ impl Asking<'_> {
         }
         let given: Vec<_> = self.resolver.given.iter().filter(|given| given.key == key).collect();
         let _source = given.first().map(|_| self.search.asked(Source::Given));
-        let is_v2 = !given.is_empty() && timeout(VERSION_LIMIT, self.was_v2()).await.unwrap_or(false);
+        let is_v2 = !given.is_empty() && self.given_was_v2().await;
         for given in given {
             if is_v2 {
                 self.search.hint_v2(&given.at);
@@ -52,7 +52,7 @@ impl Asking<'_> {
         let Some(store) = &self.resolver.store else { return };
         self.search.stage(Stage::Near).await;
         let _source = self.search.asked(Source::Remembered);
-        let is_v2 = self.was_v2().await;
+        let is_v2 = self.resolver.was_v2(self.search.key).await;
         match store.addresses(self.search.key).await {
             Ok(remembered) => {
                 for address in remembered {
@@ -72,10 +72,13 @@ impl Asking<'_> {
         }
     }
 
-    /// Whether the service spoke version 2 of the tunnel when it was reached last.
-    async fn was_v2(&self) -> bool {
-        let Some(store) = &self.resolver.store else { return false };
-        store.tunnel(self.search.key).await.ok().flatten().is_some_and(|version| version >= 2)
+    /// Whether the service, of which addresses are given, spoke version 2 when it was reached last. What this process has
+    /// learned since then its dialler knows.
+    async fn given_was_v2(&self) -> bool {
+        match self.resolver.given_v2.get() {
+            Some(spoke_v2) => spoke_v2.contains(&self.search.key),
+            None => timeout(VERSION_LIMIT, self.resolver.was_v2(self.search.key)).await.unwrap_or(false),
+        }
     }
 
     /// Searches for as long as somebody waits.
