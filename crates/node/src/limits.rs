@@ -66,6 +66,10 @@ pub const FRESH_LINK: Duration = Duration::from_secs(1);
 /// is dialled.
 pub const STALE_ANSWER: Duration = Duration::from_secs(1);
 
+/// Longest time until a service that is kept ready, and was not reached, is looked for again. Who opens it meanwhile does not
+/// wait for that.
+pub const READY_AGAIN: Duration = Duration::from_secs(600);
+
 /// Links parked at once on the dialling side, per service and password: as many as a browser's connections to one site,
 /// twice over.
 pub const MAX_PARKED_PER_SERVICE: usize = 16;

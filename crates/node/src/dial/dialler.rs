@@ -1,7 +1,7 @@
 //! Service name → tunnel: over a parked link if there is one, else by a race of candidates.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hardline_proto::candidate::Candidate;
 use hardline_proto::host::ServiceName;
@@ -17,7 +17,7 @@ use super::pool::{Parked, Pool};
 use super::{ReachError, Waiting, cause_of, race};
 use crate::clock;
 use crate::config::Parking;
-use crate::limits::{DIAL_HANDSHAKE_TIMEOUT, STALE_ANSWER};
+use crate::limits::{DIAL_HANDSHAKE_TIMEOUT, READY_AGAIN, STALE_ANSWER};
 use crate::resolve::{AttemptReport, Outcome, Report, Resolver};
 use crate::tls;
 use crate::tunnel::{LinkEnd, LinkStream, NoTunnel, TunnelStream};
@@ -79,21 +79,31 @@ impl Dialler {
 
     /// Keeps a link to `name` parked, dialled before anybody asks, until the node stops.
     pub(crate) async fn keep_ready(&self, name: &ServiceName) {
+        let Some(renewal) = self.pool.renewal() else { return };
         let keeping = async {
-            while let Some(renewal) = self.pool.renewal() {
-                if !self.pool.is_stocked(name) {
-                    match self.race(name, Waiting::Program, Purpose::Spare).await {
-                        Ok((candidate, Reached { carrier: Carrier::Link(link), .. })) => {
-                            self.pool.put(name, link, candidate);
-                        }
-                        Ok(_) => {} // version 1 parks nothing
-                        Err(error) => debug!(%error, "not ready"),
-                    }
-                }
-                sleep(renewal).await;
+            let mut failures = 0;
+            loop {
+                let is_ready = self.pool.is_stocked(name) || self.dial_ahead(name).await;
+                failures = if is_ready { 0 } else { failures + 1 };
+                sleep(patience(renewal, failures)).await;
             }
         };
         self.stop.run_until_cancelled(keeping).await;
+    }
+
+    /// Dials a link and parks it. Returns whether that worked.
+    async fn dial_ahead(&self, name: &ServiceName) -> bool {
+        match self.race(name, Waiting::Program, Purpose::Spare).await {
+            Ok((candidate, Reached { carrier: Carrier::Link(link), .. })) => {
+                self.pool.put(name, link, candidate);
+                true
+            }
+            Ok(_) => false, // version 1 parks nothing
+            Err(error) => {
+                debug!(%error, "not ready");
+                false
+            }
+        }
     }
 
     async fn race(
@@ -186,10 +196,30 @@ impl Dialler {
     }
 }
 
+/// Time until a link that is kept ready is looked after again: twice as long after each failure, so that a computer that is
+/// switched off is not looked for all day.
+fn patience(renewal: Duration, failures: u32) -> Duration {
+    let doubled = renewal.saturating_mul(2_u32.saturating_pow(failures));
+    doubled.min(READY_AGAIN.max(renewal))
+}
+
 /// The error of a link that was parked.
 fn failed(name: &ServiceName, candidate: Candidate, outcome: Outcome, began: Instant) -> ReachError {
     let took = began.elapsed();
     let attempt = AttemptReport { at: candidate.at, source: candidate.source, outcome, took };
     let report = Report { sources: Vec::new(), attempts: vec![attempt], took };
     ReachError { key: name.key, cause: cause_of(&report, name), report: Arc::new(report) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_computer_that_is_away_is_looked_for_ever_more_rarely_up_to_a_limit() {
+        let minutes = |number: u64| Duration::from_secs(60 * number);
+        let waits = [0, 1, 2, 3, 100].map(|failures| patience(minutes(1), failures));
+        assert_eq!(waits, [minutes(1), minutes(2), minutes(4), minutes(8), READY_AGAIN]);
+        assert_eq!(patience(minutes(60), 1), minutes(60));
+    }
 }
