@@ -180,16 +180,7 @@ async fn a_request_over_a_parked_link_is_answered_and_costs_no_connection() {
 
 #[tokio::test]
 async fn a_parked_link_does_not_touch_the_backend() {
-    let touched = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&touched);
-    let counting = backend(move |mut stream| {
-        counted.fetch_add(1, Ordering::SeqCst);
-        async move {
-            let (mut from, mut to) = stream.split();
-            let _ = tokio::io::copy(&mut from, &mut to).await;
-        }
-    })
-    .await;
+    let (counting, touched) = counting_echo().await;
     let (listener, cable, gateway) = through_a_cable(counting).await;
     say(&gateway, listener.key(), "one").await;
     say(&gateway, listener.key(), "two").await;
@@ -201,16 +192,7 @@ async fn a_parked_link_does_not_touch_the_backend() {
 
 #[tokio::test]
 async fn a_service_that_is_kept_ready_is_dialled_before_anybody_asks_and_its_backend_is_not_touched() {
-    let touched = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&touched);
-    let counting = backend(move |mut stream| {
-        counted.fetch_add(1, Ordering::SeqCst);
-        async move {
-            let (mut from, mut to) = stream.split();
-            let _ = tokio::io::copy(&mut from, &mut to).await;
-        }
-    })
-    .await;
+    let (counting, touched) = counting_echo().await;
     let (listener, cable, gateway) = kept_ready(counting, Parking::DIALLER).await;
     until(|| cable.connections() == 1).await;
     cable.is_closed.store(true, Ordering::SeqCst);
@@ -231,6 +213,21 @@ async fn what_is_kept_ready_is_dialled_anew_before_it_grows_too_old() {
     let (listener, cable, gateway) = kept_ready(echo().await, parking).await;
     until(|| cable.connections() >= 4).await;
     say(&gateway, listener.key(), "at last").await;
+}
+
+/// An echo that counts its connections.
+async fn counting_echo() -> (SocketAddr, Arc<AtomicUsize>) {
+    let touched = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&touched);
+    let addr = backend(move |mut stream| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async move {
+            let (mut from, mut to) = stream.split();
+            let _ = tokio::io::copy(&mut from, &mut to).await;
+        }
+    })
+    .await;
+    (addr, touched)
 }
 
 /// A service, and a gateway that keeps it ready through a cable.
