@@ -121,14 +121,18 @@ fn a_transfer_under_which_its_computer_moves_is_told_to_be_broken() -> Result<()
         let transfer = world.begin(way, ENDLESS, 0)?;
         world.wait_for_middle(&transfer)?;
         move_to(&world.bob, "192.168.77.2/24", "192.168.77.22/24")?;
+        let moved = Instant::now();
         ensure!(world.end_unseen(transfer)? == Fate::Broken, "{way:?} arrived where nobody was");
+        say(&format!("{way:?}, moved under way: told after {:.1} s", moved.elapsed().as_secs_f64()))?;
         move_to(&world.bob, "192.168.77.22/24", "192.168.77.2/24")?;
         world.opens()?;
     }
     let transfer = world.begin(Way::Down, ENDLESS, 0)?;
     world.wait_for_middle(&transfer)?;
     move_to(&world.alice, "192.168.77.1/24", "192.168.77.11/24")?;
+    let moved = Instant::now();
     until_within(MOVED, "the backend's connections closed", || world.is_idle())?;
+    say(&format!("the publisher moved under way: its backend was told after {:.1} s", moved.elapsed().as_secs_f64()))?;
     world.gateway.process.kill()?;
     ensure!(world.end_unseen(transfer)? == Fate::Broken, "arrived from where nobody was");
     world.gateway = start_gateway(&world.bob, &[])?;
