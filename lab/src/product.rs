@@ -23,8 +23,13 @@ pub struct Hardline {
 impl Host {
     /// Starts `hardline --json ARGUMENTS…` and waits until it is ready.
     pub fn hardline(&self, arguments: &[&str]) -> Result<Hardline> {
+        self.hardline_build(hardline_program()?, arguments)
+    }
+
+    /// The same with another build of the program.
+    pub fn hardline_build(&self, program: &Path, arguments: &[&str]) -> Result<Hardline> {
         let label = format!("hardline {}", arguments.join(" "));
-        let process = self.spawn(&label, self.command(hardline_program()?).arg("--json").args(arguments))?;
+        let process = self.spawn(&label, self.command(program).arg("--json").args(arguments))?;
         let ready = process.wait_for("event ready", |line| {
             serde_json::from_str::<Value>(line).ok().filter(|event| event["event"] == "ready")
         })?;
@@ -60,6 +65,16 @@ impl Hardline {
     fn address(&self, side: &str) -> Result<SocketAddr> {
         Ok(self.ready[side][0].as_str().with_context(|| format!("an address at {side}"))?.parse()?)
     }
+}
+
+/// The build that the mixed-version tests compare with: the environment's `HARDLINE_OTHER_PROGRAM`.
+///
+/// # Errors
+/// If it is not named, or not there.
+pub fn other_program() -> Result<PathBuf> {
+    let path = std::env::var_os("HARDLINE_OTHER_PROGRAM")
+        .context("HARDLINE_OTHER_PROGRAM names no program; run `cargo xtask test --against PROGRAM`")?;
+    std::fs::canonicalize(&path).with_context(|| format!("HARDLINE_OTHER_PROGRAM is {}", path.display()))
 }
 
 /// The program under test: the environment's `HARDLINE_PROGRAM`, else one that cargo builds now.

@@ -1,7 +1,7 @@
 //! Every test, stage by stage.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,9 @@ pub(crate) struct Options {
     /// Also what takes minutes: fuzzing, an idle minute, a long soak
     #[arg(long)]
     long: bool,
+    /// Also the mixed-version tests, with this other build of Hardline (the release before, say)
+    #[arg(long, value_name = "PROGRAM")]
+    against: Option<PathBuf>,
     /// Only this stage; may be repeated
     #[arg(long, value_name = "STAGE", conflicts_with = "skip")]
     only: Vec<Stage>,
@@ -97,7 +100,8 @@ impl Stage {
             Self::Machine => machine::prepare("tests", machine::TESTS),
             Self::Fmt => run(&mut cargo(&["fmt", "--all", "--check"])),
             Self::Clippy => {
-                run(&mut cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
+                let mut clippy = cargo(&["clippy", "--quiet", "--workspace", "--all-targets"]);
+                run(clippy.args(["--features", "hardline-lab/mixed-versions", "--", "--deny", "warnings"]))
             }
             Self::Crates => run(&mut cargo(&["test", "--no-fail-fast", "--workspace", "--exclude", "hardline-lab"])),
             Self::Fuzz => fuzz_targets(),
@@ -127,7 +131,12 @@ fn lab(options: &Options) -> Result<()> {
     println!("Tests with real peers on computers made of network namespaces. The first run puts the released Python");
     println!("program into virtual environments under target/lab, with pip.");
     // One test program after another; inside each, two tests at a time: they are busy with timing, not with computing.
-    let mut command = cargo(&["test", "--no-fail-fast", "--package", "hardline-lab", "--", "--test-threads", "2"]);
+    let mut command = cargo(&["test", "--no-fail-fast", "--package", "hardline-lab"]);
+    if let Some(program) = &options.against {
+        command.args(["--features", "mixed-versions"]);
+        command.env("HARDLINE_OTHER_PROGRAM", program.canonicalize().context("the program named by --against")?);
+    }
+    command.args(["--", "--test-threads", "2"]);
     // A failed check says what it knows; where in this code it was made helps nobody.
     command.env("RUST_LIB_BACKTRACE", "0");
     command.env("HARDLINE_LAB_SKIPPED", Path::new(SKIPPED_TESTS).canonicalize()?);
