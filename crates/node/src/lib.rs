@@ -10,6 +10,7 @@ pub mod dial; // candidates → one verified connection
 pub mod gateway; // browser → service name
 pub mod resolve; // service name → stream of candidates
 pub mod tls; // certificates, keys, the pin
+pub mod transport; // verified connections to other computers
 pub mod tunnel; // opening lines, then bytes both ways
 
 pub mod accept; // incoming peer → service
@@ -22,12 +23,10 @@ pub mod drivers; // sockets and timers for the pure state machines of `hardline-
 pub mod page; // the shell of the pages we make ourselves
 pub mod store; // SQLite: what is remembered
 
-mod buffers; // memory for bytes under way, lent only while there are some
 mod clock; // what day it is
 pub mod config; // what an embedder may set
 mod interfaces; // when to look at the interfaces again
 pub mod limits; // every bound in time, size and count
-mod net; // TCP connections, made and accepted
 pub mod node; // the only place that wires the parts together
 mod rarely; // what happens often → a word a minute
 mod rehearsal; // what is slow the first time is done before somebody waits

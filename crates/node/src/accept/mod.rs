@@ -2,12 +2,11 @@
 
 mod door; // who may come in
 mod link; // version 2: tunnels asked for one after the other
-mod listen;
 mod names; // ClientHello → service
 mod parked; // how many links wait
 mod peer;
 
-pub(crate) use listen::{Listening, bind};
+pub(crate) use crate::transport::tcp::listen::{Listening, bind};
 
 use std::collections::HashMap;
 use std::io;
@@ -23,9 +22,9 @@ use tracing::{debug, warn};
 
 use crate::backend::Backend;
 use crate::config::P2pConfig;
-use crate::net::accept_each;
 use crate::rarely::Rarely;
 use crate::reach::Reach;
+use crate::transport::tcp::accept_each;
 use crate::tunnel::{Drain, Tunnels};
 
 use self::door::Door;

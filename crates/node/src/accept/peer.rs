@@ -16,10 +16,9 @@ use super::door::{HandshakeSlot, TunnelSlot};
 use super::{Acceptor, Service};
 use crate::backend::BackendStream;
 use crate::clock;
-use crate::net::notice_if_gone;
-use crate::tls;
-use crate::tls::handshake::Hello;
 use crate::tls::sni::refuse_unknown_name;
+use crate::transport::handshake::{self, Hello};
+use crate::transport::tcp::notice_if_gone;
 use crate::tunnel::{Carrier, LinkStream, OpeningFailure, PlainStream, Side, read_opening, relay, send_opening};
 
 /// Why a peer got no tunnel.
@@ -80,7 +79,7 @@ impl Acceptor {
         let greeting = async {
             expect_tls(&tcp).await?;
             tcp.set_nodelay(true).and_then(|()| notice_if_gone(&tcp)).map_err(Refusal::Handshake)?;
-            let hello = Box::pin(tls::handshake::hello(tcp)).await.map_err(Refusal::Handshake)?;
+            let hello = Box::pin(handshake::hello(tcp)).await.map_err(Refusal::Handshake)?;
             Box::pin(self.greet(hello, addr)).await
         };
         timeout(self.handshake_timeout, greeting).await.unwrap_or(Err(Refusal::Slow(self.handshake_timeout)))

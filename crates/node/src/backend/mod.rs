@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use self::folder::FolderServer;
 use crate::config::Target;
-use crate::net;
+use crate::transport::tcp;
 use crate::tunnel::{Application, Reset};
 
 /// Where the tunnels of one service end, and how long connecting there may take.
@@ -53,7 +53,7 @@ impl Backend {
     /// Opens a connection within the backend's time.
     pub(crate) async fn connect(&self) -> io::Result<BackendStream> {
         match &self.place {
-            Place::Tcp(at) => Ok(BackendStream::Tcp(net::connect(at, self.timeout).await?)),
+            Place::Tcp(at) => Ok(BackendStream::Tcp(tcp::connect(at, self.timeout).await?)),
             #[cfg(unix)]
             Place::Unix(path) => {
                 let connecting = tokio::net::UnixStream::connect(path);

@@ -13,10 +13,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::limits::{CONNECT_TIMEOUT, DIAL_HANDSHAKE_TIMEOUT};
-use crate::net;
 use crate::resolve::Outcome;
 use crate::tls;
-use crate::tls::stream::SecureStream;
+use crate::transport::secure::SecureStream;
+use crate::transport::{handshake, tcp};
 use crate::tunnel::{LinkEnd, LinkStream, NoTunnel, OpeningFailure, PlainStream, exchange_as_dialler};
 
 /// What every attempt of one race does.
@@ -79,8 +79,8 @@ impl Job {
     }
 
     async fn connect(&self, at: &HostPort) -> Result<TcpStream, Outcome> {
-        let tcp = net::connect(at, CONNECT_TIMEOUT).await.map_err(unreachable)?;
-        net::notice_if_gone(&tcp).map_err(unreachable)?;
+        let tcp = tcp::connect(at, CONNECT_TIMEOUT).await.map_err(unreachable)?;
+        tcp::notice_if_gone(&tcp).map_err(unreachable)?;
         Ok(tcp)
     }
 
@@ -99,7 +99,7 @@ impl Job {
     }
 
     async fn handshake(&self, name: &ServerName<'static>, tcp: TcpStream) -> Result<SecureStream, Outcome> {
-        match tls::handshake::connect(Arc::clone(&self.tls), name.clone(), tcp).await {
+        match handshake::connect(Arc::clone(&self.tls), name.clone(), tcp).await {
             Ok(tls) => self.pinned(tls),
             Err(error) => Err(match tls::pin::wrong_key(&error) {
                 Some(wrong) => Outcome::WrongKey { got: wrong.got },

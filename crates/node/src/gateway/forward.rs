@@ -11,8 +11,8 @@ use tracing::{Instrument, debug, info_span, warn};
 
 use crate::dial::{Dialler, Waiting};
 use crate::limits::MAX_FORWARDED;
-use crate::net::accept_each;
 use crate::rarely::Rarely;
+use crate::transport::tcp::accept_each;
 use crate::tunnel::{Drain, Reset, Side, Tunnels, relay};
 
 /// What the tasks of a forwarded port share.

@@ -27,10 +27,10 @@ use tracing::{Instrument, debug, info_span, warn};
 use self::answer::Answer;
 use crate::dial::{Dialler, Waiting};
 use crate::limits::HEAD_TIMEOUT;
-use crate::net::{accept_each, read_onto};
 use crate::rarely::Rarely;
 use crate::status::Live;
 use crate::tls::sni::refuse_unknown_name;
+use crate::transport::tcp::{accept_each, read_onto};
 use crate::tunnel::{Drain, Prefixed, Side, Tunnels, relay};
 
 /// Bytes read at once while the head is not whole.

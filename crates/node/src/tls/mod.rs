@@ -3,13 +3,11 @@
 
 mod certificate; // DER certificate → public key
 pub mod config; // identity or pin → rustls configuration
-pub mod handshake; // a TCP connection → a TLS connection
 pub mod identity; // files → certificate and key
 pub mod pin; // presented certificate → key hash and proven key
 pub mod sealed; // signatures of what the DHT is told
-mod session; // rustls without its buffers
+pub(crate) mod session; // rustls without its buffers
 pub mod sni; // key hash ↔ the name in a ClientHello
-pub mod stream; // a TLS connection: socket, records, memory only while bytes are under way
 
 pub use certificate::CertificateError;
 

@@ -9,12 +9,12 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, Insufficien
 use rustls::{CommonState, Error, ProtocolVersion};
 
 /// A connection in rustls's hands.
-pub(super) struct Session {
+pub(crate) struct Session {
     tls: Tls,
     /// Payload that came, until somebody takes it.
-    pub(super) plain: Vec<u8>,
+    pub(crate) plain: Vec<u8>,
     /// What rustls itself has to say, until somebody sends it.
-    pub(super) outgoing: Vec<u8>,
+    pub(crate) outgoing: Vec<u8>,
     is_closed: bool,
 }
 
@@ -31,7 +31,7 @@ impl fmt::Debug for Session {
 
 /// How far a [`Session`] has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(crate) enum Progress {
     /// Something was done: call again.
     Again,
     /// Nothing can be done before more has come.
@@ -50,11 +50,11 @@ enum Write<'a> {
 }
 
 impl Session {
-    pub(super) fn client(connection: UnbufferedClientConnection) -> Self {
+    pub(crate) fn client(connection: UnbufferedClientConnection) -> Self {
         Self::new(Tls::Client(Box::new(connection)))
     }
 
-    pub(super) fn server(connection: UnbufferedServerConnection) -> Self {
+    pub(crate) fn server(connection: UnbufferedServerConnection) -> Self {
         Self::new(Tls::Server(Box::new(connection)))
     }
 
@@ -63,7 +63,7 @@ impl Session {
     }
 
     /// What both sides have agreed on.
-    pub(super) fn agreed(&self) -> &CommonState {
+    pub(crate) fn agreed(&self) -> &CommonState {
         match &self.tls {
             Tls::Client(connection) => connection,
             Tls::Server(connection) => connection,
@@ -72,24 +72,24 @@ impl Session {
 
     /// Reads from `incoming`, which must hold everything that came and is not done with, and takes off its front what is
     /// done with, also beside an error.
-    pub(super) fn advance(&mut self, incoming: &mut &mut [u8]) -> Result<Progress, Error> {
+    pub(crate) fn advance(&mut self, incoming: &mut &mut [u8]) -> Result<Progress, Error> {
         let progress = self.step(incoming, Write::Nothing)?;
         Ok(if self.is_closed { Progress::Closed } else { progress })
     }
 
     /// Prepares what rustls tells the peer of an error.
-    pub(super) fn fail(&mut self, incoming: &mut &mut [u8]) {
+    pub(crate) fn fail(&mut self, incoming: &mut &mut [u8]) {
         while let Ok(Progress::Again) = self.advance(incoming) {}
     }
 
     /// Whether the peer has said that nothing more comes.
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.is_closed
     }
 
     /// Encrypts the payload of one record to the front of `record`, and returns its length. What came must be read first,
     /// so `incoming` is as for [`advance`](Self::advance).
-    pub(super) fn encrypt(
+    pub(crate) fn encrypt(
         &mut self,
         incoming: &mut &mut [u8],
         payload: &[u8],
@@ -99,12 +99,12 @@ impl Session {
     }
 
     /// Writes the record that says that nothing more comes from us, and returns its length.
-    pub(super) fn close(&mut self, incoming: &mut &mut [u8], record: &mut [u8]) -> Result<usize, Error> {
+    pub(crate) fn close(&mut self, incoming: &mut &mut [u8], record: &mut [u8]) -> Result<usize, Error> {
         self.write(incoming, Write::Close(record))
     }
 
     /// Takes the keys out of rustls's hands, in TLS 1.3 and behind the handshake.
-    pub(super) fn into_records(self) -> Result<RecordLayer, RecordError> {
+    pub(crate) fn into_records(self) -> Result<RecordLayer, RecordError> {
         let (extracted, secrets) = match self.tls {
             Tls::Client(connection) => {
                 let (extracted, kernel) = connection.dangerous_into_kernel_connection()?;
@@ -118,7 +118,7 @@ impl Session {
         RecordLayer::new(extracted, secrets)
     }
 
-    pub(super) fn is_tls13(&self) -> bool {
+    pub(crate) fn is_tls13(&self) -> bool {
         self.agreed().protocol_version() == Some(ProtocolVersion::TLSv1_3)
     }
 

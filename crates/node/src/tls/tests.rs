@@ -14,8 +14,9 @@ use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, TlsConnector, client, server
 
 use super::identity::Identity;
 use super::pin::{PinnedKey, WrongKey, proven_key, wrong_key};
-use super::{config, handshake, sni};
+use super::{config, sni};
 use crate::limits::V1_RECORD;
+use crate::transport::handshake;
 
 /// Room in the pipe between client and server, in bytes: a whole flight, so that neither waits for the other's reading.
 const PIPE: usize = 64 * 1024;

@@ -13,7 +13,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::carrier::{Carrier, PIECES, Payload, Room};
 use super::{OpeningFailure, Reset, read_opening};
-use crate::tls::stream::{Found, Layout, SecureStream};
+use crate::transport::secure::{Found, Layout, SecureStream};
 
 /// Full frames, a record each.
 const LAYOUT: Layout = Layout { front: HEADER, payload: MAX_PAYLOAD, records: PIECES };

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use super::Reset;
 use super::carrier::{Carrier, PIECES, Payload, Room};
 use crate::limits::V1_RECORD;
-use crate::tls::stream::{Layout, SecureStream};
+use crate::transport::secure::{Layout, SecureStream};
 
 /// Sixteen small records at a time.
 const LAYOUT: Layout = Layout { front: 0, payload: V1_RECORD, records: PIECES };

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use hardline_node::proto::tunnel::ALPN;
 use hardline_node::tls::identity::Identity;
-use hardline_node::tls::stream::SecureStream;
-use hardline_node::tls::{config, handshake, sni};
+use hardline_node::tls::{config, sni};
+use hardline_node::transport::{handshake, secure::SecureStream};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 

@@ -30,8 +30,8 @@ use tracing::{debug, warn};
 
 use super::super::{Dht, DhtStatus, Operation};
 use super::{MAX_LINE, key_of, value};
-use crate::net::accept_each;
 use crate::rarely::Rarely;
+use crate::transport::tcp::accept_each;
 
 /// Connections open at once.
 const MAX_CONNECTIONS: usize = 512;

@@ -12,11 +12,11 @@ use rustls::{ClientConfig, ServerConfig};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::config::is_v2;
-use super::pin::proven_key;
-use super::session::{Progress, Session};
-use super::stream::SecureStream;
-use crate::net::read_onto;
+use super::secure::SecureStream;
+use crate::tls::config::is_v2;
+use crate::tls::pin::proven_key;
+use crate::tls::session::{Progress, Session};
+use crate::transport::tcp::read_onto;
 
 /// Bytes asked of the socket at once: a whole flight of most handshakes.
 const CHUNK: usize = 4096;

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::super::session::Session;
-use crate::buffers::{Buffer, READ};
+use crate::tls::session::Session;
+use crate::transport::buffers::{Buffer, READ};
 
 /// What has come.
 #[derive(Debug, Default)]

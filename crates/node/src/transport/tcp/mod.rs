@@ -1,5 +1,7 @@
 //! TCP connections: made, for diallers and backends; accepted, for peers and browsers.
 
+pub(crate) mod listen; // the P2P port
+
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;

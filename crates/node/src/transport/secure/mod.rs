@@ -18,8 +18,8 @@ use tokio::net::TcpStream;
 use self::inbox::Inbox;
 use self::outbox::Outbox;
 use super::handshake::Done;
-use super::session::{Progress, Session};
-use crate::buffers::Buffer;
+use crate::tls::session::{Progress, Session};
+use crate::transport::buffers::Buffer;
 
 /// A TLS connection to a peer. It reads into memory that is lent while something is there, opens records where they lie,
 /// and seals what is written where it is sent from.

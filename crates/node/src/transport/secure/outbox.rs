@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
-use crate::buffers::Buffer;
+use crate::transport::buffers::Buffer;
 
 /// What is to be sent.
 #[derive(Debug, Default)]
