@@ -27,14 +27,15 @@ use crate::publish::{Announced, Means, PublishStatus, Publisher, system_clock};
 use crate::reach::{Reach, ReachConfig, ReachStatus};
 use crate::rehearsal::rehearse;
 use crate::resolve::{Place, Resolver, Sources};
+use crate::session::Carrier;
 use crate::status::Live;
 use crate::store::{RememberedService, Store, StoreError, StoreNotice};
 use crate::tls;
 use crate::tls::identity::{Identity, IdentityError, IdentityNotice};
-use crate::tunnel::{Carrier, Drain, Tunnels};
+use crate::tunnel::{Drain, Tunnels};
 
 pub use crate::dial::{Cause, ReachError};
-pub use crate::tunnel::TunnelStream;
+pub use crate::session::TunnelStream;
 
 /// A running node.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use tracing::debug;
 use super::{Acceptor, Service};
 use crate::backend::BackendStream;
 use crate::limits::CROWDED_PARKED_LIMIT;
-use crate::tunnel::LinkStream;
+use crate::session::LinkStream;
 
 impl Acceptor {
     /// Serves one tunnel after the other, until the dialler ends the link or does not use it any more. The backend is not

@@ -16,10 +16,11 @@ use super::door::{HandshakeSlot, TunnelSlot};
 use super::{Acceptor, Service};
 use crate::backend::BackendStream;
 use crate::clock;
+use crate::session::{Carrier, LinkStream, OpeningFailure, PlainStream, read_opening, send_opening};
 use crate::tls::sni::refuse_unknown_name;
 use crate::transport::handshake::{self, Hello};
 use crate::transport::tcp::notice_if_gone;
-use crate::tunnel::{Carrier, LinkStream, OpeningFailure, PlainStream, Side, read_opening, relay, send_opening};
+use crate::tunnel::{Side, relay};
 
 /// Why a peer got no tunnel.
 #[derive(Debug, thiserror::Error)]

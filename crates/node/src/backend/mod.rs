@@ -13,8 +13,7 @@ use tokio::net::TcpStream;
 
 use self::folder::FolderServer;
 use crate::config::Target;
-use crate::transport::tcp;
-use crate::tunnel::{Application, Reset};
+use crate::transport::{Application, Reset, tcp};
 
 /// Where the tunnels of one service end, and how long connecting there may take.
 #[derive(Debug, Clone)]

@@ -14,10 +14,10 @@ use tokio::time::timeout;
 
 use crate::limits::{CONNECT_TIMEOUT, DIAL_HANDSHAKE_TIMEOUT};
 use crate::resolve::Outcome;
+use crate::session::{LinkEnd, LinkStream, NoTunnel, OpeningFailure, PlainStream, exchange_as_dialler};
 use crate::tls;
 use crate::transport::secure::SecureStream;
 use crate::transport::{handshake, tcp};
-use crate::tunnel::{LinkEnd, LinkStream, NoTunnel, OpeningFailure, PlainStream, exchange_as_dialler};
 
 /// What every attempt of one race does.
 pub(super) struct Job {

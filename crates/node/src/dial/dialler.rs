@@ -13,14 +13,14 @@ use tracing::debug;
 
 use super::attempt::{Carrier, Job, Purpose, Reached};
 use super::peers::Peers;
-use super::pool::{Parked, Pool};
 use super::{ReachError, Waiting, cause_of, race};
 use crate::clock;
 use crate::config::Parking;
 use crate::limits::{DIAL_HANDSHAKE_TIMEOUT, READY_AGAIN, STALE_ANSWER};
 use crate::resolve::{AttemptReport, Outcome, Report, Resolver};
+use crate::session::pool::{Parked, Pool};
+use crate::session::{LinkEnd, LinkStream, NoTunnel, TunnelStream};
 use crate::tls;
-use crate::tunnel::{LinkEnd, LinkStream, NoTunnel, TunnelStream};
 
 /// Opens tunnels.
 #[derive(Debug)]

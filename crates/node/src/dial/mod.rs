@@ -3,7 +3,6 @@
 mod attempt;
 mod dialler;
 mod peers;
-mod pool;
 
 pub(crate) use dialler::Dialler;
 

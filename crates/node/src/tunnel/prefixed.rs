@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use hardline_proto::tunnel::frame::ResetReason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Application, Reset};
+use crate::transport::{Application, Reset};
 
 /// A stream whose first bytes have been read already.
 #[derive(Debug)]

@@ -13,7 +13,8 @@ use super::activity::{Activity, Side};
 use super::anchors::Anchors;
 use super::aside::Aside;
 use super::way::{Direction, Inward, Outward, Stopped};
-use super::{Application, Carrier};
+use crate::session::Carrier;
+use crate::transport::Application;
 
 /// What ends a tunnel beside its own two ends.
 #[derive(Debug, Clone)]
@@ -138,8 +139,8 @@ mod tests {
 
     use super::*;
     use crate::limits::TUNNEL_IDLE;
-    use crate::tunnel::Reset;
-    use crate::tunnel::carrier::{Payload, Room};
+    use crate::session::{Payload, Room};
+    use crate::transport::Reset;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf, duplex};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::time::Instant;

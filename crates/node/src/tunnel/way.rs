@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use super::activity::{Activity, Side};
-use super::{Application, Carrier};
+use crate::session::Carrier;
+use crate::transport::Application;
 
 /// How one direction stopped.
 #[derive(Debug, Clone, Copy)]

@@ -12,7 +12,8 @@ use hardline_proto::tunnel::{Answer, Closed, Event, Link, LinkError, Open, Phase
 use tokio::io::AsyncWriteExt;
 
 use super::carrier::{Carrier, PIECES, Payload, Room};
-use super::{OpeningFailure, Reset, read_opening};
+use super::{OpeningFailure, read_opening};
+use crate::transport::Reset;
 use crate::transport::secure::{Found, Layout, SecureStream};
 
 /// Full frames, a record each.

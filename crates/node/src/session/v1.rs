@@ -8,9 +8,9 @@ use std::task::{Context, Poll, ready};
 use hardline_proto::tunnel::frame::ResetReason;
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Reset;
 use super::carrier::{Carrier, PIECES, Payload, Room};
 use crate::limits::V1_RECORD;
+use crate::transport::Reset;
 use crate::transport::secure::{Layout, SecureStream};
 
 /// Sixteen small records at a time.

@@ -9,7 +9,8 @@ use hardline_proto::tunnel::frame::ResetReason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::carrier::{Payload, Room};
-use super::{Carrier, LinkStream, PlainStream, Reset};
+use super::{Carrier, LinkStream, PlainStream};
+use crate::transport::Reset;
 
 /// A tunnel to a verified peer, behind the opening lines: payload, 1-for-1.
 ///

@@ -10,10 +10,10 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::LinkStream;
 use crate::config::Parking;
 use crate::limits::FRESH_LINK;
 use crate::resolve::Resolver;
-use crate::tunnel::LinkStream;
 
 /// Time between two looks for links that nobody wants any more.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ const RENEWAL: f64 = 0.8;
 ///
 /// The one parked last is taken first. So with less demand the others grow old, and after [`Parking::time`] they go.
 #[derive(Debug)]
-pub(super) struct Pool {
+pub(crate) struct Pool {
     /// Knows when this computer has moved.
     resolver: Arc<Resolver>,
     parking: Parking,
@@ -45,10 +45,10 @@ struct Kept {
 
 /// A link that carries nothing.
 #[derive(Debug)]
-pub(super) struct Parked {
-    pub(super) link: LinkStream,
+pub(crate) struct Parked {
+    pub(crate) link: LinkStream,
     /// Where it leads to.
-    pub(super) candidate: Candidate,
+    pub(crate) candidate: Candidate,
     /// How often this computer had moved.
     moves: u64,
     since: Instant,
@@ -72,24 +72,24 @@ impl Parked {
 }
 
 impl Pool {
-    pub(super) fn new(resolver: Arc<Resolver>, parking: Parking) -> Self {
+    pub(crate) fn new(resolver: Arc<Resolver>, parking: Parking) -> Self {
         Self { resolver, parking, services: Mutex::default(), parked: Notify::new() }
     }
 
     /// Whether the peer was heard so lately, and from the same place, that it will still be there.
-    pub(super) fn is_fresh(&self, parked: &Parked) -> bool {
+    pub(crate) fn is_fresh(&self, parked: &Parked) -> bool {
         parked.age() < FRESH_LINK && parked.moves == self.resolver.place.moves()
     }
 
     /// Time after which a link that is kept ready is dialled anew, before the one there is grows too old; `None` if links are
     /// not parked.
-    pub(super) fn renewal(&self) -> Option<Duration> {
+    pub(crate) fn renewal(&self) -> Option<Duration> {
         let Parking { time, links, links_each } = self.parking;
         (links > 0 && links_each > 0 && !time.is_zero()).then(|| time.mul_f64(RENEWAL))
     }
 
     /// Whether a link to `name` is there that will not be too old at the next [renewal](Self::renewal).
-    pub(super) fn is_stocked(&self, name: &ServiceName) -> bool {
+    pub(crate) fn is_stocked(&self, name: &ServiceName) -> bool {
         let young = self.parking.time.mul_f64(1.0 - RENEWAL);
         let mut services = self.lock();
         let Some(kept) = services.get_mut(name) else { return false };
@@ -97,7 +97,7 @@ impl Pool {
     }
 
     /// Takes a link to `name` that is not known to have ended.
-    pub(super) fn take(&self, name: &ServiceName) -> Option<Parked> {
+    pub(crate) fn take(&self, name: &ServiceName) -> Option<Parked> {
         let mut services = self.lock();
         let kept = services.get_mut(name)?;
         kept.wanted = Some(Instant::now());
@@ -105,7 +105,7 @@ impl Pool {
     }
 
     /// Parks a link, if there is room.
-    pub(super) fn put(&self, name: &ServiceName, link: LinkStream, candidate: Candidate) {
+    pub(crate) fn put(&self, name: &ServiceName, link: LinkStream, candidate: Candidate) {
         let moves = self.resolver.place.moves();
         let mut services = self.lock();
         let all: usize = services.values().map(|kept| kept.links.len()).sum();
@@ -119,7 +119,7 @@ impl Pool {
 
     /// Notes that no link to `name` is left. Returns whether a spare one should be dialled: the service is used again and
     /// again, and none is on its way. Tell the end of that with [`refilled`](Self::refilled).
-    pub(super) fn should_refill(&self, name: &ServiceName) -> bool {
+    pub(crate) fn should_refill(&self, name: &ServiceName) -> bool {
         let mut services = self.lock();
         let Some(kept) = services.get_mut(name) else { return false };
         let should = kept.links.is_empty() && !kept.is_refilling;
@@ -127,7 +127,7 @@ impl Pool {
         should
     }
 
-    pub(super) fn refilled(&self, name: &ServiceName, spare: Option<(LinkStream, Candidate)>) {
+    pub(crate) fn refilled(&self, name: &ServiceName, spare: Option<(LinkStream, Candidate)>) {
         if let Some(kept) = self.lock().get_mut(name) {
             kept.is_refilling = false;
         }
@@ -137,14 +137,14 @@ impl Pool {
     }
 
     /// Drops every link to `name`: they lead nowhere.
-    pub(super) fn forget(&self, name: &ServiceName) {
+    pub(crate) fn forget(&self, name: &ServiceName) {
         if let Some(kept) = self.lock().get_mut(name) {
             kept.links.clear();
         }
     }
 
     /// Looks after the links until `stop`, then drops them.
-    pub(super) async fn run(&self, stop: CancellationToken) {
+    pub(crate) async fn run(&self, stop: CancellationToken) {
         let sweeping = async {
             loop {
                 if self.lock().is_empty() {

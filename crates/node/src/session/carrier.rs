@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::ReadBuf;
 
-use super::Reset;
+use crate::transport::Reset;
 
 /// Most pieces of payload that are read or written at once.
 pub(crate) const PIECES: usize = 16;
