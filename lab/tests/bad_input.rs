@@ -52,7 +52,7 @@ impl Published {
         Ok((told["answer"].as_str().unwrap_or_default().to_owned(), Duration::from_millis(milliseconds)))
     }
 
-    /// Sends an opening line and a request for the backend to the P2P port.
+    /// Sends a preamble and a request for the backend to the P2P port.
     fn ask_after(&self, line: &[u8]) -> Result<(String, Duration)> {
         let host = self.backend.address;
         let request = format!("\nGET /bytes/3 HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
@@ -136,7 +136,7 @@ fn clients_that_say_nothing_are_let_go_and_delay_nobody() -> Result<()> {
 }
 
 #[test]
-fn a_peer_without_an_opening_line_is_let_go() -> Result<()> {
+fn a_peer_without_a_preamble_is_let_go() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let published = Published::new(&lab)?;
     for beginning in [&b""[..], b"{\"password\":\""] {
@@ -148,7 +148,7 @@ fn a_peer_without_an_opening_line_is_let_go() -> Result<()> {
 }
 
 #[test]
-fn no_bad_opening_line_reaches_the_backend() -> Result<()> {
+fn no_bad_preamble_reaches_the_backend() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let published = Published::new(&lab)?;
 

@@ -5,13 +5,13 @@ use std::time::Duration;
 /// Time for a browser to send its request head. Browsers send it at once; slowloris does not.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Time for a peer to finish the TLS handshake and its opening line, on the listening side.
+/// Time for a peer to finish the TLS handshake and its preamble, on the listening side.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time for one candidate to accept a TCP connection. The race goes on meanwhile.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Time for one candidate to finish its TLS handshake and to send its opening line. The released listeners connect to
+/// Time for one candidate to finish its TLS handshake and to send its preamble. The released listeners connect to
 /// their backend in between.
 pub const DIAL_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(8);
 

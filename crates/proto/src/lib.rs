@@ -26,8 +26,8 @@ pub mod lan; // LAN discovery: datagrams and their state machine
 pub mod rate; // how often → not too often
 pub mod stages; // when which sources are asked
 
-pub mod opening; // the JSON line each side of a connection begins with
 pub mod portmap; // asking a router to open a port
-pub mod tunnel; // version 2: links that carry one tunnel after the other
+pub mod preamble; // the JSON line each side of a connection begins with
+pub mod tunnel; // version 2: sessions that carry one tunnel after the other
 
 pub use key::KeyHash;

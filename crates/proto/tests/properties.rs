@@ -10,7 +10,7 @@ use hardline_proto::head::{Sniffed, sniff};
 use hardline_proto::host::{Authority, ServiceName, parse_host};
 use hardline_proto::hosts::{Host, HostList, HostPort, MAX_HOSTS};
 use hardline_proto::link::parse_link;
-use hardline_proto::opening::{MAX_PASSWORD, Opening};
+use hardline_proto::preamble::{MAX_PASSWORD, Preamble};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -60,9 +60,9 @@ proptest! {
     }
 
     #[test]
-    fn an_opening_line_reads_as_it_was_written(wan_hosts in option::of(host_list()), password in option::of(password())) {
-        let opening = Opening { wan_hosts, password };
-        prop_assert_eq!(Opening::parse(&opening.encode()), Ok(opening));
+    fn a_preamble_reads_as_it_was_written(wan_hosts in option::of(host_list()), password in option::of(password())) {
+        let preamble = Preamble { wan_hosts, password };
+        prop_assert_eq!(Preamble::parse(&preamble.encode()), Ok(preamble));
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub(crate) struct Acceptor {
     reach: Arc<Reach>,
     door: Door,
     parked: ParkedLinks,
-    /// Time for a peer to finish its handshake and its opening line.
+    /// Time for a peer to finish its handshake and its preamble.
     handshake_timeout: Duration,
     open: Tunnels,
     drain: Drain,

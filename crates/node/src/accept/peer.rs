@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hardline_proto::admission::Limit;
-use hardline_proto::opening::Opening;
-use hardline_proto::tunnel::{ALPN, Link};
+use hardline_proto::preamble::Preamble;
+use hardline_proto::tunnel::{ALPN, Session};
 use rustls::server::ClientHello;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -16,7 +16,7 @@ use super::door::{HandshakeSlot, TunnelSlot};
 use super::{Acceptor, Service};
 use crate::backend::BackendStream;
 use crate::clock;
-use crate::session::{Carrier, LinkStream, OpeningFailure, PlainStream, read_opening, send_opening};
+use crate::session::{Carrier, LinkStream, PlainStream, PreambleFailure, read_preamble, send_preamble};
 use crate::tls::sni::refuse_unknown_name;
 use crate::transport::handshake::{self, Hello};
 use crate::transport::tcp::notice_if_gone;
@@ -35,15 +35,15 @@ enum Refusal {
     UnknownName,
     #[error("a limit is reached: {0:?}")]
     Limit(Limit),
-    #[error("opening line")]
-    Opening(#[from] OpeningFailure),
+    #[error("preamble")]
+    Preamble(#[from] PreambleFailure),
     #[error("wrong password")]
     Password,
     #[error("backend not reached")]
     Backend(#[source] io::Error),
 }
 
-/// A peer behind the handshake and the opening lines.
+/// A peer behind the handshake and the preambles.
 enum Peer {
     /// Version 1: its tunnel begins.
     Plain(PlainStream, BackendStream),
@@ -114,10 +114,10 @@ impl Acceptor {
         let slot = self.door.tunnel(addr.ip(), service.key).map_err(Refusal::Limit)?;
         let config = if offers_v2(&hello.client_hello()) { &service.tls_v2 } else { &service.tls };
         let tls = Box::pin(hello.accept(config.clone())).await.map_err(Refusal::Handshake)?;
-        let ours = Opening { wan_hosts: Some(self.reach.hosts()), password: None };
+        let ours = Preamble { wan_hosts: Some(self.reach.hosts()), password: None };
         let peer = if tls.is_v2() {
-            let mut link = LinkStream::new(tls, Link::listener());
-            link.greet(&ours).map_err(OpeningFailure::from)?;
+            let mut link = LinkStream::new(tls, Session::listener());
+            link.greet(&ours).map_err(PreambleFailure::from)?;
             let is_allowed = service.allows(&link.greeted().await?);
             Peer::Link { link, is_allowed }
         } else {
@@ -150,22 +150,22 @@ fn offers_v2(hello: &ClientHello<'_>) -> bool {
 
 impl Service {
     /// Whether `theirs`, a dialler's line, has the password that is asked for. Browsers lower the case of host names.
-    fn allows(&self, theirs: &Opening) -> bool {
+    fn allows(&self, theirs: &Preamble) -> bool {
         let is_it = |password: &String| theirs.password.as_ref().is_some_and(|it| it.eq_ignore_ascii_case(password));
         self.password.as_ref().is_none_or(is_it)
     }
 
-    /// Exchanges the opening lines of version 1. The listener's line is the word that the backend is there: without a
+    /// Exchanges the preambles of version 1. The listener's line is the word that the backend is there: without a
     /// backend, or without the password, the connection ends before it.
-    async fn open_plain(&self, mut stream: PlainStream, ours: &Opening) -> Result<Peer, Refusal> {
+    async fn open_plain(&self, mut stream: PlainStream, ours: &Preamble) -> Result<Peer, Refusal> {
         // Who does not know the password does not touch the backend.
-        if self.password.is_some() && !self.allows(&read_opening(&mut stream).await?) {
+        if self.password.is_some() && !self.allows(&read_preamble(&mut stream).await?) {
             return Err(Refusal::Password);
         }
         let backend = self.backend.connect().await.map_err(Refusal::Backend)?;
-        send_opening(&mut stream, ours).await?;
+        send_preamble(&mut stream, ours).await?;
         if self.password.is_none() {
-            read_opening(&mut stream).await?;
+            read_preamble(&mut stream).await?;
         }
         Ok(Peer::Plain(stream, backend))
     }

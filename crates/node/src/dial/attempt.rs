@@ -1,12 +1,12 @@
-//! One candidate → TCP, TLS with the pin, opening lines, and in version 2 the tunnel asked for.
+//! One candidate → TCP, TLS with the pin, preambles, and in version 2 the tunnel asked for.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hardline_proto::KeyHash;
 use hardline_proto::hosts::HostPort;
-use hardline_proto::opening::Opening;
-use hardline_proto::tunnel::Link;
+use hardline_proto::preamble::Preamble;
+use hardline_proto::tunnel::Session;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::limits::{CONNECT_TIMEOUT, DIAL_HANDSHAKE_TIMEOUT};
 use crate::resolve::Outcome;
-use crate::session::{LinkEnd, LinkStream, NoTunnel, OpeningFailure, PlainStream, exchange_as_dialler};
+use crate::session::{LinkEnd, LinkStream, NoTunnel, PlainStream, PreambleFailure, exchange_as_dialler};
 use crate::tls;
 use crate::transport::secure::SecureStream;
 use crate::transport::{handshake, tcp};
@@ -29,7 +29,7 @@ pub(super) struct Job {
     pub(super) hidden_name: Option<ServerName<'static>>,
     /// Whether the listener speaks version 2, if it was reached before.
     pub(super) speaks_v2: Option<bool>,
-    pub(super) opening: Opening,
+    pub(super) preamble: Preamble,
 }
 
 /// What an attempt is made for.
@@ -46,7 +46,7 @@ pub(super) enum Purpose {
 pub(super) struct Reached {
     pub(super) carrier: Carrier,
     /// The listener's line.
-    pub(super) opening: Opening,
+    pub(super) preamble: Preamble,
     pub(super) addr: SocketAddr,
 }
 
@@ -67,13 +67,13 @@ impl Job {
         let addr = tcp.peer_addr().map_err(unreachable)?;
         let opening = async {
             let tls = self.secure(at, tcp, is_said_v2).await?;
-            let (opening, carrier) = match (tls.is_v2(), purpose) {
+            let (preamble, carrier) = match (tls.is_v2(), purpose) {
                 (true, Purpose::Tunnel) => self.open_link(tls).await?,
                 (true, Purpose::Spare) => self.greet(tls).await?,
                 (false, Purpose::Tunnel) => self.open_plain(tls).await?,
                 (false, Purpose::Spare) => return Err(Outcome::Protocol { reason: "parks no links".to_owned() }),
             };
-            Ok(Reached { carrier, opening, addr })
+            Ok(Reached { carrier, preamble, addr })
         };
         in_time(opening).await
     }
@@ -117,27 +117,27 @@ impl Job {
         }
     }
 
-    async fn open_plain(&self, tls: SecureStream) -> Result<(Opening, Carrier), Outcome> {
+    async fn open_plain(&self, tls: SecureStream) -> Result<(Preamble, Carrier), Outcome> {
         let mut stream = PlainStream::new(tls);
-        let opening = exchange_as_dialler(&mut stream, &self.opening).await.map_err(opening_failure)?;
-        Ok((opening, Carrier::Plain(stream)))
+        let preamble = exchange_as_dialler(&mut stream, &self.preamble).await.map_err(preamble_failure)?;
+        Ok((preamble, Carrier::Plain(stream)))
     }
 
-    async fn greet(&self, tls: SecureStream) -> Result<(Opening, Carrier), Outcome> {
-        let mut link = LinkStream::new(tls, Link::dialler());
-        link.greet(&self.opening).map_err(|error| opening_failure(error.into()))?;
-        let opening = link.greeted().await.map_err(opening_failure)?;
-        Ok((opening, Carrier::Link(link)))
+    async fn greet(&self, tls: SecureStream) -> Result<(Preamble, Carrier), Outcome> {
+        let mut link = LinkStream::new(tls, Session::dialler());
+        link.greet(&self.preamble).map_err(|error| preamble_failure(error.into()))?;
+        let preamble = link.greeted().await.map_err(preamble_failure)?;
+        Ok((preamble, Carrier::Link(link)))
     }
 
     /// Asks in one write with our line, so that this costs no round trip more than in version 1. No payload is sent: other
     /// attempts of the race may ask too.
-    async fn open_link(&self, tls: SecureStream) -> Result<(Opening, Carrier), Outcome> {
-        let mut link = LinkStream::new(tls, Link::dialler());
-        link.ask(&self.opening.encode(), &[]).await.map_err(link_end)?;
-        let opening = link.greeted().await.map_err(opening_failure)?;
+    async fn open_link(&self, tls: SecureStream) -> Result<(Preamble, Carrier), Outcome> {
+        let mut link = LinkStream::new(tls, Session::dialler());
+        link.ask(&self.preamble.encode(), &[]).await.map_err(link_end)?;
+        let preamble = link.greeted().await.map_err(preamble_failure)?;
         match link.answered().await {
-            Ok(()) => Ok((opening, Carrier::Link(link))),
+            Ok(()) => Ok((preamble, Carrier::Link(link))),
             Err(NoTunnel::Refused(refusal)) => Err(Outcome::Refused { refusal }),
             Err(NoTunnel::End(end)) => Err(link_end(end)),
         }
@@ -155,9 +155,9 @@ fn unreachable(error: std::io::Error) -> Outcome {
     Outcome::Unreachable { reason: error.to_string() }
 }
 
-fn opening_failure(failure: OpeningFailure) -> Outcome {
+fn preamble_failure(failure: PreambleFailure) -> Outcome {
     match failure {
-        OpeningFailure::Closed => Outcome::Closed,
+        PreambleFailure::Closed => Outcome::Closed,
         other => Outcome::Protocol { reason: other.to_string() },
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use hardline_proto::candidate::Candidate;
 use hardline_proto::host::ServiceName;
-use hardline_proto::opening::Opening;
+use hardline_proto::preamble::Preamble;
 use hardline_proto::tunnel::Closed;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -191,7 +191,7 @@ impl Dialler {
             server_name: tls::sni::server_name(name.key).ok()?,
             hidden_name: tls::sni::hidden_name(name.key, clock::today()),
             speaks_v2,
-            opening: Opening { wan_hosts: None, password: name.password.clone() },
+            preamble: Preamble { wan_hosts: None, password: name.password.clone() },
         })
     }
 }

@@ -58,7 +58,7 @@ pub enum Cause {
         /// Whose certificate was presented.
         got: KeyHash,
     },
-    /// The service proved its key and closed the connection before its opening line: the program behind it is down, or
+    /// The service proved its key and closed the connection before its preamble: the program behind it is down, or
     /// the password is wrong.
     Closed {
         /// Where.
@@ -303,7 +303,7 @@ fn cause_of(report: &Report, name: &ServiceName) -> Cause {
 
 /// Keeps what a verified listener taught us. In the background: the tunnel does not wait for the disk.
 fn remember(resolver: &Arc<Resolver>, key: KeyHash, candidate: &Candidate, reached: &Reached) {
-    let told = reached.opening.wan_hosts.clone();
+    let told = reached.preamble.wan_hosts.clone();
     let origin = match candidate.source {
         Source::Own => return,
         Source::Given => Origin::Given,

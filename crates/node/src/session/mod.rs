@@ -10,7 +10,7 @@ mod v2; // frames, reuse, honest ends
 pub(crate) use carrier::Carrier;
 #[cfg(test)]
 pub(crate) use carrier::{Payload, Room};
-pub(crate) use preamble::{OpeningFailure, exchange_as_dialler, read_opening, send_opening};
+pub(crate) use preamble::{PreambleFailure, exchange_as_dialler, read_preamble, send_preamble};
 pub use tunnel::TunnelStream;
 pub(crate) use v1::PlainStream;
 pub(crate) use v2::{LinkEnd, LinkStream, NoTunnel};

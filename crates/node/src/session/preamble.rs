@@ -1,26 +1,26 @@
-//! The opening lines: what each side tells the other before any payload.
+//! The preambles: what each side tells the other before any payload.
 
 use std::io;
 
-use hardline_proto::opening::{MAX_OPENING_LINE, Opening, OpeningError};
+use hardline_proto::preamble::{MAX_PREAMBLE, Preamble, PreambleError};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, AsyncWriteExt};
 
-/// Why the opening lines were not exchanged.
+/// Why the preambles were not exchanged.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum OpeningFailure {
+pub(crate) enum PreambleFailure {
     /// The peer ended the connection before its line was whole. A listener does so when its backend is down or the
     /// password is wrong.
-    #[error("the peer closed the connection before its opening line")]
+    #[error("the peer closed the connection before its preamble")]
     Closed,
     /// The peer's line cannot be read.
     #[error(transparent)]
-    Line(#[from] OpeningError),
+    Line(#[from] PreambleError),
     /// The connection broke.
-    #[error("reading or writing the opening line")]
+    #[error("reading or writing the preamble")]
     Io(#[source] io::Error),
 }
 
-impl From<io::Error> for OpeningFailure {
+impl From<io::Error> for PreambleFailure {
     fn from(error: io::Error) -> Self {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
         match error.kind() {
@@ -32,38 +32,41 @@ impl From<io::Error> for OpeningFailure {
 
 /// Sends our line and waits for the listener's. No payload leaves before the listener's line has come: the released
 /// listeners cannot part it from our line.
-pub(crate) async fn exchange_as_dialler<S>(stream: &mut S, ours: &Opening) -> Result<Opening, OpeningFailure>
+pub(crate) async fn exchange_as_dialler<S>(stream: &mut S, ours: &Preamble) -> Result<Preamble, PreambleFailure>
 where
     S: AsyncBufRead + AsyncWrite + Unpin,
 {
-    send_opening(stream, ours).await?;
-    read_opening(stream).await
+    send_preamble(stream, ours).await?;
+    read_preamble(stream).await
 }
 
 /// Sends a line, alone in its TLS record.
-pub(crate) async fn send_opening<S: AsyncWrite + Unpin>(stream: &mut S, line: &Opening) -> Result<(), OpeningFailure> {
+pub(crate) async fn send_preamble<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    line: &Preamble,
+) -> Result<(), PreambleFailure> {
     stream.write_all(&line.encode()).await?;
     Ok(stream.flush().await?)
 }
 
-/// Reads the peer's line, at most [`MAX_OPENING_LINE`] bytes of it, and leaves in the stream what stands behind it.
-pub(crate) async fn read_opening<S: AsyncBufRead + Unpin>(stream: &mut S) -> Result<Opening, OpeningFailure> {
+/// Reads the peer's line, at most [`MAX_PREAMBLE`] bytes of it, and leaves in the stream what stands behind it.
+pub(crate) async fn read_preamble<S: AsyncBufRead + Unpin>(stream: &mut S) -> Result<Preamble, PreambleFailure> {
     let mut line = Vec::new();
     loop {
         let bytes = stream.fill_buf().await?;
         if bytes.is_empty() {
-            return Err(OpeningFailure::Closed);
+            return Err(PreambleFailure::Closed);
         }
         let end = bytes.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
         let part = &bytes[..end.unwrap_or(bytes.len())];
-        if line.len() + part.len() > MAX_OPENING_LINE {
-            return Err(OpeningError::TooLong.into());
+        if line.len() + part.len() > MAX_PREAMBLE {
+            return Err(PreambleError::TooLong.into());
         }
         line.extend_from_slice(part);
         let taken = part.len();
         stream.consume(taken);
         if end.is_some() {
-            return Ok(Opening::parse(&line)?);
+            return Ok(Preamble::parse(&line)?);
         }
     }
 }
@@ -73,18 +76,18 @@ mod tests {
     use super::*;
     use tokio::io::AsyncReadExt;
 
-    async fn read(bytes: &[u8]) -> Result<(Opening, Vec<u8>), OpeningFailure> {
+    async fn read(bytes: &[u8]) -> Result<(Preamble, Vec<u8>), PreambleFailure> {
         let mut stream = io::Cursor::new(bytes.to_vec());
-        let opening = read_opening(&mut stream).await?;
+        let preamble = read_preamble(&mut stream).await?;
         let mut rest = Vec::new();
         stream.read_to_end(&mut rest).await?;
-        Ok((opening, rest))
+        Ok((preamble, rest))
     }
 
     #[tokio::test]
     async fn payload_behind_the_line_is_kept() {
-        let (opening, payload) = read(b"{\"password\": \"x\"}\nSSH-2.0\n").await.unwrap();
-        assert_eq!(opening.password.as_deref(), Some("x"));
+        let (preamble, payload) = read(b"{\"password\": \"x\"}\nSSH-2.0\n").await.unwrap();
+        assert_eq!(preamble.password.as_deref(), Some("x"));
         assert_eq!(payload, b"SSH-2.0\n");
     }
 
@@ -92,12 +95,12 @@ mod tests {
     async fn a_line_without_end_is_given_up_at_the_limit() {
         let endless = vec![b' '; 1024 * 1024];
         let failure = read(&endless).await.unwrap_err();
-        assert!(matches!(failure, OpeningFailure::Line(OpeningError::TooLong)), "{failure}");
+        assert!(matches!(failure, PreambleFailure::Line(PreambleError::TooLong)), "{failure}");
     }
 
     #[tokio::test]
     async fn an_end_before_the_line_says_so() {
-        assert!(matches!(read(b"").await, Err(OpeningFailure::Closed)));
-        assert!(matches!(read(b"{}").await, Err(OpeningFailure::Closed)));
+        assert!(matches!(read(b"").await, Err(PreambleFailure::Closed)));
+        assert!(matches!(read(b"{}").await, Err(PreambleFailure::Closed)));
     }
 }

@@ -12,7 +12,7 @@ use super::carrier::{Payload, Room};
 use super::{Carrier, LinkStream, PlainStream};
 use crate::transport::Reset;
 
-/// A tunnel to a verified peer, behind the opening lines: payload, 1-for-1.
+/// A tunnel to a verified peer, behind the preambles: payload, 1-for-1.
 ///
 /// Shutting down the write side is a half-close: the peer's application sees the end of the stream and can go on sending.
 /// Dropping it before both directions have ended breaks the tunnel off.

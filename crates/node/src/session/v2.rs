@@ -6,13 +6,13 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::task::{Context, Poll, Waker, ready};
 
-use hardline_proto::opening::Opening;
+use hardline_proto::preamble::Preamble;
 use hardline_proto::tunnel::frame::{HEADER, MAX_PAYLOAD, ResetReason};
-use hardline_proto::tunnel::{Answer, Closed, Event, Link, LinkError, Open, Phase, Refusal};
+use hardline_proto::tunnel::{Answer, Closed, Event, Open, Phase, Refusal, Session, SessionError};
 use tokio::io::AsyncWriteExt;
 
 use super::carrier::{Carrier, PIECES, Payload, Room};
-use super::{OpeningFailure, read_opening};
+use super::{PreambleFailure, read_preamble};
 use crate::transport::Reset;
 use crate::transport::secure::{Found, Layout, SecureStream};
 
@@ -22,7 +22,7 @@ const LAYOUT: Layout = Layout { front: HEADER, payload: MAX_PAYLOAD, records: PI
 /// Payload that fits behind an open line in one record, in bytes. In one record: either all of it can be read or nothing.
 const EARLY: usize = MAX_PAYLOAD - Open::LINE.len();
 
-/// A verified connection of version 2, behind both opening lines.
+/// A verified connection of version 2, behind both preambles.
 ///
 /// While it carries a tunnel it is that tunnel's stream: reading ends with the other side's half-close, shutting down is
 /// our own.
@@ -30,7 +30,7 @@ const EARLY: usize = MAX_PAYLOAD - Open::LINE.len();
 pub(crate) struct LinkStream {
     /// On the heap: it is large, and every future that hands the link on has room for it.
     tls: Box<SecureStream>,
-    machine: Link,
+    machine: Session,
     payload: Taken,
     /// What stands behind the payload: the end of the peer's direction, or of everything.
     next: Option<Result<(), LinkEnd>>,
@@ -55,7 +55,7 @@ pub(crate) enum LinkEnd {
     Reset(ResetReason),
     /// The peer broke the protocol.
     #[error(transparent)]
-    Protocol(#[from] LinkError),
+    Protocol(#[from] SessionError),
 }
 
 impl From<LinkEnd> for io::Error {
@@ -76,14 +76,14 @@ pub(crate) enum NoTunnel {
 }
 
 impl LinkStream {
-    /// `tls` stands behind both opening lines.
-    pub(crate) fn new(tls: SecureStream, machine: Link) -> Self {
+    /// `tls` stands behind both preambles.
+    pub(crate) fn new(tls: SecureStream, machine: Session) -> Self {
         Self { tls: Box::new(tls), machine, payload: Taken::default(), next: None }
     }
 
     /// Whether it carries nothing, and nothing is left to be sent.
     pub(crate) fn is_parked(&self) -> bool {
-        self.machine.phase() == Phase::Parked && !self.tls.wants_write()
+        self.machine.phase() == Phase::Idle && !self.tls.wants_write()
     }
 
     /// Whether a parked link is still of use: nothing has come, neither its end nor bytes that do not belong.
@@ -92,18 +92,18 @@ impl LinkStream {
         self.is_parked() && received.is_pending()
     }
 
-    /// Says our opening line, and asks for nothing yet. It leaves before the peer is waited for, with all that was said.
-    pub(crate) fn greet(&mut self, ours: &Opening) -> io::Result<()> {
+    /// Says our preamble, and asks for nothing yet. It leaves before the peer is waited for, with all that was said.
+    pub(crate) fn greet(&mut self, ours: &Preamble) -> io::Result<()> {
         self.tls.seal(&[&ours.encode()])
     }
 
-    /// Waits for the peer's opening line.
-    pub(crate) async fn greeted(&mut self) -> Result<Opening, OpeningFailure> {
-        read_opening(&mut self.tls).await
+    /// Waits for the peer's preamble.
+    pub(crate) async fn greeted(&mut self) -> Result<Preamble, PreambleFailure> {
+        read_preamble(&mut self.tls).await
     }
 
     /// Asks for a tunnel, with as much of `early` as fits behind the question, in one write. Returns how much that was.
-    /// `greeting` goes in front: the opening line, on a new connection.
+    /// `greeting` goes in front: the preamble, on a new connection.
     pub(crate) async fn ask(&mut self, greeting: &[u8], early: &[u8]) -> Result<usize, LinkEnd> {
         let Some(open) = self.machine.open() else { return Err(LinkEnd::Closed(Closed::Unused)) };
         let sent = early.len().min(EARLY.saturating_sub(greeting.len()));

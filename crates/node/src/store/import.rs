@@ -19,7 +19,7 @@ const MAX_ROWS: usize = 4 * MAX_SERVICES;
 /// Longest `serviceID` read, in bytes: a host name is not longer.
 const MAX_SERVICE_ID: usize = 253;
 
-/// Longest `info` read, in bytes: the Python program stored what an opening line held.
+/// Longest `info` read, in bytes: the Python program stored what a preamble held.
 const MAX_INFO: usize = 8 * 1024;
 
 /// What a `peers.db` holds.

@@ -118,7 +118,7 @@ async fn dial(key: KeyHash, addr: SocketAddr) -> Cause {
 }
 
 /// Our own server for one connection, with a certificate and key of which one may be another's. Returns all the
-/// plaintext it got; it never says its opening line.
+/// plaintext it got; it never says its preamble.
 async fn impostor(
     certified: CertifiedKey,
     version: &'static rustls::SupportedProtocolVersion,

@@ -1,10 +1,10 @@
-//! The line that asks for a tunnel, and its answer: a JSON object and a newline each, like the opening lines.
+//! The line that asks for a tunnel, and its answer: a JSON object and a newline each, like the preambles.
 
 use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use crate::opening::{OpeningError, parse_object};
+use crate::preamble::{PreambleError, parse_object};
 
 /// Most unknown keys that a refusal names.
 pub const MAX_UNKNOWN: usize = 8;
@@ -32,11 +32,11 @@ impl Open {
     /// Reads a line, with or without its newline.
     ///
     /// # Errors
-    /// [`OpeningError`] when it is no object, or has no object `open` in it.
-    pub fn parse(line: &[u8]) -> Result<Self, OpeningError> {
+    /// [`PreambleError`] when it is no object, or has no object `open` in it.
+    pub fn parse(line: &[u8]) -> Result<Self, PreambleError> {
         match parse_object(line)?.get(OPEN) {
             Some(Value::Object(open)) => Ok(Self { unknown: names(open.keys()) }),
-            _ => Err(OpeningError::NotAnObject("no object named open".to_owned())),
+            _ => Err(PreambleError::NotAnObject("no object named open".to_owned())),
         }
     }
 }
@@ -117,15 +117,15 @@ impl Answer {
     /// Reads a line, with or without its newline. Unknown keys are ignored.
     ///
     /// # Errors
-    /// [`OpeningError`] when it is no object, or neither grants nor refuses.
-    pub fn parse(line: &[u8]) -> Result<Self, OpeningError> {
+    /// [`PreambleError`] when it is no object, or neither grants nor refuses.
+    pub fn parse(line: &[u8]) -> Result<Self, PreambleError> {
         let object = parse_object(line)?;
         match (object.get(REFUSED), object.get(OPENED)) {
             (Some(Value::String(reason)), _) => {
                 Ok(Self::Refused(Refusal { reason: reason.as_str().into(), unknown: unknown(&object) }))
             }
             (None, Some(Value::Object(_))) => Ok(Self::Opened),
-            _ => Err(OpeningError::NotAnObject("neither opened nor refused".to_owned())),
+            _ => Err(PreambleError::NotAnObject("neither opened nor refused".to_owned())),
         }
     }
 }

@@ -16,7 +16,7 @@ use hardline_proto::head::{HeadError, MAX_HEAD, Sniffed, sniff};
 use hardline_proto::host::{Authority, ServiceName, parse_host, parse_service_name};
 use hardline_proto::hosts::{HostList, HostPort, MAX_HOSTS};
 use hardline_proto::link::parse_link;
-use hardline_proto::opening::{MAX_OPENING_LINE, MAX_PASSWORD, Opening, OpeningError};
+use hardline_proto::preamble::{MAX_PASSWORD, MAX_PREAMBLE, Preamble, PreambleError};
 
 pub use dial::dial_ops;
 pub use lan::{lan_datagram, lan_ops};
@@ -135,16 +135,16 @@ fn cuts(bytes: &[u8]) -> impl Iterator<Item = usize> {
 
 /// What was read can be written, within the limit, and reads the same again.
 pub fn opening(bytes: &[u8]) {
-    match Opening::parse(bytes) {
-        Ok(opening) => {
-            assert!(bytes.len() <= MAX_OPENING_LINE);
-            assert!(opening.password.as_ref().is_none_or(|password| password.len() <= MAX_PASSWORD));
-            let line = opening.encode();
-            assert!(line.len() <= MAX_OPENING_LINE);
+    match Preamble::parse(bytes) {
+        Ok(preamble) => {
+            assert!(bytes.len() <= MAX_PREAMBLE);
+            assert!(preamble.password.as_ref().is_none_or(|password| password.len() <= MAX_PASSWORD));
+            let line = preamble.encode();
+            assert!(line.len() <= MAX_PREAMBLE);
             assert_eq!(line.iter().position(|&b| b == b'\n'), Some(line.len() - 1), "one line");
-            assert_eq!(Opening::parse(&line), Ok(opening));
+            assert_eq!(Preamble::parse(&line), Ok(preamble));
         }
-        Err(error) => assert_eq!(error == OpeningError::TooLong, bytes.len() > MAX_OPENING_LINE),
+        Err(error) => assert_eq!(error == PreambleError::TooLong, bytes.len() > MAX_PREAMBLE),
     }
 }
 

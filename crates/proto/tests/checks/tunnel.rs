@@ -1,10 +1,10 @@
-//! The two ends of a link: against each other under any row of operations, and alone against any bytes.
+//! The two ends of a session: against each other under any row of operations, and alone against any bytes.
 
 use std::collections::VecDeque;
 
-use hardline_proto::opening::MAX_OPENING_LINE;
+use hardline_proto::preamble::MAX_PREAMBLE;
 use hardline_proto::tunnel::frame::{MAX_PAYLOAD, ResetReason};
-use hardline_proto::tunnel::{Answer, Closed, Event, Link, MAX_UNKNOWN, Open, Phase, Reason, Refusal};
+use hardline_proto::tunnel::{Answer, Closed, Event, MAX_UNKNOWN, Open, Phase, Reason, Refusal, Session};
 
 /// Any bytes after the first, which chooses the end and what it does before: nothing of it may panic or grow, how the bytes
 /// are cut makes no difference, and after an error nothing more happens.
@@ -18,15 +18,15 @@ pub fn tunnel_bytes(bytes: &[u8]) {
 
 /// What one end made of `bytes`, payload put together, and its phase in the end.
 fn hear(kind: u8, bytes: &[u8], cut: usize) -> (Vec<String>, Vec<u8>, Phase) {
-    let mut link = if kind.is_multiple_of(2) { Link::listener() } else { Link::dialler() };
-    link.open();
+    let mut session = if kind.is_multiple_of(2) { Session::listener() } else { Session::dialler() };
+    session.open();
     let (mut events, mut payload) = (Vec::new(), Vec::new());
     let mut waiting = Vec::new();
     for chunk in bytes.chunks(cut) {
         waiting.extend_from_slice(chunk);
         let mut input = &waiting[..];
         loop {
-            match link.receive(&mut input) {
+            match session.receive(&mut input) {
                 Ok(Some(Event::Payload(part))) => {
                     assert!((1..=MAX_PAYLOAD).contains(&part.len()));
                     payload.extend_from_slice(part);
@@ -36,33 +36,33 @@ fn hear(kind: u8, bytes: &[u8], cut: usize) -> (Vec<String>, Vec<u8>, Phase) {
                     events.push(format!("{event:?} after {}", payload.len()));
                     if matches!(event, Event::Open(_)) {
                         let answer = if kind & 2 == 0 { Answer::Opened } else { refusal() };
-                        assert!(link.answer(&answer).is_some());
+                        assert!(session.answer(&answer).is_some());
                     }
-                    // The other direction ends when it can, so that the link is used again.
-                    link.end();
-                    if link.phase() == Phase::Parked {
-                        link.open();
+                    // The other direction ends when it can, so that the session is used again.
+                    session.end();
+                    if session.phase() == Phase::Idle {
+                        session.open();
                     }
                 }
                 Ok(None) => break,
                 Err(error) => {
                     // Which of two things is wrong first may depend on the cut: a line may be too long before it is none.
                     assert!(!error.to_string().is_empty());
-                    assert_eq!(link.phase(), Phase::Closed);
+                    assert_eq!(session.phase(), Phase::Closed);
                     events.push("error".to_owned());
                 }
             }
         }
         let left = input.len();
-        assert!(left == 0 || link.phase() == Phase::Closed, "{left} bytes of a link that listens");
+        assert!(left == 0 || session.phase() == Phase::Closed, "{left} bytes of a session that listens");
         waiting.drain(..waiting.len() - left);
-        if link.phase() == Phase::Closed {
-            assert_eq!((link.end(), link.payload(1), link.open()), (None, None, None));
-            assert_eq!(link.closed(true), Closed::Unused);
+        if session.phase() == Phase::Closed {
+            assert_eq!((session.end(), session.payload(1), session.open()), (None, None, None));
+            assert_eq!(session.closed(true), Closed::Unused);
             break;
         }
     }
-    (events, payload, link.phase())
+    (events, payload, session.phase())
 }
 
 fn check_bounds(event: &Event<'_>) {
@@ -73,7 +73,7 @@ fn check_bounds(event: &Event<'_>) {
     };
     assert!(unknown.len() <= MAX_UNKNOWN);
     assert!(unknown.iter().all(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic())));
-    assert!(unknown.iter().map(String::len).sum::<usize>() < MAX_OPENING_LINE);
+    assert!(unknown.iter().map(String::len).sum::<usize>() < MAX_PREAMBLE);
 }
 
 fn refusal() -> Answer {
@@ -83,7 +83,7 @@ fn refusal() -> Answer {
 /// Two bytes are one operation: which, and with what. Both ends keep to the protocol, so neither may ever complain of the
 /// other, payload arrives as it was sent, and both agree in the end.
 pub fn tunnel_ops(bytes: &[u8]) {
-    let mut run = Run { dialler: End::new(Link::dialler()), listener: End::new(Link::listener()) };
+    let mut run = Run { dialler: End::new(Session::dialler()), listener: End::new(Session::listener()) };
     for operation in bytes.chunks_exact(2) {
         run.apply(operation[0] % 8, operation[1]);
     }
@@ -97,7 +97,7 @@ struct Run {
 
 /// One end, what is on its way from it, and what was said.
 struct End {
-    link: Link,
+    session: Session,
     wire: VecDeque<u8>,
     /// Payload sent in each tunnel so far.
     sent: Vec<Vec<u8>>,
@@ -107,8 +107,8 @@ struct End {
 }
 
 impl End {
-    fn new(link: Link) -> Self {
-        Self { link, wire: VecDeque::new(), sent: Vec::new(), heard: Vec::new(), was_refused: false }
+    fn new(session: Session) -> Self {
+        Self { session, wire: VecDeque::new(), sent: Vec::new(), heard: Vec::new(), was_refused: false }
     }
 
     fn begin(&mut self) {
@@ -119,7 +119,7 @@ impl End {
 
     fn say(&mut self, fill: u8) {
         let length = usize::from(fill) * 64 + 1;
-        if let Some(header) = self.link.payload(length) {
+        if let Some(header) = self.session.payload(length) {
             let payload = vec![fill; length];
             self.wire.extend(header);
             self.wire.extend(&payload);
@@ -128,7 +128,7 @@ impl End {
     }
 
     fn end(&mut self) {
-        self.wire.extend(self.link.end().into_iter().flatten());
+        self.wire.extend(self.session.end().into_iter().flatten());
     }
 }
 
@@ -136,7 +136,7 @@ impl Run {
     fn apply(&mut self, operation: u8, argument: u8) {
         match operation {
             0 => {
-                if let Some(line) = self.dialler.link.open() {
+                if let Some(line) = self.dialler.session.open() {
                     self.dialler.wire.extend(line);
                     self.dialler.begin();
                 }
@@ -150,8 +150,8 @@ impl Run {
             _ if argument < 200 => self.listener.end(),
             _ => {
                 let end = if argument.is_multiple_of(2) { &mut self.dialler } else { &mut self.listener };
-                if end.link.can_send() {
-                    end.wire.extend(end.link.reset(ResetReason(argument.into())).into_iter().flatten());
+                if end.session.can_send() {
+                    end.wire.extend(end.session.reset(ResetReason(argument.into())).into_iter().flatten());
                 }
             }
         }
@@ -159,7 +159,7 @@ impl Run {
 
     fn answer(&mut self, grant: bool) {
         let answer = if grant { Answer::Opened } else { refusal() };
-        if let Some(line) = self.listener.link.answer(&answer) {
+        if let Some(line) = self.listener.session.answer(&answer) {
             self.listener.wire.extend(line);
             self.listener.was_refused = !grant;
         }
@@ -174,13 +174,13 @@ impl Run {
             self.listener.end();
             deliver(&mut self.listener, &mut self.dialler, usize::MAX);
         }
-        let phases = (self.dialler.link.phase(), self.listener.link.phase());
-        assert!(phases == (Phase::Parked, Phase::Parked) || phases == (Phase::Closed, Phase::Closed), "{phases:?}");
-        if phases.0 == Phase::Parked {
+        let phases = (self.dialler.session.phase(), self.listener.session.phase());
+        assert!(phases == (Phase::Idle, Phase::Idle) || phases == (Phase::Closed, Phase::Closed), "{phases:?}");
+        if phases.0 == Phase::Idle {
             assert_eq!(self.dialler.heard, self.listener.sent);
         }
-        assert_eq!(self.dialler.link.closed(false), Closed::Unused);
-        assert_eq!(self.listener.link.close(), phases.1 == Phase::Parked);
+        assert_eq!(self.dialler.session.closed(false), Closed::Unused);
+        assert_eq!(self.listener.session.close(), phases.1 == Phase::Idle);
     }
 }
 
@@ -189,7 +189,7 @@ fn deliver(from: &mut End, to: &mut End, most: usize) {
     let most = most.min(from.wire.len());
     let bytes: Vec<u8> = from.wire.drain(..most).collect();
     let mut input = &bytes[..];
-    while let Some(event) = to.link.receive(&mut input).expect("both keep to the protocol") {
+    while let Some(event) = to.session.receive(&mut input).expect("both keep to the protocol") {
         match event {
             Event::Payload(part) => {
                 let tunnel = to.heard.len() - 1;
@@ -212,7 +212,7 @@ fn deliver(from: &mut End, to: &mut End, most: usize) {
     for byte in input.iter().rev() {
         from.wire.push_front(*byte);
     }
-    if to.link.phase() == Phase::Closed {
+    if to.session.phase() == Phase::Closed {
         from.wire.clear();
     }
 }

@@ -1,20 +1,20 @@
-//! The two ends of a link as state machines: plaintext in, events and plaintext out.
+//! The two ends of a session as state machines: plaintext in, events and plaintext out.
 
 use super::frame::{self, FrameReader, FrameTooLong, HEADER, Piece, ResetReason};
 use super::lines::{Answer, Open, Refusal};
-use crate::opening::{MAX_OPENING_LINE, OpeningError};
+use crate::preamble::{MAX_PREAMBLE, PreambleError};
 
-/// One end of a link behind both opening lines: first parked, then in use, then parked again, and so on.
+/// One end of a session behind both preambles: first idle, then in use, then idle again, and so on.
 ///
 /// Give what arrived to [`receive`](Self::receive) until it returns `None`. What a sending method returns goes out in the
 /// order of the calls; `None` from one of them means that nothing may be sent in this phase.
 ///
 /// - The dialler alone opens; payload may follow its line at once, before the answer.
 /// - Between the open line and the answer the listener reads no further: what the dialler sent meanwhile waits.
-/// - A refused tunnel is ended like another: the dialler ends its direction, and the link is parked.
-/// - A reset ends the link with the tunnel. So does anything that has no meaning.
+/// - A refused tunnel is ended like another: the dialler ends its direction, and the session is idle.
+/// - A reset ends the session with the tunnel. So does anything that has no meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
+pub struct Session {
     is_dialler: bool,
     phase: Phase,
     /// The beginning of a line whose end has not come.
@@ -24,11 +24,11 @@ pub struct Link {
     has_refused: bool,
 }
 
-/// What a link is doing.
+/// What a session is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// It waits for a tunnel.
-    Parked,
+    Idle,
     /// The dialler has asked and waits for the answer.
     Opening,
     /// The listener owes the answer.
@@ -42,17 +42,17 @@ pub enum Phase {
 /// What arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// To the listener: a tunnel is asked for. Answer with [`Link::answer`].
+    /// To the listener: a tunnel is asked for. Answer with [`Session::answer`].
     Open(Open),
     /// To the dialler: the tunnel is there.
     Opened,
-    /// To the dialler: it is not. Call [`Link::end`] to have the link parked.
+    /// To the dialler: it is not. Call [`Session::end`] to have the session idle again.
     Refused(Refusal),
     /// Payload, in order.
     Payload(&'a [u8]),
     /// The other side has said its all.
     End,
-    /// The other side broke off: the link is closed.
+    /// The other side broke off: the session is closed.
     Reset(ResetReason),
 }
 
@@ -61,7 +61,7 @@ pub enum Event<'a> {
 pub enum Closed {
     /// No tunnel was lost.
     Unused,
-    /// The listener closed the link while it was parked, before it read what was asked: nothing reached the backend.
+    /// The listener closed the session while it was idle, before it read what was asked: nothing reached the backend.
     NotOpened,
     /// The tunnel asked for may have reached the backend, or not.
     Unanswered,
@@ -69,22 +69,22 @@ pub enum Closed {
     Broken,
 }
 
-/// The other side broke the protocol: the link is closed.
+/// The other side broke the protocol: the session is closed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum LinkError {
-    /// A line is none.
+pub enum SessionError {
+    /// The line is malformed.
     #[error(transparent)]
-    Line(#[from] OpeningError),
-    /// A frame is none.
+    Line(#[from] PreambleError),
+    /// The frame is malformed.
     #[error(transparent)]
     Frame(#[from] FrameTooLong),
-    /// Bytes where none belong: while parked, or behind the end of a direction.
+    /// Bytes where none belong: while idle, or behind the end of a direction.
     #[error("bytes between two tunnels")]
     Unasked,
 }
 
-impl Link {
+impl Session {
     /// The dialler's end.
     #[must_use]
     pub fn dialler() -> Self {
@@ -100,7 +100,7 @@ impl Link {
     fn new(is_dialler: bool) -> Self {
         Self {
             is_dialler,
-            phase: Phase::Parked,
+            phase: Phase::Idle,
             line: Vec::new(),
             incoming: FrameReader::default(),
             has_ended: false,
@@ -126,9 +126,9 @@ impl Link {
         self.phase == Phase::Open && !self.incoming.is_ended()
     }
 
-    /// The dialler asks for a tunnel on a parked link.
+    /// The dialler asks for a tunnel on an idle session.
     pub fn open(&mut self) -> Option<&'static [u8]> {
-        if !self.is_dialler || self.phase != Phase::Parked {
+        if !self.is_dialler || self.phase != Phase::Idle {
             return None;
         }
         self.begin(Phase::Opening);
@@ -157,29 +157,29 @@ impl Link {
             return None;
         }
         self.has_ended = true;
-        self.park_if_done();
+        self.rest_if_done();
         Some(frame::END)
     }
 
-    /// Breaks the tunnel off and closes the link. A listener that has not answered yet has no word for it.
+    /// Breaks the tunnel off and closes the session. A listener that has not answered yet has no word for it.
     pub fn reset(&mut self, reason: ResetReason) -> Option<[u8; 4]> {
         let can_tell = matches!(self.phase, Phase::Opening | Phase::Open);
         self.phase = Phase::Closed;
         can_tell.then(|| frame::reset(reason))
     }
 
-    /// Closes a parked link, so that the connection may be ended cleanly. Returns whether it was one: no other may be,
+    /// Closes an idle session, so that the connection may be ended cleanly. Returns whether it was one: no other may be,
     /// because a clean end in the place of an answer tells the dialler that nothing reached the backend.
     pub fn close(&mut self) -> bool {
-        let was_parked = self.phase == Phase::Parked && self.line.is_empty();
+        let was_idle = self.phase == Phase::Idle && self.line.is_empty();
         self.phase = Phase::Closed;
-        was_parked
+        was_idle
     }
 
     /// The other side has ended the connection; cleanly, if it said so with `close_notify` (RFC 8446, section 6.1).
     pub fn closed(&mut self, cleanly: bool) -> Closed {
         match std::mem::replace(&mut self.phase, Phase::Closed) {
-            Phase::Parked | Phase::Closed => Closed::Unused,
+            Phase::Idle | Phase::Closed => Closed::Unused,
             Phase::Opening if cleanly && self.line.is_empty() => Closed::NotOpened,
             Phase::Opening => Closed::Unanswered,
             Phase::Deciding | Phase::Open => Closed::Broken,
@@ -190,14 +190,14 @@ impl Link {
     /// first: then `input` keeps the rest.
     ///
     /// # Errors
-    /// [`LinkError`], and the link is closed.
-    pub fn receive<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, LinkError> {
+    /// [`SessionError`], and the session is closed.
+    pub fn receive<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, SessionError> {
         let event = match self.phase {
-            Phase::Parked if !self.is_dialler => self.receive_open(input),
+            Phase::Idle if !self.is_dialler => self.receive_open(input),
             Phase::Opening => self.receive_answer(input),
             Phase::Open if self.can_receive() => self.receive_frame(input),
-            Phase::Parked | Phase::Open if !input.is_empty() => Err(LinkError::Unasked),
-            Phase::Parked | Phase::Open | Phase::Deciding | Phase::Closed => Ok(None),
+            Phase::Idle | Phase::Open if !input.is_empty() => Err(SessionError::Unasked),
+            Phase::Idle | Phase::Open | Phase::Deciding | Phase::Closed => Ok(None),
         };
         if event.is_err() {
             self.phase = Phase::Closed;
@@ -205,27 +205,27 @@ impl Link {
         event
     }
 
-    fn receive_open<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, LinkError> {
+    fn receive_open<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, SessionError> {
         let Some(line) = self.receive_line(input)? else { return Ok(None) };
         let open = Open::parse(&line)?;
         self.begin(Phase::Deciding);
         Ok(Some(Event::Open(open)))
     }
 
-    fn receive_answer<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, LinkError> {
+    fn receive_answer<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, SessionError> {
         let Some(line) = self.receive_line(input)? else { return Ok(None) };
         self.phase = Phase::Open;
         match Answer::parse(&line)? {
             Answer::Opened => Ok(Some(Event::Opened)),
             Answer::Refused(refusal) => {
                 self.incoming.end();
-                self.park_if_done();
+                self.rest_if_done();
                 Ok(Some(Event::Refused(refusal)))
             }
         }
     }
 
-    fn receive_frame<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, LinkError> {
+    fn receive_frame<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, SessionError> {
         loop {
             match self.incoming.next(input)? {
                 None => return Ok(None),
@@ -233,7 +233,7 @@ impl Link {
                 Some(Piece::Payload(_)) if self.has_refused => {}
                 Some(Piece::Payload(payload)) => return Ok(Some(Event::Payload(payload))),
                 Some(Piece::End) => {
-                    self.park_if_done();
+                    self.rest_if_done();
                     return Ok(Some(Event::End));
                 }
                 Some(Piece::Reset(reason)) => {
@@ -244,12 +244,12 @@ impl Link {
         }
     }
 
-    /// Takes a whole line, at most [`MAX_OPENING_LINE`] bytes of it.
-    fn receive_line(&mut self, input: &mut &[u8]) -> Result<Option<Vec<u8>>, OpeningError> {
+    /// Takes a whole line, at most [`MAX_PREAMBLE`] bytes of it.
+    fn receive_line(&mut self, input: &mut &[u8]) -> Result<Option<Vec<u8>>, PreambleError> {
         let end = input.iter().position(|&byte| byte == b'\n').map(|at| at + 1);
         let (part, rest) = input.split_at(end.unwrap_or(input.len()));
-        if self.line.len() + part.len() > MAX_OPENING_LINE {
-            return Err(OpeningError::TooLong);
+        if self.line.len() + part.len() > MAX_PREAMBLE {
+            return Err(PreambleError::TooLong);
         }
         self.line.extend_from_slice(part);
         *input = rest;
@@ -263,9 +263,9 @@ impl Link {
         self.has_refused = false;
     }
 
-    fn park_if_done(&mut self) {
+    fn rest_if_done(&mut self) {
         if self.phase == Phase::Open && self.has_ended && self.incoming.is_ended() {
-            self.phase = Phase::Parked;
+            self.phase = Phase::Idle;
         }
     }
 }
@@ -275,12 +275,12 @@ mod tests {
     use super::*;
     use crate::tunnel::lines::Reason;
 
-    /// Everything that `bytes` are to `link`, read one byte at a time, payload put together; and how many bytes it left.
-    fn hear(link: &mut Link, bytes: &[u8]) -> (Vec<String>, usize) {
+    /// Everything that `bytes` are to `session`, read one byte at a time, payload put together; and how many bytes it left.
+    fn hear(session: &mut Session, bytes: &[u8]) -> (Vec<String>, usize) {
         let (mut events, mut payload, mut left) = (Vec::new(), Vec::new(), 0);
         for byte in bytes {
             let mut input = std::slice::from_ref(byte);
-            while let Some(event) = link.receive(&mut input).unwrap() {
+            while let Some(event) = session.receive(&mut input).unwrap() {
                 match event {
                     Event::Payload(part) => payload.extend_from_slice(part),
                     other => events.push(format!("{other:?}")),
@@ -294,9 +294,9 @@ mod tests {
         (events, left)
     }
 
-    /// A link with a tunnel, both ends.
-    fn opened() -> (Link, Link) {
-        let (mut dialler, mut listener) = (Link::dialler(), Link::listener());
+    /// A session with a tunnel, both ends.
+    fn opened() -> (Session, Session) {
+        let (mut dialler, mut listener) = (Session::dialler(), Session::listener());
         hear(&mut listener, dialler.open().unwrap());
         let answer = listener.answer(&Answer::Opened).unwrap();
         assert_eq!(hear(&mut dialler, &answer).0, ["Opened"]);
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_carries_one_tunnel_after_the_other() {
+    fn a_session_carries_one_tunnel_after_the_other() {
         let (mut dialler, mut listener) = opened();
         for _ in 0..3 {
             assert_eq!(hear(&mut listener, &dialler.end().unwrap()).0, ["End"]);
@@ -317,7 +317,7 @@ mod tests {
             let header = listener.payload(2).unwrap();
             assert_eq!(hear(&mut dialler, &[&header[..], b"ab"].concat()).0, ["ab"]);
             assert_eq!(hear(&mut dialler, &listener.end().unwrap()).0, ["End"]);
-            assert_eq!((dialler.phase(), listener.phase()), (Phase::Parked, Phase::Parked));
+            assert_eq!((dialler.phase(), listener.phase()), (Phase::Idle, Phase::Idle));
             hear(&mut listener, dialler.open().unwrap());
             hear(&mut dialler, &listener.answer(&Answer::Opened).unwrap());
         }
@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn payload_sent_with_the_question_waits_for_the_answer() {
-        let (mut dialler, mut listener) = (Link::dialler(), Link::listener());
+        let (mut dialler, mut listener) = (Session::dialler(), Session::listener());
         let question = [dialler.open().unwrap(), &dialler.payload(5).unwrap(), b"early"].concat();
         let mut input = &question[..];
         assert_eq!(listener.receive(&mut input), Ok(Some(Event::Open(Open::default()))));
@@ -336,8 +336,8 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_link_is_parked_when_the_dialler_has_ended_too() {
-        let (mut dialler, mut listener) = (Link::dialler(), Link::listener());
+    fn a_refused_session_is_idle_when_the_dialler_has_ended_too() {
+        let (mut dialler, mut listener) = (Session::dialler(), Session::listener());
         let question = [dialler.open().unwrap(), &dialler.payload(5).unwrap(), b"early"].concat();
         let mut input = &question[..];
         listener.receive(&mut input).unwrap();
@@ -347,7 +347,7 @@ mod tests {
         assert_eq!(hear(&mut dialler, &answer).0.len(), 1);
         assert_eq!(dialler.phase(), Phase::Open);
         assert_eq!(hear(&mut listener, &dialler.end().unwrap()).0, ["End"]);
-        assert_eq!((dialler.phase(), listener.phase()), (Phase::Parked, Phase::Parked));
+        assert_eq!((dialler.phase(), listener.phase()), (Phase::Idle, Phase::Idle));
     }
 
     #[test]
@@ -362,13 +362,13 @@ mod tests {
     #[test]
     fn what_the_end_of_the_connection_means_depends_on_where_it_comes() {
         let asked = |heard: &[u8]| {
-            let mut link = Link::dialler();
-            link.open();
-            hear(&mut link, heard);
-            link
+            let mut session = Session::dialler();
+            session.open();
+            hear(&mut session, heard);
+            session
         };
-        assert_eq!(Link::dialler().closed(false), Closed::Unused);
-        assert_eq!(Link::listener().closed(true), Closed::Unused);
+        assert_eq!(Session::dialler().closed(false), Closed::Unused);
+        assert_eq!(Session::listener().closed(true), Closed::Unused);
         assert_eq!(asked(b"").closed(true), Closed::NotOpened);
         assert_eq!(asked(b"").closed(false), Closed::Unanswered);
         assert_eq!(asked(b"{\"ope").closed(true), Closed::Unanswered);
@@ -377,41 +377,41 @@ mod tests {
     }
 
     #[test]
-    fn only_a_parked_link_may_be_closed_cleanly() {
-        assert!(Link::listener().close());
+    fn only_an_idle_session_may_be_closed_cleanly() {
+        assert!(Session::listener().close());
         assert!(!opened().1.close());
-        let mut asked = Link::listener();
+        let mut asked = Session::listener();
         hear(&mut asked, Open::LINE);
         assert!(!asked.close());
-        let mut being_asked = Link::listener();
+        let mut being_asked = Session::listener();
         hear(&mut being_asked, &Open::LINE[..5]);
         assert!(!being_asked.close(), "the rest may be on its way");
     }
 
     #[test]
-    fn bytes_between_two_tunnels_close_the_link() {
-        let mut parked = Link::dialler();
-        assert_eq!(parked.receive(&mut &b"x"[..]), Err(LinkError::Unasked));
-        assert_eq!(parked.phase(), Phase::Closed);
+    fn bytes_between_two_tunnels_close_the_session() {
+        let mut idle = Session::dialler();
+        assert_eq!(idle.receive(&mut &b"x"[..]), Err(SessionError::Unasked));
+        assert_eq!(idle.phase(), Phase::Closed);
         let (_, mut listener) = opened();
         hear(&mut listener, &frame::END);
-        assert_eq!(listener.receive(&mut &b"x"[..]), Err(LinkError::Unasked));
+        assert_eq!(listener.receive(&mut &b"x"[..]), Err(SessionError::Unasked));
     }
 
     #[test]
     fn a_line_without_end_is_given_up_at_the_limit() {
-        let endless = vec![b' '; MAX_OPENING_LINE];
-        let mut listener = Link::listener();
+        let endless = vec![b' '; MAX_PREAMBLE];
+        let mut listener = Session::listener();
         assert_eq!(listener.receive(&mut &endless[..]), Ok(None));
-        assert_eq!(listener.receive(&mut &b" "[..]), Err(OpeningError::TooLong.into()));
+        assert_eq!(listener.receive(&mut &b" "[..]), Err(PreambleError::TooLong.into()));
     }
 
     #[test]
     fn each_side_may_do_only_what_is_its_own() {
-        assert_eq!(Link::listener().open(), None);
-        assert_eq!(Link::dialler().answer(&Answer::Opened), None);
-        assert_eq!(Link::dialler().payload(1), None);
-        let mut dialler = Link::dialler();
+        assert_eq!(Session::listener().open(), None);
+        assert_eq!(Session::dialler().answer(&Answer::Opened), None);
+        assert_eq!(Session::dialler().payload(1), None);
+        let mut dialler = Session::dialler();
         dialler.open();
         assert_eq!(dialler.open(), None);
         assert_eq!(dialler.payload(0), None);

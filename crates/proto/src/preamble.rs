@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use crate::hosts::HostList;
 
-/// Longest opening line accepted from a peer, in bytes, newline included. Room for about 150 addresses.
-pub const MAX_OPENING_LINE: usize = 8 * 1024;
+/// Longest preamble accepted from a peer, in bytes, newline included. Room for about 150 addresses.
+pub const MAX_PREAMBLE: usize = 8 * 1024;
 
 /// Longest password sent or accepted, in bytes.
 pub const MAX_PASSWORD: usize = 256;
@@ -20,33 +20,33 @@ const PASSWORD: &str = "password";
 
 /// What one side tells the other before any payload. Unknown keys are ignored. Its `Debug` text hides the password.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Opening {
+pub struct Preamble {
     /// Addresses at which the listener can be reached from outside, best first. Only a listener says this.
     pub wan_hosts: Option<HostList>,
     /// The free text in front of the key hash in the dialler's address. Only a dialler says this.
     pub password: Option<String>,
 }
 
-impl fmt::Debug for Opening {
+impl fmt::Debug for Preamble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let password = self.password.as_ref().map(|_| "MASKED");
-        f.debug_struct("Opening").field("wan_hosts", &self.wan_hosts).field("password", &password).finish()
+        f.debug_struct("Preamble").field("wan_hosts", &self.wan_hosts).field("password", &password).finish()
     }
 }
 
-/// Why a line is not an opening line. None of the texts repeats what the peer sent.
+/// Why a line is not a preamble. None of the texts repeats what the peer sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum OpeningError {
-    /// The line is longer than [`MAX_OPENING_LINE`].
-    #[error("opening line longer than {MAX_OPENING_LINE} bytes")]
+pub enum PreambleError {
+    /// The line is longer than [`MAX_PREAMBLE`].
+    #[error("preamble longer than {MAX_PREAMBLE} bytes")]
     TooLong,
     /// The line is not a JSON object, nested too deep, or has a key twice.
-    #[error("opening line is not a JSON object: {0}")]
+    #[error("preamble is not a JSON object: {0}")]
     NotAnObject(String),
 }
 
-impl Opening {
+impl Preamble {
     /// The line, newline included. It has no other line break, whatever the password holds.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -66,34 +66,34 @@ impl Opening {
     /// [`MAX_PASSWORD`]: a service that asks for one finds none, and refuses.
     ///
     /// # Errors
-    /// [`OpeningError`] when the line is too long or is not one JSON object with each key once.
-    pub fn parse(line: &[u8]) -> Result<Self, OpeningError> {
-        let mut opening = Self::default();
+    /// [`PreambleError`] when the line is too long or is not one JSON object with each key once.
+    pub fn parse(line: &[u8]) -> Result<Self, PreambleError> {
+        let mut preamble = Self::default();
         for (key, value) in parse_object(line)? {
             match (key.as_str(), value) {
-                (WAN_HOSTS, Value::String(text)) => opening.wan_hosts = Some(HostList::parse_lenient(&text)),
-                (PASSWORD, Value::String(text)) if text.len() <= MAX_PASSWORD => opening.password = Some(text),
+                (WAN_HOSTS, Value::String(text)) => preamble.wan_hosts = Some(HostList::parse_lenient(&text)),
+                (PASSWORD, Value::String(text)) if text.len() <= MAX_PASSWORD => preamble.password = Some(text),
                 _ => {}
             }
         }
-        Ok(opening)
+        Ok(preamble)
     }
 }
 
 /// Reads one line, with or without its newline, as one JSON object with each key once.
-pub(crate) fn parse_object(line: &[u8]) -> Result<Map<String, Value>, OpeningError> {
-    if line.len() > MAX_OPENING_LINE {
-        return Err(OpeningError::TooLong);
+pub(crate) fn parse_object(line: &[u8]) -> Result<Map<String, Value>, PreambleError> {
+    if line.len() > MAX_PREAMBLE {
+        return Err(PreambleError::TooLong);
     }
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     if line.contains(&b'\n') {
-        return Err(OpeningError::NotAnObject("a line break inside".to_owned()));
+        return Err(PreambleError::NotAnObject("a line break inside".to_owned()));
     }
     // Checked here, because serde's own complaint would repeat a string that stands in the object's place.
     if line.trim_ascii_start().first() != Some(&b'{') {
-        return Err(OpeningError::NotAnObject("no opening brace".to_owned()));
+        return Err(PreambleError::NotAnObject("no opening brace".to_owned()));
     }
-    let object: Object = serde_json::from_slice(line).map_err(|error| OpeningError::NotAnObject(error.to_string()))?;
+    let object: Object = serde_json::from_slice(line).map_err(|error| PreambleError::NotAnObject(error.to_string()))?;
     Ok(object.0)
 }
 
@@ -131,67 +131,67 @@ impl<'de> Visitor<'de> for ObjectVisitor {
 mod tests {
     use super::*;
 
-    fn opening(hosts: Option<&str>, password: Option<&str>) -> Opening {
-        Opening { wan_hosts: hosts.map(HostList::parse_lenient), password: password.map(str::to_owned) }
+    fn preamble(hosts: Option<&str>, password: Option<&str>) -> Preamble {
+        Preamble { wan_hosts: hosts.map(HostList::parse_lenient), password: password.map(str::to_owned) }
     }
 
     #[track_caller]
-    fn check(line: impl AsRef<[u8]>, expected: Opening) {
+    fn check(line: impl AsRef<[u8]>, expected: Preamble) {
         let line = line.as_ref();
-        assert_eq!(Opening::parse(line), Ok(expected), "{}", String::from_utf8_lossy(line));
+        assert_eq!(Preamble::parse(line), Ok(expected), "{}", String::from_utf8_lossy(line));
     }
 
     /// Refuses `line` with a reason that has `fragment` in it.
     #[track_caller]
     fn check_refused(line: impl AsRef<[u8]>, fragment: &str) {
-        match Opening::parse(line.as_ref()) {
-            Err(OpeningError::NotAnObject(reason)) => assert!(reason.contains(fragment), "{reason}"),
+        match Preamble::parse(line.as_ref()) {
+            Err(PreambleError::NotAnObject(reason)) => assert!(reason.contains(fragment), "{reason}"),
             other => panic!("{other:?} for {}", String::from_utf8_lossy(line.as_ref())),
         }
     }
 
     #[test]
     fn the_lines_of_released_peers_are_read() {
-        check("{}\n", Opening::default());
-        check("{\"WANHosts\":\"203.0.113.5:7008\"}\n", opening(Some("203.0.113.5:7008"), None));
+        check("{}\n", Preamble::default());
+        check("{\"WANHosts\":\"203.0.113.5:7008\"}\n", preamble(Some("203.0.113.5:7008"), None));
         check(
             "{\"WANHosts\":\"203.0.113.5:7008,[200:1::2]:7008\"}\n",
-            opening(Some("203.0.113.5:7008,[200:1::2]:7008"), None),
+            preamble(Some("203.0.113.5:7008,[200:1::2]:7008"), None),
         );
-        check("{\"WANHosts\":\"\"}\n", opening(Some(""), None));
-        check("{\"password\":\"pw\"}\n", opening(None, Some("pw")));
+        check("{\"WANHosts\":\"\"}\n", preamble(Some(""), None));
+        check("{\"password\":\"pw\"}\n", preamble(None, Some("pw")));
     }
 
     #[test]
     fn an_ipv6_address_without_brackets_and_an_empty_password_are_read() {
-        check(r#"{"WANHosts": "300:1::2:7008"}"#, opening(Some("[300:1::2]:7008"), None));
-        check(r#"{"password": ""}"#, opening(None, Some("")));
+        check(r#"{"WANHosts": "300:1::2:7008"}"#, preamble(Some("[300:1::2]:7008"), None));
+        check(r#"{"password": ""}"#, preamble(None, Some("")));
     }
 
     #[test]
     fn white_space_around_the_object_does_not_matter() {
         for line in ["{\"password\":\"pw\"} \t \n", "{\"password\":\"pw\"}\r\n", "  { \"password\" : \"pw\" }\r"] {
-            check(line, opening(None, Some("pw")));
+            check(line, preamble(None, Some("pw")));
         }
     }
 
     #[test]
     fn unknown_keys_are_ignored() {
-        check(r#"{"a":null,"b":[1,{"password":"x"}],"password":"pw","PASSWORD":"y"}"#, opening(None, Some("pw")));
+        check(r#"{"a":null,"b":[1,{"password":"x"}],"password":"pw","PASSWORD":"y"}"#, preamble(None, Some("pw")));
     }
 
     #[test]
     fn a_known_key_with_a_value_of_another_type_counts_as_absent() {
         for value in ["null", "true", "7", "[\"a:1\"]", "{\"a\":1}"] {
-            check(format!(r#"{{"WANHosts":{value},"password":{value}}}"#), Opening::default());
+            check(format!(r#"{{"WANHosts":{value},"password":{value}}}"#), Preamble::default());
         }
     }
 
     #[test]
     fn a_password_longer_than_the_limit_counts_as_absent() {
         let line = |length| format!(r#"{{"password":"{}"}}"#, "p".repeat(length));
-        check(line(MAX_PASSWORD), opening(None, Some(&"p".repeat(MAX_PASSWORD))));
-        check(line(MAX_PASSWORD + 1), Opening::default());
+        check(line(MAX_PASSWORD), preamble(None, Some(&"p".repeat(MAX_PASSWORD))));
+        check(line(MAX_PASSWORD + 1), Preamble::default());
     }
 
     #[test]
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn deep_nesting_is_refused() {
         let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
-        check(nested(100), Opening::default());
+        check(nested(100), Preamble::default());
         check_refused(nested(1000), "recursion limit");
         check_refused(format!("{{\"a\":{}", "{\"a\":".repeat(1000)), "recursion limit");
     }
@@ -234,24 +234,24 @@ mod tests {
     #[test]
     fn a_line_longer_than_the_limit_is_refused() {
         let line = |length: usize| format!("{{}}{}\n", " ".repeat(length - 3));
-        check(line(MAX_OPENING_LINE), Opening::default());
-        assert_eq!(Opening::parse(line(MAX_OPENING_LINE + 1).as_bytes()), Err(OpeningError::TooLong));
+        check(line(MAX_PREAMBLE), Preamble::default());
+        assert_eq!(Preamble::parse(line(MAX_PREAMBLE + 1).as_bytes()), Err(PreambleError::TooLong));
     }
 
     #[test]
     fn a_line_is_written_as_released_peers_read_it() {
-        assert_eq!(Opening::default().encode(), b"{}\n");
-        let text = String::from_utf8(opening(Some("203.0.113.5:7008,[200::1]:7008"), None).encode());
+        assert_eq!(Preamble::default().encode(), b"{}\n");
+        let text = String::from_utf8(preamble(Some("203.0.113.5:7008,[200::1]:7008"), None).encode());
         assert_eq!(text.as_deref(), Ok("{\"WANHosts\":\"203.0.113.5:7008,[200::1]:7008\"}\n"));
-        assert_eq!(opening(None, Some("a\n\"b")).encode(), b"{\"password\":\"a\\n\\\"b\"}\n");
+        assert_eq!(preamble(None, Some("a\n\"b")).encode(), b"{\"password\":\"a\\n\\\"b\"}\n");
     }
 
     #[test]
     fn neither_debug_text_nor_error_repeats_a_password() {
-        assert!(!format!("{:?}", opening(None, Some("hunter2"))).contains("hunter2"));
+        assert!(!format!("{:?}", preamble(None, Some("hunter2"))).contains("hunter2"));
         for line in ["\"hunter2\"", "{\"password\":\"hunter2\",\"password\":1}", "{\"password\":\"hunter2", "{hunter2}"]
         {
-            let error = Opening::parse(line.as_bytes()).unwrap_err();
+            let error = Preamble::parse(line.as_bytes()).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
         }
     }
