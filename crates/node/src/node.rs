@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hardline_proto::KeyHash;
 use hardline_proto::admission::Refused;
+use hardline_proto::candidate::DialPolicy;
 use hardline_proto::host::ServiceName;
 use hardline_proto::lan::{Dropped, Freetext};
 use tokio::net::TcpListener;
@@ -23,10 +24,11 @@ use crate::drivers::dht::proxy::client::ProxyError;
 use crate::drivers::dht::shared::SharedDht;
 use crate::drivers::lan::{FoundService, Lan, LanInterface, LanService};
 use crate::gateway::{self, Forward, Gateway, GatewayBindError};
+use crate::network::NetworkMonitor;
 use crate::publish::{Announced, Means, PublishStatus, Publisher, system_clock};
 use crate::reach::{Reach, ReachConfig, ReachStatus};
 use crate::rehearsal::rehearse;
-use crate::resolve::{Place, Resolver, Sources};
+use crate::resolve::{Resolver, Sources};
 use crate::session::Carrier;
 use crate::status::Live;
 use crate::store::{RememberedService, Store, StoreError, StoreNotice};
@@ -205,8 +207,9 @@ impl Node {
         };
         let gateway_addrs = gateway_listeners.iter().flat_map(|listener| listener.local_addr());
         let own_ports = gateway_addrs.map(|addr| addr.port()).chain([p2p_port]).collect();
-        let place = Place::new(own_ports, config.is_loopback_shared);
-        let resolver = Resolver::new(sources, place, drain.stop.clone(), tasks.clone());
+        let policy = DialPolicy { own_ports, is_loopback_shared: config.is_loopback_shared };
+        let network = NetworkMonitor::start(drain.stop.clone(), &tasks);
+        let resolver = Resolver::new(sources, network, policy, drain.stop.clone(), tasks.clone());
         let _ = undo.disarm();
         let mut node = Self {
             bound: Bound::default(),
@@ -234,7 +237,6 @@ impl Node {
             let resolver = Arc::clone(&node.dialler.resolver);
             node.tasks.spawn(async move {
                 rehearse();
-                resolver.place.now();
                 resolver.recall().await;
             });
         }
@@ -245,7 +247,7 @@ impl Node {
     /// Ends tunnels under which this computer has moved away.
     fn watch_own_addresses(&self) {
         let (drain, resolver) = (self.drain.clone(), Arc::clone(&self.dialler.resolver));
-        let own = move || resolver.place.now().own;
+        let own = move || resolver.network.now().ips().collect();
         self.tasks.spawn(async move { drain.anchors.watch(own, &drain.stop).await });
     }
 

@@ -1,10 +1,10 @@
 //! Addresses a service may answer at.
 
-mod surroundings;
+mod policy; // which addresses may be dialled
 
 use crate::hosts::HostPort;
 
-pub use surroundings::Surroundings;
+pub use policy::DialPolicy;
 
 /// Most candidates of one source in one lookup. What a stranger tells us cannot make us dial more hosts than this, and
 /// a flood of forged answers of one source does not take the place of what another source knows.

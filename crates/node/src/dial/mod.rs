@@ -311,7 +311,7 @@ fn remember(resolver: &Arc<Resolver>, key: KeyHash, candidate: &Candidate, reach
         Source::Sealed | Source::Rolling | Source::Plain | Source::Proxy => Origin::Dht,
         _ => Origin::Told,
     };
-    if !resolver.recent.note(now(), key, candidate.at.clone(), told.clone(), resolver.place.now()) {
+    if !resolver.recent.note(now(), key, candidate.at.clone(), told.clone(), resolver.network.now()) {
         return;
     }
     let Some(store) = resolver.store.clone() else { return };

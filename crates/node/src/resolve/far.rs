@@ -160,7 +160,7 @@ impl Asking<'_> {
 
     fn take_fairly(&self, source: Source, lists: Vec<HostList>) {
         let sensible = |list: HostList| -> HostList {
-            list.as_slice().iter().filter(|at| self.here.permit(at, source)).cloned().collect()
+            list.as_slice().iter().filter(|at| self.permits(at, source)).cloned().collect()
         };
         let lists = lists.into_iter().map(sensible).collect();
         for at in records::fair_order(lists, &mut rand::rng()) {

@@ -2,14 +2,12 @@
 
 mod board; // what a search has found so far
 mod far; // what is asked far away
-mod place; // where this computer is
 mod recent; // what was reached lately
 mod records; // values of the DHT → addresses
 mod report; // what was tried, for pages and logs
 mod search; // one search per service, shared
 mod sources; // what is asked nearby
 
-pub(crate) use place::Place;
 pub(crate) use recent::Recent;
 pub(crate) use report::Journal;
 pub use report::{AttemptReport, Outcome, Report, SourceReport};
@@ -20,6 +18,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use hardline_proto::KeyHash;
+use hardline_proto::candidate::DialPolicy;
 use hardline_proto::sealed::Newest;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,6 +27,7 @@ use self::search::Searches;
 use crate::config::GivenAddress;
 use crate::drivers::dht::shared::SharedDht;
 use crate::drivers::lan::Lan;
+use crate::network::NetworkMonitor;
 use crate::store::Store;
 
 /// Everything that may know where a service is.
@@ -44,7 +44,8 @@ pub(crate) struct Resolver {
     dht: Option<Arc<SharedDht>>,
     /// Which sealed records are not to be believed because there was a newer one.
     newest: Mutex<Newest>,
-    pub(crate) place: Place,
+    pub(crate) network: NetworkMonitor,
+    policy: DialPolicy,
     searches: Searches,
     /// Ends every search.
     stop: CancellationToken,
@@ -65,12 +66,18 @@ pub(crate) struct Sources {
 }
 
 impl Resolver {
-    /// A resolver that asks `sources` from `place` until `stop`; its tasks are tracked by `tasks`.
-    pub(crate) fn new(sources: Sources, place: Place, stop: CancellationToken, tasks: TaskTracker) -> Arc<Self> {
+    /// A resolver that asks `sources` until `stop`; its tasks are tracked by `tasks`.
+    pub(crate) fn new(
+        sources: Sources,
+        network: NetworkMonitor,
+        policy: DialPolicy,
+        stop: CancellationToken,
+        tasks: TaskTracker,
+    ) -> Arc<Self> {
         let Sources { own, given, store, lan, dht } = sources;
         let (recent, newest, searches) = (Recent::default(), Mutex::default(), Searches::default());
         let given_v2 = OnceLock::new();
-        Arc::new(Self { own, given, given_v2, recent, store, lan, dht, newest, place, searches, stop, tasks })
+        Arc::new(Self { own, given, given_v2, recent, store, lan, dht, newest, network, policy, searches, stop, tasks })
     }
 
     /// Looks up what is remembered of services with given addresses, before somebody waits for it.
@@ -100,6 +107,6 @@ impl Resolver {
     fn has_at_hand(&self, key: &KeyHash) -> bool {
         self.own.contains_key(key)
             || self.given.iter().any(|given| given.key == *key)
-            || self.recent.address(key, &self.place.now()).is_some()
+            || self.recent.address(key, &self.network.now()).is_some()
     }
 }

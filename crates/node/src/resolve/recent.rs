@@ -1,12 +1,12 @@
 //! What this process reached lately: spares the store a write per connection, and the next connection a search.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hardline_proto::KeyHash;
-use hardline_proto::candidate::Surroundings;
 use hardline_proto::hosts::{HostList, HostPort};
+use hardline_proto::network::NetworkState;
 
 /// Services kept.
 const MAX_RECENT: usize = 1024;
@@ -23,14 +23,14 @@ struct Success {
     at: HostPort,
     told: Option<HostList>,
     /// From where.
-    here: Surroundings,
+    here: Arc<NetworkState>,
     written: Instant,
 }
 
 impl Recent {
     /// Where `key` was reached last from `here`. In another network another address may be better.
-    pub(crate) fn address(&self, key: &KeyHash, here: &Surroundings) -> Option<HostPort> {
-        self.lock().get(key).filter(|success| success.here == *here).map(|success| success.at.clone())
+    pub(crate) fn address(&self, key: &KeyHash, here: &NetworkState) -> Option<HostPort> {
+        self.lock().get(key).filter(|success| success.here.has_addrs_of(here)).map(|success| success.at.clone())
     }
 
     /// Notes a success. Returns whether the store should hear of it: something is new, or it has not heard for long.
@@ -40,11 +40,12 @@ impl Recent {
         key: KeyHash,
         at: HostPort,
         told: Option<HostList>,
-        here: Surroundings,
+        here: Arc<NetworkState>,
     ) -> bool {
         let mut recent = self.lock();
         let is_new = recent.get(&key).is_none_or(|last| {
-            (&last.at, &last.told, &last.here) != (&at, &told, &here)
+            (&last.at, &last.told) != (&at, &told)
+                || !last.here.has_addrs_of(&here)
                 || now.saturating_duration_since(last.written) >= WRITE_AGAIN
         });
         if is_new {
@@ -76,6 +77,7 @@ fn make_room(recent: &mut HashMap<KeyHash, Success>, key: &KeyHash) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hardline_proto::network::InterfaceAddr;
 
     /// Services of the test, told apart by a number.
     fn key(number: usize) -> KeyHash {
@@ -84,13 +86,16 @@ mod tests {
         KeyHash::from_bytes(bytes)
     }
 
-    fn place(own: &str) -> Surroundings {
-        Surroundings { own: vec![own.parse().unwrap()], ..Surroundings::default() }
+    fn network(own: &str) -> Arc<NetworkState> {
+        let interface = "eth0".to_owned();
+        let addr =
+            InterfaceAddr { ip: own.parse().unwrap(), prefix_len: 8, interface, is_up: true, is_short_lived: false };
+        Arc::new(NetworkState { addrs: vec![addr], ..NetworkState::default() })
     }
 
     #[test]
     fn the_store_hears_of_what_is_new_and_of_the_rest_now_and_then() {
-        let (recent, now, here) = (Recent::default(), Instant::now(), place("10.0.0.9"));
+        let (recent, now, here) = (Recent::default(), Instant::now(), network("10.0.0.9"));
         let at: HostPort = "10.0.0.1:7008".parse().unwrap();
         let told = Some(HostList::parse_lenient("203.0.113.5:7008"));
         let note =
@@ -107,14 +112,14 @@ mod tests {
     fn what_was_reached_from_another_network_is_not_at_hand_here() {
         let (recent, now) = (Recent::default(), Instant::now());
         let at: HostPort = "10.0.0.1:7008".parse().unwrap();
-        recent.note(now, key(1), at.clone(), None, place("10.0.0.9"));
-        assert_eq!(recent.address(&key(1), &place("192.168.1.9")), None);
-        assert_eq!(recent.address(&key(1), &place("10.0.0.9")), Some(at), "and it is again after the way back");
+        recent.note(now, key(1), at.clone(), None, network("10.0.0.9"));
+        assert_eq!(recent.address(&key(1), &network("192.168.1.9")), None);
+        assert_eq!(recent.address(&key(1), &network("10.0.0.9")), Some(at), "and it is again after the way back");
     }
 
     #[test]
     fn the_oldest_makes_room() {
-        let (recent, now, here) = (Recent::default(), Instant::now(), place("10.0.0.9"));
+        let (recent, now, here) = (Recent::default(), Instant::now(), network("10.0.0.9"));
         let at: HostPort = "10.0.0.1:7008".parse().unwrap();
         for n in 0..=MAX_RECENT {
             recent.note(now + Duration::from_secs(n as u64), key(n), at.clone(), None, here.clone());

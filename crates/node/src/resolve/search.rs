@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hardline_proto::KeyHash;
-use hardline_proto::candidate::{Candidate, Source, Surroundings};
+use hardline_proto::candidate::{Candidate, Source};
 use hardline_proto::dial::DialSchedule;
 use hardline_proto::hosts::HostPort;
+use hardline_proto::network::NetworkState;
 use hardline_proto::stages::{Stage, Stages};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -177,10 +178,10 @@ impl Search {
     /// Asks all sources, and again from the beginning whenever this computer has moved to another network.
     async fn ask_wherever_we_are(&self, resolver: &Arc<Resolver>) {
         loop {
-            let here = resolver.place.now();
+            let here = resolver.network.now();
             tokio::select! {
                 () = self.ask(resolver, &here) => return,
-                () = resolver.place.left(&here) => {}
+                () = resolver.network.left(&here) => {}
             }
             self.board.send_modify(Board::moved);
             let now = Instant::now().into_std();
@@ -188,7 +189,7 @@ impl Search {
         }
     }
 
-    async fn ask(&self, resolver: &Arc<Resolver>, here: &Surroundings) {
+    async fn ask(&self, resolver: &Arc<Resolver>, here: &NetworkState) {
         let asking = sources::Asking { search: self, resolver, here };
         let near = async { tokio::join!(asking.at_hand(), asking.remembered(), asking.lan()) };
         tokio::join!(self.follow_stages(), near, asking.dht(), asking.proxy());

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hardline_proto::candidate::{Candidate, Source, Surroundings};
+use hardline_proto::candidate::{Candidate, Source};
 use hardline_proto::hosts::HostPort;
+use hardline_proto::network::NetworkState;
 use hardline_proto::stages::Stage;
 use tokio::time::timeout;
 use tracing::{debug, warn};
@@ -17,11 +18,11 @@ use crate::store::{Origin, StoreError};
 /// unless another process is writing.
 const VERSION_LIMIT: Duration = Duration::from_millis(20);
 
-/// A search at one place.
+/// A search from one network.
 pub(super) struct Asking<'a> {
     pub(super) search: &'a Search,
     pub(super) resolver: &'a Arc<Resolver>,
-    pub(super) here: &'a Surroundings,
+    pub(super) here: &'a NetworkState,
 }
 
 impl Asking<'_> {
@@ -61,7 +62,7 @@ impl Asking<'_> {
                     }
                     // What the person gave by hand once may be where no interface is: behind a router of their own.
                     let as_told_by = if address.origin == Origin::Given { Source::Given } else { Source::Remembered };
-                    if self.here.permit(&address.at, as_told_by) {
+                    if self.permits(&address.at, as_told_by) {
                         self.search.found(Source::Remembered, Candidate { at: address.at, source: Source::Remembered });
                     }
                 }
@@ -95,9 +96,14 @@ impl Asking<'_> {
         }
     }
 
+    /// Whether `at`, told by `source`, may be dialled from here.
+    pub(super) fn permits(&self, at: &HostPort, source: Source) -> bool {
+        self.resolver.policy.permits(self.here, at, source)
+    }
+
     /// Notes an address that `asked` named, if it makes sense to dial it from here. `source` is who stands behind it.
     pub(super) fn offer(&self, asked: Source, source: Source, at: HostPort) {
-        if self.here.permit(&at, source) {
+        if self.permits(&at, source) {
             self.search.found(asked, Candidate { at, source });
         } else {
             debug!(%at, ?source, "address makes no sense here");

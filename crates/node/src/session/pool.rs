@@ -50,15 +50,15 @@ pub(crate) struct Parked {
     /// Where it leads to.
     pub(crate) candidate: Candidate,
     /// How often this computer had moved.
-    moves: u64,
+    generation: u64,
     since: Instant,
     /// The other clock may stand still while the computer sleeps.
     since_date: SystemTime,
 }
 
 impl Parked {
-    fn new(link: LinkStream, candidate: Candidate, moves: u64) -> Self {
-        Self { link, candidate, moves, since: Instant::now(), since_date: SystemTime::now() }
+    fn new(link: LinkStream, candidate: Candidate, generation: u64) -> Self {
+        Self { link, candidate, generation, since: Instant::now(), since_date: SystemTime::now() }
     }
 
     fn age(&self) -> Duration {
@@ -78,7 +78,7 @@ impl Pool {
 
     /// Whether the peer was heard so lately, and from the same place, that it will still be there.
     pub(crate) fn is_fresh(&self, parked: &Parked) -> bool {
-        parked.age() < FRESH_LINK && parked.moves == self.resolver.place.moves()
+        parked.age() < FRESH_LINK && parked.generation == self.resolver.network.generation()
     }
 
     /// Time after which a link that is kept ready is dialled anew, before the one there is grows too old; `None` if links are
@@ -106,12 +106,12 @@ impl Pool {
 
     /// Parks a link, if there is room.
     pub(crate) fn put(&self, name: &ServiceName, link: LinkStream, candidate: Candidate) {
-        let moves = self.resolver.place.moves();
+        let generation = self.resolver.network.generation();
         let mut services = self.lock();
         let all: usize = services.values().map(|kept| kept.links.len()).sum();
         let kept = services.entry(name.clone()).or_default();
         if all < self.parking.links && kept.links.len() < self.parking.links_each {
-            kept.links.push(Parked::new(link, candidate, moves));
+            kept.links.push(Parked::new(link, candidate, generation));
         }
         kept.wanted = Some(Instant::now());
         self.parked.notify_one();

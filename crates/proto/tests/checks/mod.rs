@@ -10,12 +10,13 @@ mod lan;
 mod sealed;
 mod tunnel;
 
-use hardline_proto::candidate::{Source, Surroundings};
+use hardline_proto::candidate::{DialPolicy, Source};
 use hardline_proto::client_hello::{Hello, HelloError, MAX_CLIENT_HELLO, read_client_hello};
 use hardline_proto::head::{HeadError, MAX_HEAD, Sniffed, sniff};
 use hardline_proto::host::{Authority, ServiceName, parse_host, parse_service_name};
 use hardline_proto::hosts::{HostList, HostPort, MAX_HOSTS};
 use hardline_proto::link::parse_link;
+use hardline_proto::network::NetworkState;
 use hardline_proto::preamble::{MAX_PASSWORD, MAX_PREAMBLE, Preamble, PreambleError};
 
 pub use dial::dial_ops;
@@ -158,7 +159,7 @@ pub fn hosts(bytes: &[u8]) {
         assert!(!entries[..i].contains(at), "{at} twice");
         assert_ne!(at.port, 0);
         assert_eq!(at.to_string().parse::<HostPort>().as_ref(), Ok(at));
-        let permit = |source| Surroundings::default().permit(at, source);
+        let permit = |source| DialPolicy::default().permits(&NetworkState::default(), at, source);
         assert!(permit(Source::Given) || !permit(Source::Remembered), "the person may more");
     }
     assert_eq!(HostList::parse_lenient(&list.to_string()), list);

@@ -1,7 +1,8 @@
 //! Searches in simulated time, with a real LAN driver that nobody answers, so that they do not end by themselves.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
+use hardline_proto::candidate::DialPolicy;
 use hardline_proto::dial::AttemptId;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -10,7 +11,8 @@ use tokio_util::task::TaskTracker;
 use super::*;
 use crate::config::{GivenAddress, LanConfig};
 use crate::drivers::lan::Lan;
-use crate::resolve::{Place, Sources};
+use crate::network::simulated::Addresses;
+use crate::resolve::Sources;
 
 const KEY: KeyHash = KeyHash::from_bytes([7; 20]);
 
@@ -20,16 +22,15 @@ const LONG: Duration = Duration::from_secs(60);
 /// A resolver on a computer whose interfaces the test changes.
 struct Fixture {
     resolver: Arc<Resolver>,
-    interfaces: Arc<Mutex<Vec<IpAddr>>>,
+    addresses: Addresses,
 }
 
 impl Fixture {
     async fn new(given: &[&str]) -> Self {
         let stop = CancellationToken::new();
         let lan = LanConfig { port: 0, bind: vec![Ipv4Addr::LOCALHOST], ..LanConfig::default() };
-        let interfaces = Arc::new(Mutex::new(vec!["192.168.1.2".parse().unwrap()]));
-        let current = Arc::clone(&interfaces);
-        let place = Place::with_interfaces(Vec::new(), false, Arc::new(move || current.lock().unwrap().clone()));
+        let addresses = Addresses::default();
+        addresses.set(&["192.168.1.2"]);
         let sources = Sources {
             own: HashMap::new(),
             given: given.iter().map(|at| GivenAddress { key: KEY, at: at.parse().unwrap() }).collect(),
@@ -37,7 +38,8 @@ impl Fixture {
             lan: Some(Lan::start(lan, stop.clone()).await.unwrap()),
             dht: None,
         };
-        Self { resolver: Resolver::new(sources, place, stop, TaskTracker::new()), interfaces }
+        let (network, policy) = (addresses.monitor(), DialPolicy::default());
+        Self { resolver: Resolver::new(sources, network, policy, stop, TaskTracker::new()), addresses }
     }
 
     fn searches(&self) -> usize {
@@ -138,7 +140,7 @@ async fn in_another_network_everything_is_asked_and_dialled_anew() {
     let started = next_attempts(&mut lookup, &mut schedule).await;
     schedule.failed(Instant::now().into_std(), started[0].0);
     asked(&mut lookup, Source::Lan).await;
-    *fixture.interfaces.lock().unwrap() = vec!["10.0.0.2".parse().unwrap()];
+    fixture.addresses.set(&["10.0.0.2"]);
     let moved = async {
         loop {
             lookup.changed().await;
@@ -157,10 +159,10 @@ async fn in_another_network_everything_is_asked_and_dialled_anew() {
 #[tokio::test(start_paused = true)]
 async fn a_kept_address_belongs_to_the_network_it_worked_in() {
     let fixture = Fixture::new(&[]).await;
-    let here = fixture.resolver.place.now();
+    let here = fixture.resolver.network.now();
     fixture.resolver.recent.note(std::time::Instant::now(), KEY, "192.168.1.9:7008".parse().unwrap(), None, here);
     assert!(fixture.resolver.has_at_hand(&KEY));
-    *fixture.interfaces.lock().unwrap() = vec!["10.0.0.2".parse().unwrap()];
+    fixture.addresses.set(&["10.0.0.2"]);
     sleep(LONG).await;
     assert!(!fixture.resolver.has_at_hand(&KEY));
 }

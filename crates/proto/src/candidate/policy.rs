@@ -1,12 +1,13 @@
-//! This computer's place in the network → which addresses make sense to dial from here.
+//! Which addresses are worth dialling from here, and safe to dial.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Source;
 use crate::hosts::{Host, HostPort};
+use crate::network::NetworkState;
 
-/// Ranges that many networks use, each for itself: an address in one means something only beside an interface in it.
-/// (RFC 1918; RFC 6598, carrier NAT; RFC 3927; RFC 4193; Yggdrasil.)
+/// Ranges that many networks use, each for itself: an address in one means something only beside
+/// an interface in it. (RFC 1918; RFC 6598, carrier NAT; RFC 3927; RFC 4193; Yggdrasil.)
 const PRIVATE_RANGES: [(IpAddr, u32); 7] = [
     (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 0)), 8),
     (IpAddr::V4(Ipv4Addr::new(172, 16, 0, 0)), 12),
@@ -17,60 +18,64 @@ const PRIVATE_RANGES: [(IpAddr, u32); 7] = [
     (IpAddr::V6(Ipv6Addr::new(0x0200, 0, 0, 0, 0, 0, 0, 0)), 7),
 ];
 
-/// Where this computer is: two that are equal are the same place, as far as it can tell.
+/// What must not be dialled because it is this process itself, or because of where it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Surroundings {
-    /// Addresses of its interfaces.
-    pub own: Vec<IpAddr>,
+pub struct DialPolicy {
     /// TCP ports this process listens at: at its own addresses, nobody else is there.
-    pub listening: Vec<u16>,
-    /// Whether loopback is a network like others. Only test networks that live on one computer say so.
+    pub own_ports: Vec<u16>,
+    /// Whether loopback is a network like others. Only test networks that live on one computer say
+    /// so.
     pub is_loopback_shared: bool,
 }
 
-impl Surroundings {
-    /// Whether `at`, told by `source`, is worth dialling and safe to dial. Ask again with the addresses a name resolves to.
+impl DialPolicy {
+    /// Whether `at`, told by `source`, is worth dialling from `network` and safe to dial. Ask again
+    /// with the addresses a name resolves to.
     ///
     /// Left out are:
-    /// - port 0, unspecified, multicast and broadcast addresses, and link-local IPv6 addresses, which cannot be dialled
-    ///   without the interface they belong to;
+    /// - port 0, unspecified, multicast and broadcast addresses, and link-local IPv6 addresses, which
+    ///   cannot be dialled without the interface they belong to;
     /// - this process itself, unless it publishes the service;
-    /// - loopback, unless the person said so or a neighbour on it answered: whoever tells us such an address would aim
-    ///   our dialler at this computer's own ports;
-    /// - names, where nobody vouches for them: a stranger could have us ask any name server, and dial whom it names;
-    /// - addresses in private ranges that no interface is in, unless the person said so or a neighbour answered.
+    /// - loopback, unless the person said so or a neighbour on it answered: whoever tells us such an
+    ///   address would aim our dialler at this computer's own ports;
+    /// - names, where nobody vouches for them: a stranger could have us ask any name server, and dial
+    ///   whom it names;
+    /// - addresses in private ranges that no interface is in, unless the person said so or a
+    ///   neighbour answered.
     #[must_use]
-    pub fn permit(&self, at: &HostPort, source: Source) -> bool {
+    pub fn permits(&self, network: &NetworkState, at: &HostPort, source: Source) -> bool {
         at.port != 0
             && match &at.host {
                 Host::Name(name) => may_name(source) && (is_near(source) || !is_localhost(name)),
-                Host::Ip(ip) => self.permit_ip(ip.to_canonical(), at.port, source),
+                Host::Ip(ip) => self.permits_ip(network, ip.to_canonical(), at.port, source),
             }
     }
 
-    fn permit_ip(&self, ip: IpAddr, port: u16, source: Source) -> bool {
+    fn permits_ip(&self, network: &NetworkState, ip: IpAddr, port: u16, source: Source) -> bool {
         is_unicast(ip)
-            && (source == Source::Own || !self.is_this_process(ip, port))
+            && (source == Source::Own || !self.is_this_process(network, ip, port))
             && (is_near(source) || self.is_loopback_shared || !ip.is_loopback())
-            && (is_near(source) || self.is_in_reach(ip))
+            && (is_near(source) || is_routed(network, ip))
     }
 
-    fn is_this_process(&self, ip: IpAddr, port: u16) -> bool {
-        self.listening.contains(&port) && (ip.is_loopback() || self.own.contains(&ip))
-    }
-
-    /// Whether `ip` is public, or in a private range that this computer is in as well.
-    fn is_in_reach(&self, ip: IpAddr) -> bool {
-        range_of(ip).is_none_or(|range| self.own.iter().any(|own| range_of(*own) == Some(range)))
+    fn is_this_process(&self, network: &NetworkState, ip: IpAddr, port: u16) -> bool {
+        self.own_ports.contains(&port) && (ip.is_loopback() || network.ips().any(|own| own == ip))
     }
 }
 
-/// Whether `source` may name this computer and every network: the person, a neighbour whose packet came from there.
+/// Whether `ip` is public, or in a private range that this computer is in as well.
+fn is_routed(network: &NetworkState, ip: IpAddr) -> bool {
+    range_of(ip).is_none_or(|range| network.ips().any(|own| range_of(own) == Some(range)))
+}
+
+/// Whether `source` may name this computer and every network: the person, a neighbour whose packet
+/// came from there.
 fn is_near(source: Source) -> bool {
     source <= Source::Lan
 }
 
-/// Whether the person or the verified service stands behind what `source` says. (A LAN answer never is a name.)
+/// Whether the person or the verified service stands behind what `source` says. (A LAN answer never
+/// is a name.)
 fn may_name(source: Source) -> bool {
     matches!(source, Source::Own | Source::Given | Source::Remembered | Source::Sealed)
 }
@@ -101,18 +106,30 @@ fn is_unicast(ip: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::InterfaceAddr;
     use Source::{Given, Lan, Own, Plain, Proxy, Remembered, Rolling, Sealed};
 
-    fn here() -> Surroundings {
-        let own = ["192.168.1.2", "200:1::2", "127.0.0.1"].map(|ip| ip.parse().unwrap());
-        Surroundings { own: own.to_vec(), listening: vec![7008], is_loopback_shared: false }
+    fn network() -> NetworkState {
+        let addrs = ["192.168.1.2", "200:1::2", "127.0.0.1"].map(|ip| InterfaceAddr {
+            ip: ip.parse().unwrap(),
+            prefix_len: 24,
+            interface: String::new(),
+            is_up: true,
+            is_short_lived: false,
+        });
+        NetworkState { addrs: addrs.to_vec(), ..NetworkState::default() }
+    }
+
+    fn policy() -> DialPolicy {
+        DialPolicy { own_ports: vec![7008], is_loopback_shared: false }
     }
 
     /// `at` is permitted to `permitted`, and to no other source.
     #[track_caller]
     fn check(at: &str, permitted: &[Source]) {
         let at = at.parse().unwrap();
-        let found: Vec<_> = Source::ALL.into_iter().filter(|source| here().permit(&at, *source)).collect();
+        let found: Vec<_> =
+            Source::ALL.into_iter().filter(|source| policy().permits(&network(), &at, *source)).collect();
         assert_eq!(found, permitted, "{at}");
     }
 
@@ -148,9 +165,9 @@ mod tests {
         for at in ["localhost:22", "x.LOCALHOST:22", "localhost.:22"] {
             check(at, &[Own, Given]);
         }
-        let shared = Surroundings { is_loopback_shared: true, ..here() };
+        let shared = DialPolicy { is_loopback_shared: true, ..policy() };
         for source in [Remembered, Sealed, Rolling, Plain, Proxy] {
-            assert!(shared.permit(&"127.0.0.1:22".parse().unwrap(), source), "{source:?}");
+            assert!(shared.permits(&network(), &"127.0.0.1:22".parse().unwrap(), source), "{source:?}");
         }
     }
 
@@ -182,8 +199,8 @@ mod tests {
     fn a_hand_made_value_is_not_trusted_to_be_canonical() {
         let mapped = |v4: &str| Host::Ip(IpAddr::V6(v4.parse::<Ipv4Addr>().unwrap().to_ipv6_mapped()));
         for (host, port) in [(mapped("127.0.0.1"), 22), (mapped("224.0.0.1"), 22), (mapped("192.0.2.1"), 0)] {
-            assert!(!here().permit(&HostPort { host, port }, Remembered));
+            assert!(!policy().permits(&network(), &HostPort { host, port }, Remembered));
         }
-        assert!(here().permit(&HostPort { host: mapped("192.0.2.1"), port: 1 }, Remembered));
+        assert!(policy().permits(&network(), &HostPort { host: mapped("192.0.2.1"), port: 1 }, Remembered));
     }
 }
