@@ -4,10 +4,10 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use hardline_node::transport::open_stream;
 use listeners::Protocol;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 /// Time for a gateway to answer a question that needs no network.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -84,7 +84,7 @@ async fn ask(port: u16) -> std::io::Result<String> {
 
 /// The answer at `port`, as far as it has no more than `limit` bytes.
 async fn exchange(port: u16, question: &[u8], limit: u64) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
+    let mut stream = open_stream(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
     stream.write_all(question).await?;
     let mut answer = Vec::new();
     stream.take(limit).read_to_end(&mut answer).await?;

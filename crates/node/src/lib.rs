@@ -9,7 +9,7 @@
 pub mod dial; // candidates → one verified connection
 pub mod gateway; // browser → service name
 pub mod resolve; // service name → stream of candidates
-mod session; // over a connection: the preambles, then one tunnel after the other
+pub mod session; // over a connection: the preambles, then one tunnel after the other
 pub mod tls; // certificates, keys, the pin
 pub mod transport; // verified connections to other computers
 pub mod tunnel; // bytes both ways

@@ -60,7 +60,7 @@ pub const LISTENER_PARKED_LIMIT: Duration = Duration::from_secs(120);
 
 /// Time after which a parked link is no longer trusted to lead anywhere: one of the computers may be gone. What a page
 /// asks for comes within it; after it a question costs a round trip more.
-pub const FRESH_LINK: Duration = Duration::from_secs(1);
+pub const FRESH_SESSION: Duration = Duration::from_secs(1);
 
 /// Time for the answer over a link that is not trusted. Longer than a round trip around the world; after it another link
 /// is dialled.
@@ -86,12 +86,8 @@ pub const MAX_LISTENER_PARKED: usize = 4096;
 /// Links parked at once on the listening side, per address they came from.
 pub const MAX_LISTENER_PARKED_PER_ADDRESS: usize = 256;
 
-/// Plaintext bytes in one TLS record towards a version 1 peer. The released peers read 4,096 at a time and do not see
-/// what is left over until more arrives.
-pub const V1_RECORD: usize = 4096;
-
 const _: () = assert!(BACKEND_CONNECT_TIMEOUT.as_secs() < HANDSHAKE_TIMEOUT.as_secs());
 const _: () = assert!(HANDSHAKE_TIMEOUT.as_secs() < TUNNEL_IDLE.as_secs());
 const _: () = assert!(PARKED_LIMIT.as_secs() < LISTENER_PARKED_LIMIT.as_secs());
-const _: () = assert!(FRESH_LINK.as_secs() < PARKED_LIMIT.as_secs());
+const _: () = assert!(FRESH_SESSION.as_secs() < PARKED_LIMIT.as_secs());
 const _: () = assert!(CONNECT_TIMEOUT.as_secs() < LOOKUP_TIMEOUT.as_secs());

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use crate::accept::{self, Acceptor, Listening, Service};
+use crate::accept::{Acceptor, Service};
 use crate::backend::Backend;
 use crate::config::{Bound, IdentityConfig, NodeConfig, P2pConfig, ServiceConfig};
 use crate::dial::{Dialler, Waiting};
@@ -30,10 +30,11 @@ use crate::reach::{Reach, ReachConfig, ReachStatus};
 use crate::rehearsal::rehearse;
 use crate::resolve::{Resolver, Sources};
 use crate::session::Carrier;
+use crate::session::ServerTls;
 use crate::status::Live;
 use crate::store::{RememberedService, Store, StoreError, StoreNotice};
-use crate::tls;
 use crate::tls::identity::{Identity, IdentityError, IdentityNotice};
+use crate::transport::tcp::listen::{self, Listening};
 use crate::tunnel::{Drain, Tunnels};
 
 pub use crate::dial::{Cause, ReachError};
@@ -411,8 +412,7 @@ fn load_services(node: &NodeConfig, notices: &mut Vec<Notice>) -> Result<Loaded,
             identity.key,
             Service {
                 key: identity.key,
-                tls: tls::config::server(&identity),
-                tls_v2: tls::config::server_v2(&identity, node.own_records),
+                tls: ServerTls::new(&identity, node.own_records),
                 backend,
                 password: password.clone(),
             },
@@ -433,7 +433,8 @@ fn load_identity(config: &IdentityConfig) -> Result<(Identity, Vec<IdentityNotic
 }
 
 fn bind_p2p(config: &P2pConfig, notices: &mut Vec<Notice>) -> Result<Listening, StartError> {
-    let listening = accept::bind(config).map_err(|source| StartError::P2p { port: config.port, source })?;
+    let listening =
+        listen::bind(&config.bind, config.port).map_err(|source| StartError::P2p { port: config.port, source })?;
     if config.port != 0 && listening.port != config.port {
         notices.push(Notice::PortTaken { wanted: config.port, got: listening.port });
     }

@@ -8,8 +8,9 @@ use hardline_proto::head::sniff;
 use rustls::{ClientConnection, Connection, ServerConnection};
 use tracing::debug;
 
+use crate::session::v2;
 use crate::tls::identity::Identity;
-use crate::tls::{config, sni};
+use crate::tls::sni;
 
 /// Any request of a browser.
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\n\r\n";
@@ -30,8 +31,8 @@ pub(crate) fn rehearse() {
 fn shake_hands() -> Result<(), Box<dyn Error>> {
     let identity = Identity::ephemeral()?;
     let name = sni::server_name(identity.key)?;
-    let mut dialler = Connection::from(ClientConnection::new(config::client_v2(identity.key, true), name)?);
-    let mut listener = Connection::from(ServerConnection::new(config::server_v2(&identity, true))?);
+    let mut dialler = Connection::from(ClientConnection::new(v2::client_tls(identity.key, true), name)?);
+    let mut listener = Connection::from(ServerConnection::new(v2::server_tls(&identity, true))?);
     while dialler.wants_write() || listener.wants_write() {
         pass_on(&mut dialler, &mut listener)?;
         pass_on(&mut listener, &mut dialler)?;

@@ -13,8 +13,9 @@ use hardline_node::config::{GivenAddress, LanConfig};
 use hardline_node::drivers::lan::{Lan, LanService};
 use hardline_node::proto::KeyHash;
 use hardline_node::proto::host::ServiceName;
+use hardline_node::session::{v1, v2};
 use hardline_node::tls::identity::Identity;
-use hardline_node::tls::{config, sni};
+use hardline_node::tls::sni;
 use rustls::ServerConfig;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio_util::sync::CancellationToken;
@@ -94,7 +95,7 @@ async fn a_neighbour_that_is_wrong_about_the_version_costs_one_connection_and_no
 async fn a_listener_that_does_not_know_the_hidden_name_is_asked_for_by_the_plain_one() {
     let identity = Identity::ephemeral().unwrap();
     let key = identity.key;
-    let config = config::server_v2(&identity, true);
+    let config = v2::server_tls(&identity, true);
     // Its clock is off by years: it knows no code of ours.
     let at = backend(move |stream| {
         let config = config.clone();
@@ -132,7 +133,7 @@ enum Manner {
 async fn old_listener(identity: Identity, manner: Manner) -> (SocketAddr, Arc<AtomicUsize>) {
     let connections = Arc::new(AtomicUsize::new(0));
     let (counter, key) = (Arc::clone(&connections), identity.key);
-    let (right, other) = (config::server(&identity), config::server(&Identity::ephemeral().unwrap()));
+    let (right, other) = (v1::server_tls(&identity), v1::server_tls(&Identity::ephemeral().unwrap()));
     let at = backend(move |stream| {
         counter.fetch_add(1, Ordering::SeqCst);
         let (right, other): (Arc<ServerConfig>, Arc<ServerConfig>) = (right.clone(), other.clone());

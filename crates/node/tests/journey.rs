@@ -9,6 +9,7 @@ use hardline_node::limits::{HANDSHAKE_TIMEOUT, HEAD_TIMEOUT};
 use hardline_node::node::Cause;
 use hardline_node::proto::host::ServiceName;
 use hardline_node::proto::tunnel::{Reason, Refusal};
+use hardline_node::session::v1;
 use hardline_node::tls::identity::Identity;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -195,7 +196,7 @@ async fn a_tls_client_at_the_gateway_is_routed_by_its_server_name() {
     .await;
     let (listener, gateway) = pair(tls_backend).await;
     let name = format!("{}.localhost", listener.key());
-    let config = hardline_node::tls::config::client(listener.key());
+    let config = v1::client_tls(listener.key());
     let connector = tokio_rustls::TlsConnector::from(config);
     let tcp = TcpStream::connect(gateway.browser_addr()).await.unwrap();
     let _ = connector.connect(name.try_into().unwrap(), tcp).await;
@@ -205,7 +206,7 @@ async fn a_tls_client_at_the_gateway_is_routed_by_its_server_name() {
 #[tokio::test]
 async fn a_tls_client_that_names_no_service_gets_the_alert_for_it() {
     let gateway = TestNode::gateway(&[]).await;
-    let config = hardline_node::tls::config::client(hardline_node::proto::KeyHash::from_bytes([1; 20]));
+    let config = v1::client_tls(hardline_node::proto::KeyHash::from_bytes([1; 20]));
     let tcp = TcpStream::connect(gateway.browser_addr()).await.unwrap();
     let connector = tokio_rustls::TlsConnector::from(config);
     let error = connector.connect("example.localhost".try_into().unwrap(), tcp).await.unwrap_err();
@@ -242,7 +243,7 @@ async fn somebody_elses_certificate_gets_a_loud_page_and_not_a_byte() {
     let impostor = Identity::ephemeral().unwrap();
     let wanted = Identity::ephemeral().unwrap().key;
     let (got_bytes, mut has_got_bytes) = tokio::sync::mpsc::channel(1);
-    let config = hardline_node::tls::config::server(&impostor);
+    let config = v1::server_tls(&impostor);
     let forger = backend(move |stream| {
         let (got_bytes, acceptor) = (got_bytes.clone(), tokio_rustls::TlsAcceptor::from(config.clone()));
         async move {
@@ -373,7 +374,7 @@ async fn a_service_is_reached_again_where_it_was_reached_before() {
 #[tokio::test]
 async fn what_a_verified_listener_says_of_its_addresses_is_remembered() {
     let identity = Identity::ephemeral().unwrap();
-    let config = hardline_node::tls::config::server(&identity);
+    let config = v1::server_tls(&identity);
     let listener = backend(move |stream| {
         let acceptor = tokio_rustls::TlsAcceptor::from(config.clone());
         async move {

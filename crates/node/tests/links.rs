@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use common::{TestNode, backend, echo, get, nobody, open, pair_for, service};
 use hardline_node::config::{GivenAddress, IdentityConfig, Parking, ServiceConfig};
-use hardline_node::limits::FRESH_LINK;
+use hardline_node::limits::FRESH_SESSION;
 use hardline_node::node::TunnelStream;
 use hardline_node::proto::KeyHash;
 use hardline_node::proto::host::ServiceName;
+use hardline_node::session::v2;
 use hardline_node::tls::identity::Identity;
-use hardline_node::tls::{config, sni};
+use hardline_node::tls::sni;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -275,7 +276,7 @@ async fn a_parked_link_that_leads_nowhere_any_more_costs_a_moment_and_no_error()
     say(&gateway, listener.key(), "before").await;
     cable.change(Wire::Silent);
     tokio::time::pause();
-    tokio::time::advance(FRESH_LINK).await;
+    tokio::time::advance(FRESH_SESSION).await;
     tokio::time::resume();
     let host = format!("{}.localhost", listener.key());
     let mut browser = open(gateway.browser_addr(), &host, "").await;
@@ -425,7 +426,7 @@ enum Do {
 /// A listener of version 2 that does with each link what its script says, and counts the questions.
 async fn scripted(scripts: &'static [&'static [Do]]) -> (KeyHash, SocketAddr, Arc<AtomicUsize>) {
     let identity = Identity::ephemeral().unwrap();
-    let acceptor = TlsAcceptor::from(config::server_v2(&identity, true));
+    let acceptor = TlsAcceptor::from(v2::server_tls(&identity, true));
     let (links, asked) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
     let counted = Arc::clone(&asked);
     let addr = backend(move |stream| {
@@ -491,7 +492,7 @@ async fn a_listener_refuses_by_name_what_it_does_not_understand_and_serves_on() 
     let mut guarded = service(echo().await);
     guarded.password = Some("sesame".into());
     let listener = TestNode::listener(vec![guarded]).await;
-    let tls = TlsConnector::from(config::client_v2(listener.key(), true));
+    let tls = TlsConnector::from(v2::client_tls(listener.key(), true));
     let tcp = TcpStream::connect(listener.p2p()).await.unwrap();
     let mut link = BufReader::new(tls.connect(sni::server_name(listener.key()).unwrap(), tcp).await.unwrap());
     let mut heard = String::new();

@@ -5,7 +5,8 @@ use std::net::{Shutdown, TcpStream};
 use std::process::Stdio;
 use std::sync::Arc;
 
-use hardline_node::tls::{self, identity::Identity};
+use hardline_node::session::v1;
+use hardline_node::tls::identity::Identity;
 
 use crate::common::{PATIENCE, Program, Running, backend, echo_at_the_end, key_of, web_server};
 
@@ -139,7 +140,7 @@ fn impostor() -> (String, std::thread::JoinHandle<usize>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let at = listener.local_addr().unwrap().to_string();
-    let config = tls::config::server(&Identity::ephemeral().unwrap());
+    let config = v1::server_tls(&Identity::ephemeral().unwrap());
     let thread = std::thread::spawn(move || {
         runtime.block_on(async {
             let (stream, _) = listener.accept().await.unwrap();

@@ -1,12 +1,10 @@
 //! Incoming peer → TLS, service by SNI → backend → tunnel.
 
 mod door; // who may come in
-mod link; // version 2: tunnels asked for one after the other
+mod idle; // how many sessions are idle
 mod names; // ClientHello → service
-mod parked; // how many links wait
 mod peer;
-
-pub(crate) use crate::transport::tcp::listen::{Listening, bind};
+mod serve; // tunnels asked for one after the other
 
 use std::collections::HashMap;
 use std::io;
@@ -15,8 +13,6 @@ use std::time::Duration;
 
 use hardline_proto::KeyHash;
 use hardline_proto::admission::Refused;
-use rustls::ServerConfig;
-use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
@@ -24,20 +20,19 @@ use crate::backend::Backend;
 use crate::config::P2pConfig;
 use crate::rarely::Rarely;
 use crate::reach::Reach;
-use crate::transport::tcp::accept_each;
+use crate::session::{Connection, ServerTls};
+use crate::transport::{Incoming, Listener, accept_each};
 use crate::tunnel::{Drain, Tunnels};
 
 use self::door::Door;
+use self::idle::IdleSessions;
 use self::names::Names;
-use self::parked::ParkedLinks;
 
 /// One service, ready to be served.
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) key: KeyHash,
-    /// For diallers of version 1.
-    pub(crate) tls: Arc<ServerConfig>,
-    pub(crate) tls_v2: Arc<ServerConfig>,
+    pub(crate) tls: ServerTls,
     pub(crate) backend: Backend,
     pub(crate) password: Option<String>,
 }
@@ -49,7 +44,7 @@ pub(crate) struct Acceptor {
     names: Names,
     reach: Arc<Reach>,
     door: Door,
-    parked: ParkedLinks,
+    idle: IdleSessions,
     /// Time for a peer to finish its handshake and its preamble.
     handshake_timeout: Duration,
     open: Tunnels,
@@ -71,7 +66,7 @@ impl Acceptor {
             services,
             reach,
             door: Door::new(config.limits.clone()),
-            parked: ParkedLinks::new(config.parking),
+            idle: IdleSessions::new(config.parking),
             handshake_timeout: config.handshake_timeout,
             open,
             drain,
@@ -97,11 +92,14 @@ impl Acceptor {
     }
 
     /// Accepts until the node stops. Each peer has a task of its own from the first byte, so none delays another.
-    pub(crate) async fn run(self: Arc<Self>, listener: TcpListener, tasks: TaskTracker) {
-        accept_each(&listener, &self.drain.stop, |tcp, addr| match self.door.handshake(addr.ip()) {
+    pub(crate) async fn run<L>(self: Arc<Self>, listener: L, tasks: TaskTracker)
+    where
+        L: Listener<Incoming: Incoming<Connection: Connection>>,
+    {
+        accept_each(&listener, &self.drain.stop, |incoming, addr| match self.door.handshake(addr.ip()) {
             Ok(slot) => {
                 let acceptor = Arc::clone(&self);
-                tasks.spawn(async move { acceptor.serve(tcp, addr, slot).await });
+                tasks.spawn(async move { acceptor.serve(incoming, addr, slot).await });
             }
             Err(limit) => debug!(%addr, ?limit, "peer refused"),
         })

@@ -1,133 +1,113 @@
-//! One incoming peer, from its first byte to its tunnel.
+//! One incoming peer, from its first byte to its session.
 
-use std::io;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use hardline_proto::admission::Limit;
 use hardline_proto::preamble::Preamble;
-use hardline_proto::tunnel::{ALPN, Session};
+use rustls::ServerConfig;
 use rustls::server::ClientHello;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tracing::{Instrument, debug, info_span};
+use tracing::debug;
 
 use super::door::{HandshakeSlot, TunnelSlot};
 use super::{Acceptor, Service};
 use crate::backend::BackendStream;
 use crate::clock;
-use crate::session::{Carrier, LinkStream, PlainStream, PreambleFailure, read_preamble, send_preamble};
-use crate::tls::sni::refuse_unknown_name;
-use crate::transport::handshake::{self, Hello};
-use crate::transport::tcp::notice_if_gone;
-use crate::tunnel::{Side, relay};
+use crate::session::{Begun, Connection, ListenerSession, PreambleFailure, SessionEnd};
+use crate::transport::{Incoming, Unserved};
 
-/// Why a peer got no tunnel.
+/// Why a peer got no session.
 #[derive(Debug, thiserror::Error)]
-enum Refusal {
+enum Refused {
     #[error("nothing whole within {0:?}")]
     Slow(Duration),
-    #[error("speaks no TLS")]
-    NoTls,
-    #[error("TLS handshake")]
-    Handshake(#[source] io::Error),
-    #[error("asked for no service of ours")]
-    UnknownName,
-    #[error("a limit is reached: {0:?}")]
-    Limit(Limit),
+    #[error(transparent)]
+    Unserved(#[from] Unserved),
     #[error("preamble")]
     Preamble(#[from] PreambleFailure),
-    #[error("wrong password")]
-    Password,
-    #[error("backend not reached")]
-    Backend(#[source] io::Error),
+    #[error(transparent)]
+    Session(#[from] SessionEnd),
+    #[error("tunnel refused: {0}")]
+    Tunnel(hardline_proto::tunnel::Refusal),
 }
 
 /// A peer behind the handshake and the preambles.
-enum Peer {
-    /// Version 1: its tunnel begins.
-    Plain(PlainStream, BackendStream),
-    /// Version 2: it may ask for tunnels.
-    Link {
-        link: LinkStream,
-        /// Whether it sent the service's password, or there is none.
-        is_allowed: bool,
-    },
+struct Peer<'a> {
+    service: &'a Service,
+    session: Box<dyn ListenerSession>,
+    /// Whether it sent the service's password, or there is none.
+    is_allowed: bool,
+    /// Of a tunnel that was asked for by connecting.
+    backend: Option<BackendStream>,
+    _slot: TunnelSlot,
 }
 
 impl Acceptor {
-    /// Serves one peer. `handshake_slot` is given back when its first tunnel begins, or its link is parked.
-    pub(super) async fn serve(&self, tcp: TcpStream, addr: SocketAddr, handshake_slot: HandshakeSlot) {
-        // Each step on the heap and apart: what it needs is not kept for the next, nor for the life of a tunnel, and who says
-        // nothing, or speaks no TLS, does not get it.
+    /// Serves one peer. `handshake_slot` is given back when its first tunnel begins, or its session is idle.
+    pub(super) async fn serve<I>(&self, incoming: I, addr: SocketAddr, handshake_slot: HandshakeSlot)
+    where
+        I: Incoming<Connection: Connection>,
+    {
+        // Each step on the heap and apart: what it needs is not kept for the next, nor for the life of a tunnel.
         let greeted = tokio::select! {
             () = self.drain.stop.cancelled() => return,
-            greeted = Box::pin(self.greet_in_time(tcp, addr)) => greeted,
+            greeted = Box::pin(self.greet_in_time(incoming, addr)) => greeted,
         };
         drop(handshake_slot);
         match greeted {
-            Ok((service, _slot, Peer::Plain(mut tunnel, mut backend))) => {
-                Box::pin(self.carry(service, &mut tunnel, &mut backend, addr)).await;
+            Ok(Peer { service, mut session, backend: Some(backend), _slot, .. }) => {
+                Box::pin(self.carry(service, &mut *session, backend, addr)).await;
             }
-            Ok((service, _slot, Peer::Link { link, is_allowed })) => {
-                Box::pin(self.serve_link(service, link, is_allowed, addr)).await;
+            Ok(Peer { service, session, is_allowed, backend: None, _slot }) => {
+                Box::pin(self.serve_session(service, session, is_allowed, addr)).await;
             }
-            Err(refusal) => debug!(%addr, error = %chain(&refusal), "peer refused"),
+            Err(refused) => debug!(%addr, error = %chain(&refused), "peer refused"),
         }
     }
 
-    async fn greet_in_time(&self, tcp: TcpStream, addr: SocketAddr) -> Result<(&Service, TunnelSlot, Peer), Refusal> {
+    async fn greet_in_time<I>(&self, incoming: I, addr: SocketAddr) -> Result<Peer<'_>, Refused>
+    where
+        I: Incoming<Connection: Connection>,
+    {
         let greeting = async {
-            expect_tls(&tcp).await?;
-            tcp.set_nodelay(true).and_then(|()| notice_if_gone(&tcp)).map_err(Refusal::Handshake)?;
-            let hello = Box::pin(handshake::hello(tcp)).await.map_err(Refusal::Handshake)?;
-            Box::pin(self.greet(hello, addr)).await
+            let (connection, (service, slot)) = incoming.answer(|hello| self.choose(hello, addr)).await?;
+            Box::pin(self.greet(connection, service, slot)).await
         };
-        timeout(self.handshake_timeout, greeting).await.unwrap_or(Err(Refusal::Slow(self.handshake_timeout)))
+        timeout(self.handshake_timeout, greeting).await.unwrap_or(Err(Refused::Slow(self.handshake_timeout)))
     }
 
-    pub(super) async fn carry<T: Carrier>(
+    /// Says how a hello is answered: as which service, with which TLS settings.
+    fn choose(
         &self,
-        service: &Service,
-        tunnel: &mut T,
-        backend: &mut BackendStream,
+        hello: &ClientHello<'_>,
         addr: SocketAddr,
-    ) {
-        let open = self.open.begin();
-        let span = info_span!("tunnel", side = "listener", id = open.id, key = %service.key.short());
-        async {
-            debug!(%addr, "tunnel opened");
-            let relayed = relay(backend, Side::Service, tunnel, &self.drain).await;
-            debug!(?relayed, "tunnel ended");
-        }
-        .instrument(span)
-        .await;
+    ) -> Result<(Arc<ServerConfig>, (&Service, TunnelSlot)), Unserved> {
+        let service = hello.server_name().and_then(|name| self.service(name)).ok_or(Unserved::UnknownName)?;
+        // Before the handshake, which is what costs.
+        let slot = self.door.tunnel(addr.ip(), service.key).map_err(Unserved::Limit)?;
+        Ok((service.tls.choose(hello), (service, slot)))
     }
 
-    async fn greet(&self, mut hello: Hello, addr: SocketAddr) -> Result<(&Service, TunnelSlot, Peer), Refusal> {
-        let Some(service) = hello.client_hello().server_name().and_then(|name| self.service(name)) else {
-            // Who is gone needs no alert.
-            let _ = refuse_unknown_name(&mut hello.tcp).await;
-            return Err(Refusal::UnknownName);
-        };
-        // Before the handshake, which is what costs.
-        let slot = self.door.tunnel(addr.ip(), service.key).map_err(Refusal::Limit)?;
-        let config = if offers_v2(&hello.client_hello()) { &service.tls_v2 } else { &service.tls };
-        let tls = Box::pin(hello.accept(config.clone())).await.map_err(Refusal::Handshake)?;
+    async fn greet<'a, C: Connection>(
+        &'a self,
+        connection: C,
+        service: &'a Service,
+        slot: TunnelSlot,
+    ) -> Result<Peer<'a>, Refused> {
         let ours = Preamble { wan_hosts: Some(self.reach.hosts()), password: None };
-        let peer = if tls.is_v2() {
-            let mut link = LinkStream::new(tls, Session::listener());
-            link.greet(&ours).map_err(PreambleFailure::from)?;
-            let is_allowed = service.allows(&link.greeted().await?);
-            Peer::Link { link, is_allowed }
+        let Begun { mut session, preamble } = connection.listen(ours, service.password.is_some()).await?;
+        let is_allowed = service.allows(&preamble);
+        let backend = if session.asks_at_once() {
+            let open = poll_fn(|cx| session.poll_next_tunnel(cx)).await?;
+            let backend = self.decide(service, is_allowed, open).await.map_err(Refused::Tunnel)?;
+            session.grant().await?;
+            Some(backend)
         } else {
-            let opened = service.open_plain(PlainStream::new(tls), &ours).await;
-            if let Err(Refusal::Backend(error)) = &opened {
-                self.note_missing_backend(service, error);
-            }
-            opened?
+            None
         };
-        Ok((service, slot, peer))
+        Ok(Peer { service, session, is_allowed, backend, _slot: slot })
     }
 
     fn service(&self, sni: &str) -> Option<&Service> {
@@ -135,39 +115,11 @@ impl Acceptor {
     }
 }
 
-/// Waits for the first bytes, and looks whether they begin a TLS handshake: a record of type 22 and version 3.x (RFC 8446,
-/// section 5.1).
-async fn expect_tls(tcp: &TcpStream) -> Result<(), Refusal> {
-    let mut first = [0; 2];
-    let len = tcp.peek(&mut first).await.map_err(Refusal::Handshake)?;
-    if len > 0 && [22, 3].starts_with(&first[..len]) { Ok(()) } else { Err(Refusal::NoTls) }
-}
-
-/// Whether the dialler knows version 2. Who does not is served as ever, down to the TLS settings.
-fn offers_v2(hello: &ClientHello<'_>) -> bool {
-    hello.alpn().is_some_and(|mut offered| offered.any(|protocol| protocol == ALPN))
-}
-
 impl Service {
-    /// Whether `theirs`, a dialler's line, has the password that is asked for. Browsers lower the case of host names.
+    /// Whether `theirs`, a dialler's preamble, has the password that is asked for. Browsers lower the case of host names.
     fn allows(&self, theirs: &Preamble) -> bool {
         let is_it = |password: &String| theirs.password.as_ref().is_some_and(|it| it.eq_ignore_ascii_case(password));
         self.password.as_ref().is_none_or(is_it)
-    }
-
-    /// Exchanges the preambles of version 1. The listener's line is the word that the backend is there: without a
-    /// backend, or without the password, the connection ends before it.
-    async fn open_plain(&self, mut stream: PlainStream, ours: &Preamble) -> Result<Peer, Refusal> {
-        // Who does not know the password does not touch the backend.
-        if self.password.is_some() && !self.allows(&read_preamble(&mut stream).await?) {
-            return Err(Refusal::Password);
-        }
-        let backend = self.backend.connect().await.map_err(Refusal::Backend)?;
-        send_preamble(&mut stream, ours).await?;
-        if self.password.is_none() {
-            read_preamble(&mut stream).await?;
-        }
-        Ok(Peer::Plain(stream, backend))
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use self::folder::FolderServer;
 use crate::config::Target;
-use crate::transport::{Application, Reset, tcp};
+use crate::transport::{ByteStream, Reset, tcp};
 
 /// Where the tunnels of one service end, and how long connecting there may take.
 #[derive(Debug, Clone)]
@@ -99,7 +99,7 @@ impl AsyncRead for BackendStream {
     }
 }
 
-impl Application for BackendStream {
+impl ByteStream for BackendStream {
     fn poll_read_slices(&mut self, cx: &mut Context<'_>, room: &mut [IoSliceMut<'_>]) -> Poll<io::Result<usize>> {
         match self {
             Self::Tcp(stream) => stream.poll_read_slices(cx, room),

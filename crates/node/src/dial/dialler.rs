@@ -1,4 +1,4 @@
-//! Service name → tunnel: over a parked link if there is one, else by a race of candidates.
+//! Service name → tunnel: over an idle session if there is one, else by a race of candidates.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,16 +11,16 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::attempt::{Carrier, Job, Purpose, Reached};
+use super::attempt::{Job, Reached};
 use super::peers::Peers;
 use super::{ReachError, Waiting, cause_of, race};
 use crate::clock;
 use crate::config::Parking;
 use crate::limits::{DIAL_HANDSHAKE_TIMEOUT, READY_AGAIN, STALE_ANSWER};
 use crate::resolve::{AttemptReport, Outcome, Report, Resolver};
-use crate::session::pool::{Parked, Pool};
-use crate::session::{LinkEnd, LinkStream, NoTunnel, TunnelStream};
-use crate::tls;
+use crate::session::{DiallerSession, Idle, NoTunnel, Pool, Purpose, SessionEnd, TunnelStream};
+use crate::tls::sni;
+use crate::transport::Target;
 
 /// Opens tunnels.
 #[derive(Debug)]
@@ -32,9 +32,9 @@ pub(crate) struct Dialler {
 }
 
 impl Dialler {
-    /// Parked links are looked after by a task of the resolver's tracker, until `stop`.
+    /// Idle sessions are looked after by a task of the resolver's tracker, until `stop`.
     pub(crate) fn new(resolver: Arc<Resolver>, parking: Parking, own_records: bool, stop: CancellationToken) -> Self {
-        let pool = Arc::new(Pool::new(Arc::clone(&resolver), parking));
+        let pool = Arc::new(Pool::new(parking));
         resolver.tasks.spawn({
             let (pool, stop) = (Arc::clone(&pool), stop.clone());
             async move { pool.run(stop).await }
@@ -45,7 +45,7 @@ impl Dialler {
     /// Opens a tunnel to `name`. What was sent of `early`, the first payload, is taken out of it; the rest is for the
     /// caller to send. Successes are remembered. Dropping the future cancels every attempt.
     ///
-    /// A parked link costs no handshake and no round trip. When it turns out to have ended before the question can have
+    /// An idle session costs no handshake and no round trip. When it turns out to have ended before the question can have
     /// reached the backend, the next one takes its place, unseen; when it may have, nothing is repeated.
     ///
     /// # Errors
@@ -56,28 +56,26 @@ impl Dialler {
         waiting: Waiting,
         early: &mut Vec<u8>,
     ) -> Result<TunnelStream, ReachError> {
-        while let Some(parked) = self.pool.take(name) {
-            let (candidate, began) = (parked.candidate.clone(), Instant::now());
-            match self.try_parked(name, parked, early).await {
+        while let Some(idle) = self.pool.take(name) {
+            let (candidate, began) = (idle.candidate.clone(), Instant::now());
+            match self.try_idle(name, idle, early).await {
                 Ok(Some(tunnel)) => {
                     self.refill(name, candidate);
                     return Ok(tunnel);
                 }
-                Ok(None) => debug!(key = %name.key.short(), "parked link was of no use"),
+                Ok(None) => debug!(key = %name.key.short(), "idle session was of no use"),
                 Err(outcome) => return Err(failed(name, candidate, outcome, began)),
             }
         }
         let (candidate, reached) = self.race(name, waiting, Purpose::Tunnel).await?;
-        match reached.carrier {
-            Carrier::Plain(stream) => Ok(TunnelStream::plain(stream)),
-            Carrier::Link(link) => {
-                self.refill(name, candidate.clone());
-                Ok(self.lend(name, link, candidate))
-            }
+        if !reached.session.is_reusable() {
+            return Ok(TunnelStream::last(reached.session));
         }
+        self.refill(name, candidate.clone());
+        Ok(self.lend(name, reached.session, candidate))
     }
 
-    /// Keeps a link to `name` parked, dialled before anybody asks, until the node stops.
+    /// Keeps a session to `name` idle, dialled before anybody asks, until the node stops.
     pub(crate) async fn keep_ready(&self, name: &ServiceName) {
         let Some(renewal) = self.pool.renewal() else { return };
         let keeping = async {
@@ -91,14 +89,13 @@ impl Dialler {
         self.stop.run_until_cancelled(keeping).await;
     }
 
-    /// Dials a link and parks it. Returns whether that worked.
+    /// Dials a session and keeps it. Returns whether that worked.
     async fn dial_ahead(&self, name: &ServiceName) -> bool {
-        match self.race(name, Waiting::Program, Purpose::Spare).await {
-            Ok((candidate, Reached { carrier: Carrier::Link(link), .. })) => {
-                self.pool.put(name, link, candidate);
+        match self.race(name, Waiting::Program, Purpose::Prewarm).await {
+            Ok((candidate, reached)) => {
+                self.pool.put(name, self.idle(reached.session, candidate));
                 true
             }
-            Ok(_) => false, // version 1 parks nothing
             Err(error) => {
                 debug!(%error, "not ready");
                 false
@@ -114,38 +111,35 @@ impl Dialler {
     ) -> Result<(Candidate, Reached), ReachError> {
         let raced = race(&self.resolver, name, waiting, self.job(name), purpose).await;
         // Where nobody was reached, the listener may have become another program's.
-        let speaks_v2 = raced.as_ref().ok().map(|(_, reached)| matches!(reached.carrier, Carrier::Link(_)));
-        self.peers.note(name.key, speaks_v2);
+        let version = raced.as_ref().ok().map(|(_, reached)| reached.session.version());
+        self.peers.note(name.key, version);
         raced
     }
 
-    /// Asks for a tunnel over a parked link. `None` if it was of no use, and nothing was lost.
-    async fn try_parked(
+    /// Asks for a tunnel over an idle session. `None` if it was of no use, and nothing was lost.
+    async fn try_idle(
         &self,
         name: &ServiceName,
-        parked: Parked,
+        idle: Idle,
         early: &mut Vec<u8>,
     ) -> Result<Option<TunnelStream>, Outcome> {
-        let is_fresh = self.pool.is_fresh(&parked);
-        let Parked { mut link, candidate, .. } = parked;
+        let is_fresh = self.pool.is_fresh(&idle, self.generation());
+        let Idle { mut session, candidate, .. } = idle;
         // Who was not heard for a while may be gone without a word. Then we ask, and send payload when we know.
         let (sent, limit) = if is_fresh { (&early[..], DIAL_HANDSHAKE_TIMEOUT) } else { (&[][..], STALE_ANSWER) };
-        let asked = timeout(limit, async {
-            let sent = link.ask(&[], sent).await?;
-            link.answered().await.map(|()| sent)
-        });
-        match asked.await {
+        let asked = timeout(limit, session.open_tunnel(sent)).await;
+        match asked {
             Ok(Ok(sent)) => {
                 early.drain(..sent);
-                Ok(Some(self.lend(name, link, candidate)))
+                Ok(Some(self.lend(name, session, candidate)))
             }
             Ok(Err(NoTunnel::Refused(refusal))) => {
-                if link.is_parked() {
-                    self.pool.put(name, link, candidate);
+                if session.is_idle() {
+                    self.pool.put(name, self.idle(session, candidate));
                 }
                 Err(Outcome::Refused { refusal })
             }
-            Ok(Err(NoTunnel::End(LinkEnd::Closed(Closed::NotOpened | Closed::Unused)))) => Ok(None),
+            Ok(Err(NoTunnel::End(SessionEnd::Closed(Closed::NotOpened | Closed::Unused)))) => Ok(None),
             Ok(Err(_)) | Err(_) if !is_fresh || early.is_empty() => {
                 // The others lead to the same place.
                 self.pool.forget(name);
@@ -155,55 +149,62 @@ impl Dialler {
         }
     }
 
-    /// Hands out a link; it comes back to the pool when its tunnel has ended cleanly.
-    fn lend(&self, name: &ServiceName, link: LinkStream, candidate: Candidate) -> TunnelStream {
-        let (pool, stop, name) = (Arc::clone(&self.pool), self.stop.clone(), name.clone());
-        let give_back = move |link| {
+    /// Hands out a session; it comes back to the pool when its tunnel has ended cleanly.
+    fn lend(&self, name: &ServiceName, session: Box<dyn DiallerSession>, candidate: Candidate) -> TunnelStream {
+        let (pool, resolver) = (Arc::clone(&self.pool), Arc::clone(&self.resolver));
+        let (stop, name) = (self.stop.clone(), name.clone());
+        TunnelStream::lent(session, move |session| {
             if !stop.is_cancelled() {
-                pool.put(&name, link, candidate);
+                pool.put(&name, Idle::new(session, candidate, resolver.network.generation()));
             }
-        };
-        TunnelStream::lent(link, Box::new(give_back))
+        })
     }
 
-    /// Dials a spare link behind the user's back, when the service is in demand and none is left.
+    fn idle(&self, session: Box<dyn DiallerSession>, candidate: Candidate) -> Idle {
+        Idle::new(session, candidate, self.generation())
+    }
+
+    /// Which generation of networks this computer is in.
+    fn generation(&self) -> u64 {
+        self.resolver.network.generation()
+    }
+
+    /// Prewarms a session behind the user's back, when the service is in demand and none is left.
     fn refill(&self, name: &ServiceName, candidate: Candidate) {
         if !self.pool.should_refill(name) {
             return;
         }
-        let (pool, stop, name, job) = (Arc::clone(&self.pool), self.stop.clone(), name.clone(), self.job(name));
+        let (pool, resolver) = (Arc::clone(&self.pool), Arc::clone(&self.resolver));
+        let (stop, name, job) = (self.stop.clone(), name.clone(), self.job(name));
         self.resolver.tasks.spawn(async move {
-            let dialling = async { job?.dial(&candidate.at, false, Purpose::Spare).await.ok() };
-            let spare = match stop.run_until_cancelled(dialling).await.flatten() {
-                Some(Reached { carrier: Carrier::Link(link), .. }) => Some((link, candidate)),
-                _ => None,
-            };
-            pool.refilled(&name, spare);
+            let dialling = async { job?.dial(&candidate.at, None, Purpose::Prewarm).await.ok() };
+            let reached = stop.run_until_cancelled(dialling).await.flatten();
+            let idle = reached.map(|reached| Idle::new(reached.session, candidate, resolver.network.generation()));
+            pool.refilled(&name, idle);
         });
     }
 
     /// What attempts to reach `name` do; `None` if its key hash cannot be a server name.
     fn job(&self, name: &ServiceName) -> Option<Job> {
-        let (tls, speaks_v2) = self.peers.get(name.key);
+        let (tls, version) = self.peers.get(name.key);
+        let server_name = sni::server_name(name.key).ok()?;
         Some(Job {
-            key: name.key,
-            tls,
-            server_name: tls::sni::server_name(name.key).ok()?,
-            hidden_name: tls::sni::hidden_name(name.key, clock::today()),
-            speaks_v2,
+            target: Target { key: name.key, tls, name: server_name, pseudonym: None },
+            pseudonym: sni::hidden_name(name.key, clock::today()),
+            version,
             preamble: Preamble { wan_hosts: None, password: name.password.clone() },
         })
     }
 }
 
-/// Time until a link that is kept ready is looked after again: twice as long after each failure, so that a computer that is
+/// Time until a service that is kept ready is looked after again: twice as long after each failure, so that a computer that is
 /// switched off is not looked for all day.
 fn patience(renewal: Duration, failures: u32) -> Duration {
     let doubled = renewal.saturating_mul(2_u32.saturating_pow(failures));
     doubled.min(READY_AGAIN.max(renewal))
 }
 
-/// The error of a link that was parked.
+/// The error of a session that was idle.
 fn failed(name: &ServiceName, candidate: Candidate, outcome: Outcome, began: Instant) -> ReachError {
     let took = began.elapsed();
     let attempt = AttemptReport { at: candidate.at, source: candidate.source, outcome, took };

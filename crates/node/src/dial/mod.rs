@@ -25,7 +25,8 @@ use crate::limits::{DIAL_AGAIN, LOOKUP_TIMEOUT, PATIENT_LOOKUP_TIMEOUT};
 use crate::resolve::{AttemptReport, Journal, Lookup, Outcome, Report, Resolver};
 use crate::store::{Origin, StoreError};
 
-use self::attempt::{Carrier, Purpose, Reached};
+use self::attempt::Reached;
+use crate::session::Purpose;
 
 /// How long the other candidates may go on after the service has proved its key and hung up: another publisher of the
 /// same identity may do better, but a backend that is down should be told soon.
@@ -242,9 +243,9 @@ impl Race {
     fn start(&mut self, id: AttemptId, candidate: Candidate) {
         let number = self.journal.started(candidate.at.clone(), candidate.source);
         let (moves, job, purpose) = (self.moves, Arc::clone(&self.job), self.purpose);
-        let is_said_v2 = self.lookup.is_v2(&candidate.at);
+        let said = self.lookup.version(&candidate.at);
         self.attempts.spawn(async move {
-            let result = job.dial(&candidate.at, is_said_v2, purpose).await;
+            let result = job.dial(&candidate.at, said, purpose).await;
             Ended { moves, id, number, candidate, result }
         });
     }
@@ -316,12 +317,12 @@ fn remember(resolver: &Arc<Resolver>, key: KeyHash, candidate: &Candidate, reach
     }
     let Some(store) = resolver.store.clone() else { return };
     let at = candidate.at.clone();
-    let tunnel = if matches!(reached.carrier, Carrier::Link(_)) { 2 } else { 1 };
+    let version = reached.session.version();
     let title = resolver.lan.as_ref().and_then(|lan| title_of(&lan.heard(), key, reached.addr));
     resolver.tasks.spawn(async move {
         let written = async {
             store.worked(key, at, origin, title).await?;
-            store.spoke(key, tunnel).await?;
+            store.spoke(key, version).await?;
             match told {
                 Some(hosts) => store.told(key, hosts).await,
                 None => Ok(()),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hardline_proto::KeyHash;
 use rustls::ClientConfig;
 
-use crate::tls;
+use crate::session::{Version, client_tls};
 
 /// Services kept. Each has room for a few resumption tickets, of some hundred bytes each.
 const MAX_PEERS: usize = 256;
@@ -22,8 +22,8 @@ pub(super) struct Peers {
 struct Peer {
     /// With the TLS sessions to resume: what one service gave is never shown to another.
     tls: Arc<ClientConfig>,
-    /// `None` before it was reached.
-    speaks_v2: Option<bool>,
+    /// What it spoke; `None` before it was reached.
+    version: Option<Version>,
 }
 
 impl Peers {
@@ -31,23 +31,23 @@ impl Peers {
         Self { own_records, known: Mutex::default() }
     }
 
-    /// The TLS configuration for `key`, and whether its listener speaks version 2, if it was reached.
-    pub(super) fn get(&self, key: KeyHash) -> (Arc<ClientConfig>, Option<bool>) {
+    /// The TLS configuration for `key`, and what its listener speaks, if it was reached.
+    pub(super) fn get(&self, key: KeyHash) -> (Arc<ClientConfig>, Option<Version>) {
         let mut peers = self.lock();
         if peers.len() >= MAX_PEERS && !peers.contains_key(&key) {
             // Who is forgotten pays one full handshake, and is called as others say it may be.
             let any = peers.keys().next().copied();
             any.map(|key| peers.remove(&key));
         }
-        let fresh = || Peer { tls: tls::config::client_v2(key, self.own_records), speaks_v2: None };
+        let fresh = || Peer { tls: client_tls(key, self.own_records), version: None };
         let peer = peers.entry(key).or_insert_with(fresh);
-        (Arc::clone(&peer.tls), peer.speaks_v2)
+        (Arc::clone(&peer.tls), peer.version)
     }
 
-    /// Notes whether the listener of `key` speaks version 2, or that it is not known any more.
-    pub(super) fn note(&self, key: KeyHash, speaks_v2: Option<bool>) {
+    /// Notes what the listener of `key` speaks, or that it is not known any more.
+    pub(super) fn note(&self, key: KeyHash, version: Option<Version>) {
         if let Some(peer) = self.lock().get_mut(&key) {
-            peer.speaks_v2 = speaks_v2;
+            peer.version = version;
         }
     }
 

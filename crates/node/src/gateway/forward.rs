@@ -12,8 +12,7 @@ use tracing::{Instrument, debug, info_span, warn};
 use crate::dial::{Dialler, Waiting};
 use crate::limits::MAX_FORWARDED;
 use crate::rarely::Rarely;
-use crate::transport::Reset;
-use crate::transport::tcp::accept_each;
+use crate::transport::{Reset, accept_each};
 use crate::tunnel::{Drain, Side, Tunnels, relay};
 
 /// What the tasks of a forwarded port share.

@@ -30,7 +30,7 @@ use crate::limits::HEAD_TIMEOUT;
 use crate::rarely::Rarely;
 use crate::status::Live;
 use crate::tls::sni::refuse_unknown_name;
-use crate::transport::tcp::{accept_each, read_onto};
+use crate::transport::{accept_each, read_onto};
 use crate::tunnel::{Drain, Prefixed, Side, Tunnels, relay};
 
 /// Bytes read at once while the head is not whole.

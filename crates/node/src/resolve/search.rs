@@ -82,9 +82,9 @@ impl Lookup {
         self.search.board.send_modify(|board| board.reached = Some(at.clone()));
     }
 
-    /// Whether version 2 of the tunnel is spoken at `at`, as somebody said who told of the address.
-    pub(crate) fn is_v2(&self, at: &HostPort) -> bool {
-        self.board.borrow().is_v2(at)
+    /// What is spoken at `at`, as somebody said who told of the address.
+    pub(crate) fn version(&self, at: &HostPort) -> Option<u16> {
+        self.board.borrow().is_v2(at).then_some(2)
     }
 
     /// What was asked so far.

@@ -1,16 +1,213 @@
-//! Sessions: what two computers say to each other over a connection, and how tunnels begin and end there.
+//! Sessions: what two computers say to each other over a verified connection, and how tunnels begin and end there.
+//!
+//! A dialler [opens](DiallerSession::open_tunnel) tunnels, a listener [waits](ListenerSession::poll_next_tunnel) for
+//! them. Which protocol is spoken is agreed on in the handshake, and no business of anybody outside this folder: [`v1`]
+//! is that of the released Python program, [`v2`] our own. A session carries one tunnel at a time and is its
+//! [`Carrier`] meanwhile; one whose connection opens streams by itself would hold a stream where these hold the
+//! connection.
 
 mod carrier; // what a tunnel is to who carries bytes
-pub(crate) mod pool; // sessions that wait for their next tunnel
-mod preamble;
-mod tunnel;
-mod v1; // bytes as they are
-mod v2; // frames, reuse, honest ends
+mod pool; // sessions that wait for their next tunnel
+mod preamble; // what each side says first
+#[cfg(test)]
+mod tests; // our TLS settings with each other, in memory
+mod tunnel; // the dialler's end of a tunnel
+pub mod v1; // legacy: the Python program's protocol
+pub mod v2; // frames, reuse, honest ends
 
 pub(crate) use carrier::Carrier;
 #[cfg(test)]
 pub(crate) use carrier::{Payload, Room};
-pub(crate) use preamble::{PreambleFailure, exchange_as_dialler, read_preamble, send_preamble};
+pub(crate) use pool::{Idle, Pool};
+pub(crate) use preamble::PreambleFailure;
 pub use tunnel::TunnelStream;
-pub(crate) use v1::PlainStream;
-pub(crate) use v2::{LinkEnd, LinkStream, NoTunnel};
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use hardline_proto::KeyHash;
+use hardline_proto::preamble::Preamble;
+use hardline_proto::tunnel::frame::ResetReason;
+use hardline_proto::tunnel::{Closed, Open, Refusal, SessionError};
+use rustls::server::ClientHello;
+use rustls::{ClientConfig, ServerConfig};
+
+use crate::tls::identity::Identity;
+use crate::transport::ByteStream;
+use crate::transport::secure::SecureStream;
+
+/// The number of a session's protocol, as the store keeps it.
+pub(crate) type Version = u16;
+
+/// A future on the heap, for traits that are used as objects.
+pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The dialler's end of a session, behind both preambles.
+pub(crate) trait DiallerSession: Carrier + fmt::Debug {
+    /// Which protocol it speaks.
+    fn version(&self) -> Version;
+
+    /// Whether it can ever carry another tunnel.
+    fn is_reusable(&self) -> bool;
+
+    /// Whether it carries nothing, and can carry a tunnel now.
+    fn is_idle(&self) -> bool;
+
+    /// Whether an idle session is still of use: nothing has come, neither its end nor bytes that do not belong.
+    fn is_quiet(&mut self) -> bool;
+
+    /// Asks for a tunnel with as much of `early`, the first payload, as may go with the question, and waits for the
+    /// answer. Returns how much that was.
+    ///
+    /// # Errors
+    /// [`NoTunnel`]; the session may be idle behind a refusal.
+    fn open_tunnel<'a>(&'a mut self, early: &'a [u8]) -> BoxFuture<'a, Result<usize, NoTunnel>>;
+
+    /// Notes that the tunnel's user is gone before it has ended.
+    fn abandon(&mut self);
+}
+
+/// The listener's end of a session.
+pub(crate) trait ListenerSession: Carrier + fmt::Debug {
+    /// Whether the dialler asks for a tunnel by connecting: then the connection is shaking hands until it has got one.
+    fn asks_at_once(&self) -> bool;
+
+    /// Waits until a tunnel is asked for. To be [granted](Self::grant) or [refused](Self::refuse).
+    fn poll_next_tunnel(&mut self, cx: &mut Context<'_>) -> Poll<Result<Open, SessionEnd>>;
+
+    /// Tells the dialler that the tunnel is there.
+    fn grant(&mut self) -> BoxFuture<'_, Result<(), PreambleFailure>>;
+
+    /// Tells the dialler that it is not, where the protocol has a word for it, and throws away what was sent before the
+    /// dialler knew.
+    fn refuse(&mut self, refusal: Refusal) -> BoxFuture<'_, io::Result<()>>;
+
+    /// Whether it carries nothing, and can carry a tunnel now.
+    fn is_idle(&self) -> bool;
+
+    /// Ends an idle session in a way that tells the dialler that nothing was lost; another is just closed.
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
+
+/// Why a session can do nothing more.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SessionEnd {
+    /// The connection ended or broke.
+    #[error("connection ended")]
+    Closed(Closed),
+    /// The peer broke off a tunnel.
+    #[error("broken off: {0}")]
+    Reset(ResetReason),
+    /// The peer broke the protocol.
+    #[error(transparent)]
+    Protocol(#[from] SessionError),
+}
+
+impl From<SessionEnd> for io::Error {
+    fn from(end: SessionEnd) -> Self {
+        Self::new(io::ErrorKind::ConnectionReset, end)
+    }
+}
+
+/// Why a question brought no tunnel.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoTunnel {
+    /// The listener says no.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// The session has ended.
+    #[error(transparent)]
+    End(#[from] SessionEnd),
+}
+
+/// Why a connection brought no session.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoSession {
+    /// The preambles were not exchanged.
+    #[error(transparent)]
+    Preamble(#[from] PreambleFailure),
+    /// The first tunnel is not there.
+    #[error(transparent)]
+    Tunnel(#[from] NoTunnel),
+    /// The peer's sessions are never idle, and no tunnel is wanted yet.
+    #[error("keeps no idle sessions")]
+    NeverIdle,
+}
+
+/// What a session is begun for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A tunnel.
+    Tunnel,
+    /// To be idle until a tunnel is wanted. The backend is not touched.
+    Prewarm,
+}
+
+/// A session, with what the peer has said of itself.
+pub(crate) struct Begun<S: ?Sized> {
+    pub(crate) session: Box<S>,
+    pub(crate) preamble: Preamble,
+}
+
+/// A verified connection, as a transport makes them: what sessions are spoken over.
+pub(crate) trait Connection: Send + Sized + 'static {
+    /// Begins a session as the dialler, and opens its first tunnel if that is the `purpose`. No payload is sent: other
+    /// attempts of a race may ask too.
+    fn dial(
+        self,
+        ours: &Preamble,
+        purpose: Purpose,
+    ) -> impl Future<Output = Result<Begun<dyn DiallerSession>, NoSession>> + Send;
+
+    /// Begins a session as the listener. Without `wants_password` the dialler's preamble may be left for later.
+    fn listen(
+        self,
+        ours: Preamble,
+        wants_password: bool,
+    ) -> impl Future<Output = Result<Begun<dyn ListenerSession>, PreambleFailure>> + Send;
+}
+
+impl<W: ByteStream + fmt::Debug> Connection for SecureStream<W> {
+    async fn dial(self, ours: &Preamble, purpose: Purpose) -> Result<Begun<dyn DiallerSession>, NoSession> {
+        if self.is_alpn_agreed() { v2::dial(self, ours, purpose).await } else { v1::dial(self, ours, purpose).await }
+    }
+
+    async fn listen(self, ours: Preamble, wants_password: bool) -> Result<Begun<dyn ListenerSession>, PreambleFailure> {
+        if self.is_alpn_agreed() {
+            v2::listen(self, &ours).await
+        } else {
+            v1::listen(self, &ours, wants_password).await
+        }
+    }
+}
+
+/// Whether a listener of this version answers to the name of the day. Who was not reached yet is what others say.
+pub(crate) fn knows_pseudonyms(version: Version) -> bool {
+    version >= v2::VERSION
+}
+
+/// TLS settings for diallers of `key`, which speak every version.
+pub(crate) fn client_tls(key: KeyHash, own_records: bool) -> Arc<ClientConfig> {
+    v2::client_tls(key, own_records)
+}
+
+/// TLS settings of a service, for diallers of each version.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerTls {
+    v1: Arc<ServerConfig>,
+    v2: Arc<ServerConfig>,
+}
+
+impl ServerTls {
+    pub(crate) fn new(identity: &Identity, own_records: bool) -> Self {
+        Self { v1: v1::server_tls(identity), v2: v2::server_tls(identity, own_records) }
+    }
+
+    /// Those for a dialler that says `hello`. Who does not know version 2 is served as ever, down to the TLS settings.
+    pub(crate) fn choose(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
+        Arc::clone(if v2::is_offered(hello) { &self.v2 } else { &self.v1 })
+    }
+}

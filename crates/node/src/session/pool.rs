@@ -1,7 +1,7 @@
-//! Links that wait for their next tunnel.
+//! Sessions that wait for their next tunnel.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use hardline_proto::candidate::Candidate;
@@ -10,55 +10,53 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::LinkStream;
+use super::DiallerSession;
 use crate::config::Parking;
-use crate::limits::FRESH_LINK;
-use crate::resolve::Resolver;
+use crate::limits::FRESH_SESSION;
 
-/// Time between two looks for links that nobody wants any more.
+/// Time between two looks for sessions that nobody wants any more.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// The part of the time for which links are parked after which one that is kept ready is dialled anew.
+/// The part of the time for which sessions are idle after which one that is kept ready is dialled anew.
 const RENEWAL: f64 = 0.8;
 
-/// The parked links of a node, per service and password.
+/// The idle sessions of a node, per service and password.
 ///
-/// The one parked last is taken first. So with less demand the others grow old, and after [`Parking::time`] they go.
+/// The one used last is taken first. So with less demand the others grow old, and after [`Parking::time`] they go.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    /// Knows when this computer has moved.
-    resolver: Arc<Resolver>,
     parking: Parking,
     services: Mutex<HashMap<ServiceName, Kept>>,
-    parked: Notify,
+    filled: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// The one parked last at the end.
-    links: Vec<Parked>,
-    /// When a link was wanted last.
+    /// The one used last at the end.
+    idle: Vec<Idle>,
+    /// When a session was wanted last.
     wanted: Option<Instant>,
-    /// Whether a spare link is being dialled.
+    /// Whether one is being dialled.
     is_refilling: bool,
 }
 
-/// A link that carries nothing.
+/// A session that carries nothing.
 #[derive(Debug)]
-pub(crate) struct Parked {
-    pub(crate) link: LinkStream,
+pub(crate) struct Idle {
+    pub(crate) session: Box<dyn DiallerSession>,
     /// Where it leads to.
     pub(crate) candidate: Candidate,
-    /// How often this computer had moved.
+    /// Which generation of networks this computer was in.
     generation: u64,
     since: Instant,
     /// The other clock may stand still while the computer sleeps.
     since_date: SystemTime,
 }
 
-impl Parked {
-    fn new(link: LinkStream, candidate: Candidate, generation: u64) -> Self {
-        Self { link, candidate, generation, since: Instant::now(), since_date: SystemTime::now() }
+impl Idle {
+    /// `session` leads to `candidate`, and this computer is in `generation` of networks.
+    pub(crate) fn new(session: Box<dyn DiallerSession>, candidate: Candidate, generation: u64) -> Self {
+        Self { session, candidate, generation, since: Instant::now(), since_date: SystemTime::now() }
     }
 
     fn age(&self) -> Duration {
@@ -67,88 +65,91 @@ impl Parked {
     }
 
     fn is_useful(&mut self, parking: &Parking) -> bool {
-        self.age() < parking.time && self.link.is_quiet()
+        self.age() < parking.time && self.session.is_quiet()
     }
 }
 
 impl Pool {
-    pub(crate) fn new(resolver: Arc<Resolver>, parking: Parking) -> Self {
-        Self { resolver, parking, services: Mutex::default(), parked: Notify::new() }
+    pub(crate) fn new(parking: Parking) -> Self {
+        Self { parking, services: Mutex::default(), filled: Notify::new() }
     }
 
     /// Whether the peer was heard so lately, and from the same place, that it will still be there.
-    pub(crate) fn is_fresh(&self, parked: &Parked) -> bool {
-        parked.age() < FRESH_LINK && parked.generation == self.resolver.network.generation()
+    ///
+    /// A session that was idle for longer, or before this computer moved, is asked before payload is sent: then nothing has to
+    /// be repeated. That costs a round trip and no handshake. (15 s instead cost somebody who moved a failed request; pings
+    /// would keep radios awake.)
+    pub(crate) fn is_fresh(&self, idle: &Idle, generation: u64) -> bool {
+        idle.age() < FRESH_SESSION && idle.generation == generation
     }
 
-    /// Time after which a link that is kept ready is dialled anew, before the one there is grows too old; `None` if links are
-    /// not parked.
+    /// Time after which one that is kept ready is dialled anew, before the one there is grows too old; `None` if sessions are
+    /// not kept.
     pub(crate) fn renewal(&self) -> Option<Duration> {
         let Parking { time, links, links_each } = self.parking;
         (links > 0 && links_each > 0 && !time.is_zero()).then(|| time.mul_f64(RENEWAL))
     }
 
-    /// Whether a link to `name` is there that will not be too old at the next [renewal](Self::renewal).
+    /// Whether a session to `name` is there that will not be too old at the next [renewal](Self::renewal).
     pub(crate) fn is_stocked(&self, name: &ServiceName) -> bool {
         let young = self.parking.time.mul_f64(1.0 - RENEWAL);
         let mut services = self.lock();
         let Some(kept) = services.get_mut(name) else { return false };
-        kept.links.iter_mut().any(|parked| parked.age() < young && parked.is_useful(&self.parking))
+        kept.idle.iter_mut().any(|idle| idle.age() < young && idle.is_useful(&self.parking))
     }
 
-    /// Takes a link to `name` that is not known to have ended.
-    pub(crate) fn take(&self, name: &ServiceName) -> Option<Parked> {
+    /// Takes a session to `name` that is not known to have ended.
+    pub(crate) fn take(&self, name: &ServiceName) -> Option<Idle> {
         let mut services = self.lock();
         let kept = services.get_mut(name)?;
         kept.wanted = Some(Instant::now());
-        std::iter::from_fn(|| kept.links.pop()).find_map(|mut parked| parked.is_useful(&self.parking).then_some(parked))
+        std::iter::from_fn(|| kept.idle.pop()).find_map(|mut idle| idle.is_useful(&self.parking).then_some(idle))
     }
 
-    /// Parks a link, if there is room.
-    pub(crate) fn put(&self, name: &ServiceName, link: LinkStream, candidate: Candidate) {
-        let generation = self.resolver.network.generation();
+    /// Keeps a session, if there is room.
+    pub(crate) fn put(&self, name: &ServiceName, idle: Idle) {
         let mut services = self.lock();
-        let all: usize = services.values().map(|kept| kept.links.len()).sum();
+        let all: usize = services.values().map(|kept| kept.idle.len()).sum();
         let kept = services.entry(name.clone()).or_default();
-        if all < self.parking.links && kept.links.len() < self.parking.links_each {
-            kept.links.push(Parked::new(link, candidate, generation));
+        if all < self.parking.links && kept.idle.len() < self.parking.links_each {
+            kept.idle.push(idle);
         }
         kept.wanted = Some(Instant::now());
-        self.parked.notify_one();
+        self.filled.notify_one();
     }
 
-    /// Notes that no link to `name` is left. Returns whether a spare one should be dialled: the service is used again and
+    /// Notes that no session to `name` is left. Returns whether a prewarmed one should be dialled: the service is used again and
     /// again, and none is on its way. Tell the end of that with [`refilled`](Self::refilled).
     pub(crate) fn should_refill(&self, name: &ServiceName) -> bool {
         let mut services = self.lock();
         let Some(kept) = services.get_mut(name) else { return false };
-        let should = kept.links.is_empty() && !kept.is_refilling;
+        let should = kept.idle.is_empty() && !kept.is_refilling;
         kept.is_refilling |= should;
         should
     }
 
-    pub(crate) fn refilled(&self, name: &ServiceName, spare: Option<(LinkStream, Candidate)>) {
+    pub(crate) fn refilled(&self, name: &ServiceName, prewarmed: Option<Idle>) {
         if let Some(kept) = self.lock().get_mut(name) {
             kept.is_refilling = false;
         }
-        if let Some((link, candidate)) = spare {
-            self.put(name, link, candidate);
+        if let Some(idle) = prewarmed {
+            self.put(name, idle);
         }
     }
 
-    /// Drops every link to `name`: they lead nowhere.
+    /// Drops every session to `name`: they lead nowhere.
     pub(crate) fn forget(&self, name: &ServiceName) {
         if let Some(kept) = self.lock().get_mut(name) {
-            kept.links.clear();
+            kept.idle.clear();
         }
     }
 
-    /// Looks after the links until `stop`, then drops them.
+    /// Looks after the sessions until `stop`, then drops them.
     pub(crate) async fn run(&self, stop: CancellationToken) {
         let sweeping = async {
             loop {
                 if self.lock().is_empty() {
-                    self.parked.notified().await;
+                    self.filled.notified().await;
                 }
                 sleep(SWEEP).await;
                 self.sweep();
@@ -161,11 +162,11 @@ impl Pool {
     fn sweep(&self) {
         let mut services = self.lock();
         for kept in services.values_mut() {
-            kept.links.retain_mut(|parked| parked.is_useful(&self.parking));
+            kept.idle.retain_mut(|idle| idle.is_useful(&self.parking));
         }
         services.retain(|_, kept| {
             let is_wanted = kept.wanted.is_some_and(|wanted| wanted.elapsed() < self.parking.time);
-            is_wanted || kept.is_refilling || !kept.links.is_empty()
+            is_wanted || kept.is_refilling || !kept.idle.is_empty()
         });
     }
 

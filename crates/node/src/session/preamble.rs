@@ -3,7 +3,7 @@
 use std::io;
 
 use hardline_proto::preamble::{MAX_PREAMBLE, Preamble, PreambleError};
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
 /// Why the preambles were not exchanged.
 #[derive(Debug, thiserror::Error)]
@@ -30,27 +30,8 @@ impl From<io::Error> for PreambleFailure {
     }
 }
 
-/// Sends our line and waits for the listener's. No payload leaves before the listener's line has come: the released
-/// listeners cannot part it from our line.
-pub(crate) async fn exchange_as_dialler<S>(stream: &mut S, ours: &Preamble) -> Result<Preamble, PreambleFailure>
-where
-    S: AsyncBufRead + AsyncWrite + Unpin,
-{
-    send_preamble(stream, ours).await?;
-    read_preamble(stream).await
-}
-
-/// Sends a line, alone in its TLS record.
-pub(crate) async fn send_preamble<S: AsyncWrite + Unpin>(
-    stream: &mut S,
-    line: &Preamble,
-) -> Result<(), PreambleFailure> {
-    stream.write_all(&line.encode()).await?;
-    Ok(stream.flush().await?)
-}
-
 /// Reads the peer's line, at most [`MAX_PREAMBLE`] bytes of it, and leaves in the stream what stands behind it.
-pub(crate) async fn read_preamble<S: AsyncBufRead + Unpin>(stream: &mut S) -> Result<Preamble, PreambleFailure> {
+pub(super) async fn read_preamble<S: AsyncBufRead + Unpin>(stream: &mut S) -> Result<Preamble, PreambleFailure> {
     let mut line = Vec::new();
     loop {
         let bytes = stream.fill_buf().await?;

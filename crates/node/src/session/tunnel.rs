@@ -1,5 +1,6 @@
-//! The dialler's end of a tunnel, of either version.
+//! The dialler's end of a tunnel.
 
+use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -9,78 +10,59 @@ use hardline_proto::tunnel::frame::ResetReason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::carrier::{Payload, Room};
-use super::{Carrier, LinkStream, PlainStream};
+use super::{Carrier, DiallerSession};
 use crate::transport::Reset;
 
 /// A tunnel to a verified peer, behind the preambles: payload, 1-for-1.
 ///
 /// Shutting down the write side is a half-close: the peer's application sees the end of the stream and can go on sending.
 /// Dropping it before both directions have ended breaks the tunnel off.
-#[derive(Debug)]
-pub struct TunnelStream(Inner);
-
-#[derive(Debug)]
-enum Inner {
-    Plain(PlainStream),
-    Link(Lent),
-}
-
-/// What is done with a link whose tunnel has ended.
-pub(crate) type GiveBack = Box<dyn FnOnce(LinkStream) + Send>;
-
-/// A link in use; given back when dropped, if it can carry another tunnel.
-struct Lent {
+pub struct TunnelStream {
     /// Present until dropped.
-    link: Option<(LinkStream, GiveBack)>,
+    session: Option<Box<dyn DiallerSession>>,
+    give_back: Option<GiveBack>,
 }
 
-impl std::fmt::Debug for Lent {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Lent").field(&self.link.as_ref().map(|(link, _)| link)).finish()
+/// What is done with a session whose tunnel has ended.
+type GiveBack = Box<dyn FnOnce(Box<dyn DiallerSession>) + Send>;
+
+impl fmt::Debug for TunnelStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TunnelStream").field(&self.session).finish()
     }
 }
 
-impl Drop for Lent {
+impl Drop for TunnelStream {
     fn drop(&mut self) {
-        if let Some((mut link, give_back)) = self.link.take() {
-            if link.is_parked() {
-                give_back(link);
-            } else {
-                link.reset_on_close(ResetReason::APPLICATION);
-            }
+        let Some(mut session) = self.session.take() else { return };
+        match self.give_back.take() {
+            Some(give_back) if session.is_idle() => give_back(session),
+            _ => session.abandon(),
         }
     }
 }
 
 impl TunnelStream {
-    pub(crate) fn plain(stream: PlainStream) -> Self {
-        Self(Inner::Plain(stream))
+    /// `session` carries a tunnel, and nothing after it.
+    pub(crate) fn last(session: Box<dyn DiallerSession>) -> Self {
+        Self { session: Some(session), give_back: None }
     }
 
-    /// `link` carries a tunnel, and goes to `give_back` when that has ended cleanly.
-    pub(crate) fn lent(link: LinkStream, give_back: GiveBack) -> Self {
-        Self(Inner::Link(Lent { link: Some((link, give_back)) }))
+    /// `session` carries a tunnel, and goes to `give_back` when that has ended cleanly.
+    pub(crate) fn lent(
+        session: Box<dyn DiallerSession>,
+        give_back: impl FnOnce(Box<dyn DiallerSession>) + Send + 'static,
+    ) -> Self {
+        Self { session: Some(session), give_back: Some(Box::new(give_back)) }
     }
 
     /// Who carries. There is somebody until the stream is dropped.
-    fn carrier(&self) -> io::Result<&dyn Carrier> {
-        match &self.0 {
-            Inner::Plain(stream) => Ok(stream),
-            Inner::Link(lent) => match &lent.link {
-                Some((link, _)) => Ok(link),
-                None => Err(io::ErrorKind::NotConnected.into()),
-            },
-        }
+    fn carrier(&self) -> io::Result<&dyn DiallerSession> {
+        self.session.as_deref().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    fn carrier_mut(&mut self) -> io::Result<&mut dyn Carrier> {
-        match &mut self.0 {
-            Inner::Plain(stream) => Ok(stream),
-            Inner::Link(lent) => match &mut lent.link {
-                Some((link, _)) => Ok(link),
-                None => Err(io::ErrorKind::NotConnected.into()),
-            },
-        }
+    fn carrier_mut(&mut self) -> io::Result<&mut (dyn DiallerSession + 'static)> {
+        self.session.as_deref_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 }
 
@@ -92,7 +74,7 @@ impl Carrier for TunnelStream {
         self.carrier_mut()?.poll_payload(cx)
     }
     fn payload(&self) -> Payload<'_> {
-        self.carrier().map_or_else(|_| Payload::new([]), Carrier::payload)
+        self.carrier().map_or_else(|_| Payload::new([]), |carrier| carrier.payload())
     }
     fn consume(&mut self, amount: usize) {
         if let Ok(carrier) = self.carrier_mut() {

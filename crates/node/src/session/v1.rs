@@ -1,42 +1,187 @@
-//! Version 1: payload as it is, in records of a size that released peers can read.
+//! Legacy sessions: the protocol of the released Python program, all of it.
+//!
+//! One connection carries one tunnel, which begins with it. Each side says a line, and what follows is payload as it is:
+//!
+//! - The dialler says its line and waits for the listener's before it sends payload: released listeners cannot part
+//!   payload from the line in front of it.
+//! - The listener says its line when the backend is there. Without a backend, or without the password, it hangs up.
+//!   Released listeners do so too, and so the dialler can tell a backend that is down from a computer that is away.
+//! - Each line is alone in its TLS record, and records are of at most [`RECORD`] bytes of plaintext.
+//! - There is no `close_notify`, no half-close that a released peer would keep, no ALPN and no resumption: released peers
+//!   neither need nor test it.
 
+use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use hardline_proto::KeyHash;
+use hardline_proto::preamble::Preamble;
 use hardline_proto::tunnel::frame::ResetReason;
-use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
+use hardline_proto::tunnel::{Closed, Open, Refusal};
+use rustls::client::Resumption;
+use rustls::{ClientConfig, ServerConfig};
+use tokio::io::{AsyncBufRead, AsyncWrite, AsyncWriteExt};
 
 use super::carrier::{Carrier, PIECES, Payload, Room};
-use crate::limits::V1_RECORD;
-use crate::transport::Reset;
+use super::preamble::{PreambleFailure, read_preamble};
+use super::{Begun, BoxFuture, DiallerSession, ListenerSession, NoSession, NoTunnel, Purpose, SessionEnd, Version};
+use crate::tls::config::{pinned_client, server_as};
+use crate::tls::identity::Identity;
 use crate::transport::secure::{Layout, SecureStream};
+use crate::transport::{ByteStream, Reset};
+
+/// Its number.
+pub(crate) const VERSION: Version = 1;
+
+/// Plaintext bytes in one TLS record. The released peers read 4,096 at a time and do not see what is left over until more
+/// arrives.
+pub const RECORD: usize = 4096;
+
+/// What `max_fragment_size` counts beside the plaintext: the record's header (RFC 8446, section 5.1), in bytes.
+const RECORD_HEADER: usize = 5;
 
 /// Sixteen small records at a time.
-const LAYOUT: Layout = Layout { front: 0, payload: V1_RECORD, records: PIECES };
+const LAYOUT: Layout = Layout { front: 0, payload: RECORD, records: PIECES };
 
-/// A tunnel to a peer of version 1, or an opening exchange with a peer of any.
+/// TLS 1.2 and 1.3, pinned to `key`, no ALPN, records of at most [`RECORD`] bytes of plaintext, no client certificate, no
+/// resumption.
+#[must_use]
+pub fn client_tls(key: KeyHash) -> Arc<ClientConfig> {
+    let mut config = pinned_client(key);
+    config.resumption = Resumption::disabled();
+    config.max_fragment_size = Some(RECORD + RECORD_HEADER);
+    Arc::new(config)
+}
+
+/// TLS 1.2 and 1.3, presents `identity` to everybody who got this far (the accept side chooses it by SNI), records of at
+/// most [`RECORD`] bytes of plaintext, no resumption.
+#[must_use]
+pub fn server_tls(identity: &Identity) -> Arc<ServerConfig> {
+    let mut config = server_as(identity, rustls::ALL_VERSIONS);
+    config.send_tls13_tickets = 0;
+    config.max_fragment_size = Some(RECORD + RECORD_HEADER);
+    Arc::new(config)
+}
+
+/// A legacy session, of either side.
 #[derive(Debug)]
-pub(crate) struct PlainStream(
-    /// On the heap: it is large, and every future that hands the stream on has room for it.
-    Box<SecureStream>,
-);
+pub(crate) struct V1<W> {
+    tls: SecureStream<W>,
+    /// What the listener still has to do before the tunnel begins.
+    owed: Option<Box<Owed>>,
+}
 
-impl PlainStream {
-    pub(crate) fn new(tls: SecureStream) -> Self {
-        Self(Box::new(tls))
+#[derive(Debug)]
+struct Owed {
+    /// Our line.
+    line: Vec<u8>,
+    /// Whether the dialler's was not read.
+    is_theirs_unread: bool,
+}
+
+/// As [`Connection::dial`](super::Connection::dial).
+pub(super) async fn dial<W: ByteStream + fmt::Debug>(
+    mut tls: SecureStream<W>,
+    ours: &Preamble,
+    purpose: Purpose,
+) -> Result<Begun<dyn DiallerSession>, NoSession> {
+    if purpose == Purpose::Prewarm {
+        return Err(NoSession::NeverIdle);
+    }
+    say(&mut tls, &ours.encode()).await?;
+    let preamble = read_preamble(&mut tls).await?;
+    Ok(Begun { session: Box::new(V1 { tls, owed: None }), preamble })
+}
+
+/// As [`Connection::listen`](super::Connection::listen). Who does not know the password must not touch the backend, so the
+/// dialler's line is read first if it `wants_password`.
+pub(super) async fn listen<W: ByteStream + fmt::Debug>(
+    mut tls: SecureStream<W>,
+    ours: &Preamble,
+    wants_password: bool,
+) -> Result<Begun<dyn ListenerSession>, PreambleFailure> {
+    let preamble = if wants_password { read_preamble(&mut tls).await? } else { Preamble::default() };
+    let owed = Owed { line: ours.encode(), is_theirs_unread: !wants_password };
+    Ok(Begun { session: Box::new(V1 { tls, owed: Some(Box::new(owed)) }), preamble })
+}
+
+/// Says a line, alone in its TLS record.
+async fn say<W: ByteStream>(tls: &mut SecureStream<W>, line: &[u8]) -> Result<(), PreambleFailure> {
+    tls.write_all(line).await?;
+    Ok(tls.flush().await?)
+}
+
+impl<W: ByteStream + fmt::Debug> DiallerSession for V1<W> {
+    fn version(&self) -> Version {
+        VERSION
+    }
+
+    fn is_reusable(&self) -> bool {
+        false
+    }
+
+    fn is_idle(&self) -> bool {
+        false
+    }
+
+    fn is_quiet(&mut self) -> bool {
+        false
+    }
+
+    /// Its only tunnel began with it.
+    fn open_tunnel<'a>(&'a mut self, _early: &'a [u8]) -> BoxFuture<'a, Result<usize, NoTunnel>> {
+        Box::pin(std::future::ready(Err(SessionEnd::Closed(Closed::Unused).into())))
+    }
+
+    fn abandon(&mut self) {} // there is no word for it: the connection is closed, as at every end
+}
+
+impl<W: ByteStream + fmt::Debug> ListenerSession for V1<W> {
+    fn asks_at_once(&self) -> bool {
+        self.owed.is_some()
+    }
+
+    fn poll_next_tunnel(&mut self, _cx: &mut Context<'_>) -> Poll<Result<Open, SessionEnd>> {
+        let is_asked = self.owed.is_some();
+        Poll::Ready(if is_asked { Ok(Open::default()) } else { Err(SessionEnd::Closed(Closed::Unused)) })
+    }
+
+    fn grant(&mut self) -> BoxFuture<'_, Result<(), PreambleFailure>> {
+        Box::pin(async {
+            let Some(owed) = self.owed.take() else { return Err(PreambleFailure::Closed) };
+            say(&mut self.tls, &owed.line).await?;
+            if owed.is_theirs_unread {
+                read_preamble(&mut self.tls).await?;
+            }
+            Ok(())
+        })
+    }
+
+    /// There is no word for it: the connection ends before our line.
+    fn refuse(&mut self, _refusal: Refusal) -> BoxFuture<'_, io::Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn is_idle(&self) -> bool {
+        false
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
     }
 }
 
-impl Carrier for PlainStream {
+impl<W: ByteStream> Carrier for V1<W> {
     fn own_ip(&self) -> Option<IpAddr> {
-        self.0.own_ip()
+        self.tls.own_ip()
     }
 
     fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        match ready!(self.0.poll_fill(cx)) {
-            Ok(()) => Poll::Ready(Ok(!self.0.plain().is_empty())),
+        match ready!(self.tls.poll_fill(cx)) {
+            Ok(()) => Poll::Ready(Ok(!self.tls.plain().is_empty())),
             // Released peers end without close_notify, always: in version 1 it tells nothing.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(false)),
             Err(error) => Poll::Ready(Err(error)),
@@ -44,63 +189,36 @@ impl Carrier for PlainStream {
     }
 
     fn payload(&self) -> Payload<'_> {
-        Payload::new([self.0.plain()])
+        Payload::new([self.tls.plain()])
     }
 
     fn consume(&mut self, amount: usize) {
-        Pin::new(&mut *self.0).consume(amount);
+        Pin::new(&mut self.tls).consume(amount);
     }
 
     fn room(&mut self) -> io::Result<Room<'_>> {
-        Ok(Room::new(self.0.room(LAYOUT)?))
+        Ok(Room::new(self.tls.room(LAYOUT)?))
     }
 
     fn forget_room(&mut self) {
-        self.0.forget_room();
+        self.tls.forget_room();
     }
 
     fn commit(&mut self, length: usize) -> io::Result<()> {
-        self.0.commit(LAYOUT, length, |_| Ok([]))
+        self.tls.commit(LAYOUT, length, |_| Ok([]))
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_send(cx)
+        self.tls.poll_send(cx)
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_shutdown(cx)
+        Pin::new(&mut self.tls).poll_shutdown(cx)
     }
 }
 
-impl AsyncRead for PlainStream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.poll_copy_out(cx, buf)
-    }
-}
-
-impl AsyncBufRead for PlainStream {
-    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        Pin::new(&mut *self.get_mut().0).poll_fill_buf(cx)
-    }
-    fn consume(mut self: Pin<&mut Self>, amount: usize) {
-        Pin::new(&mut *self.0).consume(amount);
-    }
-}
-
-impl AsyncWrite for PlainStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_copy_in(cx, bytes)
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_send(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_end(cx)
-    }
-}
-
-impl Reset for PlainStream {
+impl<W: ByteStream> Reset for V1<W> {
     fn reset_on_close(&mut self, reason: ResetReason) {
-        self.0.tcp().reset_on_close(reason);
+        self.tls.wire().reset_on_close(reason);
     }
 }

@@ -1,20 +1,40 @@
-//! Version 2: a link over TLS. The only place where frames meet records.
+//! Sessions of version 2: frames over TLS, one tunnel after the other, honest ends.
+//!
+//! The only place where frames meet records. What may be said when is [`hardline_proto::tunnel::Session`]'s.
+//!
+//! - One tunnel at a time, no multiplexing: no head-of-line blocking, bulk at TLS speed, code that fits in one's head.
+//! - A first tunnel is asked for together with the dialler's line, and without payload: that costs no round trip more than a
+//!   legacy session, and a backend that is down loses the race; payload could reach two listeners.
+//! - A refused tunnel ends like another, and its session is idle again: a backend that is down costs no handshakes. Closing
+//!   would not do: its reset could overtake the refusal.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::ops::Range;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
+use hardline_proto::KeyHash;
 use hardline_proto::preamble::Preamble;
 use hardline_proto::tunnel::frame::{HEADER, MAX_PAYLOAD, ResetReason};
-use hardline_proto::tunnel::{Answer, Closed, Event, Open, Phase, Refusal, Session, SessionError};
+use hardline_proto::tunnel::{ALPN, Answer, Closed, Event, Open, Phase, Refusal, Session};
+use rustls::client::{Resumption, Tls12Resumption};
+use rustls::server::ClientHello;
+use rustls::{ClientConfig, ServerConfig};
 use tokio::io::AsyncWriteExt;
 
 use super::carrier::{Carrier, PIECES, Payload, Room};
-use super::{PreambleFailure, read_preamble};
-use crate::transport::Reset;
+use super::preamble::{PreambleFailure, read_preamble};
+use super::{Begun, BoxFuture, DiallerSession, ListenerSession, NoSession, NoTunnel, Purpose, SessionEnd, Version};
+use crate::tls::config::{pinned_client, server_as};
+use crate::tls::identity::Identity;
 use crate::transport::secure::{Found, Layout, SecureStream};
+use crate::transport::{ByteStream, Reset};
+
+/// Its number.
+pub(crate) const VERSION: Version = 2;
 
 /// Full frames, a record each.
 const LAYOUT: Layout = Layout { front: HEADER, payload: MAX_PAYLOAD, records: PIECES };
@@ -22,18 +42,57 @@ const LAYOUT: Layout = Layout { front: HEADER, payload: MAX_PAYLOAD, records: PI
 /// Payload that fits behind an open line in one record, in bytes. In one record: either all of it can be read or nothing.
 const EARLY: usize = MAX_PAYLOAD - Open::LINE.len();
 
-/// A verified connection of version 2, behind both preambles.
+/// Names whose TLS sessions are kept for one service: the key hash, and the codes of two days. rustls counts in tickets, and
+/// keeps 8 for a name.
+const TLS_SESSIONS: usize = 3 * 8;
+
+/// Tickets given with each handshake. One is used up by each resumption, and a second lets the pool grow.
+const TICKETS: usize = 2;
+
+/// For peers of either version: TLS 1.2 and 1.3, pinned to `key`, offers version 2 by ALPN, leaves the size of records to
+/// the tunnel, and resumes TLS sessions of TLS 1.3. They belong to this configuration, and so to `key` alone. With
+/// `own_records`, rustls hands the keys over behind the handshake.
+#[must_use]
+pub fn client_tls(key: KeyHash, own_records: bool) -> Arc<ClientConfig> {
+    let mut config = pinned_client(key);
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.enable_secret_extraction = own_records;
+    config.resumption = Resumption::in_memory_sessions(TLS_SESSIONS).tls12_resumption(Tls12Resumption::Disabled);
+    Arc::new(config)
+}
+
+/// For diallers that [offer](is_offered) version 2: TLS 1.3, presents `identity`, full records, of our own with
+/// `own_records`, and TLS sessions that can be resumed. The key that seals the tickets belongs to this configuration, and
+/// so to `identity` alone.
+///
+/// # Panics
+/// When the system has no randomness, as every use of TLS would.
+#[must_use]
+pub fn server_tls(identity: &Identity, own_records: bool) -> Arc<ServerConfig> {
+    let mut config = server_as(identity, &[&rustls::version::TLS13]);
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.enable_secret_extraction = own_records;
+    config.ticketer = rustls::crypto::ring::Ticketer::new().expect("the system has randomness");
+    config.send_tls13_tickets = TICKETS;
+    Arc::new(config)
+}
+
+/// Whether a dialler knows version 2.
+pub(super) fn is_offered(hello: &ClientHello<'_>) -> bool {
+    hello.alpn().is_some_and(|mut offered| offered.any(|protocol| protocol == ALPN))
+}
+
+/// A session of version 2, of either side.
 ///
 /// While it carries a tunnel it is that tunnel's stream: reading ends with the other side's half-close, shutting down is
 /// our own.
 #[derive(Debug)]
-pub(crate) struct LinkStream {
-    /// On the heap: it is large, and every future that hands the link on has room for it.
-    tls: Box<SecureStream>,
+pub(crate) struct V2<W> {
+    tls: SecureStream<W>,
     machine: Session,
     payload: Taken,
     /// What stands behind the payload: the end of the peer's direction, or of everything.
-    next: Option<Result<(), LinkEnd>>,
+    next: Option<Result<(), SessionEnd>>,
 }
 
 /// Where payload lies that has come and was not consumed.
@@ -44,68 +103,56 @@ struct Taken {
     first: usize,
 }
 
-/// Why a link can do nothing more.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LinkEnd {
-    /// The connection ended or broke.
-    #[error("connection ended")]
-    Closed(Closed),
-    /// The peer broke off a tunnel.
-    #[error("broken off: {0}")]
-    Reset(ResetReason),
-    /// The peer broke the protocol.
-    #[error(transparent)]
-    Protocol(#[from] SessionError),
-}
-
-impl From<LinkEnd> for io::Error {
-    fn from(end: LinkEnd) -> Self {
-        Self::new(io::ErrorKind::ConnectionReset, end)
+/// As [`Connection::dial`](super::Connection::dial).
+pub(super) async fn dial<W: ByteStream + fmt::Debug>(
+    tls: SecureStream<W>,
+    ours: &Preamble,
+    purpose: Purpose,
+) -> Result<Begun<dyn DiallerSession>, NoSession> {
+    let mut session = Box::new(V2::new(tls, Session::dialler()));
+    match purpose {
+        Purpose::Prewarm => session.greet(ours)?,
+        Purpose::Tunnel => {
+            session.ask(&ours.encode(), &[]).await.map_err(NoTunnel::from)?;
+        }
     }
+    let preamble = read_preamble(&mut session.tls).await?;
+    if purpose == Purpose::Tunnel {
+        session.answered().await?;
+    }
+    Ok(Begun { session, preamble })
 }
 
-/// Why an open line brought no tunnel.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum NoTunnel {
-    /// The listener says no. The link is parked.
-    #[error("refused: {0}")]
-    Refused(Refusal),
-    /// The link has ended.
-    #[error(transparent)]
-    End(#[from] LinkEnd),
+/// As [`Connection::listen`](super::Connection::listen).
+pub(super) async fn listen<W: ByteStream + fmt::Debug>(
+    tls: SecureStream<W>,
+    ours: &Preamble,
+) -> Result<Begun<dyn ListenerSession>, PreambleFailure> {
+    let mut session = Box::new(V2::new(tls, Session::listener()));
+    session.greet(ours)?;
+    let preamble = read_preamble(&mut session.tls).await?;
+    Ok(Begun { session, preamble })
 }
 
-impl LinkStream {
-    /// `tls` stands behind both preambles.
-    pub(crate) fn new(tls: SecureStream, machine: Session) -> Self {
-        Self { tls: Box::new(tls), machine, payload: Taken::default(), next: None }
+impl<W: ByteStream> V2<W> {
+    fn new(tls: SecureStream<W>, machine: Session) -> Self {
+        Self { tls, machine, payload: Taken::default(), next: None }
     }
 
     /// Whether it carries nothing, and nothing is left to be sent.
-    pub(crate) fn is_parked(&self) -> bool {
+    fn rests(&self) -> bool {
         self.machine.phase() == Phase::Idle && !self.tls.wants_write()
     }
 
-    /// Whether a parked link is still of use: nothing has come, neither its end nor bytes that do not belong.
-    pub(crate) fn is_quiet(&mut self) -> bool {
-        let received = self.poll_receive(&mut Context::from_waker(Waker::noop()), |_| ());
-        self.is_parked() && received.is_pending()
-    }
-
     /// Says our preamble, and asks for nothing yet. It leaves before the peer is waited for, with all that was said.
-    pub(crate) fn greet(&mut self, ours: &Preamble) -> io::Result<()> {
-        self.tls.seal(&[&ours.encode()])
-    }
-
-    /// Waits for the peer's preamble.
-    pub(crate) async fn greeted(&mut self) -> Result<Preamble, PreambleFailure> {
-        read_preamble(&mut self.tls).await
+    fn greet(&mut self, ours: &Preamble) -> Result<(), PreambleFailure> {
+        Ok(self.tls.seal(&[&ours.encode()])?)
     }
 
     /// Asks for a tunnel, with as much of `early` as fits behind the question, in one write. Returns how much that was.
-    /// `greeting` goes in front: the preamble, on a new connection.
-    pub(crate) async fn ask(&mut self, greeting: &[u8], early: &[u8]) -> Result<usize, LinkEnd> {
-        let Some(open) = self.machine.open() else { return Err(LinkEnd::Closed(Closed::Unused)) };
+    /// `greeting` goes in front: our preamble, on a new connection.
+    async fn ask(&mut self, greeting: &[u8], early: &[u8]) -> Result<usize, SessionEnd> {
+        let Some(open) = self.machine.open() else { return Err(SessionEnd::Closed(Closed::Unused)) };
         let sent = early.len().min(EARLY.saturating_sub(greeting.len()));
         let header = self.machine.payload(sent);
         let sealed = match &header {
@@ -117,39 +164,32 @@ impl LinkStream {
             self.flush().await
         };
         // A record that has not left whole cannot be read by the peer.
-        written.await.map_err(|_| LinkEnd::Closed(self.machine.closed(true)))?;
+        written.await.map_err(|_| SessionEnd::Closed(self.machine.closed(true)))?;
         Ok(sent)
     }
 
     /// Waits for the answer to [`ask`](Self::ask).
-    pub(crate) async fn answered(&mut self) -> Result<(), NoTunnel> {
-        let refusal =
-            self.receive(|event| if let Event::Refused(refusal) = event { Some(refusal) } else { None }).await?;
-        match refusal {
+    async fn answered(&mut self) -> Result<(), NoTunnel> {
+        let answer = |event: Event<'_>| if let Event::Refused(refusal) = event { Some(refusal) } else { None };
+        match poll_fn(|cx| self.poll_event(cx, answer)).await? {
             None => Ok(()),
             Some(refusal) => {
-                // Whether the link can be parked shows when it is given back.
+                // Whether the session is idle then shows when it is given back.
                 let _ = poll_fn(|cx| self.poll_end(cx)).await;
                 Err(NoTunnel::Refused(refusal))
             }
         }
     }
 
-    /// Waits until a tunnel is asked for.
-    pub(crate) async fn asked(&mut self) -> Result<Open, LinkEnd> {
-        // A listener's parked link knows no other event.
-        self.receive(|event| if let Event::Open(open) = event { open } else { Open::default() }).await
-    }
-
-    /// Answers what was [`asked`](Self::asked).
-    pub(crate) async fn answer(&mut self, answer: &Answer) -> io::Result<()> {
+    /// Answers the dialler's question.
+    async fn answer(&mut self, answer: &Answer) -> io::Result<()> {
         let line = self.machine.answer(answer).ok_or(io::ErrorKind::NotConnected)?;
         self.tls.seal(&[&line])?;
         self.flush().await
     }
 
     /// Reads to the end of the peer's direction, and throws it away.
-    pub(crate) async fn discard(&mut self) -> io::Result<()> {
+    async fn discard(&mut self) -> io::Result<()> {
         while poll_fn(|cx| self.poll_payload(cx)).await? {
             let length = self.payload().slices().iter().map(|piece| piece.len()).sum();
             self.consume(length);
@@ -157,35 +197,19 @@ impl LinkStream {
         Ok(())
     }
 
-    /// Ends a parked link in a way that tells the other side that nothing was lost; another is just closed.
-    pub(crate) async fn close(mut self) {
-        if self.machine.close() {
-            // Who is gone needs no goodbye.
-            let _ = self.tls.shutdown().await;
-        }
-    }
-
     async fn flush(&mut self) -> io::Result<()> {
         poll_fn(|cx| self.tls.poll_send(cx)).await
     }
 
-    async fn receive<T>(&mut self, mut take: impl FnMut(Event<'_>) -> T) -> Result<T, LinkEnd> {
-        poll_fn(|cx| self.poll_receive(cx, &mut take)).await
-    }
-
-    /// The next event of a link that carries no tunnel yet.
-    fn poll_receive<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut take: impl FnMut(Event<'_>) -> T,
-    ) -> Poll<Result<T, LinkEnd>> {
+    /// The next event of a session that carries no tunnel yet.
+    fn poll_event<T>(&mut self, cx: &mut Context<'_>, take: impl Fn(Event<'_>) -> T) -> Poll<Result<T, SessionEnd>> {
         while !matches!(self.machine.phase(), Phase::Closed | Phase::Deciding) {
             match self.tls.find() {
                 Ok(Found::Plain) => {
                     let mut rest = self.tls.plain();
                     let event = match self.machine.receive(&mut rest) {
-                        Ok(Some(Event::Reset(reason))) => Err(LinkEnd::Reset(reason)),
-                        Ok(event) => Ok(event.map(&mut take)),
+                        Ok(Some(Event::Reset(reason))) => Err(SessionEnd::Reset(reason)),
+                        Ok(event) => Ok(event.map(&take)),
                         Err(error) => Err(error.into()),
                     };
                     let used = self.tls.plain().len() - rest.len();
@@ -203,11 +227,11 @@ impl LinkStream {
                 Err(_) => return Poll::Ready(Err(self.ended(false))),
             }
         }
-        Poll::Ready(Err(LinkEnd::Closed(Closed::Broken)))
+        Poll::Ready(Err(SessionEnd::Closed(Closed::Broken)))
     }
 
-    fn ended(&mut self, cleanly: bool) -> LinkEnd {
-        LinkEnd::Closed(self.machine.closed(cleanly))
+    fn ended(&mut self, cleanly: bool) -> SessionEnd {
+        SessionEnd::Closed(self.machine.closed(cleanly))
     }
 
     /// Takes apart what is there, until so many pieces of payload are found that they are worth a write.
@@ -220,7 +244,7 @@ impl LinkStream {
                     match self.machine.receive(&mut rest) {
                         Ok(Some(Event::Payload(bytes))) => piece = bytes.len(),
                         Ok(Some(Event::End)) => next = Some(Ok(())),
-                        Ok(Some(Event::Reset(reason))) => next = Some(Err(LinkEnd::Reset(reason))),
+                        Ok(Some(Event::Reset(reason))) => next = Some(Err(SessionEnd::Reset(reason))),
                         Ok(_) => {} // an open tunnel knows no other
                         Err(error) => next = Some(Err(error.into())),
                     }
@@ -245,6 +269,72 @@ impl LinkStream {
     }
 }
 
+impl<W: ByteStream + fmt::Debug> DiallerSession for V2<W> {
+    fn version(&self) -> Version {
+        VERSION
+    }
+
+    fn is_reusable(&self) -> bool {
+        true
+    }
+
+    fn is_idle(&self) -> bool {
+        self.rests()
+    }
+
+    fn is_quiet(&mut self) -> bool {
+        let received = self.poll_event(&mut Context::from_waker(Waker::noop()), |_| ());
+        self.rests() && received.is_pending()
+    }
+
+    fn open_tunnel<'a>(&'a mut self, early: &'a [u8]) -> BoxFuture<'a, Result<usize, NoTunnel>> {
+        Box::pin(async move {
+            let sent = self.ask(&[], early).await?;
+            self.answered().await?;
+            Ok(sent)
+        })
+    }
+
+    fn abandon(&mut self) {
+        self.reset_on_close(ResetReason::APPLICATION);
+    }
+}
+
+impl<W: ByteStream + fmt::Debug> ListenerSession for V2<W> {
+    fn asks_at_once(&self) -> bool {
+        false
+    }
+
+    fn poll_next_tunnel(&mut self, cx: &mut Context<'_>) -> Poll<Result<Open, SessionEnd>> {
+        // A listener's idle session knows no other event.
+        self.poll_event(cx, |event| if let Event::Open(open) = event { open } else { Open::default() })
+    }
+
+    fn grant(&mut self) -> BoxFuture<'_, Result<(), PreambleFailure>> {
+        Box::pin(async { Ok(self.answer(&Answer::Opened).await?) })
+    }
+
+    fn refuse(&mut self, refusal: Refusal) -> BoxFuture<'_, io::Result<()>> {
+        Box::pin(async {
+            self.answer(&Answer::Refused(refusal)).await?;
+            self.discard().await
+        })
+    }
+
+    fn is_idle(&self) -> bool {
+        self.rests()
+    }
+
+    fn close(mut self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            if self.machine.close() {
+                // Who is gone needs no goodbye.
+                let _ = self.tls.shutdown().await;
+            }
+        })
+    }
+}
+
 impl Taken {
     fn is_empty(&self) -> bool {
         self.first == self.places.len()
@@ -266,7 +356,7 @@ impl Taken {
     }
 }
 
-impl Carrier for LinkStream {
+impl<W: ByteStream> Carrier for V2<W> {
     fn own_ip(&self) -> Option<IpAddr> {
         self.tls.own_ip()
     }
@@ -338,14 +428,14 @@ impl Carrier for LinkStream {
     }
 }
 
-impl Reset for LinkStream {
+impl<W: ByteStream> Reset for V2<W> {
     fn reset_on_close(&mut self, reason: ResetReason) {
         if self.machine.phase() == Phase::Closed {
             return; // told already, or nobody is there to be told
         }
         let is_told = self.machine.reset(reason).is_some_and(|frame| self.send_now(&frame));
         if !is_told {
-            self.tls.tcp().reset_on_close(reason);
+            self.tls.wire().reset_on_close(reason);
         }
     }
 }

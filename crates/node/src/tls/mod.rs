@@ -10,6 +10,3 @@ pub(crate) mod session; // rustls without its buffers
 pub mod sni; // key hash ↔ the name in a ClientHello
 
 pub use certificate::CertificateError;
-
-#[cfg(test)]
-mod tests;

@@ -1,4 +1,4 @@
-//! A TCP connection → a TLS connection.
+//! A stream of bytes → a verified connection, by TLS.
 
 use std::io;
 use std::sync::Arc;
@@ -9,14 +9,13 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::{Accepted, Acceptor, ClientHello, UnbufferedServerConnection};
 use rustls::{ClientConfig, ServerConfig};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::secure::SecureStream;
-use crate::tls::config::is_v2;
+use super::{ByteStream, Unserved, read_onto};
 use crate::tls::pin::proven_key;
 use crate::tls::session::{Progress, Session};
-use crate::transport::tcp::read_onto;
+use crate::tls::sni::refuse_unknown_name;
 
 /// Bytes asked of the socket at once: a whole flight of most handshakes.
 const CHUNK: usize = 4096;
@@ -35,8 +34,9 @@ pub(super) struct Done {
 }
 
 impl Done {
-    pub(super) fn is_v2(&self) -> bool {
-        is_v2(self.session.agreed())
+    /// Whether the protocol that our configuration offers by ALPN was agreed on.
+    pub(super) fn is_alpn_agreed(&self) -> bool {
+        self.session.agreed().alpn_protocol().is_some()
     }
 
     pub(super) fn proven_key(&self) -> Option<KeyHash> {
@@ -49,22 +49,22 @@ impl Done {
 ///
 /// # Errors
 /// That of the connection; or, as [`io::ErrorKind::InvalidData`] around a [`rustls::Error`], that of the handshake.
-pub async fn connect(
+pub async fn connect<W: ByteStream>(
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
-    mut tcp: TcpStream,
-) -> io::Result<SecureStream> {
+    mut wire: W,
+) -> io::Result<SecureStream<W>> {
     let is_extractable = config.enable_secret_extraction;
     let session = Session::client(UnbufferedClientConnection::new(config, name).map_err(invalid)?);
-    let (session, incoming) = finish(session, Vec::new(), &mut tcp).await?;
-    SecureStream::new(tcp, Done { session, incoming, is_extractable })
+    let (session, incoming) = finish(session, Vec::new(), &mut wire).await?;
+    SecureStream::new(wire, Done { session, incoming, is_extractable })
 }
 
 /// A client that has said hello, and waits for a server to be chosen.
 #[derive(Debug)]
-pub struct Hello {
-    /// The connection, to be refused.
-    pub tcp: TcpStream,
+pub struct Hello<W> {
+    /// The stream, to be refused.
+    pub wire: W,
     /// On the heap: it is large, and every future that hands the hello on has room for it.
     accepted: Box<Accepted>,
     bytes: Vec<u8>,
@@ -74,12 +74,16 @@ pub struct Hello {
 ///
 /// # Errors
 /// As [`connect`]; the client has been told, if it is told of such errors.
-pub async fn hello(mut tcp: TcpStream) -> io::Result<Hello> {
-    let mut bytes = Vec::new();
+pub async fn hello<W: ByteStream>(wire: W) -> io::Result<Hello<W>> {
+    read_hello(wire, Vec::new()).await
+}
+
+/// Reads the rest of a hello that begins with `bytes`.
+async fn read_hello<W: ByteStream>(mut wire: W, mut bytes: Vec<u8>) -> io::Result<Hello<W>> {
     let mut acceptor = None;
     let mut given = 0;
     loop {
-        read_more(&mut tcp, &mut bytes).await?;
+        read_more(&mut wire, &mut bytes).await?;
         // rustls's part takes some KiB, which those do not get who say one byte now and then.
         if acceptor.is_none() && read_client_hello(&bytes) == Ok(Read::Partial) {
             continue;
@@ -91,12 +95,12 @@ pub async fn hello(mut tcp: TcpStream) -> io::Result<Hello> {
             acceptor.read_tls(&mut fresh)?;
             match acceptor.accept() {
                 // What stands behind the hello is read again by who answers it.
-                Ok(Some(accepted)) => return Ok(Hello { tcp, accepted: Box::new(accepted), bytes }),
+                Ok(Some(accepted)) => return Ok(Hello { wire, accepted: Box::new(accepted), bytes }),
                 Ok(None) => {}
                 Err((error, mut alert)) => {
                     let mut record = Vec::new();
                     alert.write_all(&mut record)?;
-                    let _ = tcp.write_all(&record).await; // who is gone needs no alert
+                    let _ = wire.write_all(&record).await; // who is gone needs no alert
                     return Err(invalid(error));
                 }
             }
@@ -104,7 +108,44 @@ pub async fn hello(mut tcp: TcpStream) -> io::Result<Hello> {
     }
 }
 
-impl Hello {
+/// Answers who came in over `wire`: waits for the first bytes, which must begin a TLS handshake, has the stream
+/// prepared, reads the hello and goes on as `choose` says.
+///
+/// Each step on the heap and apart: what it needs is not kept for the next, and who says nothing, or speaks no TLS, does
+/// not get it.
+pub(super) async fn answer<W: ByteStream, T>(
+    mut wire: W,
+    prepare: impl FnOnce(&W) -> io::Result<()>,
+    choose: impl FnOnce(&ClientHello<'_>) -> Result<(Arc<ServerConfig>, T), Unserved>,
+) -> Result<(SecureStream<W>, T), Unserved> {
+    let first = expect_tls(&mut wire).await?;
+    prepare(&wire).map_err(Unserved::Handshake)?;
+    let mut hello = Box::pin(read_hello(wire, first)).await.map_err(Unserved::Handshake)?;
+    match choose(&hello.client_hello()) {
+        Ok((config, chosen)) => {
+            let connection = Box::pin(hello.accept(config)).await.map_err(Unserved::Handshake)?;
+            Ok((connection, chosen))
+        }
+        Err(unserved) => {
+            if matches!(unserved, Unserved::UnknownName) {
+                // Who is gone needs no alert.
+                let _ = refuse_unknown_name(&mut hello.wire).await;
+            }
+            Err(unserved)
+        }
+    }
+}
+
+/// Waits for the first bytes, and looks whether they begin a TLS handshake: a record of type 22 and version 3.x (RFC 8446,
+/// section 5.1).
+async fn expect_tls(wire: &mut impl ByteStream) -> Result<Vec<u8>, Unserved> {
+    let mut first = [0; 2];
+    let length = wire.read(&mut first).await.map_err(Unserved::Handshake)?;
+    let first = &first[..length];
+    if length > 0 && [22, 3].starts_with(first) { Ok(first.to_vec()) } else { Err(Unserved::NoTls) }
+}
+
+impl<W: ByteStream> Hello<W> {
     /// What the client asks for.
     #[must_use]
     pub fn client_hello(&self) -> ClientHello<'_> {
@@ -115,18 +156,22 @@ impl Hello {
     ///
     /// # Errors
     /// As [`connect`].
-    pub async fn accept(mut self, config: Arc<ServerConfig>) -> io::Result<SecureStream> {
+    pub async fn accept(mut self, config: Arc<ServerConfig>) -> io::Result<SecureStream<W>> {
         let is_extractable = config.enable_secret_extraction;
         let session = Session::server(UnbufferedServerConnection::new(config).map_err(invalid)?);
-        let (session, incoming) = finish(session, self.bytes, &mut self.tcp).await?;
-        SecureStream::new(self.tcp, Done { session, incoming, is_extractable })
+        let (session, incoming) = finish(session, self.bytes, &mut self.wire).await?;
+        SecureStream::new(self.wire, Done { session, incoming, is_extractable })
     }
 }
 
 /// Goes on to the end of the handshake. What is left to be sent then stays in the session, and what came behind the handshake
 /// stays where it is: most diallers send their first words with the last of it, and what rustls has opened cannot be handed
 /// over.
-async fn finish(mut session: Session, mut incoming: Vec<u8>, tcp: &mut TcpStream) -> io::Result<(Session, Vec<u8>)> {
+async fn finish(
+    mut session: Session,
+    mut incoming: Vec<u8>,
+    wire: &mut impl ByteStream,
+) -> io::Result<(Session, Vec<u8>)> {
     loop {
         let end = if session.agreed().is_handshaking() { incoming.len() } else { 0 };
         let mut rest = &mut incoming[..end];
@@ -140,28 +185,28 @@ async fn finish(mut session: Session, mut incoming: Vec<u8>, tcp: &mut TcpStream
             Ok(Progress::Again) => {}
             Ok(Progress::Blocked) if !session.agreed().is_handshaking() => return Ok((session, incoming)),
             Ok(Progress::Blocked | Progress::Written(_)) => {
-                send(&mut session, tcp).await?;
-                read_more(tcp, &mut incoming).await?;
+                send(&mut session, wire).await?;
+                read_more(wire, &mut incoming).await?;
             }
             Ok(Progress::Closed) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Err(error) => {
-                let _ = send(&mut session, tcp).await; // who is gone needs no alert
+                let _ = send(&mut session, wire).await; // who is gone needs no alert
                 return Err(invalid(error));
             }
         }
     }
 }
 
-async fn send(session: &mut Session, tcp: &mut TcpStream) -> io::Result<()> {
+async fn send(session: &mut Session, wire: &mut impl ByteStream) -> io::Result<()> {
     let outgoing = std::mem::take(&mut session.outgoing);
-    tcp.write_all(&outgoing).await
+    wire.write_all(&outgoing).await
 }
 
-async fn read_more(tcp: &mut TcpStream, incoming: &mut Vec<u8>) -> io::Result<()> {
+async fn read_more(wire: &mut impl ByteStream, incoming: &mut Vec<u8>) -> io::Result<()> {
     if incoming.len() > MAX_FLIGHT {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "a handshake message without end"));
     }
-    match read_onto::<CHUNK>(tcp, incoming).await? {
+    match read_onto::<CHUNK>(wire, incoming).await? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         _ => Ok(()),
     }

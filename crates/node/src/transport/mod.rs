@@ -1,18 +1,20 @@
 //! Connections to other computers: how they are made and accepted, and how their peers are verified.
+//!
+//! A [`Transport`] connects to a service and proves its key; a [`Listener`] hands in who comes, and an
+//! [`Incoming`] proves ours. What comes of either is a verified connection, over which `session` opens tunnels.
+//! Whether such a connection is a stream of bytes is between the transport and its session: TCP's is a
+//! [`SecureStream`](secure::SecureStream); one of QUIC would open streams by itself.
 
 mod buffers; // memory for bytes under way, lent only while there are some
-pub mod handshake; // a TCP connection → a TLS connection
-pub mod secure; // a TLS connection: socket, records, memory only while bytes are under way
+mod dial; // whom to reach, and what came of it
+pub mod handshake; // a stream of bytes → a verified connection
+mod incoming; // who comes in
+pub mod secure; // a TLS connection: stream, records, memory only while bytes are under way
 mod stream; // streams of bytes
 pub(crate) mod tcp; // TCP connections, made and accepted
 
-pub(crate) use stream::Application;
-
-use hardline_proto::tunnel::frame::ResetReason;
-
-/// Either end of a tunnel: the application's connection or the peer's.
-pub(crate) trait Reset {
-    /// Makes the coming close a reset where the transport knows one, so that the other end sees a broken tunnel as broken
-    /// and takes no truncated answer for a whole one.
-    fn reset_on_close(&mut self, reason: ResetReason);
-}
+pub(crate) use dial::{ConnectError, Connected, Target, Transport};
+pub(crate) use incoming::{Incoming, Listener, Unserved, accept_each};
+pub(crate) use stream::read_onto;
+pub use stream::{ByteStream, Reset};
+pub use tcp::open_stream;

@@ -1,6 +1,9 @@
-//! The application's end of a tunnel.
+//! Streams of bytes: the connection of a browser or of a program, or what TLS runs over.
 
+use std::future::poll_fn;
 use std::io::{self, IoSliceMut, Read};
+use std::mem::MaybeUninit;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -9,10 +12,20 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::Reset;
+/// What can be broken off: either end of a tunnel.
+pub trait Reset {
+    /// Makes the coming close a reset where there is one, so that the other end sees a broken tunnel as broken and
+    /// takes no truncated answer for a whole one.
+    fn reset_on_close(&mut self, reason: ResetReason);
+}
 
-/// A connection of a browser or of a program.
-pub(crate) trait Application: AsyncRead + AsyncWrite + Reset + Unpin + Send {
+/// A stream of bytes with two ends.
+pub trait ByteStream: AsyncRead + AsyncWrite + Reset + Unpin + Send + Sync + 'static {
+    /// The address of this computer that the other end knows, if it has one.
+    fn local_ip(&self) -> Option<IpAddr> {
+        None
+    }
+
     /// Reads into `room`, in order, in as few calls as possible, and returns how many bytes; 0 at the end.
     fn poll_read_slices(&mut self, cx: &mut Context<'_>, room: &mut [IoSliceMut<'_>]) -> Poll<io::Result<usize>> {
         let Some(first) = room.first_mut() else { return Poll::Ready(Ok(0)) };
@@ -22,7 +35,27 @@ pub(crate) trait Application: AsyncRead + AsyncWrite + Reset + Unpin + Send {
     }
 }
 
-impl Application for TcpStream {
+/// Reads what has come, `MOST` bytes at a time, to the end of `bytes`, and returns how many they were; 0 at the end of the
+/// stream. While nothing comes no memory is kept for it: most strangers who say little say it slowly.
+pub(crate) async fn read_onto<const MOST: usize>(
+    stream: &mut (impl AsyncRead + Unpin),
+    bytes: &mut Vec<u8>,
+) -> io::Result<usize> {
+    poll_fn(|cx| {
+        let mut room = [MaybeUninit::uninit(); MOST];
+        let mut read = ReadBuf::uninit(&mut room);
+        ready!(Pin::new(&mut *stream).poll_read(cx, &mut read))?;
+        bytes.extend_from_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
+    })
+    .await
+}
+
+impl ByteStream for TcpStream {
+    fn local_ip(&self) -> Option<IpAddr> {
+        Some(self.local_addr().ok()?.ip())
+    }
+
     fn poll_read_slices(&mut self, cx: &mut Context<'_>, room: &mut [IoSliceMut<'_>]) -> Poll<io::Result<usize>> {
         if let [room] = room {
             let mut read = ReadBuf::new(room);
@@ -59,14 +92,14 @@ impl Reset for TcpStream {
 }
 
 #[cfg(unix)]
-impl Application for tokio::net::UnixStream {}
+impl ByteStream for tokio::net::UnixStream {}
 
 #[cfg(unix)]
 impl Reset for tokio::net::UnixStream {
     fn reset_on_close(&mut self, _reason: ResetReason) {} // it knows none: dropping it is all there is
 }
 
-impl Application for DuplexStream {}
+impl ByteStream for DuplexStream {}
 
 impl Reset for DuplexStream {
     fn reset_on_close(&mut self, _reason: ResetReason) {} // it knows none

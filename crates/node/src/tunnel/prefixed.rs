@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use hardline_proto::tunnel::frame::ResetReason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::transport::{Application, Reset};
+use crate::transport::{ByteStream, Reset};
 
 /// A stream whose first bytes have been read already.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prefixed<S> {
     }
 }
 
-impl<S: Application> Application for Prefixed<S> {
+impl<S: ByteStream> ByteStream for Prefixed<S> {
     fn poll_read_slices(&mut self, cx: &mut Context<'_>, room: &mut [IoSliceMut<'_>]) -> Poll<io::Result<usize>> {
         if self.prefix.is_empty() {
             return self.inner.poll_read_slices(cx, room);

@@ -14,7 +14,7 @@ use super::anchors::Anchors;
 use super::aside::Aside;
 use super::way::{Direction, Inward, Outward, Stopped};
 use crate::session::Carrier;
-use crate::transport::Application;
+use crate::transport::ByteStream;
 
 /// What ends a tunnel beside its own two ends.
 #[derive(Debug, Clone)]
@@ -68,7 +68,7 @@ pub(crate) enum End {
 /// - The end of one direction is passed on as a half-close; the other goes on.
 /// - When a receiver is gone, the opposite direction still delivers what is on its way, then the tunnel counts as broken.
 /// - A broken tunnel is passed on as a reset to both sides.
-pub(crate) async fn relay<A: Application, C: Carrier>(
+pub(crate) async fn relay<A: ByteStream, C: Carrier + ?Sized>(
     application: &mut A,
     application_is: Side,
     carrier: &mut C,
@@ -165,7 +165,7 @@ mod tests {
         }
     }
 
-    impl<S: Application> Carrier for Peer<S> {
+    impl<S: ByteStream> Carrier for Peer<S> {
         fn own_ip(&self) -> Option<IpAddr> {
             None
         }

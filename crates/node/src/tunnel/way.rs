@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use super::activity::{Activity, Side};
 use crate::session::Carrier;
-use crate::transport::Application;
+use crate::transport::ByteStream;
 
 /// How one direction stopped.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +32,7 @@ enum State {
 
 /// A way of bytes. They are never copied: an application's are read to where they are sealed, a peer's are written from
 /// where they were opened.
-pub(super) trait Way<A, C> {
+pub(super) trait Way<A, C: ?Sized> {
     /// Carries until the sender ends.
     fn poll_carry(&mut self, cx: &mut Context<'_>, a: &mut A, c: &mut C, activity: &Activity) -> Carried;
     /// Tells the receiver that nothing more comes.
@@ -59,7 +59,7 @@ impl<W> Direction<W> {
         Self { way, state: State::Copying }
     }
 
-    pub(super) fn poll<A, C>(
+    pub(super) fn poll<A, C: ?Sized>(
         &mut self,
         cx: &mut Context<'_>,
         application: &mut A,
@@ -86,7 +86,7 @@ impl<W> Direction<W> {
     }
 }
 
-impl<A: Application, C: Carrier> Way<A, C> for Outward {
+impl<A: ByteStream, C: Carrier + ?Sized> Way<A, C> for Outward {
     fn poll_carry(
         &mut self,
         cx: &mut Context<'_>,
@@ -127,7 +127,7 @@ impl<A: Application, C: Carrier> Way<A, C> for Outward {
     }
 }
 
-impl<A: Application, C: Carrier> Way<A, C> for Inward {
+impl<A: ByteStream, C: Carrier + ?Sized> Way<A, C> for Inward {
     fn poll_carry(
         &mut self,
         cx: &mut Context<'_>,

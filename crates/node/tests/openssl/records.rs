@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hardline_node::proto::tunnel::ALPN;
+use hardline_node::session::v2;
 use hardline_node::tls::identity::Identity;
-use hardline_node::tls::{config, sni};
+use hardline_node::tls::sni;
 use hardline_node::transport::{handshake, secure::SecureStream};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -45,8 +46,8 @@ async fn what_openssl_asks_for_and_sends_arrives_whatever_its_records_are_like()
 }
 
 /// Many lines in each direction, several times.
-async fn exchange((mut peer, mut stream): (Peer, SecureStream), flags: &str) {
-    assert!(stream.is_v2() && stream.has_own_records());
+async fn exchange((mut peer, mut stream): (Peer, SecureStream<TcpStream>), flags: &str) {
+    assert!(stream.is_alpn_agreed() && stream.has_own_records());
     for _ in 0..3 {
         let lines = many_lines();
         peer.say(&lines).await;
@@ -69,7 +70,7 @@ async fn keys_change_when_either_side_wants_it() {
 }
 
 /// Has each side change its keys, and OpenSSL ask for ours too, with payload in between.
-async fn change_keys(mut peer: Peer, mut stream: SecureStream) {
+async fn change_keys(mut peer: Peer, mut stream: SecureStream<TcpStream>) {
     for (command, answers) in [("k\n", false), ("K\n", true), ("k\n", false), ("K\n", true)] {
         peer.say(command).await;
         peer.read_until(">>> TLS 1.3, Handshake [length 0005], KeyUpdate").await;
@@ -141,7 +142,7 @@ async fn a_byte_changed_on_the_way_to_openssl_is_told_to_us() {
 const V2: &str = "-tls1_3 -alpn hardline/2";
 
 /// Ours, connected to `openssl s_server`.
-async fn dial(flags: &str) -> (Peer, SecureStream) {
+async fn dial(flags: &str) -> (Peer, SecureStream<TcpStream>) {
     assert_eq!(ALPN, b"hardline/2");
     let given = Given::all();
     let (server, addr) = serve(&given, flags).await;
@@ -152,11 +153,10 @@ async fn serve(given: &Given, flags: &str) -> (Peer, SocketAddr) {
     Peer::server(&format!("{V2} {flags} -cert {0} -key {0}.private", identity(given).display())).await
 }
 
-async fn connect(given: &Given, addr: SocketAddr) -> SecureStream {
+async fn connect(given: &Given, addr: SocketAddr) -> SecureStream<TcpStream> {
     let key = key_hash(identity(given));
     let tcp = TcpStream::connect(addr).await.unwrap();
-    let mut stream =
-        handshake::connect(config::client_v2(key, true), sni::server_name(key).unwrap(), tcp).await.unwrap();
+    let mut stream = handshake::connect(v2::client_tls(key, true), sni::server_name(key).unwrap(), tcp).await.unwrap();
     // The last of the handshake goes with the first that is written.
     stream.flush().await.unwrap();
     stream
@@ -167,7 +167,7 @@ fn identity(given: &Given) -> &Path {
 }
 
 /// `openssl s_client`, connected to ours.
-async fn be_dialled(flags: &str) -> (Peer, SecureStream) {
+async fn be_dialled(flags: &str) -> (Peer, SecureStream<TcpStream>) {
     let identity = Identity::ephemeral().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let name = identity.key.to_string();
@@ -175,14 +175,14 @@ async fn be_dialled(flags: &str) -> (Peer, SecureStream) {
     (client, accept(&listener, &identity).await)
 }
 
-async fn accept(listener: &TcpListener, identity: &Identity) -> SecureStream {
+async fn accept(listener: &TcpListener, identity: &Identity) -> SecureStream<TcpStream> {
     let hello = handshake::hello(listener.accept().await.unwrap().0).await.unwrap();
-    let mut stream = hello.accept(config::server_v2(identity, true)).await.unwrap();
+    let mut stream = hello.accept(v2::server_tls(identity, true)).await.unwrap();
     stream.flush().await.unwrap();
     stream
 }
 
-async fn read_line(stream: &mut SecureStream) -> String {
+async fn read_line(stream: &mut SecureStream<TcpStream>) -> String {
     let mut line = String::new();
     stream.read_line(&mut line).await.unwrap();
     line

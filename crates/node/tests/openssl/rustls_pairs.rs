@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use hardline_node::proto::KeyHash;
+use hardline_node::session::v1;
 use hardline_node::tls::identity::Identity;
 use hardline_node::tls::pin::PinnedKey;
-use hardline_node::tls::{config, sni};
+use hardline_node::tls::sni;
 use rustls::{ClientConfig, ProtocolVersion, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -21,7 +22,7 @@ async fn every_kind_of_identity_is_proved_in_both_versions_of_tls() {
             let (near, far) = duplex(64 * 1024);
             let name = sni::server_name(identity.key).unwrap();
             let client = TlsConnector::from(client_of_version(identity.key, version)).connect(name, near);
-            let server = TlsAcceptor::from(config::server(&identity)).accept(far);
+            let server = TlsAcceptor::from(v1::server_tls(&identity)).accept(far);
             let (mut client, mut server) = tokio::try_join!(client, server)
                 .unwrap_or_else(|error| panic!("{} {:?}: {error}", path.display(), version.version));
             assert_eq!(client.get_ref().1.protocol_version(), Some(version.version));

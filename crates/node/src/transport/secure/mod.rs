@@ -1,4 +1,4 @@
-//! A TLS connection behind its handshake: a socket, records, and memory only while bytes are under way.
+//! A TLS connection behind its handshake: a stream of bytes, records, and memory only while bytes are under way.
 
 mod inbox; // what has come
 mod outbox; // what is to be sent
@@ -13,22 +13,22 @@ use hardline_proto::KeyHash;
 use hardline_record::{Content, HEADER, MAX_PLAINTEXT, RecordLayer, TRAILER, UPDATE};
 use rustls::AlertDescription;
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use self::inbox::Inbox;
 use self::outbox::Outbox;
 use super::handshake::Done;
 use crate::tls::session::{Progress, Session};
+use crate::transport::ByteStream;
 use crate::transport::buffers::Buffer;
 
 /// A TLS connection to a peer. It reads into memory that is lent while something is there, opens records where they lie,
 /// and seals what is written where it is sent from.
 #[derive(Debug)]
-pub struct SecureStream {
-    tcp: TcpStream,
+pub struct SecureStream<W> {
+    wire: W,
     layer: Layer,
     proven: Option<KeyHash>,
-    is_v2: bool,
+    is_alpn_agreed: bool,
     /// Whether the peer has said that nothing more comes.
     has_ended: bool,
     /// Whether we have.
@@ -73,21 +73,29 @@ impl Layout {
     }
 }
 
-impl SecureStream {
-    pub(super) fn new(tcp: TcpStream, done: Done) -> io::Result<Self> {
-        let (proven, is_v2) = (done.proven_key(), done.is_v2());
+impl<W: ByteStream> SecureStream<W> {
+    pub(super) fn new(wire: W, done: Done) -> io::Result<Self> {
+        let (proven, is_alpn_agreed) = (done.proven_key(), done.is_alpn_agreed());
         let Done { mut session, incoming, is_extractable } = done;
         let mut outbox = Outbox::default();
         outbox.append(&session.outgoing)?;
         session.outgoing = Vec::new();
         // Payload that came with the handshake is rustls's already: it stays so.
-        let layer = if is_extractable && is_v2 && session.is_tls13() && session.plain.is_empty() {
+        let layer = if is_extractable && is_alpn_agreed && session.is_tls13() && session.plain.is_empty() {
             Layer::Own(Box::new(session.into_records().map_err(invalid)?))
         } else {
             Layer::Rustls(Box::new(session))
         };
-        let mut stream =
-            Self { tcp, layer, proven, is_v2, has_ended: false, is_ended: false, inbox: Inbox::default(), outbox };
+        let mut stream = Self {
+            wire,
+            layer,
+            proven,
+            is_alpn_agreed,
+            has_ended: false,
+            is_ended: false,
+            inbox: Inbox::default(),
+            outbox,
+        };
         stream.inbox.rest = incoming.into_boxed_slice();
         if let Layer::Rustls(session) = &stream.layer {
             stream.inbox.plain = 0..session.plain.len();
@@ -101,10 +109,10 @@ impl SecureStream {
         self.proven
     }
 
-    /// Whether version 2 was agreed on.
+    /// Whether the protocol that our configuration offers by ALPN was agreed on.
     #[must_use]
-    pub fn is_v2(&self) -> bool {
-        self.is_v2
+    pub fn is_alpn_agreed(&self) -> bool {
+        self.is_alpn_agreed
     }
 
     /// Whether the records are our own, and not rustls's.
@@ -122,12 +130,12 @@ impl SecureStream {
 
     /// The address of this computer that the peer knows.
     pub(crate) fn own_ip(&self) -> Option<IpAddr> {
-        Some(self.tcp.local_addr().ok()?.ip())
+        self.wire.local_ip()
     }
 
-    /// The socket, to be reset.
-    pub(crate) fn tcp(&mut self) -> &mut TcpStream {
-        &mut self.tcp
+    /// The stream below, to be reset.
+    pub(crate) fn wire(&mut self) -> &mut W {
+        &mut self.wire
     }
 
     /// Whether something is left to be sent.
@@ -228,7 +236,7 @@ impl SecureStream {
             self.inbox.plain = 0..0;
         }
         let mut room = ReadBuf::new(self.inbox.room());
-        let received = Pin::new(&mut self.tcp).poll_read(cx, &mut room);
+        let received = Pin::new(&mut self.wire).poll_read(cx, &mut room);
         let length = room.filled().len();
         self.inbox.sealed.end += length;
         if received.is_pending() {
@@ -346,7 +354,7 @@ impl SecureStream {
 
     /// Sends what is sealed.
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.outbox.poll_send(cx, &mut self.tcp)
+        self.outbox.poll_send(cx, &mut self.wire)
     }
 
     /// Sends what is sealed as far as the socket takes it at once; returns whether that was all.
@@ -390,7 +398,7 @@ impl SecureStream {
 /// What other ciphers' records have more than ours, in bytes: the nonce of TLS 1.2 (RFC 5288, section 3).
 const SPARE: usize = 8;
 
-impl AsyncBufRead for SecureStream {
+impl<W: ByteStream> AsyncBufRead for SecureStream<W> {
     /// Ends with the peer's `close_notify`; an end without it is [`io::ErrorKind::UnexpectedEof`].
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         let this = self.get_mut();
@@ -407,7 +415,7 @@ impl AsyncBufRead for SecureStream {
     }
 }
 
-impl AsyncRead for SecureStream {
+impl<W: ByteStream> AsyncRead for SecureStream<W> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let plain = ready!(self.as_mut().poll_fill_buf(cx))?;
         let length = plain.len().min(buf.remaining());
@@ -417,7 +425,7 @@ impl AsyncRead for SecureStream {
     }
 }
 
-impl AsyncWrite for SecureStream {
+impl<W: ByteStream> AsyncWrite for SecureStream<W> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_send(cx))?;
         let record = &bytes[..bytes.len().min(MAX_PLAINTEXT)];
@@ -441,7 +449,7 @@ impl AsyncWrite for SecureStream {
             self.is_ended = true;
         }
         ready!(self.poll_send(cx))?;
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+        Pin::new(&mut self.wire).poll_shutdown(cx)
     }
 }
 

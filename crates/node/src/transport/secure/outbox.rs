@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
 use crate::transport::buffers::Buffer;
 
@@ -34,10 +33,14 @@ impl Outbox {
         Ok(())
     }
 
-    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, tcp: &mut TcpStream) -> Poll<io::Result<()>> {
+    pub(super) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        wire: &mut (impl AsyncWrite + Unpin),
+    ) -> Poll<io::Result<()>> {
         while !self.unsent.is_empty() {
             let unsent = self.unsent.clone();
-            match ready!(Pin::new(&mut *tcp).poll_write(cx, &self.buffer()[unsent])) {
+            match ready!(Pin::new(&mut *wire).poll_write(cx, &self.buffer()[unsent])) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(sent) => self.unsent.start += sent,
                 Err(error) => return Poll::Ready(Err(error)),

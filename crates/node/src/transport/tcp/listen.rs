@@ -6,8 +6,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
-use crate::config::P2pConfig;
-
 /// Ports tried above the one asked for.
 const NEXT_PORTS: u16 = 25;
 
@@ -22,15 +20,15 @@ pub(crate) struct Listening {
     pub(crate) port: u16,
 }
 
-/// Binds every address of `config`, or the dual-stack wildcard, to one port.
+/// Binds every address of `addrs`, or the dual-stack wildcard, to `port` or the next free one.
 ///
 /// # Errors
 /// The error of the port asked for, when it is another than "in use", or when all that follow are taken too.
-pub(crate) fn bind(config: &P2pConfig) -> io::Result<Listening> {
-    let last = config.port.saturating_add(if config.port == 0 { 0 } else { NEXT_PORTS });
+pub(crate) fn bind(addrs: &[IpAddr], port: u16) -> io::Result<Listening> {
+    let last = port.saturating_add(if port == 0 { 0 } else { NEXT_PORTS });
     let mut taken = None;
-    for port in config.port..=last {
-        match bind_all(&config.bind, port) {
+    for port in port..=last {
+        match bind_all(addrs, port) {
             Ok(listening) => return Ok(listening),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => taken = taken.or(Some(error)),
             Err(error) => return Err(error),
@@ -78,13 +76,9 @@ fn listener(addr: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
 mod tests {
     use super::*;
 
-    fn at(port: u16) -> P2pConfig {
-        P2pConfig { port, ..P2pConfig::default() }
-    }
-
     #[tokio::test]
     async fn the_wildcard_is_reached_by_both_families() {
-        let listening = bind(&at(0)).unwrap();
+        let listening = bind(&[], 0).unwrap();
         for host in ["127.0.0.1", "::1"] {
             tokio::net::TcpStream::connect((host, listening.port)).await.unwrap();
         }
@@ -92,8 +86,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_taken_port_gives_the_next_free_one() {
-        let taken = bind(&at(0)).unwrap();
-        let next = bind(&at(taken.port)).unwrap();
+        let taken = bind(&[], 0).unwrap();
+        let next = bind(&[], taken.port).unwrap();
         assert!(next.port > taken.port && next.port <= taken.port + NEXT_PORTS);
     }
 
@@ -101,6 +95,6 @@ mod tests {
     async fn a_port_another_program_has_on_ipv4_alone_counts_as_taken() {
         let other = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
         let port = other.local_addr().unwrap().port();
-        assert_ne!(bind(&at(port)).unwrap().port, port);
+        assert_ne!(bind(&[], port).unwrap().port, port);
     }
 }

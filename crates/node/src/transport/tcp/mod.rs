@@ -1,26 +1,25 @@
-//! TCP connections: made, for diallers and backends; accepted, for peers and browsers.
+//! TCP connections: made, for diallers and backends; accepted, from peers and browsers.
 
 pub(crate) mod listen; // the P2P port
 
-use std::future::poll_fn;
+use std::fmt;
 use std::io;
-use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Poll, ready};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hardline_proto::hosts::{Host, HostPort};
+use rustls::ServerConfig;
+use rustls::server::ClientHello;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
-use crate::limits::{KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES};
-use crate::rarely::Rarely;
+use super::dial::over_streams;
+use super::secure::SecureStream;
+use super::{ByteStream, ConnectError, Connected, Incoming, Listener, Target, Transport, Unserved, handshake};
+use crate::limits::{CONNECT_TIMEOUT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES};
 
 /// Most addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 8;
@@ -28,50 +27,51 @@ const MAX_ADDRESSES: usize = 8;
 /// Time before the next address of a name is tried beside the ones under way (RFC 8305, section 5).
 const NEXT_ADDRESS_DELAY: Duration = Duration::from_millis(250);
 
-/// Pause after a failed accept. Out of descriptors, the next try would fail at once, and the next.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+/// The transport of every computer there is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tcp;
 
-/// Connections accepted in a row before others have their turn. A flood of them must not hold up who is in.
-const ACCEPTED_IN_A_ROW: u32 = 8;
+impl Transport for Tcp {
+    type Address = HostPort;
+    type Connection = SecureStream<TcpStream>;
 
-/// Hands every connection to `serve`, which must not wait, until `stop`.
-pub(crate) async fn accept_each(
-    listener: &TcpListener,
-    stop: &CancellationToken,
-    mut serve: impl FnMut(TcpStream, SocketAddr),
-) {
-    let failures = Rarely::default();
-    for number in 1_u32.. {
-        if number.is_multiple_of(ACCEPTED_IN_A_ROW) {
-            tokio::task::yield_now().await;
-        }
-        let accepted = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+    async fn connect(&self, at: &HostPort, target: &Target) -> Result<Connected<Self::Connection>, ConnectError> {
+        let open = || async move {
+            let stream = connect(at, CONNECT_TIMEOUT).await?;
+            notice_if_gone(&stream)?;
+            let remote = stream.peer_addr()?;
+            Ok((stream, remote))
         };
-        match accepted {
-            Ok((stream, addr)) => serve(stream, addr),
-            Err(error) => {
-                if let Some(times) = failures.count() {
-                    warn!(%error, times, "connections not accepted");
-                }
-                sleep(ACCEPT_BACKOFF).await;
-            }
-        }
+        over_streams(target, open).await
     }
 }
 
-/// Reads what has come, `MOST` bytes at a time, to the end of `bytes`, and returns how many they were; 0 at the end of the
-/// stream. While nothing comes no memory is kept for it: most strangers who say little say it slowly.
-pub(crate) async fn read_onto<const MOST: usize>(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<usize> {
-    poll_fn(|cx| {
-        let mut room = [MaybeUninit::uninit(); MOST];
-        let mut read = ReadBuf::uninit(&mut room);
-        ready!(Pin::new(&mut *stream).poll_read(cx, &mut read))?;
-        bytes.extend_from_slice(read.filled());
-        Poll::Ready(Ok(read.filled().len()))
-    })
-    .await
+impl Listener for TcpListener {
+    type Incoming = TcpStream;
+
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.accept().await
+    }
+}
+
+impl Incoming for TcpStream {
+    type Connection = SecureStream<Self>;
+
+    async fn answer<T: Send>(
+        self,
+        choose: impl FnOnce(&ClientHello<'_>) -> Result<(Arc<ServerConfig>, T), Unserved> + Send,
+    ) -> Result<(Self::Connection, T), Unserved> {
+        let prepare = |stream: &Self| stream.set_nodelay(true).and_then(|()| notice_if_gone(stream));
+        handshake::answer(self, prepare, choose).await
+    }
+}
+
+/// Opens a stream to a program, whoever that is: nobody is verified.
+///
+/// # Errors
+/// That of the last address of `at` that was tried.
+pub async fn open_stream(at: impl ToSocketAddrs) -> io::Result<impl ByteStream + fmt::Debug> {
+    TcpStream::connect(at).await
 }
 
 /// Connects to `at` within `limit`, with `TCP_NODELAY`. A name is resolved anew each time; its addresses, IPv6 and IPv4
@@ -92,7 +92,7 @@ pub(crate) async fn connect(at: &HostPort, limit: Duration) -> io::Result<TcpStr
 
 /// Lets the system ask now and then whether a peer's computer is still there. Who only receives would otherwise not learn
 /// that it is gone. (No `TCP_USER_TIMEOUT`: that one also ends connections whose receiver takes a pause.)
-pub(crate) fn notice_if_gone(stream: &TcpStream) -> io::Result<()> {
+fn notice_if_gone(stream: &TcpStream) -> io::Result<()> {
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
     SockRef::from(stream).set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_RETRIES))
 }

@@ -15,13 +15,13 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
 use super::{MAX_LINE, value};
+use crate::transport::open_stream;
 
 /// Time between two questions about one service: proxies are other people's machines.
 pub const QUESTION_INTERVAL: Duration = Duration::from_secs(60);
@@ -282,7 +282,7 @@ impl ProxyClient {
         let is_tls = proxy.base.scheme_str() == Some("https");
         let port = proxy.base.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let tcp = TcpStream::connect((bare, port)).await?;
+        let tcp = open_stream((bare, port)).await?;
         let (mut sender, connection) = if is_tls {
             let name = ServerName::try_from(bare.to_owned()).map_err(io::Error::other)?;
             handshake(self.tls().connect(name, tcp).await?).await?

@@ -21,7 +21,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value as Json, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,7 @@ use tracing::{debug, warn};
 use super::super::{Dht, DhtStatus, Operation};
 use super::{MAX_LINE, key_of, value};
 use crate::rarely::Rarely;
-use crate::transport::tcp::accept_each;
+use crate::transport::{ByteStream, accept_each};
 
 /// Connections open at once.
 const MAX_CONNECTIONS: usize = 512;
@@ -192,7 +192,7 @@ impl Drop for Place {
     }
 }
 
-async fn serve(stream: TcpStream, place: Place, _slot: OwnedSemaphorePermit, shutdown: CancellationToken) {
+async fn serve(stream: impl ByteStream, place: Place, _slot: OwnedSemaphorePermit, shutdown: CancellationToken) {
     let place = Arc::new(place);
     let service = service_fn(move |request| {
         let place = Arc::clone(&place);

@@ -1,4 +1,4 @@
-//! How many links wait, in all and per address.
+//! How many sessions are idle, in all and per address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,9 +9,9 @@ use hardline_proto::admission::counted;
 
 use crate::config::Parking;
 
-/// Counts the parked links of the listening side.
+/// Counts the idle sessions of the listening side.
 #[derive(Debug)]
-pub(super) struct ParkedLinks {
+pub(super) struct IdleSessions {
     parking: Parking,
     counts: Mutex<Counts>,
 }
@@ -23,24 +23,24 @@ struct Counts {
     per_address: HashMap<IpAddr, usize>,
 }
 
-/// One parked link; given up when dropped.
+/// One idle session; given up when dropped.
 #[derive(Debug)]
 pub(super) struct Place<'a> {
-    links: &'a ParkedLinks,
+    sessions: &'a IdleSessions,
     addr: IpAddr,
 }
 
-impl ParkedLinks {
+impl IdleSessions {
     pub(super) fn new(parking: Parking) -> Self {
         Self { parking, counts: Mutex::default() }
     }
 
-    /// Time a link may wait.
+    /// Time a session may be idle.
     pub(super) const fn time(&self) -> Duration {
         self.parking.time
     }
 
-    /// A place for a link from `addr`, if there is one.
+    /// A place for a session from `addr`, if there is one.
     pub(super) fn enter(&self, addr: IpAddr) -> Option<Place<'_>> {
         let addr = counted(addr);
         let mut counts = self.lock();
@@ -50,7 +50,7 @@ impl ParkedLinks {
         }
         counts.all += 1;
         counts.per_address.insert(addr, here + 1);
-        Some(Place { links: self, addr })
+        Some(Place { sessions: self, addr })
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -60,7 +60,7 @@ impl ParkedLinks {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let mut counts = self.links.lock();
+        let mut counts = self.sessions.lock();
         counts.all -= 1;
         if let Some(here) = counts.per_address.get_mut(&self.addr) {
             *here -= 1;
@@ -80,24 +80,24 @@ mod tests {
 
     #[test]
     fn one_address_cannot_take_every_place_and_places_come_back() {
-        let links = ParkedLinks::new(Parking::LISTENER);
+        let sessions = IdleSessions::new(Parking::LISTENER);
         let addr = |n: u16| IpAddr::from([10, 0, (n >> 8) as u8, n as u8]);
-        let mut places: Vec<_> = std::iter::from_fn(|| links.enter(addr(0))).collect();
+        let mut places: Vec<_> = std::iter::from_fn(|| sessions.enter(addr(0))).collect();
         assert_eq!(places.len(), Parking::LISTENER.links_each);
-        places.extend((1..).map_while(|n| links.enter(addr(n))));
+        places.extend((1..).map_while(|n| sessions.enter(addr(n))));
         assert_eq!(places.len(), Parking::LISTENER.links);
         drop(places);
-        assert_eq!(links.lock().all, 0);
-        assert!(links.lock().per_address.is_empty());
-        assert!(links.enter(addr(0)).is_some());
+        assert_eq!(sessions.lock().all, 0);
+        assert!(sessions.lock().per_address.is_empty());
+        assert!(sessions.enter(addr(0)).is_some());
     }
 
     #[test]
     fn the_addresses_of_one_ipv6_network_count_as_one() {
-        let links = ParkedLinks::new(Parking { links_each: 1, ..Parking::LISTENER });
+        let sessions = IdleSessions::new(Parking { links_each: 1, ..Parking::LISTENER });
         let ip = |text: &str| text.parse().unwrap();
-        let _first = links.enter(ip("2001:db8::1")).unwrap();
-        assert!(links.enter(ip("2001:db8::2")).is_none());
-        assert!(links.enter(ip("2001:db8:0:1::2")).is_some());
+        let _first = sessions.enter(ip("2001:db8::1")).unwrap();
+        assert!(sessions.enter(ip("2001:db8::2")).is_none());
+        assert!(sessions.enter(ip("2001:db8:0:1::2")).is_some());
     }
 }

@@ -1,9 +1,10 @@
-//! Our client with our server, in memory.
+//! The TLS settings of our dialler with those of our listener, in memory.
 
 use std::io::Write;
 use std::sync::Arc;
 
 use hardline_proto::KeyHash;
+use hardline_proto::tunnel::ALPN;
 use rustls::{
     ClientConfig, ClientConnection, Connection, HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection,
 };
@@ -12,10 +13,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::rustls::server::Acceptor;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, TlsConnector, client, server};
 
-use super::identity::Identity;
-use super::pin::{PinnedKey, WrongKey, proven_key, wrong_key};
-use super::{config, sni};
-use crate::limits::V1_RECORD;
+use super::{v1, v2};
+use crate::tls::identity::Identity;
+use crate::tls::pin::{PinnedKey, WrongKey, proven_key, wrong_key};
+use crate::tls::{config, sni};
 use crate::transport::handshake;
 
 /// Room in the pipe between client and server, in bytes: a whole flight, so that neither waits for the other's reading.
@@ -48,7 +49,7 @@ async fn a_listener_reads_the_name_before_it_chooses_a_certificate_and_refuses_a
     let key = Identity::ephemeral().unwrap().key;
     let (near, far) = duplex(PIPE);
     let name = sni::server_name(key).unwrap();
-    let client = tokio::spawn(TlsConnector::from(config::client(key)).connect(name, near));
+    let client = tokio::spawn(TlsConnector::from(v1::client_tls(key)).connect(name, near));
     let mut start = LazyConfigAcceptor::new(Acceptor::default(), far).await.unwrap();
     assert_eq!(start.client_hello().server_name(), Some(key.to_string().as_str()));
     sni::refuse_unknown_name(&mut start.io).await.unwrap();
@@ -60,7 +61,7 @@ async fn a_listener_reads_the_name_before_it_chooses_a_certificate_and_refuses_a
 #[tokio::test]
 async fn a_second_connection_is_verified_as_the_first_was() {
     let identity = Identity::ephemeral().unwrap();
-    let (client_config, server_config) = (config::client(identity.key), config::server(&identity));
+    let (client_config, server_config) = (v1::client_tls(identity.key), v1::server_tls(&identity));
     for _ in 0..3 {
         let (near, far) = duplex(PIPE);
         let name = sni::server_name(identity.key).unwrap();
@@ -82,16 +83,16 @@ fn no_record_carries_more_plaintext_than_a_released_peer_reads_at_once() {
         let builder = ClientConfig::builder_with_provider(config::provider().clone());
         let builder = builder.with_protocol_versions(&[version]).unwrap().dangerous();
         let mut client_config = builder.with_custom_certificate_verifier(verifier).with_no_client_auth();
-        client_config.max_fragment_size = config::client(identity.key).max_fragment_size;
+        client_config.max_fragment_size = v1::client_tls(identity.key).max_fragment_size;
         let name = sni::server_name(identity.key).unwrap();
         let mut client = Connection::from(ClientConnection::new(Arc::new(client_config), name).unwrap());
-        let mut server = Connection::from(ServerConnection::new(config::server(&identity)).unwrap());
+        let mut server = Connection::from(ServerConnection::new(v1::server_tls(&identity)).unwrap());
         while client.is_handshaking() || server.is_handshaking() {
             pass(&mut client, &mut server);
             pass(&mut server, &mut client);
         }
         for side in [&mut client, &mut server] {
-            assert_eq!(longest_record(side) - overhead, V1_RECORD, "{version:?}");
+            assert_eq!(longest_record(side) - overhead, v1::RECORD, "{version:?}");
         }
     }
 }
@@ -139,9 +140,9 @@ async fn shake_hands(
 ) -> (std::io::Result<client::TlsStream<DuplexStream>>, std::io::Result<server::TlsStream<DuplexStream>>) {
     let (near, far) = duplex(PIPE);
     let name = sni::server_name(expected).unwrap();
-    let client = TlsConnector::from(config::client(expected)).connect(name, near);
+    let client = TlsConnector::from(v1::client_tls(expected)).connect(name, near);
     let server =
-        async { LazyConfigAcceptor::new(Acceptor::default(), far).await?.into_stream(config::server(identity)).await };
+        async { LazyConfigAcceptor::new(Acceptor::default(), far).await?.into_stream(v1::server_tls(identity)).await };
     tokio::join!(client, server)
 }
 
@@ -153,14 +154,14 @@ async fn link(client: &Arc<ClientConfig>, server: Arc<ServerConfig>, name: KeyHa
     let (mut client, mut server) = tokio::try_join!(client, server).unwrap();
     server.write_all(b"!").await.unwrap();
     client.read_u8().await.unwrap(); // the tickets came in front of it
-    assert!(config::is_v2(client.get_ref().1));
+    assert_eq!(client.get_ref().1.alpn_protocol(), Some(ALPN));
     (client.get_ref().1.handshake_kind().unwrap(), proven_key(client.get_ref().1).unwrap())
 }
 
 #[tokio::test]
 async fn a_session_of_version_2_is_resumed_and_still_says_whose_it_is() {
     let identity = Identity::ephemeral().unwrap();
-    let (client, server) = (config::client_v2(identity.key, true), config::server_v2(&identity, true));
+    let (client, server) = (v2::client_tls(identity.key, true), v2::server_tls(&identity, true));
     let mut kinds = Vec::new();
     for _ in 0..4 {
         let (kind, key) = link(&client, server.clone(), identity.key).await;
@@ -174,18 +175,18 @@ async fn a_session_of_version_2_is_resumed_and_still_says_whose_it_is() {
 #[tokio::test]
 async fn a_session_is_never_resumed_with_another_service_or_under_another_address() {
     let (one, other) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
-    let client = config::client_v2(one.key, true);
-    link(&client, config::server_v2(&one, true), one.key).await;
+    let client = v2::client_tls(one.key, true);
+    link(&client, v2::server_tls(&one, true), one.key).await;
     // The same name with another ticket key: the service was started anew, or another one has its place.
-    let (kind, _) = link(&client, config::server_v2(&one, true), one.key).await;
+    let (kind, _) = link(&client, v2::server_tls(&one, true), one.key).await;
     assert_eq!(kind, HandshakeKind::Full);
     // Another service finds no session of the first, even if it has the first one's name.
     let (near, far) = duplex(PIPE);
     let dialling = TlsConnector::from(client).connect(sni::server_name(one.key).unwrap(), near);
-    let (refused, _) = tokio::join!(dialling, TlsAcceptor::from(config::server_v2(&other, true)).accept(far));
+    let (refused, _) = tokio::join!(dialling, TlsAcceptor::from(v2::server_tls(&other, true)).accept(far));
     assert_eq!(wrong_key(&refused.unwrap_err()), Some(WrongKey { expected: one.key, got: other.key }));
     // Configurations share no sessions.
-    let (kind, _) = link(&config::client_v2(one.key, true), config::server_v2(&one, true), one.key).await;
+    let (kind, _) = link(&v2::client_tls(one.key, true), v2::server_tls(&one, true), one.key).await;
     assert_eq!(kind, HandshakeKind::Full);
 }
 
@@ -198,7 +199,7 @@ async fn both_sides_make_their_own_records_also_when_the_first_words_come_with_t
     let (far, _) = listener.accept().await.unwrap();
     let dialling = async {
         let name = sni::server_name(identity.key).unwrap();
-        let mut stream = handshake::connect(config::client_v2(identity.key, true), name, near).await.unwrap();
+        let mut stream = handshake::connect(v2::client_tls(identity.key, true), name, near).await.unwrap();
         // Nothing was sent since the server's last flight: these leave in one write with our own.
         stream.seal(&[WORDS]).unwrap();
         stream.flush().await.unwrap();
@@ -206,7 +207,7 @@ async fn both_sides_make_their_own_records_also_when_the_first_words_come_with_t
     };
     let listening = async {
         let hello = handshake::hello(far).await.unwrap();
-        hello.accept(config::server_v2(&identity, true)).await.unwrap()
+        hello.accept(v2::server_tls(&identity, true)).await.unwrap()
     };
     let (near, mut far) = tokio::join!(dialling, listening);
     assert!(near.has_own_records() && far.has_own_records());
@@ -219,9 +220,9 @@ async fn both_sides_make_their_own_records_also_when_the_first_words_come_with_t
 async fn a_dialler_of_version_2_falls_back_to_version_1_and_its_settings() {
     let identity = Identity::ephemeral().unwrap();
     let (near, far) = duplex(PIPE);
-    let client = TlsConnector::from(config::client_v2(identity.key, true))
-        .connect(sni::server_name(identity.key).unwrap(), near);
-    let server = TlsAcceptor::from(config::server(&identity)).accept(far);
+    let client =
+        TlsConnector::from(v2::client_tls(identity.key, true)).connect(sni::server_name(identity.key).unwrap(), near);
+    let server = TlsAcceptor::from(v1::server_tls(&identity)).accept(far);
     let (client, _server) = tokio::try_join!(client, server).unwrap();
-    assert!(!config::is_v2(client.get_ref().1));
+    assert_eq!(client.get_ref().1.alpn_protocol(), None);
 }

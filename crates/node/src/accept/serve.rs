@@ -1,0 +1,99 @@
+//! A session, from idle to idle.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+
+use hardline_proto::tunnel::{Open, Reason, Refusal};
+use tokio::time::timeout;
+use tracing::{Instrument, debug, info_span};
+
+use super::{Acceptor, Service};
+use crate::backend::BackendStream;
+use crate::limits::CROWDED_PARKED_LIMIT;
+use crate::session::ListenerSession;
+use crate::tunnel::{Side, relay};
+
+impl Acceptor {
+    /// Serves one tunnel after the other, until the dialler ends the session or does not use it any more. The backend is
+    /// not touched before a tunnel is asked for.
+    pub(super) async fn serve_session(
+        &self,
+        service: &Service,
+        mut session: Box<dyn ListenerSession>,
+        is_allowed: bool,
+        addr: SocketAddr,
+    ) {
+        while let Some(open) = self.next_open(&mut *session, is_allowed, addr).await {
+            match self.decide(service, is_allowed, open).await {
+                Ok(backend) => {
+                    if session.grant().await.is_err() {
+                        return;
+                    }
+                    self.carry(service, &mut *session, backend, addr).await;
+                }
+                Err(refusal) => {
+                    debug!(%addr, %refusal, "tunnel refused");
+                    // A dialler that does not end its side loses the session, no more.
+                    let _ = timeout(self.handshake_timeout, session.refuse(refusal)).await;
+                }
+            }
+            if !session.is_idle() {
+                return;
+            }
+        }
+        // Only an idle session says goodbye: see there.
+        let _ = timeout(self.handshake_timeout, session.close()).await;
+    }
+
+    /// Waits for the next question while the session is idle. `None` when there will be none.
+    async fn next_open(&self, session: &mut dyn ListenerSession, is_allowed: bool, addr: SocketAddr) -> Option<Open> {
+        let place = self.idle.enter(addr.ip());
+        let patience = match &place {
+            Some(_) if is_allowed => self.idle.time(),
+            // Who does not know the password may ask, to be told so, and has no other business here.
+            Some(_) => self.handshake_timeout,
+            // The question may be on its way.
+            None => CROWDED_PARKED_LIMIT,
+        };
+        tokio::select! {
+            () = self.drain.stop.cancelled() => None,
+            asked = timeout(patience, poll_fn(|cx| session.poll_next_tunnel(cx))) => asked.ok()?.ok(),
+        }
+    }
+
+    /// Reaches the backend, or says why not.
+    pub(super) async fn decide(
+        &self,
+        service: &Service,
+        is_allowed: bool,
+        open: Open,
+    ) -> Result<BackendStream, Refusal> {
+        let refusal = |reason| Refusal { reason, unknown: open.unknown };
+        if !is_allowed {
+            return Err(refusal(Reason::Password));
+        }
+        service.backend.connect().await.map_err(|error| {
+            self.note_missing_backend(service, &error);
+            refusal(Reason::Backend)
+        })
+    }
+
+    /// Carries a tunnel that was granted.
+    pub(super) async fn carry(
+        &self,
+        service: &Service,
+        session: &mut dyn ListenerSession,
+        mut backend: BackendStream,
+        addr: SocketAddr,
+    ) {
+        let open = self.open.begin();
+        let span = info_span!("tunnel", side = "listener", id = open.id, key = %service.key.short());
+        async {
+            debug!(%addr, "tunnel opened");
+            let relayed = relay(&mut backend, Side::Service, session, &self.drain).await;
+            debug!(?relayed, "tunnel ended");
+        }
+        .instrument(span)
+        .await;
+    }
+}

@@ -1,0 +1,84 @@
+//! Who comes in: accepted, and answered as the service that is asked for.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hardline_proto::admission::Limit;
+use rustls::ServerConfig;
+use rustls::server::ClientHello;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::rarely::Rarely;
+
+/// Pause after a failed accept. Out of descriptors, the next try would fail at once, and the next.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Connections accepted in a row before others have their turn. A flood of them must not hold up who is in.
+const ACCEPTED_IN_A_ROW: u32 = 8;
+
+/// Where others come in.
+pub(crate) trait Listener: Send + Sync {
+    /// Who comes in, not verified, and maybe silent.
+    type Incoming: Send;
+
+    /// Waits for the next one. Cancel safe.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Incoming, SocketAddr)>> + Send;
+}
+
+/// A peer that came in.
+pub(crate) trait Incoming: Send + 'static {
+    /// What it becomes: a connection over which our key was proven.
+    type Connection: Send;
+
+    /// Reads what the peer asks for, lets `choose` say how it is answered, and finishes the handshake. The caller sets
+    /// the time for it.
+    fn answer<T: Send>(
+        self,
+        choose: impl FnOnce(&ClientHello<'_>) -> Result<(Arc<ServerConfig>, T), Unserved> + Send,
+    ) -> impl Future<Output = Result<(Self::Connection, T), Unserved>> + Send;
+}
+
+/// Why a peer that came in is not served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unserved {
+    #[error("speaks no TLS")]
+    NoTls,
+    #[error("TLS handshake")]
+    Handshake(#[source] io::Error),
+    /// The peer is told.
+    #[error("asked for no service of ours")]
+    UnknownName,
+    #[error("a limit is reached: {0:?}")]
+    Limit(Limit),
+}
+
+/// Hands everybody who comes to `serve`, which must not wait, until `stop`.
+pub(crate) async fn accept_each<L: Listener>(
+    listener: &L,
+    stop: &CancellationToken,
+    mut serve: impl FnMut(L::Incoming, SocketAddr),
+) {
+    let failures = Rarely::default();
+    for number in 1_u32.. {
+        if number.is_multiple_of(ACCEPTED_IN_A_ROW) {
+            tokio::task::yield_now().await;
+        }
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((incoming, addr)) => serve(incoming, addr),
+            Err(error) => {
+                if let Some(times) = failures.count() {
+                    warn!(%error, times, "connections not accepted");
+                }
+                sleep(ACCEPT_BACKOFF).await;
+            }
+        }
+    }
+}
