@@ -26,7 +26,6 @@ pub mod store; // SQLite: what is remembered
 
 mod clock; // what day it is
 pub mod config; // what an embedder may set
-mod interfaces; // when to look at the interfaces again
 pub mod limits; // every bound in time, size and count
 pub mod network; // the state of this host's networks, observed by all
 pub mod node; // the only place that wires the parts together

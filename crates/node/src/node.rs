@@ -192,13 +192,14 @@ impl Node {
         let listening = if services.is_empty() { None } else { Some(bind_p2p(&config.p2p, &mut notices)?) };
         let (store, store_notices) = Store::open(&config.data_dir, config.import_from.as_deref()).await?;
         notices.extend(store_notices.into_iter().map(Notice::Store));
-        let lan = start_lan(&config, &drain, &mut notices).await;
         let tasks = TaskTracker::new();
+        let network = NetworkMonitor::start(drain.stop.clone(), &tasks);
+        let lan = start_lan(&config, &network, &drain, &mut notices).await;
         let p2p_port = listening.as_ref().map_or(0, |listening| listening.port);
         if let Some(lan) = &lan {
             lan.set_services(announced(&config.services, &published, p2p_port));
         }
-        let dht = prepare_dht(&config, &store, &drain)?;
+        let dht = prepare_dht(&config, &store, &network, &drain)?;
         let sources = Sources {
             own: own_addresses(&published, &config.p2p, p2p_port),
             given: config.given,
@@ -209,7 +210,6 @@ impl Node {
         let gateway_addrs = gateway_listeners.iter().flat_map(|listener| listener.local_addr());
         let own_ports = gateway_addrs.map(|addr| addr.port()).chain([p2p_port]).collect();
         let policy = DialPolicy { own_ports, is_loopback_shared: config.is_loopback_shared };
-        let network = NetworkMonitor::start(drain.stop.clone(), &tasks);
         let resolver = Resolver::new(sources, network, policy, drain.stop.clone(), tasks.clone());
         let _ = undo.disarm();
         let mut node = Self {
@@ -264,7 +264,7 @@ impl Node {
         let config = ReachConfig { by_hand, port, bound, port_mapping };
         // Without the DHT nobody tells what others see.
         let public = self.dht.as_ref().map_or_else(|| watch::channel(Vec::new()).1, |dht| dht.public_addresses());
-        let reach = Reach::start(config, public, self.drain.stop.clone(), &self.tasks);
+        let reach = Reach::start(config, &self.dialler.resolver.network, public, self.drain.stop.clone(), &self.tasks);
         self.reach = Some(Arc::clone(&reach));
         reach
     }
@@ -441,11 +441,16 @@ fn bind_p2p(config: &P2pConfig, notices: &mut Vec<Notice>) -> Result<Listening, 
     Ok(listening)
 }
 
-async fn start_lan(config: &NodeConfig, drain: &Drain, notices: &mut Vec<Notice>) -> Option<Arc<Lan>> {
+async fn start_lan(
+    config: &NodeConfig,
+    network: &NetworkMonitor,
+    drain: &Drain,
+    notices: &mut Vec<Notice>,
+) -> Option<Arc<Lan>> {
     if !config.lan.enabled {
         return None;
     }
-    match Lan::start(config.lan.clone(), drain.stop.clone()).await {
+    match Lan::start(config.lan.clone(), network, drain.stop.clone()).await {
         Ok(lan) => Some(lan),
         Err(error) => {
             notices.push(Notice::NoLan { reason: error.to_string() });
@@ -455,12 +460,18 @@ async fn start_lan(config: &NodeConfig, drain: &Drain, notices: &mut Vec<Notice>
 }
 
 /// Prepares the DHT node: a full citizen where it publishes, one that only asks elsewhere.
-fn prepare_dht(config: &NodeConfig, store: &Store, drain: &Drain) -> Result<Option<Arc<SharedDht>>, StartError> {
+fn prepare_dht(
+    config: &NodeConfig,
+    store: &Store,
+    network: &NetworkMonitor,
+    drain: &Drain,
+) -> Result<Option<Arc<SharedDht>>, StartError> {
     if !config.dht.enabled {
         return Ok(None);
     }
     let publishes = config.services.iter().any(|service| service.dht);
-    Ok(Some(SharedDht::new(&config.dht, publishes, Some(store.clone()), drain.stop.clone())?))
+    let (store, network) = (Some(store.clone()), network.clone());
+    Ok(Some(SharedDht::new(&config.dht, publishes, store, network, drain.stop.clone())?))
 }
 
 /// What the LAN hears of the services.

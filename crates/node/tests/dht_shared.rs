@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use hardline_node::config::DhtSettings;
 use hardline_node::drivers::dht::shared::{IDLE, SharedDht};
+use hardline_node::network::NetworkMonitor;
 use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 #[tokio::test]
 async fn nothing_is_sent_before_somebody_needs_it() {
@@ -81,5 +83,6 @@ fn shared(entrance: SocketAddr, shutdown: CancellationToken) -> Arc<SharedDht> {
         proxies: Vec::new(),
         ..DhtSettings::default()
     };
-    SharedDht::new(&settings, false, None, shutdown).unwrap()
+    let network = NetworkMonitor::start(shutdown.clone(), &TaskTracker::new());
+    SharedDht::new(&settings, false, None, network, shutdown).unwrap()
 }

@@ -11,6 +11,7 @@ use common::wire::wiretap;
 use common::{TestNode, backend, echo, lan_of_its_own, service};
 use hardline_node::config::{GivenAddress, LanConfig};
 use hardline_node::drivers::lan::{Lan, LanService};
+use hardline_node::network::NetworkMonitor;
 use hardline_node::proto::KeyHash;
 use hardline_node::proto::host::ServiceName;
 use hardline_node::session::{v1, v2};
@@ -19,6 +20,7 @@ use hardline_node::tls::sni;
 use rustls::ServerConfig;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 fn name(key: KeyHash) -> ServiceName {
     ServiceName { key, password: None }
@@ -160,7 +162,13 @@ async fn old_listener(identity: Identity, manner: Manner) -> (SocketAddr, Arc<At
 
 /// Somebody on the LAN who says that `key` is at `at`, and that version 2 is spoken there.
 async fn neighbour(lan: LanConfig, key: KeyHash, at: SocketAddr) -> Arc<Lan> {
-    let lan = Lan::start(lan, CancellationToken::new()).await.unwrap();
+    let lan = Lan::start(
+        lan,
+        &NetworkMonitor::start(CancellationToken::new(), &TaskTracker::new()),
+        CancellationToken::new(),
+    )
+    .await
+    .unwrap();
     let title = "a test".to_owned();
     lan.set_services(vec![LanService { key, port: at.port(), title, password: None, unlisted: false }]);
     lan

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use hardline_node::config::LanConfig;
 use hardline_node::drivers::lan::{FoundService, Lan, LanService};
+use hardline_node::network::NetworkMonitor;
 use hardline_node::proto::KeyHash;
 use hardline_node::proto::lan::{Freetext, GROUP};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 const KEY: KeyHash = KeyHash::from_bytes([0xa1; 20]);
 const OTHER_KEY: KeyHash = KeyHash::from_bytes([0xb2; 20]);
@@ -135,7 +137,7 @@ async fn the_interfaces_in_use_are_shown() {
 async fn a_stopped_driver_closes_its_sockets_and_its_searches() {
     let network = Network::new();
     let shutdown = CancellationToken::new();
-    let lan = Lan::start(network.config(), shutdown.clone()).await.unwrap();
+    let lan = Lan::start(network.config(), &monitor(), shutdown.clone()).await.unwrap();
     let mut search = lan.search(KEY);
     shutdown.cancel();
     timeout(PATIENCE, lan.stopped()).await.unwrap();
@@ -161,8 +163,13 @@ async fn a_driver_whose_handle_is_dropped_ends() {
 async fn a_port_that_another_program_holds_for_itself_is_an_error() {
     let network = Network::new();
     let _holder = UdpSocket::bind(("0.0.0.0", network.port)).unwrap();
-    let error = Lan::start(network.config(), CancellationToken::new()).await.unwrap_err();
+    let error = Lan::start(network.config(), &monitor(), CancellationToken::new()).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+}
+
+/// Of the networks of this host.
+fn monitor() -> NetworkMonitor {
+    NetworkMonitor::start(CancellationToken::new(), &TaskTracker::new())
 }
 
 /// A multicast group on loopback, with a port of its own.
@@ -180,7 +187,7 @@ impl Network {
     }
 
     async fn start(&self) -> Arc<Lan> {
-        Lan::start(self.config(), CancellationToken::new()).await.unwrap()
+        Lan::start(self.config(), &monitor(), CancellationToken::new()).await.unwrap()
     }
 
     /// A member of the group that is not ours.

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hardline_node::drivers::lan::{FoundService, Lan};
+use hardline_node::network::NetworkMonitor;
 use hardline_node::proto::KeyHash;
 use hardline_node::proto::lan::Freetext;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::args::BrowseArgs;
 use crate::failure::{Exit, Failure};
@@ -29,7 +31,8 @@ pub(super) async fn run(loaded: Loaded, args: BrowseArgs, output: Output) -> Res
     let mut signals = Signals::catch().map_err(|err| Failure::of(Exit::Failed, "cannot catch signals", &err))?;
     let shutdown = CancellationToken::new();
     let _stop = shutdown.clone().drop_guard();
-    let lan = Lan::start(config.lan, shutdown).await.map_err(|err| {
+    let network = NetworkMonitor::start(shutdown.clone(), &TaskTracker::new());
+    let lan = Lan::start(config.lan, &network, shutdown).await.map_err(|err| {
         Failure::of(Exit::Failed, "discovery on the local network does not work", &err).remedy("see `hardline doctor`")
     })?;
     let mut live = lan.browse();

@@ -15,6 +15,7 @@ use super::*;
 use crate::config::DhtSettings;
 use crate::drivers::dht::proxy::server::ProxyServer;
 use crate::drivers::dht::{Dht, DhtConfig};
+use crate::network::NetworkMonitor;
 use crate::tls::identity::Identity;
 use crate::tls::sealed::verify;
 
@@ -239,7 +240,8 @@ impl Publishing {
             rates: hardline_dht::Rates::UNLIMITED,
             ..DhtSettings::default()
         };
-        let dht = SharedDht::new(&settings, true, None, stop.clone()).unwrap();
+        let own_network = NetworkMonitor::start(stop.clone(), &TaskTracker::new());
+        let dht = SharedDht::new(&settings, true, None, own_network, stop.clone()).unwrap();
         let (hosts, watched) = watch::channel(HostList::parse_lenient(hosts));
         let means = Means { dht: Arc::clone(&dht), hosts: watched, store, plain, clock };
         let service = Announced { key: identity.key, certified: Arc::clone(&identity.certified) };

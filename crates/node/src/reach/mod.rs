@@ -1,31 +1,24 @@
 //! This computer's addresses → what a listener tells its diallers (`WANHosts`), so that they find it again from elsewhere.
 
-mod gateway; // the router in front of this computer
 mod own; // addresses of the interfaces, and what to tell of all
+mod route; // whether the router may have to open a port
 mod router; // the task that keeps a port of it open
 mod status; // for programs and in sentences
-mod temporary; // addresses that are about to go
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use hardline_proto::hosts::{HostList, HostPort};
 use tokio::sync::watch;
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use self::gateway::Via;
-use self::router::Keeper;
-use crate::interfaces::Changes;
+use self::router::PortMapper;
+use crate::network::{DefaultRoute, NetworkMonitor, NetworkState};
 
 pub use self::router::Protocol;
 pub use self::status::{OpenPort, Probe, ReachStatus, RouterStatus, Sentence};
-
-/// Time between two rechecks when nothing seems to change.
-const RECHECK: Duration = Duration::from_secs(8 * 60);
 
 /// What [`Reach`] is told at its start.
 #[derive(Debug, Clone, Default)]
@@ -40,9 +33,10 @@ pub struct ReachConfig {
     pub port_mapping: bool,
 }
 
-/// Asks the router in front of this computer what it can do, and opens nothing; `None` when there is none.
-pub async fn probe(bound: &[IpAddr]) -> Option<Probe> {
-    Some(router::probe(gateway::via(bound)?).await)
+/// Asks the router in front of this host what it can do, and opens nothing; `None` when there is
+/// none.
+pub async fn probe(network: &NetworkState, bound: &[IpAddr]) -> Option<Probe> {
+    Some(router::probe(route::translated(network, bound)?).await)
 }
 
 /// Handle of the task that keeps the addresses current. The task ends on the token it was started with.
@@ -53,13 +47,14 @@ pub struct Reach {
 }
 
 impl Reach {
-    /// Looks at the interfaces and starts the task that follows them; it belongs to `tasks` and ends on `shutdown`.
+    /// Looks at the networks and starts the task that follows them; it belongs to `tasks` and ends on `shutdown`.
     ///
     /// `public` are the addresses of this computer that DHT nodes agree on, at most one of each family; a channel whose
     /// sender is gone never changes.
     #[must_use]
     pub fn start(
         config: ReachConfig,
+        network: &NetworkMonitor,
         public: watch::Receiver<Vec<IpAddr>>,
         shutdown: CancellationToken,
         tasks: &TaskTracker,
@@ -68,16 +63,18 @@ impl Reach {
         let (status_sender, status) = watch::channel(ReachStatus::default());
         let first = if config.port_mapping { RouterStatus::Searching } else { RouterStatus::Off };
         let (router_sender, router) = watch::channel(first);
-        let (via, via_receiver) = watch::channel(None);
+        let (route, route_receiver) = watch::channel(None);
         let port = config.port;
         let is_mapping = config.port_mapping;
-        let follower = Follower { config, public, router, via, hosts: hosts_sender, status: status_sender };
-        follower.look();
+        let network = network.watch();
+        let monitor =
+            ReachabilityMonitor { config, network, public, router, route, hosts: hosts_sender, status: status_sender };
+        monitor.look();
         if is_mapping {
-            let keeper = Keeper::new(port, router_sender);
-            tasks.spawn(keeper.run(via_receiver, shutdown.clone()));
+            let mapper = PortMapper::new(port, router_sender);
+            tasks.spawn(mapper.run(route_receiver, shutdown.clone()));
         }
-        tasks.spawn(follower.run(shutdown));
+        tasks.spawn(monitor.run(shutdown));
         Arc::new(Self { hosts, status })
     }
 
@@ -93,44 +90,45 @@ impl Reach {
         self.hosts.clone()
     }
 
-    /// What is known of the way here from outside.
+    /// How this host is reachable from the internet.
     #[must_use]
     pub fn status(&self) -> ReachStatus {
         self.status.borrow().clone()
     }
 }
 
-/// The task.
-struct Follower {
+/// Task that knows where this host is reached.
+struct ReachabilityMonitor {
     config: ReachConfig,
+    network: watch::Receiver<Arc<NetworkState>>,
     public: watch::Receiver<Vec<IpAddr>>,
     router: watch::Receiver<RouterStatus>,
-    via: watch::Sender<Option<Via>>,
+    /// To the port mapper.
+    route: watch::Sender<Option<DefaultRoute>>,
     hosts: watch::Sender<HostList>,
     status: watch::Sender<ReachStatus>,
 }
 
-impl Follower {
+impl ReachabilityMonitor {
     async fn run(mut self, shutdown: CancellationToken) {
-        let mut changes = Changes::new();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                () = changes.next() => {}
+                Ok(()) = self.network.changed() => {}
                 Ok(()) = self.public.changed() => {}
                 Ok(()) = self.router.changed() => {}
-                () = sleep(RECHECK) => {}
             }
             self.look();
         }
     }
 
     fn look(&self) {
-        let via = gateway::via(&self.config.bound);
-        self.via.send_if_modified(|known| std::mem::replace(known, via) != via);
+        let network = Arc::clone(&self.network.borrow());
+        let route = route::translated(&network, &self.config.bound);
+        self.route.send_if_modified(|known| std::mem::replace(known, route) != route);
         let (port, router, seen) = (self.config.port, self.router.borrow().clone(), self.seen());
-        let mut addresses = own::addresses(&self.config.bound, port);
-        if via.is_some() {
+        let mut addresses = own::addresses(&network, &self.config.bound, port);
+        if route.is_some() {
             addresses.extend(own::behind_router(&router, seen, port));
         }
         let advertised = own::advertised(&self.config.by_hand, addresses);
@@ -173,7 +171,9 @@ mod tests {
             bound: vec!["127.0.0.1".parse().unwrap()],
             port_mapping: true,
         };
-        let reach = Reach::start(config, watch::channel(Vec::new()).1, shutdown, &TaskTracker::new());
+        let tasks = TaskTracker::new();
+        let network = NetworkMonitor::start(shutdown.clone(), &tasks);
+        let reach = Reach::start(config, &network, watch::channel(Vec::new()).1, shutdown, &tasks);
         assert_eq!(reach.hosts().to_string(), "203.0.113.5:7008");
         assert_eq!(serde_json::to_value(reach.status()).unwrap()["advertised"][0], "203.0.113.5:7008");
     }

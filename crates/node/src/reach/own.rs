@@ -3,21 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use hardline_proto::hosts::{HostList, HostPort};
+use hardline_proto::network::NetworkState;
 use hardline_proto::portmap::is_public;
-use tracing::debug;
 
 use super::status::RouterStatus;
-use super::temporary;
 
 /// Addresses that lead here from elsewhere, of interfaces that are up; only those in `bound` unless that is empty.
-pub(super) fn addresses(bound: &[IpAddr], port: u16) -> Vec<SocketAddr> {
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
-        debug!(%error, "own addresses not known");
-        Vec::new()
-    });
-    let short_lived = temporary::short_lived();
-    let up = interfaces.iter().filter(|interface| interface.is_oper_up()).map(if_addrs::Interface::ip);
-    let lasting = up.filter(|addr| !short_lived.contains(addr));
+pub(super) fn addresses(network: &NetworkState, bound: &[IpAddr], port: u16) -> Vec<SocketAddr> {
+    let lasting = network.up().filter(|addr| !addr.is_short_lived).map(|addr| addr.ip);
     let listened_at = lasting.filter(|addr| bound.is_empty() || bound.contains(addr));
     listened_at.map(|addr| SocketAddr::new(addr, port)).collect()
 }

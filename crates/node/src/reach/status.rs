@@ -1,4 +1,4 @@
-//! What is known of the way here from outside, for programs and in sentences.
+//! How this host is reachable from the internet, for programs and in sentences.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 

@@ -6,7 +6,10 @@ mod ports; // who has the ports
 
 use std::path::Path;
 
+use hardline_node::network::NetworkMonitor;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
@@ -56,10 +59,13 @@ pub(super) async fn run(sources: &Sources, output: Output) -> Result<(), Failure
     findings.push(ports::gateway(settings).await);
     findings.push(ports::p2p(settings).await);
     findings.push(network::ipv6_loopback().await);
-    findings.extend(network::multicast(settings).await);
+    let shutdown = CancellationToken::new();
+    let _stop = shutdown.clone().drop_guard();
+    let networks = NetworkMonitor::start(shutdown, &TaskTracker::new());
+    findings.extend(network::multicast(settings, &networks).await);
     findings.push(network::names().await);
     findings.push(network::addresses());
-    findings.extend(network::router(settings).await);
+    findings.extend(network::router(settings, &networks).await);
     findings.extend(dht::findings(settings).await);
     tell(&findings, output)
 }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use hardline_node::drivers::lan::Lan;
+use hardline_node::network::{NetworkMonitor, interface_addrs};
 use hardline_node::proto::KeyHash;
 use hardline_node::reach::{self, Sentence};
 use tokio::net::TcpListener;
@@ -31,14 +32,14 @@ pub(super) async fn ipv6_loopback() -> Finding {
 const ASKING: Duration = Duration::from_millis(200);
 
 /// Whether discovery works, per interface.
-pub(super) async fn multicast(settings: &Settings) -> Vec<Finding> {
+pub(super) async fn multicast(settings: &Settings, networks: &NetworkMonitor) -> Vec<Finding> {
     const REMEDY: &str = "check that the interface is up and that no firewall drops UDP port 6771 to 239.192.152.143";
     if !settings.lan_enabled {
         return vec![Finding::fine("multicast", "Discovery on the local network is turned off.")];
     }
     let shutdown = CancellationToken::new();
     let _stop = shutdown.clone().drop_guard();
-    let interfaces = match Lan::start(settings.lan(), shutdown).await {
+    let interfaces = match Lan::start(settings.lan(), networks, shutdown).await {
         Ok(lan) => {
             let _asking = lan.browse();
             tokio::time::sleep(ASKING).await;
@@ -92,17 +93,15 @@ pub(super) async fn names() -> Finding {
 
 /// Addresses other computers may reach this one at.
 pub(super) fn addresses() -> Finding {
-    let interfaces = match if_addrs::get_if_addrs() {
-        Ok(interfaces) => interfaces,
+    let addrs = match interface_addrs() {
+        Ok(addrs) => addrs,
         Err(err) => {
             let sentence = format!("The addresses of this computer cannot be read: {err}.");
             return Finding::wrong("addresses", sentence, "check that this user may list network interfaces");
         }
     };
-    let mut found: Vec<String> = interfaces
-        .iter()
-        .filter_map(|interface| Some(format!("{} ({}, {})", interface.ip(), interface.name, kind(interface.ip())?)))
-        .collect();
+    let mut found: Vec<String> =
+        addrs.iter().filter_map(|addr| Some(format!("{} ({}, {})", addr.ip, addr.interface, kind(addr.ip)?))).collect();
     found.sort();
     if found.is_empty() {
         return Finding::wrong(
@@ -115,11 +114,11 @@ pub(super) fn addresses() -> Finding {
 }
 
 /// Whether the router opens ports, for who publishes.
-pub(super) async fn router(settings: &Settings) -> Option<Finding> {
+pub(super) async fn router(settings: &Settings, networks: &NetworkMonitor) -> Option<Finding> {
     if !settings.p2p_port_mapping {
         return Some(Finding::fine("router", "The router is not asked to open a port: port mapping is turned off."));
     }
-    let Sentence { text, remedy } = reach::probe(&settings.p2p_bind).await?.sentence();
+    let Sentence { text, remedy } = reach::probe(&networks.now(), &settings.p2p_bind).await?.sentence();
     Some(match remedy {
         None => Finding::fine("router", text),
         Some(remedy) => Finding::note("router", text, remedy),

@@ -1,6 +1,5 @@
 //! One DHT node for all parts of a program, started by its first use and stopped some time after its last.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::ops::Deref;
@@ -16,7 +15,7 @@ use tracing::{debug, info};
 use super::proxy::client::{ProxyClient, ProxyError};
 use super::{Dht, DhtConfig, DhtStatus};
 use crate::config::DhtSettings;
-use crate::interfaces::Changes;
+use crate::network::NetworkMonitor;
 use crate::store::Store;
 
 /// Time without use after which the node is stopped. Somebody who opens one service often opens another soon, and finds
@@ -30,6 +29,7 @@ pub const IDLE: Duration = Duration::from_secs(3 * 60);
 pub struct SharedDht {
     config: DhtConfig,
     store: Option<Store>,
+    network: NetworkMonitor,
     proxies: ProxyClient,
     public: watch::Sender<Vec<IpAddr>>,
     state: Mutex<State>,
@@ -57,6 +57,7 @@ impl SharedDht {
         settings: &DhtSettings,
         publishes: bool,
         store: Option<Store>,
+        network: NetworkMonitor,
         shutdown: CancellationToken,
     ) -> Result<Arc<Self>, ProxyError> {
         let config = DhtConfig {
@@ -69,6 +70,7 @@ impl SharedDht {
         };
         Ok(Arc::new(Self {
             store: store.filter(|_| settings.network == 0),
+            network,
             config,
             proxies: ProxyClient::new(&settings.proxies)?,
             public: watch::Sender::default(),
@@ -143,7 +145,8 @@ impl SharedDht {
     /// Passes on what the node learns, and stops it when nobody has used it for a while.
     async fn look_after(self: Arc<Self>, dht: Arc<Dht>, stop: CancellationToken) {
         let mut status = dht.watch();
-        let (mut changes, mut addresses) = (Changes::new(), own_addresses());
+        let mut network = self.network.watch();
+        let mut generation = network.borrow_and_update().generation;
         while !stop.is_cancelled() {
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -156,10 +159,10 @@ impl SharedDht {
                         is_news
                     });
                 }
-                () = changes.next() => {
-                    let now = own_addresses();
-                    if now != addresses {
-                        addresses = now;
+                Ok(()) = network.changed() => {
+                    let now = network.borrow_and_update().generation;
+                    if now != generation {
+                        generation = now;
                         dht.network_changed();
                     }
                 }
@@ -195,12 +198,6 @@ impl SharedDht {
         }
         is_idle
     }
-}
-
-/// Addresses of this computer's interfaces; empty when the system does not tell.
-fn own_addresses() -> BTreeSet<IpAddr> {
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    interfaces.iter().map(if_addrs::Interface::ip).collect()
 }
 
 /// Somebody's use of the node, which goes on as long as this is kept.

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hardline_proto::KeyHash;
 use hardline_proto::lan::{Cookie, Discovery, Dropped, Event, Found, OwnService, Settings, Title};
@@ -13,14 +14,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{debug, trace, warn};
 
-use super::interfaces::{self, NamedInterface};
+use super::interfaces::{NamedInterface, usable};
 use super::link::{self, Link, QUEUE, Received};
 use super::waiters::Waiters;
 use super::{FoundService, LanInterface, LanService};
 use crate::clock::today;
 use crate::config::LanConfig;
-use crate::interfaces::Changes;
+use crate::network::NetworkState;
 use crate::rarely::Rarely;
+
+/// Time after which an address that could not be taken into use is tried again: the system tells of it
+/// before it can be used, or it has gone meanwhile.
+const TAKE_UP_AGAIN: Duration = Duration::from_millis(1500);
 
 /// What the handle asks for.
 #[derive(Debug)]
@@ -32,7 +37,10 @@ pub(super) enum Command {
 
 pub(super) struct Driver {
     discovery: Discovery,
+    network: watch::Receiver<Arc<NetworkState>>,
     wanted: Vec<Ipv4Addr>,
+    /// When to try again what could not be taken into use.
+    take_up_again: Option<Instant>,
     links: Vec<Link>,
     waiters: Waiters,
     is_browsing: bool,
@@ -50,6 +58,7 @@ impl Driver {
     /// Opens the group's socket and takes all interfaces into use.
     pub(super) fn new(
         config: &LanConfig,
+        network: watch::Receiver<Arc<NetworkState>>,
         found: watch::Sender<Vec<FoundService>>,
         interfaces: watch::Sender<Vec<LanInterface>>,
         dropped: watch::Sender<Dropped>,
@@ -62,7 +71,9 @@ impl Driver {
             Settings { port: group.local_addr()?.port(), plain_search: config.plain_search, rates: config.rates };
         let mut driver = Self {
             discovery: Discovery::new(settings, Cookie::from_random(rand::random()), today()),
+            network,
             wanted: config.bind.clone(),
+            take_up_again: None,
             links: Vec::new(),
             waiters: Waiters::default(),
             is_browsing: false,
@@ -75,14 +86,13 @@ impl Driver {
             tasks,
             _group_reader: AbortOnDropHandle::new(reader),
         };
-        driver.look_at_interfaces();
+        driver.follow_network();
         driver.flush();
         Ok(driver)
     }
 
     /// Runs until `shutdown`, or until the handle is gone.
     pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>, shutdown: CancellationToken) {
-        let mut changes = Changes::new();
         let mut batch = Vec::new();
         loop {
             let deadline = self.next_deadline();
@@ -93,7 +103,7 @@ impl Driver {
                     None => return,
                 },
                 _count = self.received.1.recv_many(&mut batch, QUEUE) => self.receive(&mut batch),
-                () = changes.next() => self.look_at_interfaces(),
+                Ok(()) = self.network.changed() => self.follow_network(),
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => self.handle_timeout(),
             }
             self.flush();
@@ -102,7 +112,7 @@ impl Driver {
 
     fn next_deadline(&self) -> Option<Instant> {
         let retry = self.links.iter().filter_map(Link::retry_at).min();
-        self.discovery.poll_timeout().map(Instant::from_std).into_iter().chain(retry).min()
+        self.discovery.poll_timeout().map(Instant::from_std).into_iter().chain(retry).chain(self.take_up_again).min()
     }
 
     fn obey(&mut self, command: Command) {
@@ -156,6 +166,9 @@ impl Driver {
 
     fn handle_timeout(&mut self) {
         self.stop_unwanted();
+        if self.take_up_again.is_some_and(|at| at <= Instant::now()) {
+            self.follow_network();
+        }
         let now = self.now();
         for link in &mut self.links {
             if link.take_retry(now.into()) {
@@ -177,11 +190,10 @@ impl Driver {
         }
     }
 
-    fn look_at_interfaces(&mut self) {
-        let current = match interfaces::current(&self.wanted) {
-            Ok(current) => current,
-            Err(error) => return debug!(%error, "interfaces not listed"),
-        };
+    /// Takes new interfaces into use, and lets go of those that are gone.
+    fn follow_network(&mut self) {
+        let current = usable(&self.network.borrow_and_update(), &self.wanted);
+        self.take_up_again = None;
         let now = self.now();
         for gone in self.links.extract_if(.., |link| !current.contains(&link.at)) {
             debug!(interface = gone.at.name, addr = %gone.at.interface.addr, "interface gone");
@@ -202,8 +214,10 @@ impl Driver {
                 self.links.push(link);
             }
             Ok(_) => debug!(%addr, "too many interfaces"),
-            // The address may have gone meanwhile; if not, the next look tries again.
-            Err(error) => debug!(%error, %addr, "interface not usable"),
+            Err(error) => {
+                debug!(%error, %addr, "interface not usable");
+                self.take_up_again = Some(Instant::now() + TAKE_UP_AGAIN);
+            }
         }
     }
 

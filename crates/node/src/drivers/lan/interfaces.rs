@@ -1,10 +1,9 @@
-//! Which IPv4 addresses this computer has.
+//! Which of this host's addresses LAN discovery uses.
 
-use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use hardline_proto::lan::Interface;
-use if_addrs::IfAddr;
+use hardline_proto::network::{InterfaceAddr, NetworkState};
 
 /// An address in use by an interface that is up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,13 +13,13 @@ pub(super) struct NamedInterface {
 }
 
 /// The IPv4 addresses of all interfaces that are up; only those in `wanted` unless that is empty.
-pub(super) fn current(wanted: &[Ipv4Addr]) -> io::Result<Vec<NamedInterface>> {
-    let found = if_addrs::get_if_addrs()?.into_iter().filter_map(usable);
-    Ok(found.filter(|found| wanted.is_empty() || wanted.contains(&found.interface.addr)).collect())
+pub(super) fn usable(network: &NetworkState, wanted: &[Ipv4Addr]) -> Vec<NamedInterface> {
+    let found = network.up().filter_map(named);
+    found.filter(|found| wanted.is_empty() || wanted.contains(&found.interface.addr)).collect()
 }
 
-fn usable(found: if_addrs::Interface) -> Option<NamedInterface> {
-    let IfAddr::V4(addr) = &found.addr else { return None };
-    let interface = Interface { addr: addr.ip, prefix_len: addr.prefixlen };
-    (found.is_oper_up() && !addr.ip.is_unspecified()).then_some(NamedInterface { interface, name: found.name })
+fn named(addr: &InterfaceAddr) -> Option<NamedInterface> {
+    let InterfaceAddr { ip: IpAddr::V4(ip), prefix_len, interface: name, .. } = addr else { return None };
+    let interface = Interface { addr: *ip, prefix_len: *prefix_len };
+    (!ip.is_unspecified()).then(|| NamedInterface { interface, name: name.clone() })
 }

@@ -1,7 +1,7 @@
 //! UDP multicast on every interface ⇄ [`hardline_proto::lan`].
 
 mod driver; // the task: sockets and timers around the state machine
-mod interfaces; // which addresses this computer has
+mod interfaces; // which addresses are used
 mod link; // one interface's socket
 mod waiters; // who is told of what was found
 
@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use self::driver::{Command, Driver};
 use crate::config::LanConfig;
+use crate::network::NetworkMonitor;
 
 /// A service of this computer, as the LAN hears of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,18 +83,23 @@ pub struct Lan {
 }
 
 impl Lan {
-    /// Opens the sockets and starts the driver's task, which ends on `shutdown`. An interface that cannot multicast is
+    /// Opens the sockets and starts the driver's task, which follows `network` and ends on `shutdown`. An interface that cannot multicast is
     /// noted, not an error. On return every interface of the moment is in use.
     ///
     /// # Errors
     /// When the group's UDP port cannot be had, because another program holds it for itself alone.
-    pub async fn start(config: LanConfig, shutdown: CancellationToken) -> io::Result<Arc<Self>> {
+    pub async fn start(
+        config: LanConfig,
+        network: &NetworkMonitor,
+        shutdown: CancellationToken,
+    ) -> io::Result<Arc<Self>> {
         let (commands, received) = mpsc::unbounded_channel();
         let (found_sender, found) = watch::channel(Vec::new());
         let (interfaces_sender, interfaces) = watch::channel(Vec::new());
         let (dropped_sender, dropped) = watch::channel(Dropped::default());
         let tasks = TaskTracker::new();
-        let driver = Driver::new(&config, found_sender, interfaces_sender, dropped_sender, tasks.clone())?;
+        let network = network.watch();
+        let driver = Driver::new(&config, network, found_sender, interfaces_sender, dropped_sender, tasks.clone())?;
         tasks.spawn(driver.run(received, shutdown));
         tasks.close();
         Ok(Arc::new(Self { commands, found, interfaces, dropped, tasks }))

@@ -9,7 +9,7 @@ use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Failure, Opened};
-use crate::reach::gateway::Via;
+use crate::network::DefaultRoute;
 
 /// Times to wait for an answer before asking again (RFC 6886, section 3.1, cut short: a home router is a millisecond away).
 const PATIENCE: [Duration; 3] = [Duration::from_millis(250), Duration::from_millis(500), Duration::from_millis(1000)];
@@ -21,7 +21,7 @@ const MAX_DATAGRAM: usize = 1100;
 #[derive(Debug)]
 pub(super) struct Server {
     socket: UdpSocket,
-    via: Via,
+    route: DefaultRoute,
     epoch: Epoch,
     kind: Kind,
 }
@@ -34,21 +34,21 @@ enum Kind {
 
 impl Server {
     /// Asks for a PCP server.
-    pub(super) async fn knock_pcp(via: Via) -> Result<Self, Failure> {
-        let socket = connect(via).await?;
+    pub(super) async fn knock_pcp(route: DefaultRoute) -> Result<Self, Failure> {
+        let socket = connect(route).await?;
         let announce = |bytes: &[u8]| match pcp::read(bytes)? {
             pcp::Answer::Announce(epoch) => Some(epoch),
             _ => None,
         };
-        let epoch = exchange(&socket, &pcp::announce_request(via.local), announce).await?;
-        Ok(Self { socket, via, epoch: epoch_now(epoch), kind: Kind::Pcp(rand::random()) })
+        let epoch = exchange(&socket, &pcp::announce_request(route.local), announce).await?;
+        Ok(Self { socket, route, epoch: epoch_now(epoch), kind: Kind::Pcp(rand::random()) })
     }
 
     /// Asks for a NAT-PMP server, and its address outside.
-    pub(super) async fn knock_natpmp(via: Via) -> Result<Self, Failure> {
-        let socket = connect(via).await?;
+    pub(super) async fn knock_natpmp(route: DefaultRoute) -> Result<Self, Failure> {
+        let socket = connect(route).await?;
         let (address, epoch) = outside(&socket).await?;
-        Ok(Self { socket, via, epoch: epoch_now(epoch), kind: Kind::NatPmp(address) })
+        Ok(Self { socket, route, epoch: epoch_now(epoch), kind: Kind::NatPmp(address) })
     }
 
     pub(super) fn protocol(&self) -> super::Protocol {
@@ -96,7 +96,7 @@ impl Server {
 
     /// Gives the port back. One datagram and no second one: who stops does not wait for a router.
     pub(super) async fn unmap(&self, internal: u16) {
-        let (local, none) = (self.via.local, Duration::ZERO);
+        let (local, none) = (self.route.local, Duration::ZERO);
         let request = match self.kind {
             Kind::Pcp(nonce) => pcp::map_request(local, nonce, internal, 0, none),
             Kind::NatPmp(_) => natpmp::map_request(internal, 0, none).to_vec(),
@@ -105,7 +105,7 @@ impl Server {
     }
 
     async fn announced(&self) -> Result<u32, Failure> {
-        exchange(&self.socket, &pcp::announce_request(self.via.local), |bytes| match pcp::read(bytes)? {
+        exchange(&self.socket, &pcp::announce_request(self.route.local), |bytes| match pcp::read(bytes)? {
             pcp::Answer::Announce(epoch) => Some(epoch),
             _ => None,
         })
@@ -114,7 +114,7 @@ impl Server {
 
     async fn map_by_pcp(&self, nonce: pcp::Nonce, internal: u16, wanted: u16) -> Result<(Opened, u32), Failure> {
         for external in portmap::ports_to_try(wanted) {
-            let request = pcp::map_request(self.via.local, nonce, internal, external, LIFETIME);
+            let request = pcp::map_request(self.route.local, nonce, internal, external, LIFETIME);
             let answer = exchange(&self.socket, &request, |bytes| match pcp::read(bytes)? {
                 pcp::Answer::Announce(_) => None,
                 pcp::Answer::Mapped { nonce: other, .. } if other != nonce => None,
@@ -157,10 +157,10 @@ fn epoch_now(seconds: u32) -> Epoch {
     Epoch::new(seconds, Instant::now().into_std())
 }
 
-async fn connect(via: Via) -> Result<UdpSocket, Failure> {
+async fn connect(route: DefaultRoute) -> Result<UdpSocket, Failure> {
     let open = async || {
-        let socket = UdpSocket::bind((via.local, 0)).await?;
-        socket.connect((via.gateway, SERVER_PORT)).await?;
+        let socket = UdpSocket::bind((route.local, 0)).await?;
+        socket.connect((route.gateway, SERVER_PORT)).await?;
         Ok::<_, io::Error>(socket)
     };
     open().await.map_err(|_| Failure::Silent)

@@ -15,8 +15,8 @@ use tracing::{debug, info, warn};
 
 use self::datagram::Server;
 use self::upnp::Igd;
-use super::gateway::Via;
 use super::status::{OpenPort, Probe, RouterStatus};
+use crate::network::DefaultRoute;
 
 /// Longest time that a stop waits for the router to take the port back.
 const RELEASE: Duration = Duration::from_secs(3);
@@ -76,8 +76,8 @@ enum Session {
     Igd(Box<Igd>),
 }
 
-/// The task.
-pub(super) struct Keeper {
+/// Task that keeps a port of the router open.
+pub(super) struct PortMapper {
     /// The P2P port.
     port: u16,
     /// The outside port had last, to be asked for first.
@@ -87,25 +87,25 @@ pub(super) struct Keeper {
     plan: Plan,
 }
 
-impl Keeper {
+impl PortMapper {
     pub(super) fn new(port: u16, status: watch::Sender<RouterStatus>) -> Self {
         Self { port, wanted: port, status, open: None, plan: Plan::new(Instant::now().into_std()) }
     }
 
-    /// Keeps the port open at whichever router `via` names, until `shutdown`; then gives it back.
-    pub(super) async fn run(mut self, mut via: watch::Receiver<Option<Via>>, shutdown: CancellationToken) {
+    /// Keeps the port open at whichever router `route` names, until `shutdown`; then gives it back.
+    pub(super) async fn run(mut self, mut route: watch::Receiver<Option<DefaultRoute>>, shutdown: CancellationToken) {
         loop {
-            let now = *via.borrow_and_update();
+            let now = *route.borrow_and_update();
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                changed = via.changed() => if changed.is_err() { break },
+                changed = route.changed() => if changed.is_err() { break },
                 () = self.keep(now) => {}
             }
             if shutdown.is_cancelled() {
                 break;
             }
             // The old router is out of reach, or this computer has another address to it: nothing can be given back.
-            debug!(via = ?*via.borrow(), "another router");
+            debug!(route = ?*route.borrow(), "another router");
             self.open = None;
             self.tell(RouterStatus::Searching);
             self.wanted = self.port;
@@ -115,8 +115,8 @@ impl Keeper {
     }
 
     /// Follows the plan for one router. Ends only when dropped.
-    async fn keep(&mut self, via: Option<Via>) {
-        let Some(via) = via else {
+    async fn keep(&mut self, route: Option<DefaultRoute>) {
+        let Some(route) = route else {
             self.tell(RouterStatus::NoGateway);
             return std::future::pending().await;
         };
@@ -126,19 +126,19 @@ impl Keeper {
             }
             let Some(step) = self.plan.step(Instant::now().into_std()) else { continue };
             let outcome = match step {
-                Step::Search => self.search(via).await,
-                Step::Check if self.is_young() => self.renew(via).await,
+                Step::Search => self.search(route).await,
+                Step::Check if self.is_young() => self.renew(route).await,
                 Step::Check => self.check().await,
-                Step::Renew => self.renew(via).await,
+                Step::Renew => self.renew(route).await,
             };
             self.plan.handle(Instant::now().into_std(), outcome);
         }
     }
 
-    async fn search(&mut self, via: Via) -> Outcome {
-        match open(via, self.port, self.wanted).await {
-            Ok((session, opened)) => self.opened(via, session, opened),
-            Err(failure) => self.failed(via, failure),
+    async fn search(&mut self, route: DefaultRoute) -> Outcome {
+        match open(route, self.port, self.wanted).await {
+            Ok((session, opened)) => self.opened(route, session, opened),
+            Err(failure) => self.failed(route, failure),
         }
     }
 
@@ -155,7 +155,7 @@ impl Keeper {
         if is_unchanged { Outcome::Unchanged } else { Outcome::Lost }
     }
 
-    async fn renew(&mut self, via: Via) -> Outcome {
+    async fn renew(&mut self, route: DefaultRoute) -> Outcome {
         // Stays where it is meanwhile: a stop gives back what is being renewed, too.
         let renewed = match &mut self.open {
             None => return Outcome::Lost,
@@ -163,18 +163,18 @@ impl Keeper {
             Some((Session::Igd(igd), open)) => igd.map(self.port, open.external.port()).await,
         };
         match (renewed, self.open.take()) {
-            (Ok(opened), Some((session, _))) => self.opened(via, session, opened),
+            (Ok(opened), Some((session, _))) => self.opened(route, session, opened),
             _ => Outcome::Lost,
         }
     }
 
-    fn opened(&mut self, via: Via, session: Session, opened: Opened) -> Outcome {
+    fn opened(&mut self, route: DefaultRoute, session: Session, opened: Opened) -> Outcome {
         let (protocol, check) = match &session {
             Session::Server(server) => (server.protocol(), CHECK_DATAGRAM),
             Session::Igd(_) => (Protocol::Upnp, CHECK_SOAP),
         };
         let external = SocketAddrV4::new(opened.address, opened.port);
-        let open = OpenPort { protocol, gateway: via.gateway, external };
+        let open = OpenPort { protocol, gateway: route.gateway, external };
         self.wanted = opened.port;
         self.open = Some((session, open));
         if self.tell(RouterStatus::Open(open)) {
@@ -184,8 +184,8 @@ impl Keeper {
         Outcome::Open { lifetime: opened.lifetime, check }
     }
 
-    fn failed(&mut self, via: Via, failure: Failure) -> Outcome {
-        let gateway = via.gateway;
+    fn failed(&mut self, route: DefaultRoute, failure: Failure) -> Outcome {
+        let gateway = route.gateway;
         self.open = None;
         let (status, outcome) = match failure {
             Failure::Silent => (self.silent(gateway), Outcome::Silent),
@@ -233,19 +233,19 @@ impl Keeper {
 }
 
 /// Asks what the router can do, and opens nothing.
-pub(super) async fn probe(via: Via) -> Probe {
-    let (pcp, natpmp, igd) = tokio::join!(Server::knock_pcp(via), Server::knock_natpmp(via), Igd::find(via));
+pub(super) async fn probe(route: DefaultRoute) -> Probe {
+    let (pcp, natpmp, igd) = tokio::join!(Server::knock_pcp(route), Server::knock_natpmp(route), Igd::find(route));
     let by_natpmp = natpmp.as_ref().ok().and_then(Server::outside);
     let address = by_natpmp.or_else(|| Some(igd.as_ref().ok()?.outside()));
     let answers = [(pcp.err(), Protocol::Pcp), (natpmp.err(), Protocol::NatPmp), (igd.err(), Protocol::Upnp)];
     let answered = answers.into_iter().filter(|(failure, _)| failure != &Some(Failure::Silent));
-    Probe { gateway: via.gateway, protocols: answered.map(|(_, protocol)| protocol).collect(), address }
+    Probe { gateway: route.gateway, protocols: answered.map(|(_, protocol)| protocol).collect(), address }
 }
 
 /// Asks by every protocol at the same time, and takes the cheapest that opens the port.
-async fn open(via: Via, port: u16, wanted: u16) -> Result<(Session, Opened), Failure> {
-    let search = Igd::find(via);
-    let knock = async { tokio::join!(Server::knock_pcp(via), Server::knock_natpmp(via)) };
+async fn open(route: DefaultRoute, port: u16, wanted: u16) -> Result<(Session, Opened), Failure> {
+    let search = Igd::find(route);
+    let knock = async { tokio::join!(Server::knock_pcp(route), Server::knock_natpmp(route)) };
     tokio::pin!(search, knock);
     let (found, (pcp, natpmp)) = tokio::select! {
         found = &mut search => (Some(found), knock.await),

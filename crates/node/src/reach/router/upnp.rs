@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::{Failure, Opened};
-use crate::reach::gateway::Via;
+use crate::network::DefaultRoute;
 
 /// Time for a router to be found: three seconds that it may wait before it answers (`MX`), and two for its description.
 const SEARCH: Duration = Duration::from_secs(5);
@@ -29,7 +29,7 @@ const DESCRIPTION: &str = "Hardline";
 #[derive(Debug)]
 pub(super) struct Igd {
     gateway: Gateway<Tokio>,
-    via: Via,
+    route: DefaultRoute,
     address: Ipv4Addr,
     /// Where in the router's table the mapping was found last.
     index: Option<u32>,
@@ -39,16 +39,16 @@ pub(super) struct Igd {
 
 impl Igd {
     /// Looks for the router, and asks for its address outside.
-    pub(super) async fn find(via: Via) -> Result<Self, Failure> {
+    pub(super) async fn find(route: DefaultRoute) -> Result<Self, Failure> {
         let mut options = SearchOptions::default();
-        options.bind_addr = SocketAddr::from((via.local, 0));
+        options.bind_addr = SocketAddr::from((route.local, 0));
         options.timeout = Some(SEARCH);
         let gateway = search_gateway(options).await.map_err(|error| {
             debug!(%error, "no router found by UPnP");
             Failure::Silent
         })?;
         let address = outside(&gateway).await?;
-        Ok(Self { gateway, via, address, index: None, is_permanent: false })
+        Ok(Self { gateway, route, address, index: None, is_permanent: false })
     }
 
     /// The router's address outside.
@@ -61,7 +61,7 @@ impl Igd {
         if !portmap::is_public(self.address) {
             return Err(Failure::NotPublic(Some(self.address)));
         }
-        let local = SocketAddr::from((self.via.local, internal));
+        let local = SocketAddr::from((self.route.local, internal));
         for port in portmap::ports_to_try(wanted) {
             match self.add(port, local).await {
                 Ok(()) => {
@@ -136,7 +136,7 @@ impl Igd {
     fn is_ours(&self, entry: &igd_next::PortMappingEntry, port: u16, internal: u16) -> bool {
         entry.protocol == PortMappingProtocol::TCP
             && (entry.external_port, entry.internal_port) == (port, internal)
-            && entry.internal_client.parse() == Ok(self.via.local)
+            && entry.internal_client.parse() == Ok(self.route.local)
     }
 }
 

@@ -35,7 +35,7 @@ impl Fixture {
             own: HashMap::new(),
             given: given.iter().map(|at| GivenAddress { key: KEY, at: at.parse().unwrap() }).collect(),
             store: None,
-            lan: Some(Lan::start(lan, stop.clone()).await.unwrap()),
+            lan: Some(Lan::start(lan, &addresses.monitor(), stop.clone()).await.unwrap()),
             dht: None,
         };
         let (network, policy) = (addresses.monitor(), DialPolicy::default());
