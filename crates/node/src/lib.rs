@@ -30,8 +30,8 @@ pub mod limits; // every bound in time, size and count
 pub mod network; // the state of this host's networks, observed by all
 pub mod node; // the only place that wires the parts together
 mod rarely; // what happens often → a word a minute
-mod rehearsal; // what is slow the first time is done before somebody waits
 mod status; // what a node is doing → sentences, JSON
+mod warm_up; // one handshake before somebody waits
 
 pub use hardline_dht as dht;
 pub use hardline_proto as proto;

@@ -27,7 +27,6 @@ use crate::gateway::{self, Forward, Gateway, GatewayBindError};
 use crate::network::NetworkMonitor;
 use crate::publish::{Announced, Means, PublishStatus, Publisher, system_clock};
 use crate::reach::{Reach, ReachConfig, ReachStatus};
-use crate::rehearsal::rehearse;
 use crate::resolve::{Resolver, Sources};
 use crate::session::Carrier;
 use crate::session::ServerTls;
@@ -36,6 +35,7 @@ use crate::store::{RememberedService, Store, StoreError, StoreNotice};
 use crate::tls::identity::{Identity, IdentityError, IdentityNotice};
 use crate::transport::tcp::listen::{self, Listening};
 use crate::tunnel::{Drain, Tunnels};
+use crate::warm_up::warm_up;
 
 pub use crate::dial::{Cause, ReachError};
 pub use crate::session::TunnelStream;
@@ -237,7 +237,7 @@ impl Node {
         if !node.bound.gateway.is_empty() || !node.bound.p2p.is_empty() {
             let resolver = Arc::clone(&node.dialler.resolver);
             node.tasks.spawn(async move {
-                rehearse();
+                warm_up();
                 resolver.recall().await;
             });
         }
@@ -245,11 +245,10 @@ impl Node {
         Ok((node, notices))
     }
 
-    /// Ends tunnels under which this computer has moved away.
+    /// Closes tunnels whose local address is gone.
     fn watch_own_addresses(&self) {
         let (drain, resolver) = (self.drain.clone(), Arc::clone(&self.dialler.resolver));
-        let own = move || resolver.network.now().ips().collect();
-        self.tasks.spawn(async move { drain.anchors.watch(own, &drain.stop).await });
+        self.tasks.spawn(async move { drain.local_addrs.run(&resolver.network, &drain.stop).await });
     }
 
     fn keep_ready(&self, services: Vec<ServiceName>) {
@@ -354,10 +353,10 @@ impl Node {
         self.tasks.spawn(forward.run(listener, self.tasks.clone()));
     }
 
-    /// Returns when this computer has left the address that `tunnel` stands on, so that nothing comes or goes any more.
+    /// Returns when this host has lost the address that `tunnel` uses, so that nothing comes or goes any more.
     pub fn left(&self, tunnel: &TunnelStream) -> impl Future<Output = ()> + Send + use<> {
-        let ground = self.drain.anchors.under(tunnel.own_ip());
-        async move { ground.cancelled().await }
+        let lost = self.drain.local_addrs.lost(tunnel.own_ip());
+        async move { lost.cancelled().await }
     }
 
     /// Stops: no new tunnels; running ones get [`NodeConfig::grace`], those that owe no answer end at once; then everything

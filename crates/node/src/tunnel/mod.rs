@@ -1,9 +1,9 @@
 //! A verified connection → bytes both ways.
 
 mod activity; // when bytes moved
-mod anchors; // our own address under a tunnel, and when it is gone
 mod aside; // what rarely happens, beside what often does
 mod count;
+mod local_addr; // this host's address of a tunnel, and when it is lost
 mod prefixed;
 mod relay;
 mod way; // one direction

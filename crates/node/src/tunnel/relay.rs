@@ -10,8 +10,8 @@ use hardline_proto::tunnel::frame::ResetReason;
 use tokio_util::sync::CancellationToken;
 
 use super::activity::{Activity, Side};
-use super::anchors::Anchors;
 use super::aside::Aside;
+use super::local_addr::LocalAddressWatch;
 use super::way::{Direction, Inward, Outward, Stopped};
 use crate::session::Carrier;
 use crate::transport::ByteStream;
@@ -25,14 +25,14 @@ pub(crate) struct Drain {
     pub(crate) kill: CancellationToken,
     /// Silence in both directions that is too long.
     pub(crate) idle: Duration,
-    /// This computer has left the address that the tunnel stands on.
-    pub(crate) anchors: Anchors,
+    /// The address that the tunnel uses is lost.
+    pub(crate) local_addrs: LocalAddressWatch,
 }
 
 impl Drain {
     pub(crate) fn new(idle: Duration) -> Self {
         let kill = CancellationToken::new();
-        Self { stop: CancellationToken::new(), anchors: Anchors::new(kill.clone()), kill, idle }
+        Self { stop: CancellationToken::new(), local_addrs: LocalAddressWatch::new(kill.clone()), kill, idle }
     }
 }
 
@@ -56,8 +56,8 @@ pub(crate) enum End {
     Idle,
     /// The node stops.
     Stopped,
-    /// This computer has left the address that the peer knows.
-    Stranded,
+    /// This host has lost the address that the peer knows.
+    AddressLost,
     /// One of the two connections broke; both were reset.
     Broken(io::ErrorKind),
 }
@@ -78,12 +78,12 @@ pub(crate) async fn relay<A: ByteStream, C: Carrier + ?Sized>(
     let end = {
         let mut out = Direction::new(Outward { toward: application_is.other(), is_full: false });
         let mut back = Direction::new(Inward { toward: application_is, is_flushed: true });
-        let ground = drain.anchors.under(carrier.own_ip());
+        let lost = drain.local_addrs.lost(carrier.own_ip());
         let from_outside = pin!(async {
             tokio::select! {
                 () = activity.silent_for(drain.idle) => End::Idle,
                 () = activity.drained(&drain.stop) => End::Stopped,
-                () = ground.cancelled() => if drain.kill.is_cancelled() { End::Stopped } else { End::Stranded },
+                () = lost.cancelled() => if drain.kill.is_cancelled() { End::Stopped } else { End::AddressLost },
             }
         });
         let mut from_outside = Aside::new(from_outside);
@@ -112,7 +112,7 @@ impl End {
             Self::Idle => Some(ResetReason::IDLE),
             Self::Stopped => Some(ResetReason::STOPPING),
             // To the peer this says nothing: it does not get there.
-            Self::Broken(_) | Self::Stranded => Some(ResetReason::APPLICATION),
+            Self::Broken(_) | Self::AddressLost => Some(ResetReason::APPLICATION),
         }
     }
 }

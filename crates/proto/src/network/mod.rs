@@ -1,6 +1,10 @@
 //! The networks that this host is in: its addresses, and its route to the internet.
 
+mod local_addr; // when an address is lost
+
 use std::net::{IpAddr, Ipv4Addr};
+
+pub use local_addr::{LocalAddr, MOVED};
 
 /// An address of one of this host's interfaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
