@@ -9,6 +9,8 @@ mod buffers; // memory for bytes under way, lent only while there are some
 mod dial; // whom to reach, and what came of it
 pub mod handshake; // a stream of bytes → a verified connection
 mod incoming; // who comes in
+#[cfg(test)]
+pub(crate) mod memory; // the tests' transport
 pub mod secure; // a TLS connection: stream, records, memory only while bytes are under way
 mod stream; // streams of bytes
 pub(crate) mod tcp; // TCP connections, made and accepted

@@ -6,6 +6,8 @@ mod count;
 mod local_addr; // this host's address of a tunnel, and when it is lost
 mod prefixed;
 mod relay;
+#[cfg(test)]
+mod tests; // over every transport, by every session
 mod way; // one direction
 
 pub(crate) use activity::Side;

@@ -141,8 +141,9 @@ mod tests {
     use crate::limits::TUNNEL_IDLE;
     use crate::session::{Payload, Room};
     use crate::transport::Reset;
+    use crate::transport::open_stream;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf, duplex};
-    use tokio::net::{TcpListener, TcpStream};
+    use tokio::net::TcpListener;
     use tokio::time::Instant;
 
     /// The peer's end, without TLS: a pipe in memory, or a TCP connection.
@@ -205,9 +206,9 @@ mod tests {
     }
 
     /// A connected pair: the application's end and the tunnel's.
-    async fn tcp_pair() -> (TcpStream, TcpStream) {
+    async fn tcp_pair() -> (impl ByteStream, impl ByteStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let near = open_stream(listener.local_addr().unwrap()).await.unwrap();
         (near, listener.accept().await.unwrap().0)
     }
 
@@ -243,7 +244,7 @@ mod tests {
         backend.write_all(b"half an answ").await.unwrap();
         let mut part = [0; 12];
         browser.read_exact(&mut part).await.unwrap();
-        backend.set_zero_linger().unwrap();
+        backend.reset_on_close(ResetReason::APPLICATION);
         drop(backend);
         let error = browser.read(&mut part).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);

@@ -1,0 +1,324 @@
+//! Tunnels over every transport, by every session: what is promised of one is promised of all.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use hardline_proto::KeyHash;
+use hardline_proto::candidate::{Candidate, Source};
+use hardline_proto::host::ServiceName;
+use hardline_proto::hosts::HostPort;
+use hardline_proto::preamble::Preamble;
+use hardline_proto::tunnel::{Open, Reason, Refusal};
+use rustls::ClientConfig;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use super::{Drain, Side, relay};
+use crate::config::Parking;
+use crate::limits::TUNNEL_IDLE;
+use crate::session::{
+    Begun, Connection, DiallerSession, Idle, ListenerSession, NoSession, NoTunnel, Pool, PreambleFailure, Purpose,
+    ServerTls, TunnelStream, v1, v2,
+};
+use crate::tls::identity::Identity;
+use crate::tls::sni;
+use crate::transport::memory::{Memory, MemoryAddr, MemoryListener, MemoryStream};
+use crate::transport::tcp::Tcp;
+use crate::transport::{ByteStream, ConnectError, Incoming, Listener, Reset, Target, Transport};
+
+/// A transport, with a listener of its own.
+trait Ground: Transport<Connection: Connection> + Send + 'static {
+    type Listener: Listener<Incoming: Incoming<Connection: Connection>> + 'static;
+    const IT: Self;
+
+    async fn listen() -> (Self::Listener, Self::Address);
+}
+
+impl Ground for Tcp {
+    type Listener = TcpListener;
+    const IT: Self = Self;
+
+    async fn listen() -> (TcpListener, HostPort) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap().into();
+        (listener, at)
+    }
+}
+
+impl Ground for Memory {
+    type Listener = MemoryListener;
+    const IT: Self = Self;
+
+    async fn listen() -> (MemoryListener, MemoryAddr) {
+        MemoryListener::bind()
+    }
+}
+
+/// Runs a test over every transport, with diallers of every version.
+macro_rules! over_all {
+    ($test:ident) => {
+        for version in [v1::VERSION, v2::VERSION] {
+            $test(House::<Tcp>::new(version).await).await;
+            $test(House::<Memory>::new(version).await).await;
+        }
+    };
+}
+
+/// A service, the way to it, and the programs behind it.
+struct House<G: Ground> {
+    version: u16,
+    key: KeyHash,
+    tls: Arc<ClientConfig>,
+    at: G::Address,
+    service: Arc<Service>,
+    /// A connection to the backend for each tunnel.
+    programs: mpsc::UnboundedReceiver<MemoryStream>,
+    _stop: tokio_util::sync::DropGuard,
+}
+
+struct Service {
+    tls: ServerTls,
+    connections: AtomicUsize,
+    is_down: AtomicBool,
+    backend: Mutex<mpsc::UnboundedSender<MemoryStream>>,
+}
+
+impl<G: Ground> House<G> {
+    async fn new(version: u16) -> Self {
+        let identity = Identity::ephemeral().unwrap();
+        let key = identity.key;
+        let (listener, at) = G::listen().await;
+        let (backend, programs) = mpsc::unbounded_channel();
+        let service = Arc::new(Service {
+            tls: ServerTls::new(&identity, true),
+            connections: AtomicUsize::new(0),
+            is_down: AtomicBool::new(false),
+            backend: Mutex::new(backend),
+        });
+        let drain = Drain::new(TUNNEL_IDLE);
+        let _stop = drain.kill.clone().drop_guard();
+        let serving = Arc::clone(&service);
+        tokio::spawn(async move {
+            while let Ok((incoming, _)) = listener.accept().await {
+                serving.connections.fetch_add(1, Ordering::SeqCst);
+                let (service, drain) = (Arc::clone(&serving), drain.clone());
+                tokio::spawn(async move { service.serve(incoming, &drain).await });
+            }
+        });
+        let tls = if version == v1::VERSION { v1::client_tls(key) } else { v2::client_tls(key, true) };
+        Self { version, key, tls, at, service, programs, _stop }
+    }
+
+    fn target(&self) -> Target {
+        let name = sni::server_name(self.key).unwrap();
+        Target { key: self.key, tls: Arc::clone(&self.tls), name, pseudonym: None }
+    }
+
+    async fn dial(&self, purpose: Purpose) -> Result<Box<dyn DiallerSession>, NoSession> {
+        let connected = G::IT.connect(&self.at, &self.target()).await.unwrap();
+        let Begun { session, .. } = connected.connection.dial(&Preamble::default(), purpose).await?;
+        assert_eq!(session.version(), self.version);
+        Ok(session)
+    }
+
+    /// A tunnel, and the backend's end of it.
+    async fn tunnel(&mut self) -> (TunnelStream, MemoryStream) {
+        let tunnel = TunnelStream::last(self.dial(Purpose::Tunnel).await.unwrap());
+        (tunnel, self.programs.recv().await.unwrap())
+    }
+
+    fn connections(&self) -> usize {
+        self.service.connections.load(Ordering::SeqCst)
+    }
+}
+
+impl Service {
+    async fn serve<I: Incoming<Connection: Connection>>(&self, incoming: I, drain: &Drain) -> Option<()> {
+        let (connection, ()) = incoming.answer(|hello| Ok((self.tls.choose(hello), ()))).await.ok()?;
+        let Begun { mut session, .. } = connection.listen(Preamble::default(), false).await.ok()?;
+        loop {
+            let open = poll_fn(|cx| session.poll_next_tunnel(cx)).await.ok()?;
+            self.carry(&mut *session, open, drain).await?;
+            if !session.is_idle() {
+                return None;
+            }
+        }
+    }
+
+    async fn carry(&self, session: &mut dyn ListenerSession, open: Open, drain: &Drain) -> Option<()> {
+        if self.is_down.load(Ordering::SeqCst) {
+            let refusal = Refusal { reason: Reason::Backend, unknown: open.unknown };
+            return session.refuse(refusal).await.ok();
+        }
+        let (mut near, far) = MemoryStream::pair();
+        self.backend.lock().unwrap().send(far).ok()?;
+        session.grant().await.ok()?;
+        relay(&mut near, Side::Service, session, drain).await;
+        Some(())
+    }
+}
+
+/// Sends `text` and its end, and returns what came to the end of the other direction.
+async fn exchange(stream: &mut impl ByteStream, text: &[u8]) -> io::Result<Vec<u8>> {
+    let (mut from, mut to) = tokio::io::split(stream);
+    let mut heard = Vec::new();
+    let sending = async {
+        to.write_all(text).await?;
+        to.shutdown().await
+    };
+    tokio::try_join!(sending, from.read_to_end(&mut heard))?;
+    Ok(heard)
+}
+
+async fn say(tunnel: TunnelStream, mut program: MemoryStream) {
+    let mut tunnel = tunnel;
+    tunnel.write_all(b"question").await.unwrap();
+    tunnel.shutdown().await.unwrap();
+    assert_eq!(exchange(&mut program, b"answer").await.unwrap(), b"question");
+    let mut heard = Vec::new();
+    tunnel.read_to_end(&mut heard).await.unwrap();
+    assert_eq!(heard, b"answer");
+}
+
+#[tokio::test]
+async fn all_that_is_sent_arrives_in_both_directions_at_once() {
+    async fn test<G: Ground>(mut house: House<G>) {
+        let (tunnel, mut program) = house.tunnel().await;
+        let (question, answer) = (vec![7; 3_000_000], vec![9; 2_000_000]);
+        let (mut from, mut to) = tokio::io::split(tunnel);
+        let mut heard = Vec::new();
+        let sending = async {
+            to.write_all(&question).await.unwrap();
+            to.shutdown().await.unwrap();
+        };
+        let (asked, (), _) = tokio::join!(exchange(&mut program, &answer), sending, from.read_to_end(&mut heard));
+        assert!(asked.unwrap() == question && heard == answer, "version {}", house.version);
+    }
+    over_all!(test);
+}
+
+#[tokio::test]
+async fn a_direction_that_has_ended_leaves_the_other_one_open() {
+    async fn test<G: Ground>(mut house: House<G>) {
+        let (tunnel, program) = house.tunnel().await;
+        say(tunnel, program).await;
+        let (mut tunnel, mut program) = house.tunnel().await;
+        program.write_all(b"first").await.unwrap();
+        program.shutdown().await.unwrap();
+        let mut heard = Vec::new();
+        tunnel.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"first");
+        tunnel.write_all(b"then").await.unwrap();
+        tunnel.shutdown().await.unwrap();
+        let mut heard = Vec::new();
+        program.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"then");
+    }
+    over_all!(test);
+}
+
+#[tokio::test]
+async fn a_backend_that_breaks_is_seen_as_broken() {
+    async fn test<G: Ground>(mut house: House<G>) {
+        let (mut tunnel, mut program) = house.tunnel().await;
+        program.write_all(b"half an answ").await.unwrap();
+        tunnel.read_exact(&mut [0; 12]).await.unwrap();
+        program.reset_on_close(hardline_proto::tunnel::frame::ResetReason::APPLICATION);
+        drop(program);
+        let error = tunnel.read_to_end(&mut Vec::new()).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "version {}", house.version);
+    }
+    over_all!(test);
+}
+
+#[tokio::test]
+async fn a_dialler_that_breaks_off_is_a_reset_at_the_backend() {
+    async fn test<G: Ground>(mut house: House<G>) {
+        let (mut tunnel, mut program) = house.tunnel().await;
+        tunnel.write_all(b"half a quest").await.unwrap();
+        program.read_exact(&mut [0; 12]).await.unwrap();
+        tunnel.reset_on_close(hardline_proto::tunnel::frame::ResetReason::APPLICATION);
+        drop(tunnel);
+        let error = program.read_to_end(&mut Vec::new()).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "version {}", house.version);
+    }
+    over_all!(test);
+}
+
+#[tokio::test]
+async fn a_backend_that_is_down_is_told_apart_from_a_computer_that_is_away() {
+    async fn test<G: Ground>(house: House<G>) {
+        house.service.is_down.store(true, Ordering::SeqCst);
+        match (house.version, house.dial(Purpose::Tunnel).await.unwrap_err()) {
+            (v1::VERSION, NoSession::Preamble(PreambleFailure::Closed)) => {}
+            (v2::VERSION, NoSession::Tunnel(NoTunnel::Refused(refusal))) => assert_eq!(refusal.reason, Reason::Backend),
+            (version, other) => panic!("version {version}: {other}"),
+        }
+    }
+    over_all!(test);
+}
+
+#[tokio::test]
+async fn a_session_goes_back_to_the_pool_and_carries_the_next_tunnel_if_it_can() {
+    async fn test<G: Ground>(mut house: House<G>) {
+        let pool = Arc::new(Pool::new(Parking::DIALLER));
+        let name = ServiceName { key: house.key, password: None };
+        let candidate =
+            Candidate { at: HostPort::from(std::net::SocketAddr::from(([127, 0, 0, 1], 1))), source: Source::Own };
+        let lend = |session: Box<dyn DiallerSession>| {
+            let (pool, name, candidate) = (Arc::clone(&pool), name.clone(), candidate.clone());
+            TunnelStream::lent(session, move |session| pool.put(&name, Idle::new(session, candidate, 0)))
+        };
+        let first = house.dial(Purpose::Tunnel).await.unwrap();
+        let is_reusable = first.is_reusable();
+        say(lend(first), house.programs.recv().await.unwrap()).await;
+        for _ in 0..3 {
+            let Some(idle) = pool.take(&name) else { break };
+            assert!(is_reusable);
+            let mut session = idle.session;
+            assert_eq!(session.open_tunnel(b"early").await.unwrap(), 5);
+            let mut program = house.programs.recv().await.unwrap();
+            program.read_exact(&mut [0; 5]).await.unwrap();
+            say(lend(session), program).await;
+        }
+        assert_eq!((pool.take(&name).is_some(), house.connections()), (is_reusable, 1));
+        assert_eq!(is_reusable, house.version == v2::VERSION);
+    }
+    over_all!(test);
+}
+
+#[tokio::test]
+async fn a_refused_session_is_idle_and_reaches_the_backend_when_it_is_up() {
+    async fn test<G: Ground>(mut house: House<G>) {
+        let mut session = match house.dial(Purpose::Prewarm).await {
+            Ok(session) => session,
+            Err(error) => return assert!(matches!(error, NoSession::NeverIdle) && house.version == v1::VERSION),
+        };
+        assert!(session.is_quiet());
+        house.service.is_down.store(true, Ordering::SeqCst);
+        assert!(matches!(session.open_tunnel(b"lost").await, Err(NoTunnel::Refused(_))));
+        assert!(session.is_idle());
+        house.service.is_down.store(false, Ordering::SeqCst);
+        session.open_tunnel(b"").await.unwrap();
+        say(TunnelStream::last(session), house.programs.recv().await.unwrap()).await;
+        assert_eq!(house.connections(), 1);
+    }
+    over_all!(test);
+}
+
+#[tokio::test]
+async fn somebody_else_gets_no_session() {
+    async fn test<G: Ground>(house: House<G>) {
+        let other = Identity::ephemeral().unwrap().key;
+        let tls = v2::client_tls(other, true);
+        let target = Target { key: other, tls, name: sni::server_name(other).unwrap(), pseudonym: None };
+        match G::IT.connect(&house.at, &target).await {
+            Err(ConnectError::WrongKey(got)) => assert_eq!(got, house.key),
+            other => panic!("{:?}", other.map(|_| "connected")),
+        }
+    }
+    over_all!(test);
+}
