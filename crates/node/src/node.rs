@@ -32,6 +32,7 @@ use crate::session::Carrier;
 use crate::session::ServerTls;
 use crate::status::Live;
 use crate::store::{RememberedService, Store, StoreError, StoreNotice};
+use crate::tls::config::ServerSettings;
 use crate::tls::identity::{Identity, IdentityError, IdentityNotice};
 use crate::transport::tcp::listen::{self, Listening};
 use crate::tunnel::{Drain, Tunnels};
@@ -411,7 +412,7 @@ fn load_services(node: &NodeConfig, notices: &mut Vec<Notice>) -> Result<Loaded,
             identity.key,
             Service {
                 key: identity.key,
-                tls: ServerTls::new(&identity, node.own_records),
+                tls: ServerTls::new(ServerSettings { identity: &identity, own_records: node.own_records }),
                 backend,
                 password: password.clone(),
             },

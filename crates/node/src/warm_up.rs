@@ -34,7 +34,7 @@ fn shake_hands() -> Result<(), Box<dyn Error>> {
     let identity = Identity::ephemeral()?;
     let name = sni::server_name(identity.key)?;
     let mut dialler = Connection::from(ClientConnection::new(v2::client_tls(identity.key, true), name)?);
-    let mut listener = Connection::from(ServerConnection::new(v2::server_tls(&identity, true))?);
+    let mut listener = Connection::from(ServerConnection::new(v2::server_tls(&identity))?);
     while dialler.wants_write() || listener.wants_write() {
         pass_on(&mut dialler, &mut listener)?;
         pass_on(&mut listener, &mut dialler)?;

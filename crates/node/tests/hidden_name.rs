@@ -97,7 +97,7 @@ async fn a_neighbour_that_is_wrong_about_the_version_costs_one_connection_and_no
 async fn a_listener_that_does_not_know_the_hidden_name_is_asked_for_by_the_plain_one() {
     let identity = Identity::ephemeral().unwrap();
     let key = identity.key;
-    let config = v2::server_tls(&identity, true);
+    let config = v2::server_tls(&identity);
     // Its clock is off by years: it knows no code of ours.
     let at = backend(move |stream| {
         let config = config.clone();

@@ -426,7 +426,7 @@ enum Do {
 /// A listener of version 2 that does with each link what its script says, and counts the questions.
 async fn scripted(scripts: &'static [&'static [Do]]) -> (KeyHash, SocketAddr, Arc<AtomicUsize>) {
     let identity = Identity::ephemeral().unwrap();
-    let acceptor = TlsAcceptor::from(v2::server_tls(&identity, true));
+    let acceptor = TlsAcceptor::from(v2::server_tls(&identity));
     let (links, asked) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
     let counted = Arc::clone(&asked);
     let addr = backend(move |stream| {

@@ -57,8 +57,8 @@ impl Acceptor {
         };
         drop(handshake_slot);
         match greeted {
-            Ok(Peer { service, mut session, backend: Some(backend), _slot, .. }) => {
-                Box::pin(self.carry(service, &mut *session, backend, addr)).await;
+            Ok(Peer { service, mut session, backend: Some(mut backend), _slot, .. }) => {
+                Box::pin(self.carry(service, &mut *session, &mut backend, addr)).await;
             }
             Ok(Peer { service, session, is_allowed, backend: None, _slot }) => {
                 Box::pin(self.serve_session(service, session, is_allowed, addr)).await;

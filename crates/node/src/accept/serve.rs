@@ -25,11 +25,11 @@ impl Acceptor {
     ) {
         while let Some(open) = self.next_open(&mut *session, is_allowed, addr).await {
             match self.decide(service, is_allowed, open).await {
-                Ok(backend) => {
+                Ok(mut backend) => {
                     if session.grant().await.is_err() {
                         return;
                     }
-                    self.carry(service, &mut *session, backend, addr).await;
+                    self.carry(service, &mut *session, &mut backend, addr).await;
                 }
                 Err(refusal) => {
                     debug!(%addr, %refusal, "tunnel refused");
@@ -83,14 +83,14 @@ impl Acceptor {
         &self,
         service: &Service,
         session: &mut dyn ListenerSession,
-        mut backend: BackendStream,
+        backend: &mut BackendStream,
         addr: SocketAddr,
     ) {
         let open = self.open.begin();
         let span = info_span!("tunnel", side = "listener", id = open.id, key = %service.key.short());
         async {
             debug!(%addr, "tunnel opened");
-            let relayed = relay(&mut backend, Side::Service, session, &self.drain).await;
+            let relayed = relay(backend, Side::Service, session, &self.drain).await;
             debug!(?relayed, "tunnel ended");
         }
         .instrument(span)

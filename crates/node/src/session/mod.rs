@@ -35,7 +35,7 @@ use hardline_proto::tunnel::{Closed, Open, Refusal, SessionError};
 use rustls::server::ClientHello;
 use rustls::{ClientConfig, ServerConfig};
 
-use crate::tls::identity::Identity;
+use crate::tls::config::ServerSettings;
 use crate::transport::ByteStream;
 use crate::transport::secure::SecureStream;
 
@@ -202,8 +202,8 @@ pub(crate) struct ServerTls {
 }
 
 impl ServerTls {
-    pub(crate) fn new(identity: &Identity, own_records: bool) -> Self {
-        Self { v1: v1::server_tls(identity), v2: v2::server_tls(identity, own_records) }
+    pub(crate) fn new(settings: ServerSettings<'_>) -> Self {
+        Self { v1: v1::server_tls(settings), v2: v2::server_tls(settings) }
     }
 
     /// Those for a dialler that says `hello`. Who does not know version 2 is served as ever, down to the TLS settings.

@@ -161,7 +161,7 @@ async fn link(client: &Arc<ClientConfig>, server: Arc<ServerConfig>, name: KeyHa
 #[tokio::test]
 async fn a_session_of_version_2_is_resumed_and_still_says_whose_it_is() {
     let identity = Identity::ephemeral().unwrap();
-    let (client, server) = (v2::client_tls(identity.key, true), v2::server_tls(&identity, true));
+    let (client, server) = (v2::client_tls(identity.key, true), v2::server_tls(&identity));
     let mut kinds = Vec::new();
     for _ in 0..4 {
         let (kind, key) = link(&client, server.clone(), identity.key).await;
@@ -176,17 +176,17 @@ async fn a_session_of_version_2_is_resumed_and_still_says_whose_it_is() {
 async fn a_session_is_never_resumed_with_another_service_or_under_another_address() {
     let (one, other) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
     let client = v2::client_tls(one.key, true);
-    link(&client, v2::server_tls(&one, true), one.key).await;
+    link(&client, v2::server_tls(&one), one.key).await;
     // The same name with another ticket key: the service was started anew, or another one has its place.
-    let (kind, _) = link(&client, v2::server_tls(&one, true), one.key).await;
+    let (kind, _) = link(&client, v2::server_tls(&one), one.key).await;
     assert_eq!(kind, HandshakeKind::Full);
     // Another service finds no session of the first, even if it has the first one's name.
     let (near, far) = duplex(PIPE);
     let dialling = TlsConnector::from(client).connect(sni::server_name(one.key).unwrap(), near);
-    let (refused, _) = tokio::join!(dialling, TlsAcceptor::from(v2::server_tls(&other, true)).accept(far));
+    let (refused, _) = tokio::join!(dialling, TlsAcceptor::from(v2::server_tls(&other)).accept(far));
     assert_eq!(wrong_key(&refused.unwrap_err()), Some(WrongKey { expected: one.key, got: other.key }));
     // Configurations share no sessions.
-    let (kind, _) = link(&v2::client_tls(one.key, true), v2::server_tls(&one, true), one.key).await;
+    let (kind, _) = link(&v2::client_tls(one.key, true), v2::server_tls(&one), one.key).await;
     assert_eq!(kind, HandshakeKind::Full);
 }
 
@@ -207,7 +207,7 @@ async fn both_sides_make_their_own_records_also_when_the_first_words_come_with_t
     };
     let listening = async {
         let hello = handshake::hello(far).await.unwrap();
-        hello.accept(v2::server_tls(&identity, true)).await.unwrap()
+        hello.accept(v2::server_tls(&identity)).await.unwrap()
     };
     let (near, mut far) = tokio::join!(dialling, listening);
     assert!(near.has_own_records() && far.has_own_records());

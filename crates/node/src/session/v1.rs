@@ -28,8 +28,7 @@ use tokio::io::{AsyncBufRead, AsyncWrite, AsyncWriteExt};
 use super::carrier::{Carrier, PIECES, Payload, Room};
 use super::preamble::{PreambleFailure, read_preamble};
 use super::{Begun, BoxFuture, DiallerSession, ListenerSession, NoSession, NoTunnel, Purpose, SessionEnd, Version};
-use crate::tls::config::{pinned_client, server_as};
-use crate::tls::identity::Identity;
+use crate::tls::config::{ServerSettings, pinned_client, server};
 use crate::transport::secure::{Layout, SecureStream};
 use crate::transport::{ByteStream, Reset};
 
@@ -56,11 +55,10 @@ pub fn client_tls(key: KeyHash) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-/// TLS 1.2 and 1.3, presents `identity` to everybody who got this far (the accept side chooses it by SNI), records of at
-/// most [`RECORD`] bytes of plaintext, no resumption.
+/// TLS 1.2 and 1.3, records of at most [`RECORD`] bytes of plaintext and of rustls's making, no resumption.
 #[must_use]
-pub fn server_tls(identity: &Identity) -> Arc<ServerConfig> {
-    let mut config = server_as(identity, rustls::ALL_VERSIONS);
+pub fn server_tls<'a>(settings: impl Into<ServerSettings<'a>>) -> Arc<ServerConfig> {
+    let mut config = server(settings.into(), rustls::ALL_VERSIONS);
     config.send_tls13_tickets = 0;
     config.max_fragment_size = Some(RECORD + RECORD_HEADER);
     Arc::new(config)

@@ -28,8 +28,7 @@ use tokio::io::AsyncWriteExt;
 use super::carrier::{Carrier, PIECES, Payload, Room};
 use super::preamble::{PreambleFailure, read_preamble};
 use super::{Begun, BoxFuture, DiallerSession, ListenerSession, NoSession, NoTunnel, Purpose, SessionEnd, Version};
-use crate::tls::config::{pinned_client, server_as};
-use crate::tls::identity::Identity;
+use crate::tls::config::{ServerSettings, pinned_client, server};
 use crate::transport::secure::{Found, Layout, SecureStream};
 use crate::transport::{ByteStream, Reset};
 
@@ -61,17 +60,17 @@ pub fn client_tls(key: KeyHash, own_records: bool) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-/// For diallers that [offer](is_offered) version 2: TLS 1.3, presents `identity`, full records, of our own with
-/// `own_records`, and TLS sessions that can be resumed. The key that seals the tickets belongs to this configuration, and
-/// so to `identity` alone.
+/// For diallers that offer version 2: TLS 1.3, full records, and TLS sessions that can be resumed. The key that seals the
+/// tickets belongs to this configuration, and so to one identity alone.
 ///
 /// # Panics
 /// When the system has no randomness, as every use of TLS would.
 #[must_use]
-pub fn server_tls(identity: &Identity, own_records: bool) -> Arc<ServerConfig> {
-    let mut config = server_as(identity, &[&rustls::version::TLS13]);
+pub fn server_tls<'a>(settings: impl Into<ServerSettings<'a>>) -> Arc<ServerConfig> {
+    let settings = settings.into();
+    let mut config = server(settings, &[&rustls::version::TLS13]);
     config.alpn_protocols = vec![ALPN.to_vec()];
-    config.enable_secret_extraction = own_records;
+    config.enable_secret_extraction = settings.own_records;
     config.ticketer = rustls::crypto::ring::Ticketer::new().expect("the system has randomness");
     config.send_tls13_tickets = TICKETS;
     Arc::new(config)

@@ -21,13 +21,28 @@ pub(crate) fn pinned_client(key: KeyHash) -> ClientConfig {
         .with_no_client_auth()
 }
 
-/// Presents `identity` to everybody who got this far: the accept side chooses it by SNI. Keeps no TLS sessions in memory.
-pub(crate) fn server_as(identity: &Identity, versions: &[&'static SupportedProtocolVersion]) -> ServerConfig {
+/// What the TLS settings of a service are made of, whatever session they are for.
+#[derive(Debug, Clone, Copy)]
+pub struct ServerSettings<'a> {
+    /// Presented to everybody who got this far: the accept side chooses it by SNI.
+    pub identity: &'a Identity,
+    /// Whether rustls hands the keys over behind the handshake.
+    pub own_records: bool,
+}
+
+impl<'a> From<&'a Identity> for ServerSettings<'a> {
+    fn from(identity: &'a Identity) -> Self {
+        Self { identity, own_records: true }
+    }
+}
+
+/// Settings for a service. Keeps no TLS sessions in memory.
+pub(crate) fn server(settings: ServerSettings<'_>, versions: &[&'static SupportedProtocolVersion]) -> ServerConfig {
     let mut config = ServerConfig::builder_with_provider(Arc::clone(provider()))
         .with_protocol_versions(versions)
         .expect("ring has cipher suites for TLS 1.2 and 1.3")
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&identity.certified))));
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&settings.identity.certified))));
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config
 }

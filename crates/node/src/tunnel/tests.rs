@@ -93,7 +93,7 @@ impl<G: Ground> House<G> {
         let (listener, at) = G::listen().await;
         let (backend, programs) = mpsc::unbounded_channel();
         let service = Arc::new(Service {
-            tls: ServerTls::new(&identity, true),
+            tls: ServerTls::new((&identity).into()),
             connections: AtomicUsize::new(0),
             is_down: AtomicBool::new(false),
             backend: Mutex::new(backend),

@@ -177,7 +177,7 @@ async fn be_dialled(flags: &str) -> (Peer, SecureStream<TcpStream>) {
 
 async fn accept(listener: &TcpListener, identity: &Identity) -> SecureStream<TcpStream> {
     let hello = handshake::hello(listener.accept().await.unwrap().0).await.unwrap();
-    let mut stream = hello.accept(v2::server_tls(identity, true)).await.unwrap();
+    let mut stream = hello.accept(v2::server_tls(identity)).await.unwrap();
     stream.flush().await.unwrap();
     stream
 }
