@@ -50,7 +50,8 @@ impl Events {
     /// Waits for the next word; for ever where none can come. Cancel safe.
     pub(super) async fn next(&mut self) {
         let Some(watcher) = &mut self.0 else { return std::future::pending().await };
-        if let Err(error) = std::future::poll_fn(|cx| watcher.poll_if_event(cx)).await {
+        let told = std::future::poll_fn(|cx| watcher.poll_if_event(cx)).await;
+        if let Err(error) = told {
             debug!(%error, "networks are looked at now and then only");
             self.0 = None;
         }

@@ -25,8 +25,8 @@ pub fn interface_addrs() -> io::Result<Vec<InterfaceAddr>> {
     Ok(if_addrs::get_if_addrs()?.into_iter().map(read).collect())
 }
 
-/// Privacy addresses (RFC 8981) and deprecated ones: not worth remembering for others. Known on Linux,
-/// where `/proc` tells; empty elsewhere.
+/// Privacy addresses (RFC 8981) and deprecated ones: not worth remembering for others. Known on
+/// Linux, where `/proc` tells; empty elsewhere.
 fn short_lived() -> Vec<IpAddr> {
     #[cfg(target_os = "linux")]
     let addrs = std::fs::read_to_string("/proc/net/if_inet6").map(|table| linux::read(&table)).unwrap_or_default();

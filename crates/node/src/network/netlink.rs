@@ -1,5 +1,5 @@
-//! Linux's messages about addresses, links and routes (rtnetlink(7)): whether there are any costs one
-//! system call, and what they say does not matter.
+//! Linux's messages about addresses, links and routes (rtnetlink(7)): whether there are any costs
+//! one system call, and what they say does not matter.
 
 #[cfg(target_os = "linux")]
 pub(super) use linux::Netlink;
@@ -7,7 +7,7 @@ pub(super) use linux::Netlink;
 /// Elsewhere there is none.
 #[cfg(not(target_os = "linux"))]
 #[derive(Debug)]
-pub(super) struct Netlink;
+pub(super) enum Netlink {}
 
 #[cfg(not(target_os = "linux"))]
 impl Netlink {
@@ -18,7 +18,7 @@ impl Netlink {
     }
 
     pub(super) fn has_news(&self) -> bool {
-        true
+        match *self {}
     }
 }
 
@@ -38,8 +38,8 @@ mod linux {
     pub(in crate::network) struct Netlink(OwnedFd);
 
     impl Netlink {
-        /// `RTMGRP_LINK`, which tells of carriers too, `RTMGRP_IPV4_IFADDR`, `RTMGRP_IPV4_ROUTE` and
-        /// `RTMGRP_IPV6_IFADDR`.
+        /// `RTMGRP_LINK`, which tells of carriers too, `RTMGRP_IPV4_IFADDR`, `RTMGRP_IPV4_ROUTE`
+        /// and `RTMGRP_IPV6_IFADDR`.
         pub(in crate::network) const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100;
 
         /// Messages read at once. What is left was sent before the look that follows, and so is

@@ -1,4 +1,7 @@
 //! The route to the internet: the router in front of this host, and this host's address towards it.
+//!
+//! On Linux `/proc/net/route` names the router, one small file; elsewhere `netdev` does. Runner-up:
+//! `netdev` everywhere, which lists every interface by netlink for it.
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
@@ -34,8 +37,8 @@ mod linux {
     /// `RTF_UP` and `RTF_GATEWAY` of the kernel's `route.h`.
     const UP_BY_GATEWAY: u16 = 0x0003;
 
-    /// Reads the table: interface, destination, gateway, flags, two counts, metric, mask (numbers in
-    /// hexadecimal, addresses in the machine's byte order).
+    /// Reads the table: interface, destination, gateway, flags, two counts, metric, mask (numbers
+    /// in hexadecimal, addresses in the machine's byte order).
     pub(super) fn read(table: &str) -> Option<Ipv4Addr> {
         let routes = table.lines().filter_map(default_route);
         routes.min_by_key(|(metric, _)| *metric).map(|(_, gateway)| gateway)

@@ -1,4 +1,5 @@
-//! This computer's addresses → what a listener tells its diallers (`WANHosts`), so that they find it again from elsewhere.
+//! This computer's addresses → what a listener tells its diallers (`WANHosts`), so that they find
+//! it again from elsewhere.
 
 mod own; // addresses of the interfaces, and what to tell of all
 mod route; // whether the router may have to open a port
@@ -39,7 +40,11 @@ pub async fn probe(network: &NetworkState, bound: &[IpAddr]) -> Option<Probe> {
     Some(router::probe(route::translated(network, bound)?).await)
 }
 
-/// Handle of the task that keeps the addresses current. The task ends on the token it was started with.
+/// Handle of the task that keeps the addresses current. The task ends on the token it was started
+/// with.
+///
+/// Preambles, publishing and status observe it, so that all tell the same. Runner-up: asking the
+/// system whenever a tunnel opens.
 #[derive(Debug)]
 pub struct Reach {
     hosts: watch::Receiver<HostList>,
@@ -47,10 +52,11 @@ pub struct Reach {
 }
 
 impl Reach {
-    /// Looks at the networks and starts the task that follows them; it belongs to `tasks` and ends on `shutdown`.
+    /// Looks at the networks and starts the task that follows them; it belongs to `tasks` and ends
+    /// on `shutdown`.
     ///
-    /// `public` are the addresses of this computer that DHT nodes agree on, at most one of each family; a channel whose
-    /// sender is gone never changes.
+    /// `public` are the addresses of this computer that DHT nodes agree on, at most one of each
+    /// family; a channel whose sender is gone never changes.
     #[must_use]
     pub fn start(
         config: ReachConfig,

@@ -8,15 +8,20 @@ use hardline_proto::portmap::is_public;
 
 use super::status::RouterStatus;
 
-/// Addresses that lead here from elsewhere, of interfaces that are up; only those in `bound` unless that is empty.
+/// Addresses that lead here from elsewhere, of interfaces that are up; only those in `bound` unless
+/// that is empty.
 pub(super) fn addresses(network: &NetworkState, bound: &[IpAddr], port: u16) -> Vec<SocketAddr> {
     let lasting = network.up().filter(|addr| !addr.is_short_lived).map(|addr| addr.ip);
     let listened_at = lasting.filter(|addr| bound.is_empty() || bound.contains(addr));
     listened_at.map(|addr| SocketAddr::new(addr, port)).collect()
 }
 
-/// Where this computer is reached through its router, as far as that can work. When the router does not help, a port may
-/// be forwarded by hand: then it is the P2P port, at the address that others see.
+/// Where this computer is reached through its router, as far as that can work.
+///
+/// A router's own address decides; the one that others see is told beside it. Behind a carrier's
+/// NAT no address is told, since none can work. When the router does not help, a port may be
+/// forwarded by hand: then it is the P2P port, at the address that others see, and works without a
+/// word.
 pub(super) fn behind_router(router: &RouterStatus, seen: Option<Ipv4Addr>, port: u16) -> Vec<SocketAddr> {
     match router {
         RouterStatus::Open(open) | RouterStatus::Away(open) => {

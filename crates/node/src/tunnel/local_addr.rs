@@ -1,7 +1,8 @@
 //! Closes tunnels whose local address is gone.
 //!
-//! What they send gets nowhere and nothing comes, but the kernel gives such a connection up only after
-//! minutes, and while data is under way only after a quarter of an hour: keepalive does not run then.
+//! What they send gets nowhere and nothing comes, but the kernel gives such a connection up only
+//! after minutes, and while data is under way only after a quarter of an hour: keepalive does not
+//! run then.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -28,7 +29,8 @@ pub(crate) struct LocalAddressWatch(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// Ends every tunnel. So a tunnel waits for one thing instead of two: there are thousands of them.
+    /// Ends every tunnel. So a tunnel waits for one thing instead of two: there are thousands of
+    /// them.
     kill: Arc<CancellationToken>,
     used: Mutex<HashMap<IpAddr, Used>>,
     /// There is one more.
@@ -50,8 +52,8 @@ impl LocalAddressWatch {
         Self(Arc::new(Shared { kill: Arc::new(kill), used, added }))
     }
 
-    /// What is cancelled when this host has lost `own`, an address of its own, or when all tunnels are
-    /// ended. To be held as long as the tunnel uses the address.
+    /// What is cancelled when this host has lost `own`, an address of its own, or when all tunnels
+    /// are ended. To be held as long as the tunnel uses the address.
     pub(crate) fn lost(&self, own: Option<IpAddr>) -> Arc<CancellationToken> {
         let own = own.map(|own| own.to_canonical()).filter(|own| !own.is_loopback());
         own.map_or_else(|| Arc::clone(&self.0.kill), |own| self.hold(own))
@@ -86,7 +88,8 @@ impl LocalAddressWatch {
         }
     }
 
-    /// Ends the tunnels whose address is lost. Returns when the next one is, unless something changes.
+    /// Ends the tunnels whose address is lost. Returns when the next one is, unless something
+    /// changes.
     fn look(&self, now: Instant, network: &NetworkState) -> Option<Instant> {
         let here: Vec<IpAddr> = network.ips().collect();
         let mut used = self.lock();

@@ -33,13 +33,13 @@ impl DialPolicy {
     /// with the addresses a name resolves to.
     ///
     /// Left out are:
-    /// - port 0, unspecified, multicast and broadcast addresses, and link-local IPv6 addresses, which
-    ///   cannot be dialled without the interface they belong to;
+    /// - port 0, unspecified, multicast and broadcast addresses, and link-local IPv6 addresses,
+    ///   which cannot be dialled without the interface they belong to;
     /// - this process itself, unless it publishes the service;
-    /// - loopback, unless the person said so or a neighbour on it answered: whoever tells us such an
-    ///   address would aim our dialler at this computer's own ports;
-    /// - names, where nobody vouches for them: a stranger could have us ask any name server, and dial
-    ///   whom it names;
+    /// - loopback, unless the person said so or a neighbour on it answered: whoever tells us such
+    ///   an address would aim our dialler at this computer's own ports;
+    /// - names, where nobody vouches for them: a stranger could have us ask any name server, and
+    ///   dial whom it names;
     /// - addresses in private ranges that no interface is in, unless the person said so or a
     ///   neighbour answered.
     #[must_use]

@@ -23,8 +23,8 @@ use crate::config::LanConfig;
 use crate::network::NetworkState;
 use crate::rarely::Rarely;
 
-/// Time after which an address that could not be taken into use is tried again: the system tells of it
-/// before it can be used, or it has gone meanwhile.
+/// Time after which an address that could not be taken into use is tried again: the system tells of
+/// it before it can be used, or it has gone meanwhile.
 const TAKE_UP_AGAIN: Duration = Duration::from_millis(1500);
 
 /// What the handle asks for.

@@ -11,7 +11,8 @@ use tokio::time::{Instant, timeout_at};
 use super::{Failure, Opened};
 use crate::network::DefaultRoute;
 
-/// Times to wait for an answer before asking again (RFC 6886, section 3.1, cut short: a home router is a millisecond away).
+/// Times to wait for an answer before asking again (RFC 6886, section 3.1, cut short: a home router
+/// is a millisecond away).
 const PATIENCE: [Duration; 3] = [Duration::from_millis(250), Duration::from_millis(500), Duration::from_millis(1000)];
 
 /// Longest datagram of the protocols, in bytes (RFC 6887, section 7).
@@ -180,12 +181,14 @@ async fn outside(socket: &UdpSocket) -> Result<(Ipv4Addr, u32), Failure> {
     }
 }
 
-/// Sends `request` until an answer comes that `read` takes. The socket is connected, so only the router is heard.
+/// Sends `request` until an answer comes that `read` takes. The socket is connected, so only the
+/// router is heard.
 async fn exchange<T>(socket: &UdpSocket, request: &[u8], read: impl Fn(&[u8]) -> Option<T>) -> Result<T, Failure> {
     let mut buffer = [0; MAX_DATAGRAM];
     for patience in PATIENCE {
         let until = Instant::now() + patience;
-        // Fails also for an "unreachable" that came in answer to the request before. A restarting router says so.
+        // Fails also for an "unreachable" that came in answer to the request before. A restarting
+        // router says so.
         let _ = socket.send(request).await;
         while let Ok(received) = timeout_at(until, socket.recv(&mut buffer)).await {
             match received {

@@ -1,4 +1,9 @@
 //! The task that keeps a port of the router open: [`Plan`] decides, NAT-PMP, PCP and UPnP do.
+//!
+//! UPnP is spoken by `igd-next`; NAT-PMP and PCP are datagrams of our own
+//! (`hardline_proto::portmap`). So a router that restarts is noticed within seconds by a datagram
+//! to it alone, the next port is ours to choose, and timers are tested in simulated time.
+//! Runners-up: `portmapper`, which looks again only at half of a two-hour lease; `crab_nat`.
 
 mod datagram; // NAT-PMP and PCP
 mod upnp;
@@ -104,7 +109,8 @@ impl PortMapper {
             if shutdown.is_cancelled() {
                 break;
             }
-            // The old router is out of reach, or this computer has another address to it: nothing can be given back.
+            // The old router is out of reach, or this computer has another address to it: nothing
+            // can be given back.
             debug!(route = ?*route.borrow(), "another router");
             self.open = None;
             self.tell(RouterStatus::Searching);

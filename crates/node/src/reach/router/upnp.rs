@@ -13,7 +13,8 @@ use tracing::debug;
 use super::{Failure, Opened};
 use crate::network::DefaultRoute;
 
-/// Time for a router to be found: three seconds that it may wait before it answers (`MX`), and two for its description.
+/// Time for a router to be found: three seconds that it may wait before it answers (`MX`), and two
+/// for its description.
 const SEARCH: Duration = Duration::from_secs(5);
 
 /// Time for one request. It goes to a computer on the same wire.
@@ -56,7 +57,8 @@ impl Igd {
         self.address
     }
 
-    /// Asks for a port, for a first time or again; takes the next one when it is another computer's.
+    /// Asks for a port, for a first time or again; takes the next one when it is another
+    /// computer's.
     pub(super) async fn map(&mut self, internal: u16, wanted: u16) -> Result<Opened, Failure> {
         if !portmap::is_public(self.address) {
             return Err(Failure::NotPublic(Some(self.address)));
