@@ -1,14 +1,14 @@
 //! A verified connection → bytes both ways.
 
 mod activity; // when bytes moved
-mod aside; // what rarely happens, beside what often does
 mod count;
+mod direction; // one direction, copied
 mod local_addr; // this host's address of a tunnel, and when it is lost
 mod prefixed;
 mod relay;
 #[cfg(test)]
 mod tests; // over every transport, by every session
-mod way; // one direction
+mod wake_filter; // what rarely happens, polled when it does
 
 pub(crate) use activity::Side;
 pub(crate) use count::Tunnels;

@@ -10,9 +10,9 @@ use hardline_proto::tunnel::frame::ResetReason;
 use tokio_util::sync::CancellationToken;
 
 use super::activity::{Activity, Side};
-use super::aside::Aside;
+use super::direction::{Direction, FromPeer, Stopped, ToPeer};
 use super::local_addr::LocalAddressWatch;
-use super::way::{Direction, Inward, Outward, Stopped};
+use super::wake_filter::WakeFilter;
 use crate::session::Carrier;
 use crate::transport::ByteStream;
 
@@ -76,8 +76,8 @@ pub(crate) async fn relay<A: ByteStream, C: Carrier + ?Sized>(
 ) -> Relayed {
     let activity = Activity::new();
     let end = {
-        let mut out = Direction::new(Outward { toward: application_is.other(), is_full: false });
-        let mut back = Direction::new(Inward { toward: application_is, is_flushed: true });
+        let mut out = Direction::new(ToPeer { toward: application_is.other(), is_full: false });
+        let mut back = Direction::new(FromPeer { toward: application_is, is_flushed: true });
         let lost = drain.local_addrs.lost(carrier.own_ip());
         let from_outside = pin!(async {
             tokio::select! {
@@ -86,7 +86,7 @@ pub(crate) async fn relay<A: ByteStream, C: Carrier + ?Sized>(
                 () = lost.cancelled() => if drain.kill.is_cancelled() { End::Stopped } else { End::AddressLost },
             }
         });
-        let mut from_outside = Aside::new(from_outside);
+        let mut from_outside = WakeFilter::new(from_outside);
         poll_fn(|cx| {
             let out = out.poll(cx, application, carrier, &activity);
             let back = back.poll(cx, application, carrier, &activity);

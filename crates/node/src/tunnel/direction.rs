@@ -18,8 +18,8 @@ pub(super) enum Stopped {
 }
 
 /// One direction of a tunnel, and how far it has come.
-pub(super) struct Direction<W> {
-    way: W,
+pub(super) struct Direction<D> {
+    copying: D,
     state: State,
 }
 
@@ -30,33 +30,33 @@ enum State {
     Stopped(Result<(), Stopped>),
 }
 
-/// A way of bytes. They are never copied: an application's are read to where they are sealed, a peer's are written from
-/// where they were opened.
-pub(super) trait Way<A, C: ?Sized> {
-    /// Carries until the sender ends.
-    fn poll_carry(&mut self, cx: &mut Context<'_>, a: &mut A, c: &mut C, activity: &Activity) -> Carried;
+/// Which way bytes are copied. By us they are not: an application's are read to where they are sealed, a peer's are
+/// written from where they were opened.
+pub(super) trait CopyDirection<A, C: ?Sized> {
+    /// Copies until the sender ends.
+    fn poll_copy(&mut self, cx: &mut Context<'_>, a: &mut A, c: &mut C, activity: &Activity) -> Copied;
     /// Tells the receiver that nothing more comes.
     fn poll_end(&mut self, cx: &mut Context<'_>, a: &mut A, c: &mut C) -> Poll<io::Result<()>>;
 }
 
-pub(super) type Carried = Poll<Result<(), Stopped>>;
+pub(super) type Copied = Poll<Result<(), Stopped>>;
 
 /// From an application to a peer.
-pub(super) struct Outward {
+pub(super) struct ToPeer {
     pub(super) toward: Side,
     /// Whether the last read filled a record: then there is more, and room for more is worth its while.
     pub(super) is_full: bool,
 }
 
 /// From a peer to an application.
-pub(super) struct Inward {
+pub(super) struct FromPeer {
     pub(super) toward: Side,
     pub(super) is_flushed: bool,
 }
 
-impl<W> Direction<W> {
-    pub(super) fn new(way: W) -> Self {
-        Self { way, state: State::Copying }
+impl<D> Direction<D> {
+    pub(super) fn new(copying: D) -> Self {
+        Self { copying, state: State::Copying }
     }
 
     pub(super) fn poll<A, C: ?Sized>(
@@ -65,19 +65,19 @@ impl<W> Direction<W> {
         application: &mut A,
         carrier: &mut C,
         activity: &Activity,
-    ) -> Carried
+    ) -> Copied
     where
-        W: Way<A, C>,
+        D: CopyDirection<A, C>,
     {
         loop {
             match self.state {
-                State::Copying => match ready!(self.way.poll_carry(cx, application, carrier, activity)) {
+                State::Copying => match ready!(self.copying.poll_copy(cx, application, carrier, activity)) {
                     Ok(()) => self.state = State::Ending,
                     Err(stopped) => self.state = State::Stopped(Err(stopped)),
                 },
                 State::Ending => {
                     // Nobody is hurt when the receiver has gone before it heard that nothing more comes.
-                    let _ = ready!(self.way.poll_end(cx, application, carrier));
+                    let _ = ready!(self.copying.poll_end(cx, application, carrier));
                     self.state = State::Stopped(Ok(()));
                 }
                 State::Stopped(how) => return Poll::Ready(how),
@@ -86,14 +86,8 @@ impl<W> Direction<W> {
     }
 }
 
-impl<A: ByteStream, C: Carrier + ?Sized> Way<A, C> for Outward {
-    fn poll_carry(
-        &mut self,
-        cx: &mut Context<'_>,
-        application: &mut A,
-        carrier: &mut C,
-        activity: &Activity,
-    ) -> Carried {
+impl<A: ByteStream, C: Carrier + ?Sized> CopyDirection<A, C> for ToPeer {
+    fn poll_copy(&mut self, cx: &mut Context<'_>, application: &mut A, carrier: &mut C, activity: &Activity) -> Copied {
         loop {
             ready!(carrier.poll_send(cx)).map_err(receiver_gone)?;
             let mut room = carrier.room().map_err(receiver_gone)?;
@@ -127,14 +121,8 @@ impl<A: ByteStream, C: Carrier + ?Sized> Way<A, C> for Outward {
     }
 }
 
-impl<A: ByteStream, C: Carrier + ?Sized> Way<A, C> for Inward {
-    fn poll_carry(
-        &mut self,
-        cx: &mut Context<'_>,
-        application: &mut A,
-        carrier: &mut C,
-        activity: &Activity,
-    ) -> Carried {
+impl<A: ByteStream, C: Carrier + ?Sized> CopyDirection<A, C> for FromPeer {
+    fn poll_copy(&mut self, cx: &mut Context<'_>, application: &mut A, carrier: &mut C, activity: &Activity) -> Copied {
         loop {
             let Poll::Ready(payload) = carrier.poll_payload(cx) else {
                 // While nothing comes, what came must arrive.
