@@ -11,79 +11,86 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for one candidate to accept a TCP connection. The race goes on meanwhile.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Time for one candidate to finish its TLS handshake and to send its preamble. The released listeners connect to
-/// their backend in between.
+/// Time for one candidate to finish its TLS handshake and to send its preamble. The released
+/// listeners connect to their backend in between.
 pub const DIAL_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Time a lookup goes on while nobody has answered: longer than a sleeping Wi-Fi client takes for a multicast.
+/// Time a lookup goes on while nobody has answered: longer than a sleeping Wi-Fi client takes for a
+/// multicast.
 pub const LOOKUP_TIMEOUT: Duration = Duration::from_secs(6);
 
-/// The same for programs while the DHT is asked too: they show no page that tries again by itself, and the first question
-/// through a network that loses packets takes its time. Most give up after 30 s.
+/// The same for programs while the DHT is asked too: they show no page that tries again by itself,
+/// and the first question through a network that loses packets takes its time. Most give up after
+/// 30 s.
 pub const PATIENT_LOOKUP_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Time after which an address where nobody answered is tried again, while somebody waits still: a router that restarts, or
-/// a computer that wakes up, is there again soon.
+/// Time after which an address where nobody answered is tried again, while somebody waits still: a
+/// router that restarts, or a computer that wakes up, is there again soon.
 pub const DIAL_AGAIN: Duration = Duration::from_secs(2);
 
-/// Time to connect to a backend. It is on this computer or on its LAN. Shorter than [`HANDSHAKE_TIMEOUT`]: in version 1 it
-/// is a part of that.
+/// Time to connect to a backend. It is on this computer or on its LAN. Shorter than
+/// [`HANDSHAKE_TIMEOUT`]: towards legacy peers it is a part of that.
 pub const BACKEND_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Silence in both directions after which a tunnel is closed. Longer than the polls and pings of web pages.
+/// Silence in both directions after which a tunnel is closed. Longer than the polls and pings of
+/// web pages.
 pub const TUNNEL_IDLE: Duration = Duration::from_secs(3600);
 
-/// Silence of a peer's computer after which it is asked whether it is still there. Not more often, for the batteries of
-/// phones; often enough that a router does not forget the connection meanwhile.
+/// Silence of a peer's computer after which it is asked whether it is still there. Not more often,
+/// for the batteries of phones; often enough that a router does not forget the connection
+/// meanwhile.
 pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 
 /// Time between two such questions when there is no answer.
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Such questions without an answer after which the computer counts as gone, and with it the tunnel. With the two times
-/// above: two minutes. A cable that was out for a minute and a half breaks nothing.
+/// Such questions without an answer after which the computer counts as gone, and with it the
+/// tunnel. With the two times above: two minutes. A cable that was out for a minute and a half
+/// breaks nothing.
 pub const KEEPALIVE_RETRIES: u32 = 4;
 
 /// Browser connections open at once at the gateway.
 pub const MAX_GATEWAY_CONNECTIONS: usize = 20_000;
 
-/// Connections open at once at a forwarded port. Each costs two sockets; a port for people has a handful.
+/// Connections open at once at a forwarded port. Each costs two sockets; a port for people has a
+/// handful.
 pub const MAX_FORWARDED: usize = 1000;
 
-/// Time a link stays parked on the dialling side. The next page of the same site comes sooner, or later than a handshake
-/// matters.
+/// Time a session stays idle on the dialling side. The next page of the same site comes sooner, or
+/// later than a handshake matters.
 pub const PARKED_LIMIT: Duration = Duration::from_secs(60);
 
-/// Time a link stays parked on the listening side. Longer than [`PARKED_LIMIT`], so that the dialler lets go first and a
-/// question never meets a closing link.
+/// Time a session stays idle on the listening side. Longer than [`PARKED_LIMIT`], so that the
+/// dialler lets go first and a question never meets a closing session.
 pub const LISTENER_PARKED_LIMIT: Duration = Duration::from_secs(120);
 
-/// Time after which a parked link is no longer trusted to lead anywhere: one of the computers may be gone. What a page
-/// asks for comes within it; after it a question costs a round trip more.
+/// Time after which an idle session is no longer trusted to lead anywhere: one of the computers may
+/// be gone. What a page asks for comes within it; after it a question costs a round trip more.
 pub const FRESH_SESSION: Duration = Duration::from_secs(1);
 
-/// Time for the answer over a link that is not trusted. Longer than a round trip around the world; after it another link
-/// is dialled.
+/// Time for the answer over a session that is not trusted. Longer than a round trip around the
+/// world; after it another is dialled.
 pub const STALE_ANSWER: Duration = Duration::from_secs(1);
 
-/// Longest time until a service that is kept ready, and was not reached, is looked for again. Who opens it meanwhile does not
-/// wait for that.
+/// Longest time until a service that is kept ready, and was not reached, is looked for again. Who
+/// opens it meanwhile does not wait for that.
 pub const READY_AGAIN: Duration = Duration::from_secs(600);
 
-/// Links parked at once on the dialling side, per service and password: as many as a browser's connections to one site,
-/// twice over.
+/// Idle sessions on the dialling side, per service and password: as many as a browser's connections
+/// to one site, twice over.
 pub const MAX_PARKED_PER_SERVICE: usize = 16;
 
-/// Links parked at once on the dialling side. A page can ask for as many services as it likes.
+/// Idle sessions on the dialling side. A page can ask for as many services as it likes.
 pub const MAX_PARKED: usize = 256;
 
-/// The same for a link beyond those that may be parked: a question that is on its way still arrives.
+/// The same for a session beyond those that may be idle: a question that is on its way still
+/// arrives.
 pub const CROWDED_PARKED_LIMIT: Duration = Duration::from_secs(1);
 
-/// Links parked at once on the listening side; the next one has [`CROWDED_PARKED_LIMIT`].
+/// Idle sessions on the listening side; the next one has [`CROWDED_PARKED_LIMIT`].
 pub const MAX_LISTENER_PARKED: usize = 4096;
 
-/// Links parked at once on the listening side, per address they came from.
+/// Idle sessions on the listening side, per address they came from.
 pub const MAX_LISTENER_PARKED_PER_ADDRESS: usize = 256;
 
 const _: () = assert!(BACKEND_CONNECT_TIMEOUT.as_secs() < HANDSHAKE_TIMEOUT.as_secs());

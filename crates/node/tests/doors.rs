@@ -1,18 +1,20 @@
-//! The doors stay where they are: who names a TCP stream, and who asks which version is spoken. Read in the sources
-//! themselves.
+//! The doors stay where they are: who names a TCP stream, and who asks which version is spoken.
+//! Read in the sources themselves.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where a TCP stream has a name: it is a browser's or a backend's, or below a transport or a session.
+/// Where a TCP stream has a name: it is a browser's or a backend's, or below a transport or a
+/// session.
 const NAME_TCP: [&str; 4] = ["transport/", "session/", "gateway/", "backend/"];
 
-/// Who passes on, outside the sessions, what somebody says of a version, and does nothing else with it; and the warm-up,
-/// which shakes hands as version 2 does.
+/// Who passes on, outside the sessions, what somebody says of a version, and does nothing else with
+/// it; and the warm-up, which shakes hands as version 2 does.
 const PASS_ON: [&str; 4] = ["resolve/", "discovery/", "drivers/lan/", "rehearsal.rs"];
 
-/// The lines of code below `crate`'s `src` that `is_wrong` finds, outside of `allowed` and of files of tests.
+/// The lines of code below `crate`'s `src` that `is_wrong` finds, outside of `allowed` and of files
+/// of tests.
 fn found(krate: &str, allowed: &[&str], is_wrong: impl Fn(&str) -> bool) -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(krate).join("src");
     let files = files(&root);
@@ -53,7 +55,8 @@ fn words(code: &str) -> impl Iterator<Item = &str> {
     code.split(|letter: char| !letter.is_alphanumeric() && letter != '_').filter(|word| !word.is_empty())
 }
 
-/// Whether code asks for a version of the tunnel: by a name that says one, or by comparing a number.
+/// Whether code asks for a version of the tunnel: by a name that says one, or by comparing a
+/// number.
 fn asks_for_a_version(code: &str) -> bool {
     let names_one = |word: &str| {
         let word = word.to_ascii_lowercase();

@@ -94,7 +94,7 @@ async fn a_neighbour_that_is_wrong_about_the_version_costs_one_connection_and_no
 }
 
 #[tokio::test]
-async fn a_listener_that_does_not_know_the_hidden_name_is_asked_for_by_the_plain_one() {
+async fn a_listener_that_does_not_know_the_pseudonym_is_asked_for_by_the_plain_one() {
     let identity = Identity::ephemeral().unwrap();
     let key = identity.key;
     let config = v2::server_tls(&identity);

@@ -91,7 +91,8 @@ fn name(key: KeyHash) -> ServiceName {
     ServiceName { key, password: None }
 }
 
-/// A tunnel through which `text` went to an echo and back, both directions ended: its link is parked again.
+/// A tunnel through which `text` went to an echo and back, both directions ended: its link is
+/// parked again.
 async fn say(gateway: &TestNode, key: KeyHash, text: &str) {
     let mut tunnel = gateway.node.connect(&name(key)).await.unwrap();
     assert_eq!(echoed(&mut tunnel, text).await, text);
@@ -395,7 +396,8 @@ async fn why_a_service_refuses_is_told_apart() {
 
 #[tokio::test]
 async fn a_backend_that_comes_up_is_reached_over_the_link_that_was_refused() {
-    // Its port is its own already, and nobody else's meanwhile; connections are refused until it listens.
+    // Its port is its own already, and nobody else's meanwhile; connections are refused until it
+    // listens.
     let program = tokio::net::TcpSocket::new_v4().unwrap();
     program.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let (listener, cable, gateway) = through_a_cable(program.local_addr().unwrap()).await;

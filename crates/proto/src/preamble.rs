@@ -18,10 +18,12 @@ pub const MAX_PASSWORD: usize = 256;
 const WAN_HOSTS: &str = "WANHosts";
 const PASSWORD: &str = "password";
 
-/// What one side tells the other before any payload. Unknown keys are ignored. Its `Debug` text hides the password.
+/// What one side tells the other before any payload. Unknown keys are ignored. Its `Debug` text
+/// hides the password.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Preamble {
-    /// Addresses at which the listener can be reached from outside, best first. Only a listener says this.
+    /// Addresses at which the listener can be reached from outside, best first. Only a listener
+    /// says this.
     pub wan_hosts: Option<HostList>,
     /// The free text in front of the key hash in the dialler's address. Only a dialler says this.
     pub password: Option<String>,
@@ -62,8 +64,8 @@ impl Preamble {
 
     /// Reads a line, with or without its newline. White space around the object is allowed.
     ///
-    /// A `WANHosts` that is not a string is ignored. So is a `password` that is not a string, or is longer than
-    /// [`MAX_PASSWORD`]: a service that asks for one finds none, and refuses.
+    /// A `WANHosts` that is not a string is ignored. So is a `password` that is not a string, or is
+    /// longer than [`MAX_PASSWORD`]: a service that asks for one finds none, and refuses.
     ///
     /// # Errors
     /// [`PreambleError`] when the line is too long or is not one JSON object with each key once.
@@ -89,7 +91,8 @@ pub(crate) fn parse_object(line: &[u8]) -> Result<Map<String, Value>, PreambleEr
     if line.contains(&b'\n') {
         return Err(PreambleError::NotAnObject("a line break inside".to_owned()));
     }
-    // Checked here, because serde's own complaint would repeat a string that stands in the object's place.
+    // Checked here, because serde's own complaint would repeat a string that stands in the object's
+    // place.
     if line.trim_ascii_start().first() != Some(&b'{') {
         return Err(PreambleError::NotAnObject("no opening brace".to_owned()));
     }

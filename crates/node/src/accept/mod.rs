@@ -91,7 +91,8 @@ impl Acceptor {
         }
     }
 
-    /// Accepts until the node stops. Each peer has a task of its own from the first byte, so none delays another.
+    /// Accepts until the node stops. Each peer has a task of its own from the first byte, so none
+    /// delays another.
     pub(crate) async fn run<L>(self: Arc<Self>, listener: L, tasks: TaskTracker)
     where
         L: Listener<Incoming: Incoming<Connection: Connection>>,

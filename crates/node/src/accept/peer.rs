@@ -45,12 +45,14 @@ struct Peer<'a> {
 }
 
 impl Acceptor {
-    /// Serves one peer. `handshake_slot` is given back when its first tunnel begins, or its session is idle.
+    /// Serves one peer. `handshake_slot` is given back when its first tunnel begins, or its session
+    /// is idle.
     pub(super) async fn serve<I>(&self, incoming: I, addr: SocketAddr, handshake_slot: HandshakeSlot)
     where
         I: Incoming<Connection: Connection>,
     {
-        // Each step on the heap and apart: what it needs is not kept for the next, nor for the life of a tunnel.
+        // Each step on the heap and apart: what it needs is not kept for the next, nor for the life
+        // of a tunnel.
         let greeted = tokio::select! {
             () = self.drain.stop.cancelled() => return,
             greeted = Box::pin(self.greet_in_time(incoming, addr)) => greeted,
@@ -116,7 +118,8 @@ impl Acceptor {
 }
 
 impl Service {
-    /// Whether `theirs`, a dialler's preamble, has the password that is asked for. Browsers lower the case of host names.
+    /// Whether `theirs`, a dialler's preamble, has the password that is asked for. Browsers lower
+    /// the case of host names.
     fn allows(&self, theirs: &Preamble) -> bool {
         let is_it = |password: &String| theirs.password.as_ref().is_some_and(|it| it.eq_ignore_ascii_case(password));
         self.password.as_ref().is_none_or(is_it)

@@ -14,8 +14,8 @@ use crate::session::ListenerSession;
 use crate::tunnel::{Side, relay};
 
 impl Acceptor {
-    /// Serves one tunnel after the other, until the dialler ends the session or does not use it any more. The backend is
-    /// not touched before a tunnel is asked for.
+    /// Serves one tunnel after the other, until the dialler ends the session or does not use it any
+    /// more. The backend is not touched before a tunnel is asked for.
     pub(super) async fn serve_session(
         &self,
         service: &Service,
@@ -50,7 +50,8 @@ impl Acceptor {
         let place = self.idle.enter(addr.ip());
         let patience = match &place {
             Some(_) if is_allowed => self.idle.time(),
-            // Who does not know the password may ask, to be told so, and has no other business here.
+            // Who does not know the password may ask, to be told so, and has no other business
+            // here.
             Some(_) => self.handshake_timeout,
             // The question may be on its way.
             None => CROWDED_PARKED_LIMIT,

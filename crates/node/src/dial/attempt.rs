@@ -1,4 +1,5 @@
-//! One attempt of a race: a candidate → a verified connection → a session, with its tunnel if one is wanted.
+//! One attempt of a race: a candidate → a verified connection → a session, with its tunnel if one
+//! is wanted.
 
 use std::net::SocketAddr;
 
@@ -38,8 +39,8 @@ pub(super) struct Reached {
 
 impl Job {
     /// Dials one address and opens a tunnel there, or greets, within
-    /// [`CONNECT_TIMEOUT`](crate::limits::CONNECT_TIMEOUT) and [`DIAL_HANDSHAKE_TIMEOUT`]. `said` is what the listener
-    /// speaks according to who told of the address.
+    /// [`CONNECT_TIMEOUT`](crate::limits::CONNECT_TIMEOUT) and [`DIAL_HANDSHAKE_TIMEOUT`]. `said`
+    /// is what the listener speaks according to who told of the address.
     pub(super) async fn dial(
         &self,
         at: &HostPort,

@@ -42,11 +42,13 @@ impl Dialler {
         Self { resolver, peers: Peers::new(own_records), pool, stop }
     }
 
-    /// Opens a tunnel to `name`. What was sent of `early`, the first payload, is taken out of it; the rest is for the
-    /// caller to send. Successes are remembered. Dropping the future cancels every attempt.
+    /// Opens a tunnel to `name`. What was sent of `early`, the first payload, is taken out of it;
+    /// the rest is for the caller to send. Successes are remembered. Dropping the future cancels
+    /// every attempt.
     ///
-    /// An idle session costs no handshake and no round trip. When it turns out to have ended before the question can have
-    /// reached the backend, the next one takes its place, unseen; when it may have, nothing is repeated.
+    /// An idle session costs no handshake and no round trip. When it turns out to have ended before
+    /// the question can have reached the backend, the next one takes its place, unseen; when it may
+    /// have, nothing is repeated.
     ///
     /// # Errors
     /// [`ReachError`] says what was tried.
@@ -125,7 +127,8 @@ impl Dialler {
     ) -> Result<Option<TunnelStream>, Outcome> {
         let is_fresh = self.pool.is_fresh(&idle, self.generation());
         let Idle { mut session, candidate, .. } = idle;
-        // Who was not heard for a while may be gone without a word. Then we ask, and send payload when we know.
+        // Who was not heard for a while may be gone without a word. Then we ask, and send payload
+        // when we know.
         let (sent, limit) = if is_fresh { (&early[..], DIAL_HANDSHAKE_TIMEOUT) } else { (&[][..], STALE_ANSWER) };
         let asked = timeout(limit, session.open_tunnel(sent)).await;
         match asked {
@@ -190,15 +193,15 @@ impl Dialler {
         let server_name = sni::server_name(name.key).ok()?;
         Some(Job {
             target: Target { key: name.key, tls, name: server_name, pseudonym: None },
-            pseudonym: sni::hidden_name(name.key, clock::today()),
+            pseudonym: sni::pseudonym(name.key, clock::today()),
             version,
             preamble: Preamble { wan_hosts: None, password: name.password.clone() },
         })
     }
 }
 
-/// Time until a service that is kept ready is looked after again: twice as long after each failure, so that a computer that is
-/// switched off is not looked for all day.
+/// Time until a service that is kept ready is looked after again: twice as long after each failure,
+/// so that a computer that is switched off is not looked for all day.
 fn patience(renewal: Duration, failures: u32) -> Duration {
     let doubled = renewal.saturating_mul(2_u32.saturating_pow(failures));
     doubled.min(READY_AGAIN.max(renewal))

@@ -11,7 +11,8 @@ use crate::transport::Reset;
 /// Most pieces of payload that are read or written at once.
 pub(crate) const PIECES: usize = 16;
 
-/// A tunnel that lends its own memory: payload is read from an application into records, and written to it from them.
+/// A tunnel that lends its own memory: payload is read from an application into records, and
+/// written to it from them.
 pub(crate) trait Carrier: Reset + Unpin + Send {
     /// The address of this computer that the peer knows.
     fn own_ip(&self) -> Option<IpAddr>;

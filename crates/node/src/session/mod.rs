@@ -1,9 +1,11 @@
-//! Sessions: what two computers say to each other over a verified connection, and how tunnels begin and end there.
+//! Sessions: what two computers say to each other over a verified connection, and how tunnels begin
+//! and end there.
 //!
-//! A dialler [opens](DiallerSession::open_tunnel) tunnels, a listener [waits](ListenerSession::poll_next_tunnel) for
-//! them. Which protocol is spoken is agreed on in the handshake, and no business of anybody outside this folder: [`v1`]
-//! is that of the released Python program, [`v2`] our own. A session carries one tunnel at a time and is its
-//! [`Carrier`] meanwhile; one whose connection opens streams by itself would hold a stream where these hold the
+//! A dialler [opens](DiallerSession::open_tunnel) tunnels, a listener
+//! [waits](ListenerSession::poll_next_tunnel) for them. Which protocol is spoken is agreed on in
+//! the handshake, and no business of anybody outside this folder: [`v1`] is that of the released
+//! Python program, [`v2`] our own. A session carries one tunnel at a time and is its [`Carrier`]
+//! meanwhile; one whose connection opens streams by itself would hold a stream where these hold the
 //! connection.
 
 mod carrier; // what a tunnel is to who carries bytes
@@ -56,11 +58,12 @@ pub(crate) trait DiallerSession: Carrier + fmt::Debug {
     /// Whether it carries nothing, and can carry a tunnel now.
     fn is_idle(&self) -> bool;
 
-    /// Whether an idle session is still of use: nothing has come, neither its end nor bytes that do not belong.
+    /// Whether an idle session is still of use: nothing has come, neither its end nor bytes that do
+    /// not belong.
     fn is_quiet(&mut self) -> bool;
 
-    /// Asks for a tunnel with as much of `early`, the first payload, as may go with the question, and waits for the
-    /// answer. Returns how much that was.
+    /// Asks for a tunnel with as much of `early`, the first payload, as may go with the question,
+    /// and waits for the answer. Returns how much that was.
     ///
     /// # Errors
     /// [`NoTunnel`]; the session may be idle behind a refusal.
@@ -72,7 +75,8 @@ pub(crate) trait DiallerSession: Carrier + fmt::Debug {
 
 /// The listener's end of a session.
 pub(crate) trait ListenerSession: Carrier + fmt::Debug {
-    /// Whether the dialler asks for a tunnel by connecting: then the connection is shaking hands until it has got one.
+    /// Whether the dialler asks for a tunnel by connecting: then the connection is shaking hands
+    /// until it has got one.
     fn asks_at_once(&self) -> bool;
 
     /// Waits until a tunnel is asked for. To be [granted](Self::grant) or [refused](Self::refuse).
@@ -81,14 +85,15 @@ pub(crate) trait ListenerSession: Carrier + fmt::Debug {
     /// Tells the dialler that the tunnel is there.
     fn grant(&mut self) -> BoxFuture<'_, Result<(), PreambleFailure>>;
 
-    /// Tells the dialler that it is not, where the protocol has a word for it, and throws away what was sent before the
-    /// dialler knew.
+    /// Tells the dialler that it is not, where the protocol has a word for it, and throws away what
+    /// was sent before the dialler knew.
     fn refuse(&mut self, refusal: Refusal) -> BoxFuture<'_, io::Result<()>>;
 
     /// Whether it carries nothing, and can carry a tunnel now.
     fn is_idle(&self) -> bool;
 
-    /// Ends an idle session in a way that tells the dialler that nothing was lost; another is just closed.
+    /// Ends an idle session in a way that tells the dialler that nothing was lost; another is just
+    /// closed.
     fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
 }
 
@@ -154,15 +159,16 @@ pub(crate) struct Begun<S: ?Sized> {
 
 /// A verified connection, as a transport makes them: what sessions are spoken over.
 pub(crate) trait Connection: Send + Sized + 'static {
-    /// Begins a session as the dialler, and opens its first tunnel if that is the `purpose`. No payload is sent: other
-    /// attempts of a race may ask too.
+    /// Begins a session as the dialler, and opens its first tunnel if that is the `purpose`. No
+    /// payload is sent: other attempts of a race may ask too.
     fn dial(
         self,
         ours: &Preamble,
         purpose: Purpose,
     ) -> impl Future<Output = Result<Begun<dyn DiallerSession>, NoSession>> + Send;
 
-    /// Begins a session as the listener. Without `wants_password` the dialler's preamble may be left for later.
+    /// Begins a session as the listener. Without `wants_password` the dialler's preamble may be
+    /// left for later.
     fn listen(
         self,
         ours: Preamble,
@@ -184,7 +190,8 @@ impl<W: ByteStream + fmt::Debug> Connection for SecureStream<W> {
     }
 }
 
-/// Whether a listener of this version answers to the name of the day. Who was not reached yet is what others say.
+/// Whether a listener of this version answers to the name of the day. Who was not reached yet is
+/// what others say.
 pub(crate) fn knows_pseudonyms(version: Version) -> bool {
     version >= v2::VERSION
 }
@@ -206,7 +213,8 @@ impl ServerTls {
         Self { v1: v1::server_tls(settings), v2: v2::server_tls(settings) }
     }
 
-    /// Those for a dialler that says `hello`. Who does not know version 2 is served as ever, down to the TLS settings.
+    /// Those for a dialler that says `hello`. Who does not know version 2 is served as ever, down
+    /// to the TLS settings.
     pub(crate) fn choose(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
         Arc::clone(if v2::is_offered(hello) { &self.v2 } else { &self.v1 })
     }

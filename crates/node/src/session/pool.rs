@@ -17,12 +17,14 @@ use crate::limits::FRESH_SESSION;
 /// Time between two looks for sessions that nobody wants any more.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// The part of the time for which sessions are idle after which one that is kept ready is dialled anew.
+/// The part of the time for which sessions are idle after which one that is kept ready is dialled
+/// anew.
 const RENEWAL: f64 = 0.8;
 
 /// The idle sessions of a node, per service and password.
 ///
-/// The one used last is taken first. So with less demand the others grow old, and after [`Parking::time`] they go.
+/// The one used last is taken first. So with less demand the others grow old, and after
+/// [`Parking::time`] they go.
 #[derive(Debug)]
 pub(crate) struct Pool {
     parking: Parking,
@@ -76,21 +78,22 @@ impl Pool {
 
     /// Whether the peer was heard so lately, and from the same place, that it will still be there.
     ///
-    /// A session that was idle for longer, or before this computer moved, is asked before payload is sent: then nothing has to
-    /// be repeated. That costs a round trip and no handshake. (15 s instead cost somebody who moved a failed request; pings
-    /// would keep radios awake.)
+    /// A session that was idle for longer, or before this computer moved, is asked before payload
+    /// is sent: then nothing has to be repeated. That costs a round trip and no handshake. (15 s
+    /// instead cost somebody who moved a failed request; pings would keep radios awake.)
     pub(crate) fn is_fresh(&self, idle: &Idle, generation: u64) -> bool {
         idle.age() < FRESH_SESSION && idle.generation == generation
     }
 
-    /// Time after which one that is kept ready is dialled anew, before the one there is grows too old; `None` if sessions are
-    /// not kept.
+    /// Time after which one that is kept ready is dialled anew, before the one there is grows too
+    /// old; `None` if sessions are not kept.
     pub(crate) fn renewal(&self) -> Option<Duration> {
         let Parking { time, links, links_each } = self.parking;
         (links > 0 && links_each > 0 && !time.is_zero()).then(|| time.mul_f64(RENEWAL))
     }
 
-    /// Whether a session to `name` is there that will not be too old at the next [renewal](Self::renewal).
+    /// Whether a session to `name` is there that will not be too old at the next
+    /// [renewal](Self::renewal).
     pub(crate) fn is_stocked(&self, name: &ServiceName) -> bool {
         let young = self.parking.time.mul_f64(1.0 - RENEWAL);
         let mut services = self.lock();
@@ -118,8 +121,9 @@ impl Pool {
         self.filled.notify_one();
     }
 
-    /// Notes that no session to `name` is left. Returns whether a prewarmed one should be dialled: the service is used again and
-    /// again, and none is on its way. Tell the end of that with [`refilled`](Self::refilled).
+    /// Notes that no session to `name` is left. Returns whether a prewarmed one should be dialled:
+    /// the service is used again and again, and none is on its way. Tell the end of that with
+    /// [`refilled`](Self::refilled).
     pub(crate) fn should_refill(&self, name: &ServiceName) -> bool {
         let mut services = self.lock();
         let Some(kept) = services.get_mut(name) else { return false };

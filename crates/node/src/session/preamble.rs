@@ -8,8 +8,8 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 /// Why the preambles were not exchanged.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PreambleFailure {
-    /// The peer ended the connection before its line was whole. A listener does so when its backend is down or the
-    /// password is wrong.
+    /// The peer ended the connection before its line was whole. A listener does so when its backend
+    /// is down or the password is wrong.
     #[error("the peer closed the connection before its preamble")]
     Closed,
     /// The peer's line cannot be read.
@@ -30,7 +30,8 @@ impl From<io::Error> for PreambleFailure {
     }
 }
 
-/// Reads the peer's line, at most [`MAX_PREAMBLE`] bytes of it, and leaves in the stream what stands behind it.
+/// Reads the peer's line, at most [`MAX_PREAMBLE`] bytes of it, and leaves in the stream what
+/// stands behind it.
 pub(super) async fn read_preamble<S: AsyncBufRead + Unpin>(stream: &mut S) -> Result<Preamble, PreambleFailure> {
     let mut line = Vec::new();
     loop {

@@ -19,7 +19,8 @@ use crate::tls::pin::{PinnedKey, WrongKey, proven_key, wrong_key};
 use crate::tls::{config, sni};
 use crate::transport::handshake;
 
-/// Room in the pipe between client and server, in bytes: a whole flight, so that neither waits for the other's reading.
+/// Room in the pipe between client and server, in bytes: a whole flight, so that neither waits for
+/// the other's reading.
 const PIPE: usize = 64 * 1024;
 
 #[tokio::test]
@@ -177,7 +178,8 @@ async fn a_session_is_never_resumed_with_another_service_or_under_another_addres
     let (one, other) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
     let client = v2::client_tls(one.key, true);
     link(&client, v2::server_tls(&one), one.key).await;
-    // The same name with another ticket key: the service was started anew, or another one has its place.
+    // The same name with another ticket key: the service was started anew, or another one has its
+    // place.
     let (kind, _) = link(&client, v2::server_tls(&one), one.key).await;
     assert_eq!(kind, HandshakeKind::Full);
     // Another service finds no session of the first, even if it has the first one's name.

@@ -15,8 +15,8 @@ use crate::transport::Reset;
 
 /// A tunnel to a verified peer, behind the preambles: payload, 1-for-1.
 ///
-/// Shutting down the write side is a half-close: the peer's application sees the end of the stream and can go on sending.
-/// Dropping it before both directions have ended breaks the tunnel off.
+/// Shutting down the write side is a half-close: the peer's application sees the end of the stream
+/// and can go on sending. Dropping it before both directions have ended breaks the tunnel off.
 pub struct TunnelStream {
     /// Present until dropped.
     session: Option<Box<dyn DiallerSession>>,

@@ -1,14 +1,17 @@
 //! Legacy sessions: the protocol of the released Python program, all of it.
 //!
-//! One connection carries one tunnel, which begins with it. Each side says a line, and what follows is payload as it is:
+//! One connection carries one tunnel, which begins with it. Each side says a line, and what follows
+//! is payload as it is:
 //!
-//! - The dialler says its line and waits for the listener's before it sends payload: released listeners cannot part
-//!   payload from the line in front of it.
-//! - The listener says its line when the backend is there. Without a backend, or without the password, it hangs up.
-//!   Released listeners do so too, and so the dialler can tell a backend that is down from a computer that is away.
-//! - Each line is alone in its TLS record, and records are of at most [`RECORD`] bytes of plaintext.
-//! - There is no `close_notify`, no half-close that a released peer would keep, no ALPN and no resumption: released peers
-//!   neither need nor test it.
+//! - The dialler says its line and waits for the listener's before it sends payload: released
+//!   listeners cannot part payload from the line in front of it.
+//! - The listener says its line when the backend is there. Without a backend, or without the
+//!   password, it hangs up. Released listeners do so too, and so the dialler can tell a backend
+//!   that is down from a computer that is away.
+//! - Each line is alone in its TLS record, and records are of at most [`RECORD`] bytes of
+//!   plaintext.
+//! - There is no `close_notify`, no half-close that a released peer would keep, no ALPN and no
+//!   resumption: released peers neither need nor test it.
 
 use std::fmt;
 use std::io;
@@ -35,18 +38,19 @@ use crate::transport::{ByteStream, Reset};
 /// Its number.
 pub(crate) const VERSION: Version = 1;
 
-/// Plaintext bytes in one TLS record. The released peers read 4,096 at a time and do not see what is left over until more
-/// arrives.
+/// Plaintext bytes in one TLS record. The released peers read 4,096 at a time and do not see what
+/// is left over until more arrives.
 pub const RECORD: usize = 4096;
 
-/// What `max_fragment_size` counts beside the plaintext: the record's header (RFC 8446, section 5.1), in bytes.
+/// What `max_fragment_size` counts beside the plaintext: the record's header (RFC 8446, section
+/// 5.1), in bytes.
 const RECORD_HEADER: usize = 5;
 
 /// Sixteen small records at a time.
 const LAYOUT: Layout = Layout { front: 0, payload: RECORD, records: PIECES };
 
-/// TLS 1.2 and 1.3, pinned to `key`, no ALPN, records of at most [`RECORD`] bytes of plaintext, no client certificate, no
-/// resumption.
+/// TLS 1.2 and 1.3, pinned to `key`, no ALPN, records of at most [`RECORD`] bytes of plaintext, no
+/// client certificate, no resumption.
 #[must_use]
 pub fn client_tls(key: KeyHash) -> Arc<ClientConfig> {
     let mut config = pinned_client(key);
@@ -55,7 +59,8 @@ pub fn client_tls(key: KeyHash) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-/// TLS 1.2 and 1.3, records of at most [`RECORD`] bytes of plaintext and of rustls's making, no resumption.
+/// TLS 1.2 and 1.3, records of at most [`RECORD`] bytes of plaintext and of rustls's making, no
+/// resumption.
 #[must_use]
 pub fn server_tls<'a>(settings: impl Into<ServerSettings<'a>>) -> Arc<ServerConfig> {
     let mut config = server(settings.into(), rustls::ALL_VERSIONS);
@@ -94,8 +99,8 @@ pub(super) async fn dial<W: ByteStream + fmt::Debug>(
     Ok(Begun { session: Box::new(V1 { tls, owed: None }), preamble })
 }
 
-/// As [`Connection::listen`](super::Connection::listen). Who does not know the password must not touch the backend, so the
-/// dialler's line is read first if it `wants_password`.
+/// As [`Connection::listen`](super::Connection::listen). Who does not know the password must not
+/// touch the backend, so the dialler's line is read first if it `wants_password`.
 pub(super) async fn listen<W: ByteStream + fmt::Debug>(
     mut tls: SecureStream<W>,
     ours: &Preamble,
@@ -180,7 +185,7 @@ impl<W: ByteStream> Carrier for V1<W> {
     fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         match ready!(self.tls.poll_fill(cx)) {
             Ok(()) => Poll::Ready(Ok(!self.tls.plain().is_empty())),
-            // Released peers end without close_notify, always: in version 1 it tells nothing.
+            // Released peers end without close_notify, always: here it tells nothing.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(false)),
             Err(error) => Poll::Ready(Err(error)),
         }

@@ -1,12 +1,15 @@
 //! Sessions of version 2: frames over TLS, one tunnel after the other, honest ends.
 //!
-//! The only place where frames meet records. What may be said when is [`hardline_proto::tunnel::Session`]'s.
+//! The only place where frames meet records. What may be said when is
+//! [`hardline_proto::tunnel::Session`]'s.
 //!
-//! - One tunnel at a time, no multiplexing: no head-of-line blocking, bulk at TLS speed, code that fits in one's head.
-//! - A first tunnel is asked for together with the dialler's line, and without payload: that costs no round trip more than a
-//!   legacy session, and a backend that is down loses the race; payload could reach two listeners.
-//! - A refused tunnel ends like another, and its session is idle again: a backend that is down costs no handshakes. Closing
-//!   would not do: its reset could overtake the refusal.
+//! - One tunnel at a time, no multiplexing: no head-of-line blocking, bulk at TLS speed, code that
+//!   fits in one's head.
+//! - A first tunnel is asked for together with the dialler's line, and without payload: that costs
+//!   no round trip more than a legacy session, and a backend that is down loses the race; payload
+//!   could reach two listeners.
+//! - A refused tunnel ends like another, and its session is idle again: a backend that is down
+//!   costs no handshakes. Closing would not do: its reset could overtake the refusal.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -38,19 +41,22 @@ pub(crate) const VERSION: Version = 2;
 /// Full frames, a record each.
 const LAYOUT: Layout = Layout { front: HEADER, payload: MAX_PAYLOAD, records: PIECES };
 
-/// Payload that fits behind an open line in one record, in bytes. In one record: either all of it can be read or nothing.
+/// Payload that fits behind an open line in one record, in bytes. In one record: either all of it
+/// can be read or nothing.
 const EARLY: usize = MAX_PAYLOAD - Open::LINE.len();
 
-/// Names whose TLS sessions are kept for one service: the key hash, and the codes of two days. rustls counts in tickets, and
-/// keeps 8 for a name.
+/// Names whose TLS sessions are kept for one service: the key hash, and the codes of two days.
+/// rustls counts in tickets, and keeps 8 for a name.
 const TLS_SESSIONS: usize = 3 * 8;
 
-/// Tickets given with each handshake. One is used up by each resumption, and a second lets the pool grow.
+/// Tickets given with each handshake. One is used up by each resumption, and a second lets the pool
+/// grow.
 const TICKETS: usize = 2;
 
-/// For peers of either version: TLS 1.2 and 1.3, pinned to `key`, offers version 2 by ALPN, leaves the size of records to
-/// the tunnel, and resumes TLS sessions of TLS 1.3. They belong to this configuration, and so to `key` alone. With
-/// `own_records`, rustls hands the keys over behind the handshake.
+/// For peers of either version: TLS 1.2 and 1.3, pinned to `key`, offers version 2 by ALPN, leaves
+/// the size of records to the tunnel, and resumes TLS sessions of TLS 1.3. They belong to this
+/// configuration, and so to `key` alone. With `own_records`, rustls hands the keys over behind the
+/// handshake.
 #[must_use]
 pub fn client_tls(key: KeyHash, own_records: bool) -> Arc<ClientConfig> {
     let mut config = pinned_client(key);
@@ -60,8 +66,8 @@ pub fn client_tls(key: KeyHash, own_records: bool) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-/// For diallers that offer version 2: TLS 1.3, full records, and TLS sessions that can be resumed. The key that seals the
-/// tickets belongs to this configuration, and so to one identity alone.
+/// For diallers that offer version 2: TLS 1.3, full records, and TLS sessions that can be resumed.
+/// The key that seals the tickets belongs to this configuration, and so to one identity alone.
 ///
 /// # Panics
 /// When the system has no randomness, as every use of TLS would.
@@ -83,8 +89,8 @@ pub(super) fn is_offered(hello: &ClientHello<'_>) -> bool {
 
 /// A session of version 2, of either side.
 ///
-/// While it carries a tunnel it is that tunnel's stream: reading ends with the other side's half-close, shutting down is
-/// our own.
+/// While it carries a tunnel it is that tunnel's stream: reading ends with the other side's
+/// half-close, shutting down is our own.
 #[derive(Debug)]
 pub(crate) struct V2<W> {
     tls: SecureStream<W>,
@@ -143,13 +149,14 @@ impl<W: ByteStream> V2<W> {
         self.machine.phase() == Phase::Idle && !self.tls.wants_write()
     }
 
-    /// Says our preamble, and asks for nothing yet. It leaves before the peer is waited for, with all that was said.
+    /// Says our preamble, and asks for nothing yet. It leaves before the peer is waited for, with
+    /// all that was said.
     fn greet(&mut self, ours: &Preamble) -> Result<(), PreambleFailure> {
         Ok(self.tls.seal(&[&ours.encode()])?)
     }
 
-    /// Asks for a tunnel, with as much of `early` as fits behind the question, in one write. Returns how much that was.
-    /// `greeting` goes in front: our preamble, on a new connection.
+    /// Asks for a tunnel, with as much of `early` as fits behind the question, in one write.
+    /// Returns how much that was. `greeting` goes in front: our preamble, on a new connection.
     async fn ask(&mut self, greeting: &[u8], early: &[u8]) -> Result<usize, SessionEnd> {
         let Some(open) = self.machine.open() else { return Err(SessionEnd::Closed(Closed::Unused)) };
         let sent = early.len().min(EARLY.saturating_sub(greeting.len()));
@@ -233,7 +240,8 @@ impl<W: ByteStream> V2<W> {
         SessionEnd::Closed(self.machine.closed(cleanly))
     }
 
-    /// Takes apart what is there, until so many pieces of payload are found that they are worth a write.
+    /// Takes apart what is there, until so many pieces of payload are found that they are worth a
+    /// write.
     fn find_payload(&mut self) {
         while self.payload.places.len() < PIECES && self.next.is_none() && self.machine.can_receive() {
             match self.tls.find() {

@@ -47,7 +47,8 @@ pub(crate) fn server(settings: ServerSettings<'_>, versions: &[&'static Supporte
     config
 }
 
-/// The cryptography of both sides. Passed explicitly, so that an embedder's own default for its process is left alone.
+/// The cryptography of both sides. Passed explicitly, so that an embedder's own default for its
+/// process is left alone.
 pub(crate) fn provider() -> &'static Arc<CryptoProvider> {
     static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
         let mut provider = rustls::crypto::ring::default_provider();
@@ -58,8 +59,8 @@ pub(crate) fn provider() -> &'static Arc<CryptoProvider> {
     &PROVIDER
 }
 
-/// The place of a cipher of TLS 1.3 among the others: the cheapest on this CPU first, all being strong enough. The dialler's
-/// order counts, and it may be the phone.
+/// The place of a cipher of TLS 1.3 among the others: the cheapest on this CPU first, all being
+/// strong enough. The dialler's order counts, and it may be the phone.
 fn cost(suite: CipherSuite, has_aes: bool) -> u8 {
     match suite {
         CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 if has_aes => 2,

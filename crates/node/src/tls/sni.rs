@@ -7,8 +7,8 @@ use hardline_proto::rolling::{Day, RollingCode};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-/// The record of a fatal `unrecognized_name` alert, before any encryption (RFC 8446, sections 5.1 and 6; RFC 6066,
-/// section 3): content type 21, version 3.3, length 2, level 2, description 112.
+/// The record of a fatal `unrecognized_name` alert, before any encryption (RFC 8446, sections 5.1
+/// and 6; RFC 6066, section 3): content type 21, version 3.3, length 2, level 2, description 112.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
 /// The address has decimal digits only, and TLS libraries take such a name for an IPv4 address.
@@ -27,17 +27,17 @@ pub fn server_name(key: KeyHash) -> Result<ServerName<'static>, AllDecimal> {
     ServerName::try_from(key.to_string()).map_err(|_| AllDecimal { key })
 }
 
-/// The name a dialler asks for that tells nobody which service it is: its rolling code. `None` for one in 10⁸, as with
-/// [`server_name`].
+/// The pseudonymous name: it tells nobody which service is asked for. It is the rolling code.
+/// `None` for one in 10⁸, as with [`server_name`].
 #[must_use]
-pub fn hidden_name(key: KeyHash, today: Day) -> Option<ServerName<'static>> {
+pub fn pseudonym(key: KeyHash, today: Day) -> Option<ServerName<'static>> {
     ServerName::try_from(RollingCode::of(&key, today).to_string()).ok()
 }
 
 /// Refuses a ClientHello whose name is absent or not one of ours, and closes the sending half.
 ///
-/// For the `io` of a `tokio_rustls::StartHandshake` that is not carried on: rustls itself answers with `access_denied`
-/// when no certificate fits, and RFC 6066 wants `unrecognized_name`.
+/// For the `io` of a `tokio_rustls::StartHandshake` that is not carried on: rustls itself answers
+/// with `access_denied` when no certificate fits, and RFC 6066 wants `unrecognized_name`.
 ///
 /// # Errors
 /// That of the connection, when it is gone already.

@@ -1,4 +1,5 @@
-//! Memory for bytes under way. A tunnel has some only while bytes move: most tunnels are idle most of the time.
+//! Memory for bytes under way. A tunnel has some only while bytes move: most tunnels are idle most
+//! of the time.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
@@ -8,22 +9,23 @@ use hardline_record::{HEADER, MAX_PLAINTEXT, TRAILER};
 /// Bytes of a full record.
 const RECORD: usize = HEADER + MAX_PLAINTEXT + TRAILER;
 
-/// Bytes received at once: sixteen full records, as many as a peer of version 2 sends at once, so that what is received ends
-/// where a record does.
+/// Bytes received at once: sixteen full records, as many as a peer of version 2 sends at once, so
+/// that what is received ends where a record does.
 pub(crate) const READ: usize = 16 * RECORD;
 
 /// Bytes of one buffer: in front of the records may be a word between the two TLS ends.
 const BUFFER: usize = READ + 256;
 
-/// Buffers each thread keeps for the next who needs one. More are in use only while that many receivers are slow.
+/// Buffers each thread keeps for the next who needs one. More are in use only while that many
+/// receivers are slow.
 const KEPT: usize = 4;
 
 thread_local! {
     static FREE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A buffer of [`BUFFER`] bytes, given back when dropped. What was in it before is not cleared: it holds payload of this
-/// very process, and nothing beyond what was read into it is looked at.
+/// A buffer of [`BUFFER`] bytes, given back when dropped. What was in it before is not cleared: it
+/// holds payload of this very process, and nothing beyond what was read into it is looked at.
 #[derive(Debug)]
 pub(crate) struct Buffer(Option<Box<[u8]>>);
 

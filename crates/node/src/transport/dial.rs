@@ -38,9 +38,9 @@ pub(crate) struct Target {
     /// Pinned to the key hash.
     pub(crate) tls: Arc<ClientConfig>,
     pub(crate) name: ServerName<'static>,
-    /// The name of the day, to be asked for first. A listener that does not know it, because its clock is off or
-    /// somebody was wrong about it, may refuse it, hang up, or answer with another service's certificate; then it
-    /// is asked for by its name, over another connection.
+    /// The name of the day, to be asked for first. A listener that does not know it, because its
+    /// clock is off or somebody was wrong about it, may refuse it, hang up, or answer with another
+    /// service's certificate; then it is asked for by its name, over another connection.
     pub(crate) pseudonym: Option<ServerName<'static>>,
 }
 
@@ -49,8 +49,8 @@ pub(crate) struct Target {
 pub(crate) struct Connected<C> {
     pub(crate) connection: C,
     pub(crate) remote: SocketAddr,
-    /// When somebody answered there. What is said before the first payload has [`DIAL_HANDSHAKE_TIMEOUT`] from
-    /// then on.
+    /// When somebody answered there. What is said before the first payload has
+    /// [`DIAL_HANDSHAKE_TIMEOUT`] from then on.
     pub(crate) answered: Instant,
 }
 
@@ -100,7 +100,8 @@ async fn verify<W: ByteStream>(
         Some(wrong) => ConnectError::WrongKey(wrong.got),
         None => ConnectError::Handshake(error.to_string()),
     })?;
-    // A resumed TLS session brings the certificate of its first handshake along, and verifies nothing anew.
+    // A resumed TLS session brings the certificate of its first handshake along, and verifies
+    // nothing anew.
     match connection.proven_key() {
         Some(key) if key == target.key => Ok(connection),
         Some(got) => Err(ConnectError::WrongKey(got)),

@@ -20,7 +20,8 @@ use crate::tls::sni::refuse_unknown_name;
 /// Bytes asked of the socket at once: a whole flight of most handshakes.
 const CHUNK: usize = 4096;
 
-/// Most bytes kept of a flight that has not come as a whole: the longest handshake message that rustls takes is of 64 KiB.
+/// Most bytes kept of a flight that has not come as a whole: the longest handshake message that
+/// rustls takes is of 64 KiB.
 const MAX_FLIGHT: usize = 96 * 1024;
 
 /// What a handshake came to, before anything else was sent.
@@ -44,11 +45,12 @@ impl Done {
     }
 }
 
-/// Makes the handshake as a client. The last of it is sent with the first that is written, so write without waiting for
-/// the server.
+/// Makes the handshake as a client. The last of it is sent with the first that is written, so write
+/// without waiting for the server.
 ///
 /// # Errors
-/// That of the connection; or, as [`io::ErrorKind::InvalidData`] around a [`rustls::Error`], that of the handshake.
+/// That of the connection; or, as [`io::ErrorKind::InvalidData`] around a [`rustls::Error`], that
+/// of the handshake.
 pub async fn connect<W: ByteStream>(
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
@@ -108,11 +110,11 @@ async fn read_hello<W: ByteStream>(mut wire: W, mut bytes: Vec<u8>) -> io::Resul
     }
 }
 
-/// Answers who came in over `wire`: waits for the first bytes, which must begin a TLS handshake, has the stream
-/// prepared, reads the hello and goes on as `choose` says.
+/// Answers who came in over `wire`: waits for the first bytes, which must begin a TLS handshake,
+/// has the stream prepared, reads the hello and goes on as `choose` says.
 ///
-/// Each step on the heap and apart: what it needs is not kept for the next, and who says nothing, or speaks no TLS, does
-/// not get it.
+/// Each step on the heap and apart: what it needs is not kept for the next, and who says nothing,
+/// or speaks no TLS, does not get it.
 pub(super) async fn answer<W: ByteStream, T>(
     mut wire: W,
     prepare: impl FnOnce(&W) -> io::Result<()>,
@@ -136,8 +138,8 @@ pub(super) async fn answer<W: ByteStream, T>(
     }
 }
 
-/// Waits for the first bytes, and looks whether they begin a TLS handshake: a record of type 22 and version 3.x (RFC 8446,
-/// section 5.1).
+/// Waits for the first bytes, and looks whether they begin a TLS handshake: a record of type 22 and
+/// version 3.x (RFC 8446, section 5.1).
 async fn expect_tls(wire: &mut impl ByteStream) -> Result<Vec<u8>, Unserved> {
     let mut first = [0; 2];
     let length = wire.read(&mut first).await.map_err(Unserved::Handshake)?;
@@ -152,7 +154,8 @@ impl<W: ByteStream> Hello<W> {
         self.accepted.client_hello()
     }
 
-    /// Goes on as the server that `config` tells of. The last of the handshake is sent with the first that is written.
+    /// Goes on as the server that `config` tells of. The last of the handshake is sent with the
+    /// first that is written.
     ///
     /// # Errors
     /// As [`connect`].
@@ -164,9 +167,9 @@ impl<W: ByteStream> Hello<W> {
     }
 }
 
-/// Goes on to the end of the handshake. What is left to be sent then stays in the session, and what came behind the handshake
-/// stays where it is: most diallers send their first words with the last of it, and what rustls has opened cannot be handed
-/// over.
+/// Goes on to the end of the handshake. What is left to be sent then stays in the session, and what
+/// came behind the handshake stays where it is: most diallers send their first words with the last
+/// of it, and what rustls has opened cannot be handed over.
 async fn finish(
     mut session: Session,
     mut incoming: Vec<u8>,

@@ -17,7 +17,8 @@ use crate::rarely::Rarely;
 /// Pause after a failed accept. Out of descriptors, the next try would fail at once, and the next.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
-/// Connections accepted in a row before others have their turn. A flood of them must not hold up who is in.
+/// Connections accepted in a row before others have their turn. A flood of them must not hold up
+/// who is in.
 const ACCEPTED_IN_A_ROW: u32 = 8;
 
 /// Where others come in.
@@ -34,8 +35,8 @@ pub(crate) trait Incoming: Send + 'static {
     /// What it becomes: a connection over which our key was proven.
     type Connection: Send;
 
-    /// Reads what the peer asks for, lets `choose` say how it is answered, and finishes the handshake. The caller sets
-    /// the time for it.
+    /// Reads what the peer asks for, lets `choose` say how it is answered, and finishes the
+    /// handshake. The caller sets the time for it.
     fn answer<T: Send>(
         self,
         choose: impl FnOnce(&ClientHello<'_>) -> Result<(Arc<ServerConfig>, T), Unserved> + Send,

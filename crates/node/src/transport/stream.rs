@@ -14,8 +14,8 @@ use tokio::net::TcpStream;
 
 /// What can be broken off: either end of a tunnel.
 pub trait Reset {
-    /// Makes the coming close a reset where there is one, so that the other end sees a broken tunnel as broken and
-    /// takes no truncated answer for a whole one.
+    /// Makes the coming close a reset where there is one, so that the other end sees a broken
+    /// tunnel as broken and takes no truncated answer for a whole one.
     fn reset_on_close(&mut self, reason: ResetReason);
 }
 
@@ -26,7 +26,8 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Reset + Unpin + Send + Sync + 'st
         None
     }
 
-    /// Reads into `room`, in order, in as few calls as possible, and returns how many bytes; 0 at the end.
+    /// Reads into `room`, in order, in as few calls as possible, and returns how many bytes; 0 at
+    /// the end.
     fn poll_read_slices(&mut self, cx: &mut Context<'_>, room: &mut [IoSliceMut<'_>]) -> Poll<io::Result<usize>> {
         let Some(first) = room.first_mut() else { return Poll::Ready(Ok(0)) };
         let mut read = ReadBuf::new(first);
@@ -35,8 +36,9 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Reset + Unpin + Send + Sync + 'st
     }
 }
 
-/// Reads what has come, `MOST` bytes at a time, to the end of `bytes`, and returns how many they were; 0 at the end of the
-/// stream. While nothing comes no memory is kept for it: most strangers who say little say it slowly.
+/// Reads what has come, `MOST` bytes at a time, to the end of `bytes`, and returns how many they
+/// were; 0 at the end of the stream. While nothing comes no memory is kept for it: most strangers
+/// who say little say it slowly.
 pub(crate) async fn read_onto<const MOST: usize>(
     stream: &mut (impl AsyncRead + Unpin),
     bytes: &mut Vec<u8>,
@@ -69,7 +71,8 @@ impl ByteStream for TcpStream {
             let read = self.try_io(Interest::READABLE, || {
                 let read = (&*SockRef::from(&*self)).read_vectored(room)?;
                 if 0 < read && read < most {
-                    // The socket is empty. Said in this way, the runtime waits for more before it reads again.
+                    // The socket is empty. Said in this way, the runtime waits for more before it
+                    // reads again.
                     short = Some(read);
                     return Err(io::ErrorKind::WouldBlock.into());
                 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-/// While the node stops, a tunnel that owes no answer ends after this silence: a browser's idle connection must not hold
-/// the stop for the whole grace.
+/// While the node stops, a tunnel that owes no answer ends after this silence: a browser's idle
+/// connection must not hold the stop for the whole grace.
 const DRAIN_SILENCE: Duration = Duration::from_secs(1);
 
 /// A side of a tunnel.
@@ -52,7 +52,8 @@ impl Activity {
         }
     }
 
-    /// `delivered` bytes on their way `toward` a side are out of the application's hands, or of ours.
+    /// `delivered` bytes on their way `toward` a side are out of the application's hands, or of
+    /// ours.
     pub(super) fn note(&self, toward: Side, delivered: usize) {
         let counter = match toward {
             Side::Service => &self.to_service,

@@ -30,8 +30,8 @@ enum State {
     Stopped(Result<(), Stopped>),
 }
 
-/// Which way bytes are copied. By us they are not: an application's are read to where they are sealed, a peer's are
-/// written from where they were opened.
+/// Which way bytes are copied. By us they are not: an application's are read to where they are
+/// sealed, a peer's are written from where they were opened.
 pub(super) trait CopyDirection<A, C: ?Sized> {
     /// Copies until the sender ends.
     fn poll_copy(&mut self, cx: &mut Context<'_>, a: &mut A, c: &mut C, activity: &Activity) -> Copied;
@@ -44,7 +44,8 @@ pub(super) type Copied = Poll<Result<(), Stopped>>;
 /// From an application to a peer.
 pub(super) struct ToPeer {
     pub(super) toward: Side,
-    /// Whether the last read filled a record: then there is more, and room for more is worth its while.
+    /// Whether the last read filled a record: then there is more, and room for more is worth its
+    /// while.
     pub(super) is_full: bool,
 }
 
@@ -76,7 +77,8 @@ impl<D> Direction<D> {
                     Err(stopped) => self.state = State::Stopped(Err(stopped)),
                 },
                 State::Ending => {
-                    // Nobody is hurt when the receiver has gone before it heard that nothing more comes.
+                    // Nobody is hurt when the receiver has gone before it heard that nothing more
+                    // comes.
                     let _ = ready!(self.copying.poll_end(cx, application, carrier));
                     self.state = State::Stopped(Ok(()));
                 }

@@ -20,7 +20,8 @@ pub(crate) struct Prefixed<S> {
 impl<S> Prefixed<S> {
     /// Reads `prefix` first, then `inner`.
     pub(crate) fn new(prefix: Vec<u8>, inner: S) -> Self {
-        // What is left of it is often nothing, in memory made for a whole request head: not to be kept for a tunnel's life.
+        // What is left of it is often nothing, in memory made for a whole request head: not to be
+        // kept for a tunnel's life.
         let prefix = if prefix.is_empty() { Vec::new() } else { prefix };
         Self { prefix, taken: 0, inner }
     }

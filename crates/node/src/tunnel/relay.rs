@@ -62,11 +62,12 @@ pub(crate) enum End {
     Broken(io::ErrorKind),
 }
 
-/// Carries bytes between an application, which is on the side of `application_is`, and a peer, each direction until its
-/// sender ends it.
+/// Carries bytes between an application, which is on the side of `application_is`, and a peer, each
+/// direction until its sender ends it.
 ///
 /// - The end of one direction is passed on as a half-close; the other goes on.
-/// - When a receiver is gone, the opposite direction still delivers what is on its way, then the tunnel counts as broken.
+/// - When a receiver is gone, the opposite direction still delivers what is on its way, then the
+///   tunnel counts as broken.
 /// - A broken tunnel is passed on as a reset to both sides.
 pub(crate) async fn relay<A: ByteStream, C: Carrier + ?Sized>(
     application: &mut A,

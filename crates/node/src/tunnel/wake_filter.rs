@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// A future that is polled when it was woken itself, and not whenever another of the same task is: a tunnel wakes for every
-/// packet, and its time limit once an hour.
+/// A future that is polled when it was woken itself, and not whenever another of the same task is:
+/// a tunnel wakes for every packet, and its time limit once an hour.
 pub(super) struct WakeFilter<F> {
     future: F,
     signal: Arc<Signal>,

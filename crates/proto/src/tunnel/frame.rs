@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// Most bytes of payload in one frame: with its header it fills a TLS record of 16,384 bytes (RFC 8446, section 5.1).
+/// Most bytes of payload in one frame: with its header it fills a TLS record of 16,384 bytes (RFC
+/// 8446, section 5.1).
 pub const MAX_PAYLOAD: usize = 16_382;
 
 /// Bytes of a frame's header.
@@ -44,7 +45,8 @@ impl fmt::Display for ResetReason {
     }
 }
 
-/// The header of a frame of `length` bytes of payload, if there is such a frame: 1 to [`MAX_PAYLOAD`].
+/// The header of a frame of `length` bytes of payload, if there is such a frame: 1 to
+/// [`MAX_PAYLOAD`].
 #[must_use]
 pub fn header(length: usize) -> Option<[u8; HEADER]> {
     let fits = (1..=MAX_PAYLOAD).contains(&length);
@@ -110,8 +112,8 @@ impl FrameReader {
         self.state = State::Ended;
     }
 
-    /// Takes the next piece off the front of `input`; `None` when more bytes are needed, or when the direction has ended.
-    /// What stands behind its end is left in `input`.
+    /// Takes the next piece off the front of `input`; `None` when more bytes are needed, or when
+    /// the direction has ended. What stands behind its end is left in `input`.
     ///
     /// # Errors
     /// [`FrameTooLong`], after which nothing that follows has a meaning.
@@ -165,7 +167,8 @@ impl FrameReader {
 mod tests {
     use super::*;
 
-    /// Every piece of `bytes`, read `cut` bytes at a time, payload put together; and what is left over.
+    /// Every piece of `bytes`, read `cut` bytes at a time, payload put together; and what is left
+    /// over.
     fn read(bytes: &[u8], cut: usize) -> (Vec<u8>, Option<Piece<'static>>, usize) {
         let (mut reader, mut payload, mut end) = (FrameReader::default(), Vec::new(), None);
         let mut left = 0;

@@ -1,4 +1,5 @@
-//! The line that asks for a tunnel, and its answer: a JSON object and a newline each, like the preambles.
+//! The line that asks for a tunnel, and its answer: a JSON object and a newline each, like the
+//! preambles.
 
 use std::fmt;
 
@@ -20,8 +21,8 @@ const UNKNOWN: &str = "unknown";
 /// The dialler asks for a tunnel: `{"open":{}}`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Open {
-    /// Keys inside `open` that we do not know: what a newer dialler would like. They are ignored, and named if the tunnel
-    /// is refused. At most [`MAX_UNKNOWN`].
+    /// Keys inside `open` that we do not know: what a newer dialler would like. They are ignored,
+    /// and named if the tunnel is refused. At most [`MAX_UNKNOWN`].
     pub unknown: Vec<String>,
 }
 

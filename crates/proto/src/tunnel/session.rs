@@ -6,12 +6,15 @@ use crate::preamble::{MAX_PREAMBLE, PreambleError};
 
 /// One end of a session behind both preambles: first idle, then in use, then idle again, and so on.
 ///
-/// Give what arrived to [`receive`](Self::receive) until it returns `None`. What a sending method returns goes out in the
-/// order of the calls; `None` from one of them means that nothing may be sent in this phase.
+/// Give what arrived to [`receive`](Self::receive) until it returns `None`. What a sending method
+/// returns goes out in the order of the calls; `None` from one of them means that nothing may be
+/// sent in this phase.
 ///
 /// - The dialler alone opens; payload may follow its line at once, before the answer.
-/// - Between the open line and the answer the listener reads no further: what the dialler sent meanwhile waits.
-/// - A refused tunnel is ended like another: the dialler ends its direction, and the session is idle.
+/// - Between the open line and the answer the listener reads no further: what the dialler sent
+///   meanwhile waits.
+/// - A refused tunnel is ended like another: the dialler ends its direction, and the session is
+///   idle.
 /// - A reset ends the session with the tunnel. So does anything that has no meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
@@ -61,7 +64,8 @@ pub enum Event<'a> {
 pub enum Closed {
     /// No tunnel was lost.
     Unused,
-    /// The listener closed the session while it was idle, before it read what was asked: nothing reached the backend.
+    /// The listener closed the session while it was idle, before it read what was asked: nothing
+    /// reached the backend.
     NotOpened,
     /// The tunnel asked for may have reached the backend, or not.
     Unanswered,
@@ -161,22 +165,25 @@ impl Session {
         Some(frame::END)
     }
 
-    /// Breaks the tunnel off and closes the session. A listener that has not answered yet has no word for it.
+    /// Breaks the tunnel off and closes the session. A listener that has not answered yet has no
+    /// word for it.
     pub fn reset(&mut self, reason: ResetReason) -> Option<[u8; 4]> {
         let can_tell = matches!(self.phase, Phase::Opening | Phase::Open);
         self.phase = Phase::Closed;
         can_tell.then(|| frame::reset(reason))
     }
 
-    /// Closes an idle session, so that the connection may be ended cleanly. Returns whether it was one: no other may be,
-    /// because a clean end in the place of an answer tells the dialler that nothing reached the backend.
+    /// Closes an idle session, so that the connection may be ended cleanly. Returns whether it was
+    /// one: no other may be, because a clean end in the place of an answer tells the dialler that
+    /// nothing reached the backend.
     pub fn close(&mut self) -> bool {
         let was_idle = self.phase == Phase::Idle && self.line.is_empty();
         self.phase = Phase::Closed;
         was_idle
     }
 
-    /// The other side has ended the connection; cleanly, if it said so with `close_notify` (RFC 8446, section 6.1).
+    /// The other side has ended the connection; cleanly, if it said so with `close_notify` (RFC
+    /// 8446, section 6.1).
     pub fn closed(&mut self, cleanly: bool) -> Closed {
         match std::mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Idle | Phase::Closed => Closed::Unused,
@@ -186,8 +193,8 @@ impl Session {
         }
     }
 
-    /// Takes the next event off the front of `input`; `None` when more bytes are needed, or when a listener has to answer
-    /// first: then `input` keeps the rest.
+    /// Takes the next event off the front of `input`; `None` when more bytes are needed, or when a
+    /// listener has to answer first: then `input` keeps the rest.
     ///
     /// # Errors
     /// [`SessionError`], and the session is closed.
@@ -275,7 +282,8 @@ mod tests {
     use super::*;
     use crate::tunnel::lines::Reason;
 
-    /// Everything that `bytes` are to `session`, read one byte at a time, payload put together; and how many bytes it left.
+    /// Everything that `bytes` are to `session`, read one byte at a time, payload put together; and
+    /// how many bytes it left.
     fn hear(session: &mut Session, bytes: &[u8]) -> (Vec<String>, usize) {
         let (mut events, mut payload, mut left) = (Vec::new(), Vec::new(), 0);
         for byte in bytes {

@@ -1,4 +1,5 @@
-//! The two ends of a session: against each other under any row of operations, and alone against any bytes.
+//! The two ends of a session: against each other under any row of operations, and alone against any
+//! bytes.
 
 use std::collections::VecDeque;
 
@@ -6,8 +7,9 @@ use hardline_proto::preamble::MAX_PREAMBLE;
 use hardline_proto::tunnel::frame::{MAX_PAYLOAD, ResetReason};
 use hardline_proto::tunnel::{Answer, Closed, Event, MAX_UNKNOWN, Open, Phase, Reason, Refusal, Session};
 
-/// Any bytes after the first, which chooses the end and what it does before: nothing of it may panic or grow, how the bytes
-/// are cut makes no difference, and after an error nothing more happens.
+/// Any bytes after the first, which chooses the end and what it does before: nothing of it may
+/// panic or grow, how the bytes are cut makes no difference, and after an error nothing more
+/// happens.
 pub fn tunnel_bytes(bytes: &[u8]) {
     let Some((&kind, bytes)) = bytes.split_first() else { return };
     let whole = hear(kind, bytes, bytes.len().max(1));
@@ -46,7 +48,8 @@ fn hear(kind: u8, bytes: &[u8], cut: usize) -> (Vec<String>, Vec<u8>, Phase) {
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    // Which of two things is wrong first may depend on the cut: a line may be too long before it is none.
+                    // Which of two things is wrong first may depend on the cut: a line may be too
+                    // long before it is none.
                     assert!(!error.to_string().is_empty());
                     assert_eq!(session.phase(), Phase::Closed);
                     events.push("error".to_owned());
@@ -80,8 +83,8 @@ fn refusal() -> Answer {
     Answer::Refused(Refusal { reason: Reason::Backend, unknown: vec!["key".to_owned()] })
 }
 
-/// Two bytes are one operation: which, and with what. Both ends keep to the protocol, so neither may ever complain of the
-/// other, payload arrives as it was sent, and both agree in the end.
+/// Two bytes are one operation: which, and with what. Both ends keep to the protocol, so neither
+/// may ever complain of the other, payload arrives as it was sent, and both agree in the end.
 pub fn tunnel_ops(bytes: &[u8]) {
     let mut run = Run { dialler: End::new(Session::dialler()), listener: End::new(Session::listener()) };
     for operation in bytes.chunks_exact(2) {

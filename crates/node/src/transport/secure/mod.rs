@@ -1,4 +1,5 @@
-//! A TLS connection behind its handshake: a stream of bytes, records, and memory only while bytes are under way.
+//! A TLS connection behind its handshake: a stream of bytes, records, and memory only while bytes
+//! are under way.
 
 mod inbox; // what has come
 mod outbox; // what is to be sent
@@ -21,8 +22,8 @@ use crate::tls::session::{Progress, Session};
 use crate::transport::ByteStream;
 use crate::transport::buffers::Buffer;
 
-/// A TLS connection to a peer. It reads into memory that is lent while something is there, opens records where they lie,
-/// and seals what is written where it is sent from.
+/// A TLS connection to a peer. It reads into memory that is lent while something is there, opens
+/// records where they lie, and seals what is written where it is sent from.
 #[derive(Debug)]
 pub struct SecureStream<W> {
     wire: W,
@@ -103,7 +104,8 @@ impl<W: ByteStream> SecureStream<W> {
         Ok(stream)
     }
 
-    /// The key hash of the certificate that the peer proved, in this handshake or in the one that it resumed.
+    /// The key hash of the certificate that the peer proved, in this handshake or in the one that
+    /// it resumed.
     #[must_use]
     pub fn proven_key(&self) -> Option<KeyHash> {
         self.proven
@@ -217,7 +219,8 @@ impl<W: ByteStream> SecureStream<W> {
         }
     }
 
-    /// Gives memory back that is not needed before more is received. Nothing that was taken may be in use.
+    /// Gives memory back that is not needed before more is received. Nothing that was taken may be
+    /// in use.
     pub(crate) fn release(&mut self) {
         if self.inbox.plain.is_empty() && self.inbox.sealed.is_empty() {
             self.inbox.buffer = None;
@@ -229,7 +232,8 @@ impl<W: ByteStream> SecureStream<W> {
         }
     }
 
-    /// Receives more, and returns how many bytes; 0 at the connection's end. Nothing that was taken may be in use.
+    /// Receives more, and returns how many bytes; 0 at the connection's end. Nothing that was taken
+    /// may be in use.
     pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if let (Layer::Rustls(session), true) = (&mut self.layer, self.inbox.plain.is_empty()) {
             session.plain.clear();
@@ -264,7 +268,8 @@ impl<W: ByteStream> SecureStream<W> {
         Poll::Ready(Ok(()))
     }
 
-    /// Room for the payload of the next records, in order. Everything before must have been flushed.
+    /// Room for the payload of the next records, in order. Everything before must have been
+    /// flushed.
     pub(crate) fn room(&mut self, layout: Layout) -> io::Result<impl Iterator<Item = &mut [u8]>> {
         if let Layer::Own(layer) = &mut self.layer
             && let Some(update) = layer.update().map_err(invalid)?
@@ -281,7 +286,8 @@ impl<W: ByteStream> SecureStream<W> {
         self.outbox.shrink();
     }
 
-    /// Seals `length` bytes of the room's payload. `front` makes what stands in front of each record's.
+    /// Seals `length` bytes of the room's payload. `front` makes what stands in front of each
+    /// record's.
     pub(crate) fn commit<const FRONT: usize>(
         &mut self,
         layout: Layout,
@@ -395,7 +401,8 @@ impl<W: ByteStream> SecureStream<W> {
     }
 }
 
-/// What other ciphers' records have more than ours, in bytes: the nonce of TLS 1.2 (RFC 5288, section 3).
+/// What other ciphers' records have more than ours, in bytes: the nonce of TLS 1.2 (RFC 5288,
+/// section 3).
 const SPARE: usize = 8;
 
 impl<W: ByteStream> AsyncBufRead for SecureStream<W> {

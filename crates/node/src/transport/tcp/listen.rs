@@ -23,7 +23,8 @@ pub(crate) struct Listening {
 /// Binds every address of `addrs`, or the dual-stack wildcard, to `port` or the next free one.
 ///
 /// # Errors
-/// The error of the port asked for, when it is another than "in use", or when all that follow are taken too.
+/// The error of the port asked for, when it is another than "in use", or when all that follow are
+/// taken too.
 pub(crate) fn bind(addrs: &[IpAddr], port: u16) -> io::Result<Listening> {
     let last = port.saturating_add(if port == 0 { 0 } else { NEXT_PORTS });
     let mut taken = None;
@@ -63,7 +64,8 @@ fn listener(addr: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     if addr.is_ipv6() {
         socket.set_only_v6(only_v6)?;
     }
-    // A restart must not wait for the old connections' TIME_WAIT. On Windows the option means something else.
+    // A restart must not wait for the old connections' TIME_WAIT. On Windows the option means
+    // something else.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     socket.bind(&addr.into())?;

@@ -74,8 +74,8 @@ pub async fn open_stream(at: impl ToSocketAddrs) -> io::Result<impl ByteStream +
     TcpStream::connect(at).await
 }
 
-/// Connects to `at` within `limit`, with `TCP_NODELAY`. A name is resolved anew each time; its addresses, IPv6 and IPv4
-/// in turn, are raced. Dropping the future closes everything.
+/// Connects to `at` within `limit`, with `TCP_NODELAY`. A name is resolved anew each time; its
+/// addresses, IPv6 and IPv4 in turn, are raced. Dropping the future closes everything.
 ///
 /// # Errors
 /// The error of the last address that failed, or [`io::ErrorKind::TimedOut`].
@@ -90,8 +90,9 @@ pub(crate) async fn connect(at: &HostPort, limit: Duration) -> io::Result<TcpStr
     .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", limit.as_secs()))))
 }
 
-/// Lets the system ask now and then whether a peer's computer is still there. Who only receives would otherwise not learn
-/// that it is gone. (No `TCP_USER_TIMEOUT`: that one also ends connections whose receiver takes a pause.)
+/// Lets the system ask now and then whether a peer's computer is still there. Who only receives
+/// would otherwise not learn that it is gone. (No `TCP_USER_TIMEOUT`: that one also ends
+/// connections whose receiver takes a pause.)
 fn notice_if_gone(stream: &TcpStream) -> io::Result<()> {
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
     SockRef::from(stream).set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_RETRIES))
@@ -124,7 +125,8 @@ async fn race(addrs: Vec<SocketAddr>) -> io::Result<TcpStream> {
     }
 }
 
-/// Puts the resolver's first address first and then the families in turn, so that a dead family costs one delay.
+/// Puts the resolver's first address first and then the families in turn, so that a dead family
+/// costs one delay.
 fn alternate_families(addrs: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let all: Vec<_> = addrs.take(MAX_ADDRESSES).collect();
     let first_is_v6 = all.first().is_some_and(SocketAddr::is_ipv6);
