@@ -17,7 +17,7 @@ mod route; // the router in front of this host
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -91,7 +91,7 @@ struct Shared {
     netlink: Option<Arc<Netlink>>,
     /// Whether a change has come that `netlink` did not tell of.
     is_unreliable: AtomicBool,
-    /// When the system was looked at last. Held while it is.
+    /// When the system was looked at last; `None` when it did not answer then. Held while it is.
     looked: Mutex<Option<Instant>>,
     state: watch::Sender<Arc<NetworkState>>,
     /// There is somebody who observes.
@@ -166,7 +166,8 @@ impl Shared {
             while self.state.receiver_count() == 0 {
                 self.observed.notified().await;
             }
-            let interval = if self.is_told() { SLOW_LOOK_INTERVAL } else { LOOK_INTERVAL };
+            let is_settled = self.is_told() && self.looked().is_some();
+            let interval = if is_settled { SLOW_LOOK_INTERVAL } else { LOOK_INTERVAL };
             tokio::select! {
                 () = events.next() => self.look(Occasion::Told),
                 () = sleep(interval) => self.look(Occasion::Time),
@@ -182,7 +183,7 @@ impl Shared {
 
     /// Looks at the system if that is due, and publishes what is new.
     fn look(&self, occasion: Occasion) {
-        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut looked = self.looked();
         // Heard in any case: what is seen next is newer than all of it.
         let is_news = self.netlink.as_ref().map(|netlink| netlink.has_news());
         let is_due = match (occasion, *looked) {
@@ -197,31 +198,32 @@ impl Shared {
         // Who asks often waits for what is cheap alone; the task sees the rest.
         let is_quick = occasion == Occasion::Asked && looked.is_some() && !self.is_told();
         let has_changed = self.publish(is_quick);
-        if has_changed
-            && looked.is_some()
-            && is_news == Some(false)
-            && !self.is_unreliable.swap(true, Ordering::Relaxed)
-        {
+        let is_untold = has_changed == Some(true) && looked.is_some() && is_news == Some(false);
+        if is_untold && !self.is_unreliable.swap(true, Ordering::Relaxed) {
             debug!("networks change without a word of the system");
         }
-        *looked = Some(Instant::now());
+        *looked = has_changed.map(|_| Instant::now());
     }
 
-    /// Looks, and returns whether there was a change.
-    fn publish(&self, is_quick: bool) -> bool {
+    fn looked(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.looked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks, and returns whether there was a change; `None` when the system does not answer.
+    fn publish(&self, is_quick: bool) -> Option<bool> {
         let addrs = match self.system.addrs() {
             Ok(addrs) => addrs,
             // What was known stands: nobody has said that it has changed.
             Err(error) => {
                 debug!(%error, "interfaces not listed");
-                return false;
+                return None;
             }
         };
         let route = if is_quick { self.state.borrow().default_route } else { self.system.default_route() };
-        self.state.send_if_modified(|known| {
+        Some(self.state.send_if_modified(|known| {
             let next = known.next(addrs, route).map(Arc::new);
             next.map(|next| *known = next).is_some()
-        })
+        }))
     }
 }
 

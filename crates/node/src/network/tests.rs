@@ -49,6 +49,8 @@ async fn this_host_has_left_when_its_addresses_are_others() {
 
 #[cfg(target_os = "linux")]
 mod linux {
+    use std::sync::atomic::AtomicU32;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -68,6 +70,39 @@ mod linux {
         let moved = Instant::now();
         state.changed().await.unwrap();
         assert!(moved.elapsed() <= Duration::from_secs(2));
+    }
+
+    /// Does not say what addresses it has for the first few times.
+    #[derive(Debug)]
+    struct Busy {
+        host: Addresses,
+        failures: AtomicU32,
+    }
+
+    impl System for Busy {
+        fn addrs(&self) -> io::Result<Vec<InterfaceAddr>> {
+            let is_busy = |left: u32| left.checked_sub(1);
+            match self.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_busy) {
+                Ok(_) => Err(io::Error::other("too many open files")),
+                Err(_) => self.host.addrs(),
+            }
+        }
+
+        fn default_route(&self) -> Option<DefaultRoute> {
+            None
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_system_that_could_not_answer_is_asked_again_soon() {
+        let busy = Busy { host: Addresses::default(), failures: AtomicU32::new(2) };
+        busy.host.set(&["192.168.1.2"]);
+        let monitor = NetworkMonitor::new(Box::new(busy), Netlink::listen(0).ok());
+        tokio::spawn(monitor.clone().run(CancellationToken::new()));
+        let started = Instant::now();
+        monitor.watch().wait_for(|state| !state.addrs.is_empty()).await.unwrap();
+        assert!(started.elapsed() <= Duration::from_secs(2));
+        assert!(monitor.0.is_told(), "it has kept nothing to itself");
     }
 
     /// In a network of its own, whose loopback has no address yet.

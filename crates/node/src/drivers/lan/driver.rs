@@ -269,3 +269,30 @@ fn found_service(found: Found) -> FoundService {
 fn state(link: &Link) -> LanInterface {
     LanInterface { addr: link.at.interface.addr, name: Some(link.at.name.clone()), error: link.error().cloned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::simulated::Addresses;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_cannot_be_used_yet_is_tried_again_until_it_is_gone() {
+        let host = Addresses::default();
+        // Of a network for documentation: this computer has it not.
+        host.set(&["192.0.2.77"]);
+        let network = host.monitor();
+        let config = LanConfig { port: 0, ..LanConfig::default() };
+        let (found, interfaces, dropped) =
+            (watch::Sender::default(), watch::Sender::default(), watch::Sender::default());
+        let mut driver = Driver::new(&config, network.watch(), found, interfaces, dropped, TaskTracker::new()).unwrap();
+        for _ in 0..3 {
+            assert_eq!(driver.next_deadline(), Some(Instant::now() + TAKE_UP_AGAIN));
+            sleep_until(Instant::now() + TAKE_UP_AGAIN).await;
+            driver.handle_timeout();
+        }
+        host.set(&[]);
+        driver.network.wait_for(|network| network.addrs.is_empty()).await.unwrap();
+        driver.follow_network();
+        assert_eq!(driver.next_deadline(), None);
+    }
+}
