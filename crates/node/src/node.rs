@@ -28,7 +28,6 @@ use crate::network::NetworkMonitor;
 use crate::publish::{Announced, Means, PublishStatus, Publisher, system_clock};
 use crate::reach::{Reach, ReachConfig, ReachStatus};
 use crate::resolve::{Resolver, Sources};
-use crate::session::Carrier;
 use crate::session::ServerTls;
 use crate::status::Live;
 use crate::store::{RememberedService, Store, StoreError, StoreNotice};
@@ -356,7 +355,7 @@ impl Node {
 
     /// Returns when this host has lost the address that `tunnel` uses, so that nothing comes or goes any more.
     pub fn left(&self, tunnel: &TunnelStream) -> impl Future<Output = ()> + Send + use<> {
-        let lost = self.drain.local_addrs.lost(tunnel.own_ip());
+        let lost = self.drain.local_addrs.lost(tunnel.local_ip());
         async move { lost.cancelled().await }
     }
 

@@ -41,6 +41,9 @@ impl Job {
     /// Dials one address and opens a tunnel there, or greets, within
     /// [`CONNECT_TIMEOUT`](crate::limits::CONNECT_TIMEOUT) and [`DIAL_HANDSHAKE_TIMEOUT`]. `said`
     /// is what the listener speaks according to who told of the address.
+    ///
+    /// An attempt ends with the preamble, not with the pin: a neighbour that relays the handshake
+    /// and then stalls must not win the race.
     pub(super) async fn dial(
         &self,
         at: &HostPort,

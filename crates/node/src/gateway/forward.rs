@@ -60,7 +60,8 @@ impl Forward {
             };
             match reached {
                 Ok(mut tunnel) => {
-                    let relayed = Box::pin(relay(&mut program, Side::Dialler, &mut tunnel, &self.drain)).await;
+                    let Ok(carrier) = tunnel.carrier() else { return };
+                    let relayed = Box::pin(relay(&mut program, Side::Dialler, carrier, &self.drain)).await;
                     debug!(?relayed, "tunnel ended");
                 }
                 Err(error) => {

@@ -154,7 +154,8 @@ impl Gateway {
         match (reached, head) {
             (Ok(mut tunnel), _) => {
                 let mut browser = Prefixed::new(bytes, browser);
-                let relayed = Box::pin(relay(&mut browser, Side::Dialler, &mut tunnel, &self.drain)).await;
+                let Ok(carrier) = tunnel.carrier() else { return };
+                let relayed = Box::pin(relay(&mut browser, Side::Dialler, carrier, &self.drain)).await;
                 debug!(?relayed, "tunnel ended");
             }
             (Err(error), Some(head)) => {

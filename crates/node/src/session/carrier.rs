@@ -15,7 +15,7 @@ pub(crate) const PIECES: usize = 16;
 /// written to it from them.
 pub(crate) trait Carrier: Reset + Unpin + Send {
     /// The address of this computer that the peer knows.
-    fn own_ip(&self) -> Option<IpAddr>;
+    fn local_ip(&self) -> Option<IpAddr>;
 
     /// Waits for payload; `false` at the end of the peer's direction.
     fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>>;

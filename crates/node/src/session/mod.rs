@@ -47,37 +47,50 @@ pub(crate) type Version = u16;
 /// A future on the heap, for traits that are used as objects.
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// The dialler's end of a session, behind both preambles.
+/// The dialler's end of a session, behind both preambles. What has a default is that of one whose
+/// only tunnel begins with it.
 pub(crate) trait DiallerSession: Carrier + fmt::Debug {
     /// Which protocol it speaks.
     fn version(&self) -> Version;
 
     /// Whether it can ever carry another tunnel.
-    fn is_reusable(&self) -> bool;
+    fn is_reusable(&self) -> bool {
+        false
+    }
 
     /// Whether it carries nothing, and can carry a tunnel now.
-    fn is_idle(&self) -> bool;
+    fn is_idle(&self) -> bool {
+        false
+    }
 
     /// Whether an idle session is still of use: nothing has come, neither its end nor bytes that do
     /// not belong.
-    fn is_quiet(&mut self) -> bool;
+    fn is_quiet(&mut self) -> bool {
+        false
+    }
 
     /// Asks for a tunnel with as much of `early`, the first payload, as may go with the question,
     /// and waits for the answer. Returns how much that was.
     ///
     /// # Errors
     /// [`NoTunnel`]; the session may be idle behind a refusal.
-    fn open_tunnel<'a>(&'a mut self, early: &'a [u8]) -> BoxFuture<'a, Result<usize, NoTunnel>>;
+    fn open_tunnel<'a>(&'a mut self, _early: &'a [u8]) -> BoxFuture<'a, Result<usize, NoTunnel>> {
+        Box::pin(std::future::ready(Err(SessionEnd::Closed(Closed::Unused).into())))
+    }
 
-    /// Notes that the tunnel's user is gone before it has ended.
-    fn abandon(&mut self);
+    /// Notes that the tunnel's user is gone before it has ended. Without a word for it, the
+    /// connection is closed as at every end.
+    fn abandon(&mut self) {}
 }
 
-/// The listener's end of a session.
+/// The listener's end of a session. What has a default is that of one whose only tunnel begins with
+/// it.
 pub(crate) trait ListenerSession: Carrier + fmt::Debug {
     /// Whether the dialler asks for a tunnel by connecting: then the connection is shaking hands
     /// until it has got one.
-    fn asks_at_once(&self) -> bool;
+    fn asks_at_once(&self) -> bool {
+        true
+    }
 
     /// Waits until a tunnel is asked for. To be [granted](Self::grant) or [refused](Self::refuse).
     fn poll_next_tunnel(&mut self, cx: &mut Context<'_>) -> Poll<Result<Open, SessionEnd>>;
@@ -85,16 +98,22 @@ pub(crate) trait ListenerSession: Carrier + fmt::Debug {
     /// Tells the dialler that the tunnel is there.
     fn grant(&mut self) -> BoxFuture<'_, Result<(), PreambleFailure>>;
 
-    /// Tells the dialler that it is not, where the protocol has a word for it, and throws away what
-    /// was sent before the dialler knew.
-    fn refuse(&mut self, refusal: Refusal) -> BoxFuture<'_, io::Result<()>>;
+    /// Tells the dialler that it is not, and throws away what was sent before the dialler knew.
+    /// Without a word for it, the connection is closed.
+    fn refuse(&mut self, _refusal: Refusal) -> BoxFuture<'_, io::Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// Whether it carries nothing, and can carry a tunnel now.
-    fn is_idle(&self) -> bool;
+    fn is_idle(&self) -> bool {
+        false
+    }
 
     /// Ends an idle session in a way that tells the dialler that nothing was lost; another is just
     /// closed.
-    fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// Why a session can do nothing more.

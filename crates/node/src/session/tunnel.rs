@@ -6,12 +6,9 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use hardline_proto::tunnel::frame::ResetReason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::carrier::{Payload, Room};
-use super::{Carrier, DiallerSession};
-use crate::transport::Reset;
+use super::DiallerSession;
 
 /// A tunnel to a verified peer, behind the preambles: payload, 1-for-1.
 ///
@@ -57,71 +54,30 @@ impl TunnelStream {
     }
 
     /// Who carries. There is somebody until the stream is dropped.
-    fn carrier(&self) -> io::Result<&dyn DiallerSession> {
-        self.session.as_deref().ok_or_else(|| io::ErrorKind::NotConnected.into())
-    }
-
-    fn carrier_mut(&mut self) -> io::Result<&mut (dyn DiallerSession + 'static)> {
+    pub(crate) fn carrier(&mut self) -> io::Result<&mut (dyn DiallerSession + 'static)> {
         self.session.as_deref_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
-}
 
-impl Carrier for TunnelStream {
-    fn own_ip(&self) -> Option<IpAddr> {
-        self.carrier().ok()?.own_ip()
-    }
-    fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        self.carrier_mut()?.poll_payload(cx)
-    }
-    fn payload(&self) -> Payload<'_> {
-        self.carrier().map_or_else(|_| Payload::new([]), |carrier| carrier.payload())
-    }
-    fn consume(&mut self, amount: usize) {
-        if let Ok(carrier) = self.carrier_mut() {
-            carrier.consume(amount);
-        }
-    }
-    fn room(&mut self) -> io::Result<Room<'_>> {
-        self.carrier_mut()?.room()
-    }
-    fn forget_room(&mut self) {
-        if let Ok(carrier) = self.carrier_mut() {
-            carrier.forget_room();
-        }
-    }
-    fn commit(&mut self, length: usize) -> io::Result<()> {
-        self.carrier_mut()?.commit(length)
-    }
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.carrier_mut()?.poll_send(cx)
-    }
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.carrier_mut()?.poll_end(cx)
+    /// The address of this computer that the peer knows.
+    pub(crate) fn local_ip(&self) -> Option<IpAddr> {
+        self.session.as_deref()?.local_ip()
     }
 }
 
 impl AsyncRead for TunnelStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.poll_copy_out(cx, buf)
+        self.carrier()?.poll_copy_out(cx, buf)
     }
 }
 
 impl AsyncWrite for TunnelStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_copy_in(cx, bytes)
+        self.carrier()?.poll_copy_in(cx, bytes)
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_send(cx)
+        self.carrier()?.poll_send(cx)
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_end(cx)
-    }
-}
-
-impl Reset for TunnelStream {
-    fn reset_on_close(&mut self, reason: ResetReason) {
-        if let Ok(carrier) = self.carrier_mut() {
-            carrier.reset_on_close(reason);
-        }
+        self.carrier()?.poll_end(cx)
     }
 }

@@ -23,14 +23,14 @@ use std::task::{Context, Poll, ready};
 use hardline_proto::KeyHash;
 use hardline_proto::preamble::Preamble;
 use hardline_proto::tunnel::frame::ResetReason;
-use hardline_proto::tunnel::{Closed, Open, Refusal};
+use hardline_proto::tunnel::{Closed, Open};
 use rustls::client::Resumption;
 use rustls::{ClientConfig, ServerConfig};
 use tokio::io::{AsyncBufRead, AsyncWrite, AsyncWriteExt};
 
 use super::carrier::{Carrier, PIECES, Payload, Room};
 use super::preamble::{PreambleFailure, read_preamble};
-use super::{Begun, BoxFuture, DiallerSession, ListenerSession, NoSession, NoTunnel, Purpose, SessionEnd, Version};
+use super::{Begun, BoxFuture, DiallerSession, ListenerSession, NoSession, Purpose, SessionEnd, Version};
 use crate::tls::config::{ServerSettings, pinned_client, server};
 use crate::transport::secure::{Layout, SecureStream};
 use crate::transport::{ByteStream, Reset};
@@ -121,32 +121,9 @@ impl<W: ByteStream + fmt::Debug> DiallerSession for V1<W> {
     fn version(&self) -> Version {
         VERSION
     }
-
-    fn is_reusable(&self) -> bool {
-        false
-    }
-
-    fn is_idle(&self) -> bool {
-        false
-    }
-
-    fn is_quiet(&mut self) -> bool {
-        false
-    }
-
-    /// Its only tunnel began with it.
-    fn open_tunnel<'a>(&'a mut self, _early: &'a [u8]) -> BoxFuture<'a, Result<usize, NoTunnel>> {
-        Box::pin(std::future::ready(Err(SessionEnd::Closed(Closed::Unused).into())))
-    }
-
-    fn abandon(&mut self) {} // there is no word for it: the connection is closed, as at every end
 }
 
 impl<W: ByteStream + fmt::Debug> ListenerSession for V1<W> {
-    fn asks_at_once(&self) -> bool {
-        self.owed.is_some()
-    }
-
     fn poll_next_tunnel(&mut self, _cx: &mut Context<'_>) -> Poll<Result<Open, SessionEnd>> {
         let is_asked = self.owed.is_some();
         Poll::Ready(if is_asked { Ok(Open::default()) } else { Err(SessionEnd::Closed(Closed::Unused)) })
@@ -162,24 +139,11 @@ impl<W: ByteStream + fmt::Debug> ListenerSession for V1<W> {
             Ok(())
         })
     }
-
-    /// There is no word for it: the connection ends before our line.
-    fn refuse(&mut self, _refusal: Refusal) -> BoxFuture<'_, io::Result<()>> {
-        Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn is_idle(&self) -> bool {
-        false
-    }
-
-    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
-        Box::pin(std::future::ready(()))
-    }
 }
 
 impl<W: ByteStream> Carrier for V1<W> {
-    fn own_ip(&self) -> Option<IpAddr> {
-        self.tls.own_ip()
+    fn local_ip(&self) -> Option<IpAddr> {
+        self.tls.local_ip()
     }
 
     fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {

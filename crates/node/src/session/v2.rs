@@ -364,8 +364,8 @@ impl Taken {
 }
 
 impl<W: ByteStream> Carrier for V2<W> {
-    fn own_ip(&self) -> Option<IpAddr> {
-        self.tls.own_ip()
+    fn local_ip(&self) -> Option<IpAddr> {
+        self.tls.local_ip()
     }
 
     fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {

@@ -1,4 +1,7 @@
 //! Bytes both ways until both directions have ended.
+//!
+//! Payload is not looked at or changed: WebSockets, server-sent events, uploads and whatever comes
+//! next work as they are.
 
 use std::future::poll_fn;
 use std::io;
@@ -79,7 +82,7 @@ pub(crate) async fn relay<A: ByteStream, C: Carrier + ?Sized>(
     let end = {
         let mut out = Direction::new(ToPeer { toward: application_is.other(), is_full: false });
         let mut back = Direction::new(FromPeer { toward: application_is, is_flushed: true });
-        let lost = drain.local_addrs.lost(carrier.own_ip());
+        let lost = drain.local_addrs.lost(carrier.local_ip());
         let from_outside = pin!(async {
             tokio::select! {
                 () = activity.silent_for(drain.idle) => End::Idle,
@@ -168,7 +171,7 @@ mod tests {
     }
 
     impl<S: ByteStream> Carrier for Peer<S> {
-        fn own_ip(&self) -> Option<IpAddr> {
+        fn local_ip(&self) -> Option<IpAddr> {
             None
         }
         fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {

@@ -240,7 +240,7 @@ async fn a_dialler_that_breaks_off_is_a_reset_at_the_backend() {
         let (mut tunnel, mut program) = house.tunnel().await;
         tunnel.write_all(b"half a quest").await.unwrap();
         program.read_exact(&mut [0; 12]).await.unwrap();
-        tunnel.reset_on_close(hardline_proto::tunnel::frame::ResetReason::APPLICATION);
+        tunnel.carrier().unwrap().reset_on_close(hardline_proto::tunnel::frame::ResetReason::APPLICATION);
         drop(tunnel);
         let error = program.read_to_end(&mut Vec::new()).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "version {}", house.version);

@@ -131,7 +131,7 @@ impl<W: ByteStream> SecureStream<W> {
     }
 
     /// The address of this computer that the peer knows.
-    pub(crate) fn own_ip(&self) -> Option<IpAddr> {
+    pub(crate) fn local_ip(&self) -> Option<IpAddr> {
         self.wire.local_ip()
     }
 
