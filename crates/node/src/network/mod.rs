@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
@@ -162,15 +162,20 @@ impl NetworkMonitor {
 impl Shared {
     async fn follow(&self) {
         let mut events = Events::new(self.netlink.as_ref());
+        let mut looked_at = Instant::now();
         loop {
             while self.state.receiver_count() == 0 {
                 self.observed.notified().await;
             }
             let is_settled = self.is_told() && self.looked().is_some();
             let interval = if is_settled { SLOW_LOOK_INTERVAL } else { LOOK_INTERVAL };
-            tokio::select! {
+            let has_looked = tokio::select! {
                 () = events.next() => self.look(Occasion::Told),
-                () = sleep(interval) => self.look(Occasion::Time),
+                // News that does not matter does not put it off.
+                () = sleep_until(looked_at + interval) => self.look(Occasion::Time),
+            };
+            if has_looked {
+                looked_at = Instant::now();
             }
             sleep(SETTLE).await;
         }
@@ -181,8 +186,8 @@ impl Shared {
         self.netlink.is_some() && !self.is_unreliable.load(Ordering::Relaxed)
     }
 
-    /// Looks at the system if that is due, and publishes what is new.
-    fn look(&self, occasion: Occasion) {
+    /// Looks at the system if that is due, and publishes what is new. Returns whether it was due.
+    fn look(&self, occasion: Occasion) -> bool {
         let mut looked = self.looked();
         // Heard in any case: what is seen next is newer than all of it.
         let is_news = self.netlink.as_ref().map(|netlink| netlink.has_news());
@@ -193,7 +198,7 @@ impl Shared {
             (Occasion::Asked, Some(at)) => !self.is_told() && at.elapsed() >= REFRESH,
         };
         if !is_due {
-            return;
+            return false;
         }
         // Who asks often waits for what is cheap alone; the task sees the rest.
         let is_quick = occasion == Occasion::Asked && looked.is_some() && !self.is_told();
@@ -203,6 +208,7 @@ impl Shared {
             debug!("networks change without a word of the system");
         }
         *looked = has_changed.map(|_| Instant::now());
+        true
     }
 
     fn looked(&self) -> MutexGuard<'_, Option<Instant>> {
