@@ -1,4 +1,4 @@
-//! Links between our own peers: parked, used again, and honest about how a tunnel ended.
+//! Sessions between our own peers: idle, used again, and honest about how a tunnel ended.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -91,8 +91,8 @@ fn name(key: KeyHash) -> ServiceName {
     ServiceName { key, password: None }
 }
 
-/// A tunnel through which `text` went to an echo and back, both directions ended: its link is
-/// parked again.
+/// A tunnel through which `text` went to an echo and back, both directions ended: its session is
+/// idle again.
 async fn say(gateway: &TestNode, key: KeyHash, text: &str) {
     let mut tunnel = gateway.node.connect(&name(key)).await.unwrap();
     assert_eq!(echoed(&mut tunnel, text).await, text);
@@ -114,12 +114,16 @@ async fn until(met: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn a_link_is_used_again_without_another_handshake() {
+async fn a_session_is_used_again_without_another_handshake() {
     let (listener, cable, gateway) = through_a_cable(echo().await).await;
     for turn in 0..20 {
         say(&gateway, listener.key(), &format!("turn {turn}")).await;
     }
-    assert!(cable.connections() <= 2, "one link, and a spare one from the second use on: {}", cable.connections());
+    assert!(
+        cable.connections() <= 2,
+        "one session, and a prewarmed one from the second use on: {}",
+        cable.connections()
+    );
 }
 
 #[tokio::test]
@@ -150,7 +154,7 @@ async fn rustls_may_make_the_records_of_either_side() {
             let (_, heard_all) = tokio::join!(saying, reader.read_to_string(&mut heard));
             heard_all.unwrap();
             assert!(heard == text, "{} of {} bytes", heard.len(), text.len());
-            // Both halves gone, the link is parked.
+            // Both halves gone, the session is idle.
             drop((reader, writer));
         }
         assert!(cable.connections() <= 2, "{}", cable.connections());
@@ -158,7 +162,7 @@ async fn rustls_may_make_the_records_of_either_side() {
 }
 
 #[tokio::test]
-async fn a_request_over_a_parked_link_is_answered_and_costs_no_connection() {
+async fn a_request_over_an_idle_session_is_answered_and_costs_no_connection() {
     let hello = backend(|mut stream| async move {
         let mut head = BufReader::new(&mut stream);
         let mut line = String::new();
@@ -181,12 +185,12 @@ async fn a_request_over_a_parked_link_is_answered_and_costs_no_connection() {
 }
 
 #[tokio::test]
-async fn a_parked_link_does_not_touch_the_backend() {
+async fn an_idle_session_does_not_touch_the_backend() {
     let (counting, touched) = counting_echo().await;
     let (listener, cable, gateway) = through_a_cable(counting).await;
     say(&gateway, listener.key(), "one").await;
     say(&gateway, listener.key(), "two").await;
-    until(|| cable.connections() == 2).await; // the spare link
+    until(|| cable.connections() == 2).await; // the prewarmed session
     // The spare one is taken for the third tunnel or lies beside it; either way there are three.
     say(&gateway, listener.key(), "three").await;
     assert_eq!(touched.load(Ordering::SeqCst), 3);
@@ -200,7 +204,7 @@ async fn a_service_that_is_kept_ready_is_dialled_before_anybody_asks_and_its_bac
     cable.is_closed.store(true, Ordering::SeqCst);
     assert_eq!(touched.load(Ordering::SeqCst), 0);
     let mut tunnel = loop {
-        // Until the link is parked there is no other way.
+        // Until the session is idle there is no other way.
         if let Ok(tunnel) = gateway.node.connect(&name(listener.key())).await {
             break tunnel;
         }
@@ -246,7 +250,7 @@ async fn kept_ready(backend: SocketAddr, parking: Parking) -> (TestNode, Cable, 
 }
 
 #[tokio::test]
-async fn several_tunnels_at_once_have_a_link_each() {
+async fn several_tunnels_at_once_have_a_session_each() {
     let (listener, cable, gateway) = through_a_cable(echo().await).await;
     let mut tunnels = Vec::new();
     for _ in 0..5 {
@@ -259,7 +263,7 @@ async fn several_tunnels_at_once_have_a_link_each() {
 }
 
 #[tokio::test]
-async fn a_parked_link_that_dies_costs_the_user_nothing() {
+async fn an_idle_session_that_dies_costs_the_user_nothing() {
     let (listener, cable, gateway) = through_a_cable(echo().await).await;
     for turn in 0..5 {
         say(&gateway, listener.key(), &format!("before {turn}")).await;
@@ -272,7 +276,7 @@ async fn a_parked_link_that_dies_costs_the_user_nothing() {
 }
 
 #[tokio::test]
-async fn a_parked_link_that_leads_nowhere_any_more_costs_a_moment_and_no_error() {
+async fn an_idle_session_that_leads_nowhere_any_more_costs_a_moment_and_no_error() {
     let (listener, cable, gateway) = through_a_cable(echo().await).await;
     say(&gateway, listener.key(), "before").await;
     cable.change(Wire::Silent);
@@ -348,7 +352,7 @@ async fn a_browser_that_breaks_off_is_a_reset_at_the_backend() {
 }
 
 #[tokio::test]
-async fn a_link_whose_tunnel_broke_is_not_used_again() {
+async fn a_session_whose_tunnel_broke_is_not_used_again() {
     let breaking = backend(|mut stream| async move {
         let mut asked = [0];
         let _ = stream.read(&mut asked).await;
@@ -395,7 +399,7 @@ async fn why_a_service_refuses_is_told_apart() {
 }
 
 #[tokio::test]
-async fn a_backend_that_comes_up_is_reached_over_the_link_that_was_refused() {
+async fn a_backend_that_comes_up_is_reached_over_the_session_that_was_refused() {
     // Its port is its own already, and nobody else's meanwhile; connections are refused until it
     // listens.
     let program = tokio::net::TcpSocket::new_v4().unwrap();
@@ -419,34 +423,35 @@ async fn a_backend_that_comes_up_is_reached_over_the_link_that_was_refused() {
 enum Do {
     /// Answers, and ends both directions without a word.
     Serve,
-    /// Closes the link as if it had been about to when the question came.
+    /// Closes the session as if it had been about to when the question came.
     Close,
     /// Goes away in the middle.
     Die,
 }
 
-/// A listener of version 2 that does with each link what its script says, and counts the questions.
+/// A listener of version 2 that does with each session what its script says, and counts the
+/// questions.
 async fn scripted(scripts: &'static [&'static [Do]]) -> (KeyHash, SocketAddr, Arc<AtomicUsize>) {
     let identity = Identity::ephemeral().unwrap();
     let acceptor = TlsAcceptor::from(v2::server_tls(&identity));
-    let (links, asked) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let (sessions, asked) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
     let counted = Arc::clone(&asked);
     let addr = backend(move |stream| {
-        let script = scripts.get(links.fetch_add(1, Ordering::SeqCst)).copied().unwrap_or_default();
+        let script = scripts.get(sessions.fetch_add(1, Ordering::SeqCst)).copied().unwrap_or_default();
         let (acceptor, asked) = (acceptor.clone(), Arc::clone(&counted));
         async move {
-            let mut link = BufReader::new(acceptor.accept(stream).await.unwrap());
-            link.write_all(b"{}\n").await.unwrap();
-            assert_eq!(line(&mut link).await, "{}\n");
+            let mut session = BufReader::new(acceptor.accept(stream).await.unwrap());
+            session.write_all(b"{}\n").await.unwrap();
+            assert_eq!(line(&mut session).await, "{}\n");
             for step in script {
-                assert_eq!(line(&mut link).await, "{\"open\":{}}\n");
+                assert_eq!(line(&mut session).await, "{\"open\":{}}\n");
                 asked.fetch_add(1, Ordering::SeqCst);
                 match step {
-                    Do::Serve => link.write_all(b"{\"opened\":{}}\n\0\0").await.unwrap(),
-                    Do::Close => link.shutdown().await.unwrap(),
+                    Do::Serve => session.write_all(b"{\"opened\":{}}\n\0\0").await.unwrap(),
+                    Do::Close => session.shutdown().await.unwrap(),
                     Do::Die => return,
                 }
-                while link.read_u16().await.is_ok_and(|length| length != 0) {}
+                while session.read_u16().await.is_ok_and(|length| length != 0) {}
             }
             std::future::pending::<()>().await;
         }
@@ -455,11 +460,11 @@ async fn scripted(scripts: &'static [&'static [Do]]) -> (KeyHash, SocketAddr, Ar
     (identity.key, addr, asked)
 }
 
-type Link = BufReader<server::TlsStream<TcpStream>>;
+type Session = BufReader<server::TlsStream<TcpStream>>;
 
-async fn line(link: &mut Link) -> String {
+async fn line(session: &mut Session) -> String {
     let mut line = String::new();
-    link.read_line(&mut line).await.unwrap();
+    session.read_line(&mut line).await.unwrap();
     line
 }
 
@@ -470,12 +475,12 @@ async fn nothing(gateway: &TestNode, key: KeyHash) {
 }
 
 #[tokio::test]
-async fn a_question_that_met_a_closing_link_is_asked_again_elsewhere() {
+async fn a_question_that_met_a_closing_session_is_asked_again_elsewhere() {
     let (key, at, asked) = scripted(&[&[Do::Serve, Do::Close], &[Do::Serve]]).await;
     let gateway = TestNode::gateway(&[(key, at)]).await;
     nothing(&gateway, key).await;
     let answer = get(gateway.browser_addr(), &format!("{key}.localhost"), "").await;
-    assert_eq!(answer, "", "the second link's tunnel ended without a word");
+    assert_eq!(answer, "", "the second session's tunnel ended without a word");
     assert_eq!(asked.load(Ordering::SeqCst), 3);
 }
 
@@ -496,17 +501,17 @@ async fn a_listener_refuses_by_name_what_it_does_not_understand_and_serves_on() 
     let listener = TestNode::listener(vec![guarded]).await;
     let tls = TlsConnector::from(v2::client_tls(listener.key(), true));
     let tcp = TcpStream::connect(listener.p2p()).await.unwrap();
-    let mut link = BufReader::new(tls.connect(sni::server_name(listener.key()).unwrap(), tcp).await.unwrap());
+    let mut session = BufReader::new(tls.connect(sni::server_name(listener.key()).unwrap(), tcp).await.unwrap());
     let mut heard = String::new();
-    link.write_all(b"{\"password\":\"no\",\"newer\":1}\n{\"open\":{\"color\":1}}\n\0\x05bytes\0\0").await.unwrap();
-    link.flush().await.unwrap();
-    link.read_line(&mut heard).await.unwrap();
+    session.write_all(b"{\"password\":\"no\",\"newer\":1}\n{\"open\":{\"color\":1}}\n\0\x05bytes\0\0").await.unwrap();
+    session.flush().await.unwrap();
+    session.read_line(&mut heard).await.unwrap();
     assert!(heard.starts_with("{\"WANHosts\":"), "{heard}");
     for unknown in [",\"unknown\":[\"color\"]", ""] {
         heard.clear();
-        link.read_line(&mut heard).await.unwrap();
+        session.read_line(&mut heard).await.unwrap();
         assert_eq!(heard, format!("{{\"refused\":\"password\"{unknown}}}\n"));
-        link.write_all(b"{\"open\":{}}\n\0\0").await.unwrap();
-        link.flush().await.unwrap();
+        session.write_all(b"{\"open\":{}}\n\0\0").await.unwrap();
+        session.flush().await.unwrap();
     }
 }

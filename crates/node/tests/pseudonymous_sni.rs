@@ -1,4 +1,5 @@
-//! What a service is called on the wire: its key hash, or a name of the day that only those understand who know it.
+//! What a service is called on the wire: its key hash, or a name of the day that only those
+//! understand who know it.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -107,12 +108,12 @@ async fn a_listener_that_does_not_know_the_pseudonym_is_asked_for_by_the_plain_o
             if hello.client_hello().server_name() != Some(&key.to_string()) {
                 return sni::refuse_unknown_name(&mut hello.io).await.unwrap();
             }
-            let mut link = BufReader::new(hello.into_stream(config).await.unwrap());
-            link.write_all(b"{}\n").await.unwrap();
+            let mut session = BufReader::new(hello.into_stream(config).await.unwrap());
+            session.write_all(b"{}\n").await.unwrap();
             for _ in 0..2 {
-                link.read_line(&mut String::new()).await.unwrap();
+                session.read_line(&mut String::new()).await.unwrap();
             }
-            link.write_all(b"{\"opened\":{}}\n").await.unwrap();
+            session.write_all(b"{\"opened\":{}}\n").await.unwrap();
             std::future::pending::<()>().await;
         }
     })
