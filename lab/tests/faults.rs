@@ -1,5 +1,5 @@
-//! Transfers and what can happen to them. Every one either arrives equal, byte for byte, or is seen as broken by both
-//! applications; and nothing is left behind.
+//! Transfers and what can happen to them. Every one either arrives equal, byte for byte, or is seen
+//! as broken by both applications; and nothing is left behind.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -21,14 +21,14 @@ const MOVED: Duration = Duration::from_secs(30);
 /// Bytes that have crossed the cable when the disturbance comes.
 const MIDDLE: u64 = 4 * 1024 * 1024;
 
-/// Links that may stay parked between two programs: see `MAX_PARKED_PER_SERVICE`.
-const PARKED: usize = 16;
+/// Sessions that may stay idle between two programs: see `MAX_IDLE_PER_SERVICE`.
+const IDLE: usize = 16;
 
 /// How long anything that has to happen may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// The kernel's longest pause before it sends a lost packet again (Linux: `TCP_RTO_MAX`). Who lost many waits for so long also
-/// when no more are lost.
+/// The kernel's longest pause before it sends a lost packet again (Linux: `TCP_RTO_MAX`). Who lost
+/// many waits for so long also when no more are lost.
 const LONGEST_RTO: Duration = Duration::from_secs(120);
 
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -104,7 +104,8 @@ fn transfers_outlive_a_cable_that_is_out_for_a_while() -> Result<()> {
         for transfer in transfers {
             let way = transfer.way;
             let fate = world.end(transfer)?;
-            // Longer than what programs wait for each other, either is right; which it is, the other side sees too.
+            // Longer than what programs wait for each other, either is right; which it is, the
+            // other side sees too.
             ensure!(*seconds > 60 || fate == Fate::Equal, "{way:?} is {fate:?} after {seconds} s");
         }
         world.opens()?;
@@ -112,7 +113,8 @@ fn transfers_outlive_a_cable_that_is_out_for_a_while() -> Result<()> {
     world.leaves_nothing()
 }
 
-/// Bob's computer, or Alice's, is in another network from one moment to the next: its old address is gone.
+/// Bob's computer, or Alice's, is in another network from one moment to the next: its old address
+/// is gone.
 #[test]
 fn a_transfer_under_which_its_computer_moves_is_told_to_be_broken() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
@@ -196,7 +198,7 @@ fn a_lossy_network_changes_no_byte() -> Result<()> {
 }
 
 #[test]
-fn parked_links_of_a_listener_that_was_started_again_cost_no_error() -> Result<()> {
+fn idle_sessions_of_a_listener_that_was_started_again_cost_no_error() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let mut world = World::new(&lab)?;
     for _ in 0..if is_long() { 200 } else { 3 } {
@@ -208,8 +210,8 @@ fn parked_links_of_a_listener_that_was_started_again_cost_no_error() -> Result<(
     world.leaves_nothing()
 }
 
-/// Whether a request on such a link has reached the service nobody can tell, so it is not sent again; the person is told,
-/// and the next try works as soon as every such link is used up.
+/// Whether a request on such a link has reached the service nobody can tell, so it is not sent
+/// again; the person is told, and the next try works as soon as every such link is used up.
 #[test]
 fn links_that_died_unheard_of_are_told_of_and_used_up() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
@@ -224,7 +226,7 @@ fn links_that_died_unheard_of_are_told_of_and_used_up() -> Result<()> {
         while let Err(error) = world.check(&["get:1000"]) {
             ensure!(format!("{error:#}").contains("went away without an answer"), "{error:#}");
             tries += 1;
-            ensure!(tries <= PARKED, "still no answer after {tries} tries");
+            ensure!(tries <= IDLE, "still no answer after {tries} tries");
         }
     }
     world.leaves_nothing()
@@ -328,7 +330,8 @@ impl World {
         until("the end at the backend", || Ok(self.ended(way).len() > ended_before))?;
         let at_backend = self.ended(way)[ended_before..].concat();
         match fate {
-            // The other way round it cannot be told: what is broken here may have left there as a whole.
+            // The other way round it cannot be told: what is broken here may have left there as a
+            // whole.
             Fate::Equal => ensure!(at_backend.contains("whole"), "equal, but the backend says {at_backend}"),
             Fate::Broken if way == Way::Up => ensure!(at_backend.contains("broken"), "broken, but not at the backend"),
             Fate::Broken | Fate::GivenUp => {}
@@ -383,7 +386,7 @@ impl World {
         let fresh = self.alice.hardline(&["share", &backend.to_string(), "--data-dir", "fresh", "--set", "p2p.port=0"]);
         let mut fresh = fresh.context("a program to compare with")?;
         until("as few descriptors as at the start", || {
-            Ok(descriptors(publisher)? <= descriptors(fresh.process.id())? + PARKED)
+            Ok(descriptors(publisher)? <= descriptors(fresh.process.id())? + IDLE)
         })?;
         fresh.process.kill()?;
         self.remembers_little()?;

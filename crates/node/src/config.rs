@@ -11,8 +11,8 @@ use hardline_proto::hosts::HostPort;
 use hardline_proto::lan;
 
 use crate::limits::{
-    BACKEND_CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, LISTENER_PARKED_LIMIT, MAX_GATEWAY_CONNECTIONS, MAX_LISTENER_PARKED,
-    MAX_LISTENER_PARKED_PER_ADDRESS, MAX_PARKED, MAX_PARKED_PER_SERVICE, PARKED_LIMIT, TUNNEL_IDLE,
+    BACKEND_CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, IDLE_LIMIT, LISTENER_IDLE_LIMIT, MAX_GATEWAY_CONNECTIONS, MAX_IDLE,
+    MAX_IDLE_PER_SERVICE, MAX_LISTENER_IDLE, MAX_LISTENER_IDLE_PER_ADDRESS, TUNNEL_IDLE,
 };
 
 pub use crate::drivers::dht::{DEFAULT_DHT_PORT, PUBLIC_BOOTSTRAP, PUBLIC_PROXY};
@@ -53,31 +53,31 @@ pub struct NodeConfig {
     pub tunnel_idle: Duration,
     /// Connections of browsers open at once. Default [`MAX_GATEWAY_CONNECTIONS`].
     pub gateway_connections: usize,
-    /// Links to other computers that wait for their next tunnel. Default [`Parking::DIALLER`].
-    pub parking: Parking,
+    /// Sessions with other computers that wait for their next tunnel. Default [`IdleLimits::DIALLER`].
+    pub idle_limits: IdleLimits,
     /// Whether TLS records between peers of version 2 are made by `hardline-record`. Without, rustls makes them, at more
     /// cost.
     pub own_records: bool,
 }
 
-/// How many links may wait for their next tunnel, and for how long.
+/// How many sessions may wait for their next tunnel, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Parking {
-    /// Time a link stays parked.
+pub struct IdleLimits {
+    /// Time a session stays idle.
     pub time: Duration,
-    /// Links parked at once.
-    pub links: usize,
+    /// Sessions idle at once.
+    pub sessions: usize,
     /// Of them, to one service and password (dialling side) or from one address (listening side).
-    pub links_each: usize,
+    pub sessions_each: usize,
 }
 
-impl Parking {
+impl IdleLimits {
     /// The dialling side's, if nothing else is set.
-    pub const DIALLER: Self = Self { time: PARKED_LIMIT, links: MAX_PARKED, links_each: MAX_PARKED_PER_SERVICE };
+    pub const DIALLER: Self = Self { time: IDLE_LIMIT, sessions: MAX_IDLE, sessions_each: MAX_IDLE_PER_SERVICE };
 
     /// The listening side's, if nothing else is set.
     pub const LISTENER: Self =
-        Self { time: LISTENER_PARKED_LIMIT, links: MAX_LISTENER_PARKED, links_each: MAX_LISTENER_PARKED_PER_ADDRESS };
+        Self { time: LISTENER_IDLE_LIMIT, sessions: MAX_LISTENER_IDLE, sessions_each: MAX_LISTENER_IDLE_PER_ADDRESS };
 }
 
 impl NodeConfig {
@@ -99,7 +99,7 @@ impl NodeConfig {
             tunnel_idle: TUNNEL_IDLE,
             gateway_connections: MAX_GATEWAY_CONNECTIONS,
             own_records: true,
-            parking: Parking::DIALLER,
+            idle_limits: IdleLimits::DIALLER,
         }
     }
 }
@@ -117,12 +117,12 @@ pub struct P2pConfig {
     pub port_mapping: bool,
     /// How many may come in, at once and from one address.
     pub limits: AdmissionLimits,
-    /// Time for a peer to finish its handshake and its opening line. Default [`HANDSHAKE_TIMEOUT`].
+    /// Time for a peer to finish its handshake and its preamble. Default [`HANDSHAKE_TIMEOUT`].
     pub handshake_timeout: Duration,
     /// Time to connect to a backend. Default [`BACKEND_CONNECT_TIMEOUT`].
     pub backend_timeout: Duration,
-    /// Links of other computers that wait for their next tunnel. Default [`Parking::LISTENER`].
-    pub parking: Parking,
+    /// Sessions of other computers that wait for their next tunnel. Default [`IdleLimits::LISTENER`].
+    pub idle_limits: IdleLimits,
 }
 
 impl Default for P2pConfig {
@@ -135,7 +135,7 @@ impl Default for P2pConfig {
             limits: AdmissionLimits::default(),
             handshake_timeout: HANDSHAKE_TIMEOUT,
             backend_timeout: BACKEND_CONNECT_TIMEOUT,
-            parking: Parking::LISTENER,
+            idle_limits: IdleLimits::LISTENER,
         }
     }
 }

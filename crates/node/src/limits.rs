@@ -58,11 +58,11 @@ pub const MAX_FORWARDED: usize = 1000;
 
 /// Time a session stays idle on the dialling side. The next page of the same site comes sooner, or
 /// later than a handshake matters.
-pub const PARKED_LIMIT: Duration = Duration::from_secs(60);
+pub const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
-/// Time a session stays idle on the listening side. Longer than [`PARKED_LIMIT`], so that the
+/// Time a session stays idle on the listening side. Longer than [`IDLE_LIMIT`], so that the
 /// dialler lets go first and a question never meets a closing session.
-pub const LISTENER_PARKED_LIMIT: Duration = Duration::from_secs(120);
+pub const LISTENER_IDLE_LIMIT: Duration = Duration::from_secs(120);
 
 /// Time after which an idle session is no longer trusted to lead anywhere: one of the computers may
 /// be gone. What a page asks for comes within it; after it a question costs a round trip more.
@@ -78,23 +78,23 @@ pub const READY_AGAIN: Duration = Duration::from_secs(600);
 
 /// Idle sessions on the dialling side, per service and password: as many as a browser's connections
 /// to one site, twice over.
-pub const MAX_PARKED_PER_SERVICE: usize = 16;
+pub const MAX_IDLE_PER_SERVICE: usize = 16;
 
 /// Idle sessions on the dialling side. A page can ask for as many services as it likes.
-pub const MAX_PARKED: usize = 256;
+pub const MAX_IDLE: usize = 256;
 
 /// The same for a session beyond those that may be idle: a question that is on its way still
 /// arrives.
-pub const CROWDED_PARKED_LIMIT: Duration = Duration::from_secs(1);
+pub const CROWDED_IDLE_LIMIT: Duration = Duration::from_secs(1);
 
-/// Idle sessions on the listening side; the next one has [`CROWDED_PARKED_LIMIT`].
-pub const MAX_LISTENER_PARKED: usize = 4096;
+/// Idle sessions on the listening side; the next one has [`CROWDED_IDLE_LIMIT`].
+pub const MAX_LISTENER_IDLE: usize = 4096;
 
 /// Idle sessions on the listening side, per address they came from.
-pub const MAX_LISTENER_PARKED_PER_ADDRESS: usize = 256;
+pub const MAX_LISTENER_IDLE_PER_ADDRESS: usize = 256;
 
 const _: () = assert!(BACKEND_CONNECT_TIMEOUT.as_secs() < HANDSHAKE_TIMEOUT.as_secs());
 const _: () = assert!(HANDSHAKE_TIMEOUT.as_secs() < TUNNEL_IDLE.as_secs());
-const _: () = assert!(PARKED_LIMIT.as_secs() < LISTENER_PARKED_LIMIT.as_secs());
-const _: () = assert!(FRESH_SESSION.as_secs() < PARKED_LIMIT.as_secs());
+const _: () = assert!(IDLE_LIMIT.as_secs() < LISTENER_IDLE_LIMIT.as_secs());
+const _: () = assert!(FRESH_SESSION.as_secs() < IDLE_LIMIT.as_secs());
 const _: () = assert!(CONNECT_TIMEOUT.as_secs() < LOOKUP_TIMEOUT.as_secs());

@@ -220,7 +220,7 @@ impl Node {
             reach: None,
             publisher: None,
             acceptor: None,
-            dialler: Arc::new(Dialler::new(resolver, config.parking, config.own_records, drain.stop.clone())),
+            dialler: Arc::new(Dialler::new(resolver, config.idle_limits, config.own_records, drain.stop.clone())),
             open: Tunnels::default(),
             drain,
             tasks,

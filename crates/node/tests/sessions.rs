@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{TestNode, backend, echo, get, nobody, open, pair_for, service};
-use hardline_node::config::{GivenAddress, IdentityConfig, Parking, ServiceConfig};
+use hardline_node::config::{GivenAddress, IdentityConfig, IdleLimits, ServiceConfig};
 use hardline_node::limits::FRESH_SESSION;
 use hardline_node::node::TunnelStream;
 use hardline_node::proto::KeyHash;
@@ -199,7 +199,7 @@ async fn an_idle_session_does_not_touch_the_backend() {
 #[tokio::test]
 async fn a_service_that_is_kept_ready_is_dialled_before_anybody_asks_and_its_backend_is_not_touched() {
     let (counting, touched) = counting_echo().await;
-    let (listener, cable, gateway) = kept_ready(counting, Parking::DIALLER).await;
+    let (listener, cable, gateway) = kept_ready(counting, IdleLimits::DIALLER).await;
     until(|| cable.connections() == 1).await;
     cable.is_closed.store(true, Ordering::SeqCst);
     assert_eq!(touched.load(Ordering::SeqCst), 0);
@@ -215,8 +215,8 @@ async fn a_service_that_is_kept_ready_is_dialled_before_anybody_asks_and_its_bac
 
 #[tokio::test]
 async fn what_is_kept_ready_is_dialled_anew_before_it_grows_too_old() {
-    let parking = Parking { time: Duration::from_millis(200), ..Parking::DIALLER };
-    let (listener, cable, gateway) = kept_ready(echo().await, parking).await;
+    let idle_limits = IdleLimits { time: Duration::from_millis(200), ..IdleLimits::DIALLER };
+    let (listener, cable, gateway) = kept_ready(echo().await, idle_limits).await;
     until(|| cable.connections() >= 4).await;
     say(&gateway, listener.key(), "at last").await;
 }
@@ -237,13 +237,13 @@ async fn counting_echo() -> (SocketAddr, Arc<AtomicUsize>) {
 }
 
 /// A service, and a gateway that keeps it ready through a cable.
-async fn kept_ready(backend: SocketAddr, parking: Parking) -> (TestNode, Cable, TestNode) {
+async fn kept_ready(backend: SocketAddr, idle_limits: IdleLimits) -> (TestNode, Cable, TestNode) {
     let listener = TestNode::listener(vec![service(backend)]).await;
     let cable = Cable::to(listener.p2p()).await;
     let gateway = TestNode::start(|config| {
         config.given = vec![GivenAddress { key: listener.key(), at: cable.addr.into() }];
         config.ready = vec![name(listener.key())];
-        config.parking = parking;
+        config.idle_limits = idle_limits;
     })
     .await;
     (listener, cable, gateway)

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hardline_node::config::{
-    DEFAULT_GATEWAY_PORT, DEFAULT_P2P_PORT, DhtSettings, GivenAddress, IdentityConfig, LanConfig, NodeConfig,
-    P2pConfig, Parking, ServiceConfig, Target,
+    DEFAULT_GATEWAY_PORT, DEFAULT_P2P_PORT, DhtSettings, GivenAddress, IdentityConfig, IdleLimits, LanConfig,
+    NodeConfig, P2pConfig, ServiceConfig, Target,
 };
 use hardline_node::dht;
 use hardline_node::limits::{BACKEND_CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_GATEWAY_CONNECTIONS, TUNNEL_IDLE};
@@ -58,9 +58,9 @@ pub struct Settings {
     /// Time to connect to a backend.
     pub backend_timeout: Duration,
     /// Links of other computers that wait.
-    pub listener_parking: Parking,
+    pub listener_idle: IdleLimits,
     /// Links to other computers that wait.
-    pub parking: Parking,
+    pub idle_limits: IdleLimits,
     /// What others of the DHT may cost.
     pub dht_rates: dht::Rates,
     /// What neighbours may cost.
@@ -119,8 +119,8 @@ impl Default for Settings {
             limits: AdmissionLimits::default(),
             handshake_timeout: HANDSHAKE_TIMEOUT,
             backend_timeout: BACKEND_CONNECT_TIMEOUT,
-            listener_parking: Parking::LISTENER,
-            parking: Parking::DIALLER,
+            listener_idle: IdleLimits::LISTENER,
+            idle_limits: IdleLimits::DIALLER,
             dht_rates: dht.rates,
             lan_rates: lan.rates,
             tunnel_idle: TUNNEL_IDLE,
@@ -302,13 +302,13 @@ impl Settings {
             limits: self.limits.clone(),
             handshake_timeout: self.handshake_timeout,
             backend_timeout: self.backend_timeout,
-            parking: self.listener_parking,
+            idle_limits: self.listener_idle,
         };
         config.lan = self.lan();
         config.dht = self.dht();
         config.grace = self.grace;
         config.tunnel_idle = self.tunnel_idle;
-        config.parking = self.parking;
+        config.idle_limits = self.idle_limits;
         config.gateway_connections = self.gateway_connections;
         config.own_records = self.own_records;
         config.import_from = directories::BaseDirs::new().map(|dirs| dirs.home_dir().join(PYTHON_DATABASE));

@@ -9,7 +9,7 @@ type Time = (&'static str, fn(&Settings) -> Duration);
 
 /// The second must be longer than the first.
 const RELATIONS: &[(Time, Time)] = &[
-    (("limits.parked_time", |it| it.parking.time), ("limits.listener_parked_time", |it| it.listener_parking.time)),
+    (("limits.parked_time", |it| it.idle_limits.time), ("limits.listener_parked_time", |it| it.listener_idle.time)),
     (("limits.backend_timeout", |it| it.backend_timeout), ("limits.handshake_timeout", |it| it.handshake_timeout)),
 ];
 

@@ -50,9 +50,12 @@ fn every_setting_of_a_file_arrives() {
     assert_eq!((config.lan.port, config.lan.plain_search, config.grace.as_secs()), (16771, false, 5));
     assert_eq!((config.dht.enabled, config.dht.port, config.dht.network), (true, 0, 7));
     assert_eq!((config.p2p.handshake_timeout.as_secs(), config.p2p.backend_timeout.as_secs()), (20, 7));
-    assert_eq!((config.parking.time.as_secs(), config.parking.links, config.parking.links_each), (30, 64, 4));
-    let parking = config.p2p.parking;
-    assert_eq!((parking.time.as_secs(), parking.links, parking.links_each), (300, 1024, 32));
+    assert_eq!(
+        (config.idle_limits.time.as_secs(), config.idle_limits.sessions, config.idle_limits.sessions_each),
+        (30, 64, 4)
+    );
+    let idle_limits = config.p2p.idle_limits;
+    assert_eq!((idle_limits.time.as_secs(), idle_limits.sessions, idle_limits.sessions_each), (300, 1024, 32));
     let rates = config.dht.rates;
     assert_eq!((rates.datagrams, rates.datagrams_per_prefix), (10_000, 2000));
     assert_eq!((rates.requests, rates.requests_per_prefix), (4000, 400));

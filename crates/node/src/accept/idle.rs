@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use hardline_proto::admission::counted;
 
-use crate::config::Parking;
+use crate::config::IdleLimits;
 
 /// Counts the idle sessions of the listening side.
 #[derive(Debug)]
 pub(super) struct IdleSessions {
-    parking: Parking,
+    idle_limits: IdleLimits,
     counts: Mutex<Counts>,
 }
 
@@ -31,13 +31,13 @@ pub(super) struct Place<'a> {
 }
 
 impl IdleSessions {
-    pub(super) fn new(parking: Parking) -> Self {
-        Self { parking, counts: Mutex::default() }
+    pub(super) fn new(idle_limits: IdleLimits) -> Self {
+        Self { idle_limits, counts: Mutex::default() }
     }
 
     /// Time a session may be idle.
     pub(super) const fn time(&self) -> Duration {
-        self.parking.time
+        self.idle_limits.time
     }
 
     /// A place for a session from `addr`, if there is one.
@@ -45,7 +45,7 @@ impl IdleSessions {
         let addr = counted(addr);
         let mut counts = self.lock();
         let here = counts.per_address.get(&addr).copied().unwrap_or(0);
-        if counts.all >= self.parking.links || here >= self.parking.links_each {
+        if counts.all >= self.idle_limits.sessions || here >= self.idle_limits.sessions_each {
             return None;
         }
         counts.all += 1;
@@ -80,12 +80,12 @@ mod tests {
 
     #[test]
     fn one_address_cannot_take_every_place_and_places_come_back() {
-        let sessions = IdleSessions::new(Parking::LISTENER);
+        let sessions = IdleSessions::new(IdleLimits::LISTENER);
         let addr = |n: u16| IpAddr::from([10, 0, (n >> 8) as u8, n as u8]);
         let mut places: Vec<_> = std::iter::from_fn(|| sessions.enter(addr(0))).collect();
-        assert_eq!(places.len(), Parking::LISTENER.links_each);
+        assert_eq!(places.len(), IdleLimits::LISTENER.sessions_each);
         places.extend((1..).map_while(|n| sessions.enter(addr(n))));
-        assert_eq!(places.len(), Parking::LISTENER.links);
+        assert_eq!(places.len(), IdleLimits::LISTENER.sessions);
         drop(places);
         assert_eq!(sessions.lock().all, 0);
         assert!(sessions.lock().per_address.is_empty());
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn the_addresses_of_one_ipv6_network_count_as_one() {
-        let sessions = IdleSessions::new(Parking { links_each: 1, ..Parking::LISTENER });
+        let sessions = IdleSessions::new(IdleLimits { sessions_each: 1, ..IdleLimits::LISTENER });
         let ip = |text: &str| text.parse().unwrap();
         let _first = sessions.enter(ip("2001:db8::1")).unwrap();
         assert!(sessions.enter(ip("2001:db8::2")).is_none());

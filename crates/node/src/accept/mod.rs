@@ -66,7 +66,7 @@ impl Acceptor {
             services,
             reach,
             door: Door::new(config.limits.clone()),
-            idle: IdleSessions::new(config.parking),
+            idle: IdleSessions::new(config.idle_limits),
             handshake_timeout: config.handshake_timeout,
             open,
             drain,

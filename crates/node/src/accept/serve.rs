@@ -9,7 +9,7 @@ use tracing::{Instrument, debug, info_span};
 
 use super::{Acceptor, Service};
 use crate::backend::BackendStream;
-use crate::limits::CROWDED_PARKED_LIMIT;
+use crate::limits::CROWDED_IDLE_LIMIT;
 use crate::session::ListenerSession;
 use crate::tunnel::{Side, relay};
 
@@ -54,7 +54,7 @@ impl Acceptor {
             // here.
             Some(_) => self.handshake_timeout,
             // The question may be on its way.
-            None => CROWDED_PARKED_LIMIT,
+            None => CROWDED_IDLE_LIMIT,
         };
         tokio::select! {
             () = self.drain.stop.cancelled() => None,

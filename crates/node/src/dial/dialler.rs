@@ -15,7 +15,7 @@ use super::attempt::{Job, Reached};
 use super::peers::Peers;
 use super::{ReachError, Waiting, cause_of, race};
 use crate::clock;
-use crate::config::Parking;
+use crate::config::IdleLimits;
 use crate::limits::{DIAL_HANDSHAKE_TIMEOUT, READY_AGAIN, STALE_ANSWER};
 use crate::resolve::{AttemptReport, Outcome, Report, Resolver};
 use crate::session::{DiallerSession, Idle, NoTunnel, Pool, Purpose, SessionEnd, TunnelStream};
@@ -33,8 +33,13 @@ pub(crate) struct Dialler {
 
 impl Dialler {
     /// Idle sessions are looked after by a task of the resolver's tracker, until `stop`.
-    pub(crate) fn new(resolver: Arc<Resolver>, parking: Parking, own_records: bool, stop: CancellationToken) -> Self {
-        let pool = Arc::new(Pool::new(parking));
+    pub(crate) fn new(
+        resolver: Arc<Resolver>,
+        idle_limits: IdleLimits,
+        own_records: bool,
+        stop: CancellationToken,
+    ) -> Self {
+        let pool = Arc::new(Pool::new(idle_limits));
         resolver.tasks.spawn({
             let (pool, stop) = (Arc::clone(&pool), stop.clone());
             async move { pool.run(stop).await }

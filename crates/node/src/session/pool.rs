@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::DiallerSession;
-use crate::config::Parking;
+use crate::config::IdleLimits;
 use crate::limits::FRESH_SESSION;
 
 /// Time between two looks for sessions that nobody wants any more.
@@ -24,10 +24,10 @@ const RENEWAL: f64 = 0.8;
 /// The idle sessions of a node, per service and password.
 ///
 /// The one used last is taken first. So with less demand the others grow old, and after
-/// [`Parking::time`] they go.
+/// [`IdleLimits::time`] they go.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    parking: Parking,
+    idle_limits: IdleLimits,
     services: Mutex<HashMap<ServiceName, Kept>>,
     filled: Notify,
 }
@@ -66,14 +66,14 @@ impl Idle {
         self.since.elapsed().max(self.since_date.elapsed().unwrap_or_default())
     }
 
-    fn is_useful(&mut self, parking: &Parking) -> bool {
-        self.age() < parking.time && self.session.is_quiet()
+    fn is_useful(&mut self, idle_limits: &IdleLimits) -> bool {
+        self.age() < idle_limits.time && self.session.is_quiet()
     }
 }
 
 impl Pool {
-    pub(crate) fn new(parking: Parking) -> Self {
-        Self { parking, services: Mutex::default(), filled: Notify::new() }
+    pub(crate) fn new(idle_limits: IdleLimits) -> Self {
+        Self { idle_limits, services: Mutex::default(), filled: Notify::new() }
     }
 
     /// Whether the peer was heard so lately, and from the same place, that it will still be there.
@@ -88,17 +88,17 @@ impl Pool {
     /// Time after which one that is kept ready is dialled anew, before the one there is grows too
     /// old; `None` if sessions are not kept.
     pub(crate) fn renewal(&self) -> Option<Duration> {
-        let Parking { time, links, links_each } = self.parking;
-        (links > 0 && links_each > 0 && !time.is_zero()).then(|| time.mul_f64(RENEWAL))
+        let IdleLimits { time, sessions, sessions_each } = self.idle_limits;
+        (sessions > 0 && sessions_each > 0 && !time.is_zero()).then(|| time.mul_f64(RENEWAL))
     }
 
     /// Whether a session to `name` is there that will not be too old at the next
     /// [renewal](Self::renewal).
     pub(crate) fn is_stocked(&self, name: &ServiceName) -> bool {
-        let young = self.parking.time.mul_f64(1.0 - RENEWAL);
+        let young = self.idle_limits.time.mul_f64(1.0 - RENEWAL);
         let mut services = self.lock();
         let Some(kept) = services.get_mut(name) else { return false };
-        kept.idle.iter_mut().any(|idle| idle.age() < young && idle.is_useful(&self.parking))
+        kept.idle.iter_mut().any(|idle| idle.age() < young && idle.is_useful(&self.idle_limits))
     }
 
     /// Takes a session to `name` that is not known to have ended.
@@ -106,7 +106,7 @@ impl Pool {
         let mut services = self.lock();
         let kept = services.get_mut(name)?;
         kept.wanted = Some(Instant::now());
-        std::iter::from_fn(|| kept.idle.pop()).find_map(|mut idle| idle.is_useful(&self.parking).then_some(idle))
+        std::iter::from_fn(|| kept.idle.pop()).find_map(|mut idle| idle.is_useful(&self.idle_limits).then_some(idle))
     }
 
     /// Keeps a session, if there is room.
@@ -114,7 +114,7 @@ impl Pool {
         let mut services = self.lock();
         let all: usize = services.values().map(|kept| kept.idle.len()).sum();
         let kept = services.entry(name.clone()).or_default();
-        if all < self.parking.links && kept.idle.len() < self.parking.links_each {
+        if all < self.idle_limits.sessions && kept.idle.len() < self.idle_limits.sessions_each {
             kept.idle.push(idle);
         }
         kept.wanted = Some(Instant::now());
@@ -166,10 +166,10 @@ impl Pool {
     fn sweep(&self) {
         let mut services = self.lock();
         for kept in services.values_mut() {
-            kept.idle.retain_mut(|idle| idle.is_useful(&self.parking));
+            kept.idle.retain_mut(|idle| idle.is_useful(&self.idle_limits));
         }
         services.retain(|_, kept| {
-            let is_wanted = kept.wanted.is_some_and(|wanted| wanted.elapsed() < self.parking.time);
+            let is_wanted = kept.wanted.is_some_and(|wanted| wanted.elapsed() < self.idle_limits.time);
             is_wanted || kept.is_refilling || !kept.idle.is_empty()
         });
     }

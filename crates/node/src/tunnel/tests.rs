@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::{Drain, Side, relay};
-use crate::config::Parking;
+use crate::config::IdleLimits;
 use crate::limits::TUNNEL_IDLE;
 use crate::session::{
     Begun, Connection, DiallerSession, Idle, ListenerSession, NoSession, NoTunnel, Pool, PreambleFailure, Purpose,
@@ -264,7 +264,7 @@ async fn a_backend_that_is_down_is_told_apart_from_a_computer_that_is_away() {
 #[tokio::test]
 async fn a_session_goes_back_to_the_pool_and_carries_the_next_tunnel_if_it_can() {
     async fn test<G: Ground>(mut house: House<G>) {
-        let pool = Arc::new(Pool::new(Parking::DIALLER));
+        let pool = Arc::new(Pool::new(IdleLimits::DIALLER));
         let name = ServiceName { key: house.key, password: None };
         let candidate =
             Candidate { at: HostPort::from(std::net::SocketAddr::from(([127, 0, 0, 1], 1))), source: Source::Own };
