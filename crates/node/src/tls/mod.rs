@@ -6,7 +6,6 @@ pub mod config; // identity or pin → rustls configuration
 pub mod identity; // files → certificate and key
 pub mod pin; // presented certificate → key hash and proven key
 pub mod sealed; // signatures of what the DHT is told
-pub(crate) mod session; // rustls without its buffers
 pub mod sni; // key hash ↔ the name in a ClientHello
 
 pub use certificate::CertificateError;

@@ -14,8 +14,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::secure::SecureStream;
 use super::{ByteStream, Unserved, read_onto};
 use crate::tls::pin::proven_key;
-use crate::tls::session::{Progress, Session};
 use crate::tls::sni::refuse_unknown_name;
+use crate::transport::engine::{Engine, Progress};
 
 /// Bytes asked of the socket at once: a whole flight of most handshakes.
 const CHUNK: usize = 4096;
@@ -27,7 +27,7 @@ const MAX_FLIGHT: usize = 96 * 1024;
 /// What a handshake came to, before anything else was sent.
 #[derive(Debug)]
 pub(super) struct Done {
-    pub(super) session: Session,
+    pub(super) engine: Engine,
     /// What came behind the handshake.
     pub(super) incoming: Vec<u8>,
     /// Whether the keys may be taken from rustls.
@@ -37,11 +37,11 @@ pub(super) struct Done {
 impl Done {
     /// Whether the protocol that our configuration offers by ALPN was agreed on.
     pub(super) fn is_alpn_agreed(&self) -> bool {
-        self.session.agreed().alpn_protocol().is_some()
+        self.engine.agreed().alpn_protocol().is_some()
     }
 
     pub(super) fn proven_key(&self) -> Option<KeyHash> {
-        proven_key(self.session.agreed())
+        proven_key(self.engine.agreed())
     }
 }
 
@@ -57,9 +57,9 @@ pub async fn connect<W: ByteStream>(
     mut wire: W,
 ) -> io::Result<SecureStream<W>> {
     let is_extractable = config.enable_secret_extraction;
-    let session = Session::client(UnbufferedClientConnection::new(config, name).map_err(invalid)?);
-    let (session, incoming) = finish(session, Vec::new(), &mut wire).await?;
-    SecureStream::new(wire, Done { session, incoming, is_extractable })
+    let engine = Engine::client(UnbufferedClientConnection::new(config, name).map_err(invalid)?);
+    let (engine, incoming) = finish(engine, Vec::new(), &mut wire).await?;
+    SecureStream::new(wire, Done { engine, incoming, is_extractable })
 }
 
 /// A client that has said hello, and waits for a server to be chosen.
@@ -161,47 +161,47 @@ impl<W: ByteStream> Hello<W> {
     /// As [`connect`].
     pub async fn accept(mut self, config: Arc<ServerConfig>) -> io::Result<SecureStream<W>> {
         let is_extractable = config.enable_secret_extraction;
-        let session = Session::server(UnbufferedServerConnection::new(config).map_err(invalid)?);
-        let (session, incoming) = finish(session, self.bytes, &mut self.wire).await?;
-        SecureStream::new(self.wire, Done { session, incoming, is_extractable })
+        let engine = Engine::server(UnbufferedServerConnection::new(config).map_err(invalid)?);
+        let (engine, incoming) = finish(engine, self.bytes, &mut self.wire).await?;
+        SecureStream::new(self.wire, Done { engine, incoming, is_extractable })
     }
 }
 
-/// Goes on to the end of the handshake. What is left to be sent then stays in the session, and what
+/// Goes on to the end of the handshake. What is left to be sent then stays in the engine, and what
 /// came behind the handshake stays where it is: most diallers send their first words with the last
 /// of it, and what rustls has opened cannot be handed over.
 async fn finish(
-    mut session: Session,
+    mut engine: Engine,
     mut incoming: Vec<u8>,
     wire: &mut impl ByteStream,
-) -> io::Result<(Session, Vec<u8>)> {
+) -> io::Result<(Engine, Vec<u8>)> {
     loop {
-        let end = if session.agreed().is_handshaking() { incoming.len() } else { 0 };
+        let end = if engine.agreed().is_handshaking() { incoming.len() } else { 0 };
         let mut rest = &mut incoming[..end];
-        let progress = session.advance(&mut rest);
+        let progress = engine.advance(&mut rest);
         if progress.is_err() {
-            session.fail(&mut rest);
+            engine.fail(&mut rest);
         }
         let used = end - rest.len();
         incoming.drain(..used);
         match progress {
             Ok(Progress::Again) => {}
-            Ok(Progress::Blocked) if !session.agreed().is_handshaking() => return Ok((session, incoming)),
+            Ok(Progress::Blocked) if !engine.agreed().is_handshaking() => return Ok((engine, incoming)),
             Ok(Progress::Blocked | Progress::Written(_)) => {
-                send(&mut session, wire).await?;
+                send(&mut engine, wire).await?;
                 read_more(wire, &mut incoming).await?;
             }
             Ok(Progress::Closed) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Err(error) => {
-                let _ = send(&mut session, wire).await; // who is gone needs no alert
+                let _ = send(&mut engine, wire).await; // who is gone needs no alert
                 return Err(invalid(error));
             }
         }
     }
 }
 
-async fn send(session: &mut Session, wire: &mut impl ByteStream) -> io::Result<()> {
-    let outgoing = std::mem::take(&mut session.outgoing);
+async fn send(engine: &mut Engine, wire: &mut impl ByteStream) -> io::Result<()> {
+    let outgoing = std::mem::take(&mut engine.outgoing);
     wire.write_all(&outgoing).await
 }
 

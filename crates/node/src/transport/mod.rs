@@ -8,6 +8,7 @@
 
 mod buffers; // memory for bytes under way, lent only while there are some
 mod dial; // whom to reach, and what came of it
+mod engine; // rustls without its buffers
 pub mod handshake; // a stream of bytes → a verified connection
 mod incoming; // who comes in
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use crate::tls::session::Session;
 use crate::transport::buffers::{Buffer, READ};
+use crate::transport::engine::Engine;
 
 /// What has come.
 #[derive(Debug, Default)]
@@ -28,14 +28,14 @@ impl Inbox {
     /// Lets rustls read it, as part of a `call`.
     pub(super) fn read_with<T>(
         &mut self,
-        session: &mut Session,
-        call: impl FnOnce(&mut Session, &mut &mut [u8]) -> T,
+        engine: &mut Engine,
+        call: impl FnOnce(&mut Engine, &mut &mut [u8]) -> T,
     ) -> T {
         let mut incoming = self.sealed();
-        let result = call(session, &mut incoming);
+        let result = call(engine, &mut incoming);
         let left = incoming.len();
         self.sealed.start = self.sealed.end - left;
-        self.plain.end = session.plain.len();
+        self.plain.end = engine.plain.len();
         result
     }
 

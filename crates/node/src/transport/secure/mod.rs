@@ -18,9 +18,9 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use self::inbox::Inbox;
 use self::outbox::Outbox;
 use super::handshake::Done;
-use crate::tls::session::{Progress, Session};
 use crate::transport::ByteStream;
 use crate::transport::buffers::Buffer;
+use crate::transport::engine::{Engine, Progress};
 
 /// A TLS connection to a peer. It reads into memory that is lent while something is there, opens
 /// records where they lie, and seals what is written where it is sent from.
@@ -42,7 +42,7 @@ pub struct SecureStream<W> {
 #[derive(Debug)]
 enum Layer {
     Own(Box<RecordLayer>),
-    Rustls(Box<Session>),
+    Rustls(Box<Engine>),
 }
 
 /// What is in the inbox.
@@ -77,15 +77,15 @@ impl Layout {
 impl<W: ByteStream> SecureStream<W> {
     pub(super) fn new(wire: W, done: Done) -> io::Result<Self> {
         let (proven, is_alpn_agreed) = (done.proven_key(), done.is_alpn_agreed());
-        let Done { mut session, incoming, is_extractable } = done;
+        let Done { mut engine, incoming, is_extractable } = done;
         let mut outbox = Outbox::default();
-        outbox.append(&session.outgoing)?;
-        session.outgoing = Vec::new();
+        outbox.append(&engine.outgoing)?;
+        engine.outgoing = Vec::new();
         // Payload that came with the handshake is rustls's already: it stays so.
-        let layer = if is_extractable && is_alpn_agreed && session.is_tls13() && session.plain.is_empty() {
-            Layer::Own(Box::new(session.into_records().map_err(invalid)?))
+        let layer = if is_extractable && is_alpn_agreed && engine.is_tls13() && engine.plain.is_empty() {
+            Layer::Own(Box::new(engine.into_records().map_err(invalid)?))
         } else {
-            Layer::Rustls(Box::new(session))
+            Layer::Rustls(Box::new(engine))
         };
         let mut stream = Self {
             wire,
@@ -98,8 +98,8 @@ impl<W: ByteStream> SecureStream<W> {
             outbox,
         };
         stream.inbox.rest = incoming.into_boxed_slice();
-        if let Layer::Rustls(session) = &stream.layer {
-            stream.inbox.plain = 0..session.plain.len();
+        if let Layer::Rustls(engine) = &stream.layer {
+            stream.inbox.plain = 0..engine.plain.len();
         }
         Ok(stream)
     }
@@ -176,19 +176,19 @@ impl<W: ByteStream> SecureStream<W> {
                         return Err(invalid(error));
                     }
                 },
-                Layer::Rustls(session) => {
-                    let progress = self.inbox.read_with(session, |session, incoming| {
-                        let progress = session.advance(incoming);
+                Layer::Rustls(engine) => {
+                    let progress = self.inbox.read_with(engine, |engine, incoming| {
+                        let progress = engine.advance(incoming);
                         if progress.is_err() {
-                            session.fail(incoming);
+                            engine.fail(incoming);
                         }
                         progress
                     });
                     match progress {
                         Ok(Progress::Blocked) if self.inbox.plain.is_empty() => return Ok(Found::Nothing),
-                        Ok(_) => self.has_ended = session.is_closed(),
+                        Ok(_) => self.has_ended = engine.is_closed(),
                         Err(error) => {
-                            let alert = std::mem::take(&mut session.outgoing);
+                            let alert = std::mem::take(&mut engine.outgoing);
                             self.send_last(&alert);
                             return Err(invalid(error));
                         }
@@ -215,7 +215,7 @@ impl<W: ByteStream> SecureStream<W> {
     pub(crate) fn bytes(&self, at: Range<usize>) -> &[u8] {
         match &self.layer {
             Layer::Own(_) => self.inbox.buffer.as_deref().and_then(|buffer| buffer.get(at)).unwrap_or_default(),
-            Layer::Rustls(session) => session.plain.get(at).unwrap_or_default(),
+            Layer::Rustls(engine) => engine.plain.get(at).unwrap_or_default(),
         }
     }
 
@@ -225,8 +225,8 @@ impl<W: ByteStream> SecureStream<W> {
         if self.inbox.plain.is_empty() && self.inbox.sealed.is_empty() {
             self.inbox.buffer = None;
             self.inbox.sealed = 0..0;
-            if let Layer::Rustls(session) = &mut self.layer {
-                session.plain = Vec::new();
+            if let Layer::Rustls(engine) = &mut self.layer {
+                engine.plain = Vec::new();
                 self.inbox.plain = 0..0;
             }
         }
@@ -235,8 +235,8 @@ impl<W: ByteStream> SecureStream<W> {
     /// Receives more, and returns how many bytes; 0 at the connection's end. Nothing that was taken
     /// may be in use.
     pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if let (Layer::Rustls(session), true) = (&mut self.layer, self.inbox.plain.is_empty()) {
-            session.plain.clear();
+        if let (Layer::Rustls(engine), true) = (&mut self.layer, self.inbox.plain.is_empty()) {
+            engine.plain.clear();
             self.inbox.plain = 0..0;
         }
         let mut room = ReadBuf::new(self.inbox.room());
@@ -308,11 +308,11 @@ impl<W: ByteStream> SecureStream<W> {
                     record[HEADER..][..FRONT].copy_from_slice(&front);
                     layer.seal(record, FRONT + payload).map_err(invalid)?
                 }
-                (Layer::Rustls(session), Some(copy)) => {
+                (Layer::Rustls(engine), Some(copy)) => {
                     let plain = &mut copy[at + HEADER..][..FRONT + payload];
                     plain[..FRONT].copy_from_slice(&front);
                     let record = &mut self.outbox.buffer()[target..];
-                    let sealed = self.inbox.read_with(session, |it, incoming| it.encrypt(incoming, plain, record));
+                    let sealed = self.inbox.read_with(engine, |it, incoming| it.encrypt(incoming, plain, record));
                     sealed.map_err(invalid)?
                 }
                 (Layer::Rustls(_), None) => return Err(io::ErrorKind::WriteZero.into()),
@@ -348,9 +348,9 @@ impl<W: ByteStream> SecureStream<W> {
                 }
                 layer.seal(record, length).map_err(invalid)?
             }
-            Layer::Rustls(session) => {
+            Layer::Rustls(engine) => {
                 let (plain, record) = (parts.concat(), &mut self.outbox.buffer()[end..]);
-                let sealed = self.inbox.read_with(session, |it, incoming| it.encrypt(incoming, &plain, record));
+                let sealed = self.inbox.read_with(engine, |it, incoming| it.encrypt(incoming, &plain, record));
                 sealed.map_err(invalid)?
             }
         };
@@ -375,10 +375,10 @@ impl<W: ByteStream> SecureStream<W> {
                 let record = layer.alert(AlertDescription::CloseNotify).map_err(invalid)?;
                 self.outbox.append(&record)
             }
-            Layer::Rustls(session) => {
+            Layer::Rustls(engine) => {
                 let end = self.outbox.unsent.end;
                 let record = &mut self.outbox.buffer()[end..];
-                let written = self.inbox.read_with(session, |it, incoming| it.close(incoming, record));
+                let written = self.inbox.read_with(engine, |it, incoming| it.close(incoming, record));
                 self.outbox.unsent.end += written.map_err(invalid)?;
                 Ok(())
             }

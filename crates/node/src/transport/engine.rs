@@ -9,12 +9,12 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, Insufficien
 use rustls::{CommonState, Error, ProtocolVersion};
 
 /// A connection in rustls's hands.
-pub(crate) struct Session {
+pub(super) struct Engine {
     tls: Tls,
     /// Payload that came, until somebody takes it.
-    pub(crate) plain: Vec<u8>,
+    pub(super) plain: Vec<u8>,
     /// What rustls itself has to say, until somebody sends it.
-    pub(crate) outgoing: Vec<u8>,
+    pub(super) outgoing: Vec<u8>,
     is_closed: bool,
 }
 
@@ -23,15 +23,15 @@ enum Tls {
     Server(Box<UnbufferedServerConnection>),
 }
 
-impl fmt::Debug for Session {
+impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("is_closed", &self.is_closed).finish_non_exhaustive()
+        f.debug_struct("Engine").field("is_closed", &self.is_closed).finish_non_exhaustive()
     }
 }
 
-/// How far a [`Session`] has come.
+/// How far a [`Engine`] has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Progress {
+pub(super) enum Progress {
     /// Something was done: call again.
     Again,
     /// Nothing can be done before more has come.
@@ -49,12 +49,12 @@ enum Write<'a> {
     Close(&'a mut [u8]),
 }
 
-impl Session {
-    pub(crate) fn client(connection: UnbufferedClientConnection) -> Self {
+impl Engine {
+    pub(super) fn client(connection: UnbufferedClientConnection) -> Self {
         Self::new(Tls::Client(Box::new(connection)))
     }
 
-    pub(crate) fn server(connection: UnbufferedServerConnection) -> Self {
+    pub(super) fn server(connection: UnbufferedServerConnection) -> Self {
         Self::new(Tls::Server(Box::new(connection)))
     }
 
@@ -63,33 +63,33 @@ impl Session {
     }
 
     /// What both sides have agreed on.
-    pub(crate) fn agreed(&self) -> &CommonState {
+    pub(super) fn agreed(&self) -> &CommonState {
         match &self.tls {
             Tls::Client(connection) => connection,
             Tls::Server(connection) => connection,
         }
     }
 
-    /// Reads from `incoming`, which must hold everything that came and is not done with, and takes off its front what is
-    /// done with, also beside an error.
-    pub(crate) fn advance(&mut self, incoming: &mut &mut [u8]) -> Result<Progress, Error> {
+    /// Reads from `incoming`, which must hold everything that came and is not done with, and takes
+    /// off its front what is done with, also beside an error.
+    pub(super) fn advance(&mut self, incoming: &mut &mut [u8]) -> Result<Progress, Error> {
         let progress = self.step(incoming, Write::Nothing)?;
         Ok(if self.is_closed { Progress::Closed } else { progress })
     }
 
     /// Prepares what rustls tells the peer of an error.
-    pub(crate) fn fail(&mut self, incoming: &mut &mut [u8]) {
+    pub(super) fn fail(&mut self, incoming: &mut &mut [u8]) {
         while let Ok(Progress::Again) = self.advance(incoming) {}
     }
 
     /// Whether the peer has said that nothing more comes.
-    pub(crate) fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         self.is_closed
     }
 
-    /// Encrypts the payload of one record to the front of `record`, and returns its length. What came must be read first,
-    /// so `incoming` is as for [`advance`](Self::advance).
-    pub(crate) fn encrypt(
+    /// Encrypts the payload of one record to the front of `record`, and returns its length. What
+    /// came must be read first, so `incoming` is as for [`advance`](Self::advance).
+    pub(super) fn encrypt(
         &mut self,
         incoming: &mut &mut [u8],
         payload: &[u8],
@@ -99,12 +99,12 @@ impl Session {
     }
 
     /// Writes the record that says that nothing more comes from us, and returns its length.
-    pub(crate) fn close(&mut self, incoming: &mut &mut [u8], record: &mut [u8]) -> Result<usize, Error> {
+    pub(super) fn close(&mut self, incoming: &mut &mut [u8], record: &mut [u8]) -> Result<usize, Error> {
         self.write(incoming, Write::Close(record))
     }
 
     /// Takes the keys out of rustls's hands, in TLS 1.3 and behind the handshake.
-    pub(crate) fn into_records(self) -> Result<RecordLayer, RecordError> {
+    pub(super) fn into_records(self) -> Result<RecordLayer, RecordError> {
         let (extracted, secrets) = match self.tls {
             Tls::Client(connection) => {
                 let (extracted, kernel) = connection.dangerous_into_kernel_connection()?;
@@ -118,7 +118,7 @@ impl Session {
         RecordLayer::new(extracted, secrets)
     }
 
-    pub(crate) fn is_tls13(&self) -> bool {
+    pub(super) fn is_tls13(&self) -> bool {
         self.agreed().protocol_version() == Some(ProtocolVersion::TLSv1_3)
     }
 
