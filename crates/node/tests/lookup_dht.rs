@@ -267,6 +267,7 @@ impl Drop for World {
 fn record(at: SocketAddr) -> SealedRecord {
     SealedRecord {
         addresses: HostList::parse_lenient(&at.to_string()),
+        relays: HostList::default(),
         issued_ms: now_ms(),
         expires_ms: now_ms() + 3_600_000,
         sequence: 1,

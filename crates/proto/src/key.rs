@@ -87,14 +87,7 @@ impl FromStr for KeyHash {
         if let Some(found) = text.chars().find(|c| !c.is_ascii_hexdigit()) {
             return Err(KeyHashError::Digit { found });
         }
-        if text.len() != 2 * Self::LEN {
-            return Err(KeyHashError::Length { len: text.len() });
-        }
-        let mut bytes = [0; Self::LEN];
-        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            *byte = digit(pair[0]) << 4 | digit(pair[1]);
-        }
-        Ok(Self(bytes))
+        unhex(text).map(Self).ok_or(KeyHashError::Length { len: text.len() })
     }
 }
 
@@ -104,6 +97,19 @@ fn digit(ascii: u8) -> u8 {
         b'0'..=b'9' => ascii - b'0',
         _ => (ascii | 0x20) - b'a' + 10,
     }
+}
+
+/// The `N` bytes that 2 × `N` hexadecimal digits stand for, in either case.
+pub(crate) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits = text.as_bytes();
+    if digits.len() != 2 * N || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = digit(pair[0]) << 4 | digit(pair[1]);
+    }
+    Some(bytes)
 }
 
 /// Lower-case hexadecimal text of `bytes`.

@@ -27,6 +27,8 @@ pub mod network; // the networks that this host is in
 pub mod rate; // how often → not too often
 pub mod stages; // when which sources are asked
 
+pub mod relay; // joining connections by server name, without a key
+
 pub mod portmap; // asking a router to open a port
 pub mod preamble; // the JSON line each side of a connection begins with
 pub mod tunnel; // version 2: sessions that carry one tunnel after the other

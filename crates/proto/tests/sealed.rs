@@ -7,7 +7,7 @@ use hardline_proto::dht_key;
 use hardline_proto::hosts::{HostList, MAX_HOSTS};
 use hardline_proto::rolling::Day;
 use hardline_proto::sealed::{
-    AddressKind, MAX_AHEAD_MS, MAX_CERTIFICATE, MAX_LIFETIME_MS, MAX_SEALED, Proof, SealError, SealedError,
+    AddressKind, MAX_AHEAD_MS, MAX_CERTIFICATE, MAX_LIFETIME_MS, MAX_RELAYS, MAX_SEALED, Proof, SealError, SealedError,
     SealedRecord, Signature, envelope, open, seal,
 };
 use proptest::prelude::*;
@@ -108,7 +108,8 @@ fn the_largest_record_fits() {
         |i: usize| format!("{}.{}.{}.{}{i:02}:65535", "a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(58));
     let addresses: HostList = (0..MAX_HOSTS).map(|i| name(i).parse().unwrap()).collect();
     assert_eq!(addresses.as_slice().len(), MAX_HOSTS);
-    let record = SealedRecord { addresses, tunnels: vec![u16::MAX; 8], ..record() };
+    let relays = addresses.as_slice()[..MAX_RELAYS].iter().cloned().collect();
+    let record = SealedRecord { addresses, relays, tunnels: vec![u16::MAX; 8], ..record() };
     let certificate = vec![0; MAX_CERTIFICATE];
     let sign = |_: &[u8]| Some(Signature { scheme: 1, bytes: vec![0; 1024] });
     let sealed = seal(&record, &certificate, DAY, NONCE, sign).unwrap();
@@ -142,6 +143,7 @@ fn what_is_not_understood_is_passed_over() {
     let plaintext = [&297_u16.to_be_bytes()[..], CERTIFICATE, &[0, 1, 0, 0], statement.as_bytes()].concat();
     let record = open(&envelope::encrypt(&plaintext, &key(), DAY, NONCE), &key(), DAY, NOW, |_| true).unwrap();
     assert_eq!(record.addresses.to_string(), "192.0.2.1:1");
+    assert_eq!(record.relays.as_slice(), []);
     assert_eq!(record.tunnels, [1, 2, 3, 4, 5, 6, 7, 8]);
 }
 
@@ -171,8 +173,9 @@ proptest! {
         nonce: [u8; 24],
     ) {
         let addresses = ports.iter().map(|port| format!("[2001:db8::{port:x}]:{port}").parse().unwrap()).collect();
+        let relays = ports.iter().take(MAX_RELAYS).map(|port| format!("192.0.2.1:{port}").parse().unwrap()).collect();
         let record =
-            SealedRecord { addresses, issued_ms: NOW, expires_ms: NOW + lifetime, sequence, publisher, tunnels };
+            SealedRecord { addresses, relays, issued_ms: NOW, expires_ms: NOW + lifetime, sequence, publisher, tunnels };
         let sealed = seal(&record, CERTIFICATE, DAY, nonce, sign).unwrap();
         prop_assert_eq!(opened(&sealed), Ok(record));
     }
@@ -185,6 +188,7 @@ fn key() -> KeyHash {
 fn record() -> SealedRecord {
     SealedRecord {
         addresses: HostList::parse_lenient("203.0.113.5:7008,[2001:db8::1]:7008,[200:1::2]:7008,home.example.org:443"),
+        relays: HostList::default(),
         issued_ms: NOW,
         expires_ms: NOW + 3_600_000,
         sequence: NOW,

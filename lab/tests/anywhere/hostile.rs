@@ -99,6 +99,7 @@ impl Forger<'_> {
         let issued_ms = u64::try_from(issued.as_millis())?;
         let record = SealedRecord {
             addresses: HostList::parse_lenient(&format!("203.0.113.5:{IMPOSTOR_PORT}")),
+            relays: HostList::default(),
             issued_ms,
             expires_ms: issued_ms + 3_600_000,
             // Higher than any honest one.

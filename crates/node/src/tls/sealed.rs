@@ -86,6 +86,7 @@ mod tests {
         let key = KeyHash::of_certificate(certificate);
         let record = SealedRecord {
             addresses: HostList::parse_lenient("203.0.113.5:7008"),
+            relays: HostList::default(),
             issued_ms: 1,
             expires_ms: 1000,
             sequence: 1,

@@ -40,11 +40,16 @@ pub const MAX_AHEAD_MS: u64 = 2 * 3600 * 1000;
 /// Versions of the tunnel kept of one record.
 pub const MAX_TUNNEL_VERSIONS: usize = 8;
 
+/// Relays kept of one record. One may be away; more than a few nobody runs.
+pub const MAX_RELAYS: usize = 4;
+
 /// What a service says of itself. Times are Unix time in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedRecord {
     /// Where it is reached, best first.
     pub addresses: HostList,
+    /// Relays that join clients with it, best first, at most [`MAX_RELAYS`].
+    pub relays: HostList,
     /// When this was written.
     pub issued_ms: u64,
     /// From when on nobody should believe it.

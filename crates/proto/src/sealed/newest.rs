@@ -48,8 +48,8 @@ mod tests {
     const KEY: KeyHash = KeyHash::from_bytes([1; 20]);
 
     fn record(publisher: u64, sequence: u64) -> SealedRecord {
-        let addresses = HostList::default();
-        SealedRecord { addresses, issued_ms: 0, expires_ms: 1000, sequence, publisher, tunnels: vec![1] }
+        let (addresses, relays) = (HostList::default(), HostList::default());
+        SealedRecord { addresses, relays, issued_ms: 0, expires_ms: 1000, sequence, publisher, tunnels: vec![1] }
     }
 
     #[test]

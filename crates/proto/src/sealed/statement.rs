@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AddressKind, MAX_STATEMENT, MAX_TUNNEL_VERSIONS, SealedError, SealedRecord};
-use crate::hosts::{HostList, HostPort};
+use super::{AddressKind, MAX_RELAYS, MAX_STATEMENT, MAX_TUNNEL_VERSIONS, SealedError, SealedRecord};
+use crate::hosts::HostPort;
 
 /// As it is written. Unknown members are ignored: there is room to grow.
 #[derive(Serialize, Deserialize)]
@@ -22,23 +22,34 @@ struct Address {
     at: String,
 }
 
-impl From<&HostPort> for Address {
-    fn from(at: &HostPort) -> Self {
-        Self { kind: AddressKind::of(at).name().to_owned(), at: at.to_string() }
-    }
-}
+/// The kind of a relay's address, whatever network it belongs to.
+const RELAY: &str = "relay";
 
 impl Address {
-    /// `None` for a kind that this version does not know, and for an address of another kind than it says.
-    fn read(&self) -> Option<HostPort> {
+    fn direct(at: &HostPort) -> Self {
+        Self { kind: AddressKind::of(at).name().to_owned(), at: at.to_string() }
+    }
+
+    fn relay(at: &HostPort) -> Self {
+        Self { kind: RELAY.to_owned(), at: at.to_string() }
+    }
+
+    /// `None` for a kind that this version does not know, and for an address of another kind than
+    /// it says.
+    fn read_direct(&self) -> Option<HostPort> {
         self.at.parse().ok().filter(|at| AddressKind::of(at).name() == self.kind)
+    }
+
+    fn read_relay(&self) -> Option<HostPort> {
+        self.at.parse().ok().filter(|_| self.kind == RELAY)
     }
 }
 
 /// Writes a record, at most [`MAX_STATEMENT`] bytes long: a list of hosts is bounded, and so are their names.
 pub(super) fn write(record: &SealedRecord) -> Vec<u8> {
+    let direct = record.addresses.as_slice().iter().map(Address::direct);
     let statement = Statement {
-        addresses: record.addresses.as_slice().iter().map(Address::from).collect(),
+        addresses: direct.chain(record.relays.as_slice().iter().take(MAX_RELAYS).map(Address::relay)).collect(),
         issued: record.issued_ms,
         expires: record.expires_ms,
         sequence: record.sequence,
@@ -54,9 +65,9 @@ pub(super) fn read(text: &[u8]) -> Result<SealedRecord, SealedError> {
         return Err(SealedError::Malformed("statement"));
     }
     let statement: Statement = serde_json::from_slice(text).map_err(|_| SealedError::Malformed("statement"))?;
-    let addresses: HostList = statement.addresses.iter().filter_map(Address::read).collect();
     Ok(SealedRecord {
-        addresses,
+        addresses: statement.addresses.iter().filter_map(Address::read_direct).collect(),
+        relays: statement.addresses.iter().filter_map(Address::read_relay).take(MAX_RELAYS).collect(),
         issued_ms: statement.issued,
         expires_ms: statement.expires,
         sequence: statement.sequence,

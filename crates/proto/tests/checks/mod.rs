@@ -7,6 +7,7 @@
 
 mod dial;
 mod lan;
+mod relay;
 mod sealed;
 mod tunnel;
 
@@ -21,6 +22,7 @@ use hardline_proto::preamble::{MAX_PASSWORD, MAX_PREAMBLE, Preamble, PreambleErr
 
 pub use dial::dial_ops;
 pub use lan::{lan_datagram, lan_ops};
+pub use relay::relay_message;
 pub use sealed::sealed;
 pub use tunnel::{tunnel_bytes, tunnel_ops};
 
@@ -38,6 +40,7 @@ pub const ALL: &[(&str, Check)] = &[
     ("lan_ops", lan_ops),
     ("link", link),
     ("opening", opening),
+    ("relay_message", relay_message),
     ("sealed", sealed),
     ("tunnel_bytes", tunnel_bytes),
     ("tunnel_ops", tunnel_ops),

@@ -1,0 +1,327 @@
+//! Control messages ⇄ JSON lines, and the first bytes of a data connection.
+//!
+//! Over the control connection each side sends JSON objects, one a line. Unknown keys are ignored;
+//! a message of an unknown type is skipped, so that both sides can grow.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use serde_json::{Map, Value, json};
+
+use super::{Id, Name};
+use crate::key::{hex, unhex};
+use crate::preamble::{MAX_PREAMBLE, parse_object};
+
+/// Longest line of the control connection, in bytes, newline included.
+pub const MAX_LINE: usize = MAX_PREAMBLE;
+
+/// Names in one registration: what fits into a line, with room for the rest. A service needs three
+/// (the codes of yesterday, today and tomorrow), and one more for legacy clients.
+pub const MAX_NAMES: usize = 160;
+
+/// What a publisher says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FromPublisher {
+    /// Asks for these names and gives up all that it held before. The first message, and again
+    /// whenever its names change.
+    Register {
+        /// Admits it.
+        token: Id,
+        /// Tells a publisher that comes back from another one with the same names.
+        publisher: Id,
+        /// At most [`MAX_NAMES`].
+        names: Vec<Name>,
+    },
+    /// Asks whether the relay is there; answered with [`FromRelay::Pong`].
+    Ping,
+}
+
+/// What a relay says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FromRelay {
+    /// The names are registered, but for those that another token holds.
+    Registered {
+        /// Names that were refused.
+        refused: Vec<Name>,
+        /// Where the relay sees the publisher.
+        seen: Option<SocketAddr>,
+    },
+    /// Nothing is registered; the connection ends.
+    Refused {
+        /// Why.
+        reason: RefusalReason,
+    },
+    /// Asks for a data connection that begins with [`data_preamble`] of this token, now.
+    Connect {
+        /// Good for one connection.
+        token: Id,
+    },
+    /// Answers [`FromPublisher::Ping`].
+    Pong,
+}
+
+/// Why a publisher is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalReason {
+    /// The relay does not know the token, or does not any more.
+    Token,
+    /// A limit of the token is reached.
+    Limit,
+}
+
+impl RefusalReason {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Limit => "limit",
+        }
+    }
+}
+
+/// Why a line is not a message. None of the texts repeats what the peer sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MessageError {
+    /// Longer than [`MAX_LINE`].
+    #[error("a line longer than {MAX_LINE} bytes")]
+    TooLong,
+    /// Not a JSON object with each key once.
+    #[error("not a JSON object")]
+    NotAnObject,
+    /// A key is missing or malformed.
+    #[error("{0:?} is missing or malformed")]
+    Key(&'static str),
+}
+
+impl FromPublisher {
+    /// The line, newline included.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        line(match self {
+            Self::Register { token, publisher, names } => json!({
+                "type": "register",
+                "token": token.to_string(),
+                "publisher": publisher.to_string(),
+                "names": names.iter().map(|name| hex(name)).collect::<Vec<_>>(),
+            }),
+            Self::Ping => json!({ "type": "ping" }),
+        })
+    }
+
+    /// Reads a line, with or without its newline; `None` for a type that is not known.
+    ///
+    /// # Errors
+    /// [`MessageError`].
+    pub fn parse(bytes: &[u8]) -> Result<Option<Self>, MessageError> {
+        let object = object(bytes)?;
+        Ok(Some(match text(&object, "type")? {
+            "register" => Self::Register {
+                token: id(&object, "token")?,
+                publisher: id(&object, "publisher")?,
+                names: names(&object, "names")?,
+            },
+            "ping" => Self::Ping,
+            _ => return Ok(None),
+        }))
+    }
+}
+
+impl FromRelay {
+    /// The line, newline included.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        line(match self {
+            Self::Registered { refused, seen } => json!({
+                "type": "registered",
+                "refused": refused.iter().map(|name| hex(name)).collect::<Vec<_>>(),
+                "seen": seen.map(|seen| seen.to_string()),
+            }),
+            Self::Refused { reason } => json!({ "type": "refused", "reason": reason.text() }),
+            Self::Connect { token } => json!({ "type": "connect", "token": token.to_string() }),
+            Self::Pong => json!({ "type": "pong" }),
+        })
+    }
+
+    /// Reads a line, with or without its newline; `None` for a type that is not known.
+    ///
+    /// # Errors
+    /// [`MessageError`].
+    pub fn parse(bytes: &[u8]) -> Result<Option<Self>, MessageError> {
+        let object = object(bytes)?;
+        Ok(Some(match text(&object, "type")? {
+            "registered" => Self::Registered {
+                refused: names(&object, "refused")?,
+                seen: object.get("seen").and_then(Value::as_str).and_then(|seen| seen.parse().ok()),
+            },
+            "refused" => Self::Refused {
+                reason: match text(&object, "reason")? {
+                    "limit" => RefusalReason::Limit,
+                    _ => RefusalReason::Token,
+                },
+            },
+            "connect" => Self::Connect { token: id(&object, "token")? },
+            "pong" => Self::Pong,
+            _ => return Ok(None),
+        }))
+    }
+}
+
+fn line(value: Value) -> Vec<u8> {
+    format!("{value}\n").into_bytes()
+}
+
+fn object(bytes: &[u8]) -> Result<Map<String, Value>, MessageError> {
+    if bytes.len() > MAX_LINE {
+        return Err(MessageError::TooLong);
+    }
+    parse_object(bytes).map_err(|_| MessageError::NotAnObject)
+}
+
+fn text<'a>(object: &'a Map<String, Value>, key: &'static str) -> Result<&'a str, MessageError> {
+    object.get(key).and_then(Value::as_str).ok_or(MessageError::Key(key))
+}
+
+fn id(object: &Map<String, Value>, key: &'static str) -> Result<Id, MessageError> {
+    text(object, key)?.parse().map_err(|_| MessageError::Key(key))
+}
+
+fn names(object: &Map<String, Value>, key: &'static str) -> Result<Vec<Name>, MessageError> {
+    let list = object.get(key).and_then(Value::as_array).ok_or(MessageError::Key(key))?;
+    if list.len() > MAX_NAMES {
+        return Err(MessageError::Key(key));
+    }
+    list.iter().map(|name| name.as_str().and_then(unhex).ok_or(MessageError::Key(key))).collect()
+}
+
+/// What a data connection begins with, so that it is told from a TLS connection: a byte that no
+/// TLS record begins with, and the version of this protocol.
+pub const DATA_MAGIC: [u8; 2] = [b'R', 1];
+
+/// Length of [`data_preamble`].
+pub const DATA_PREAMBLE: usize = DATA_MAGIC.len() + Id::LEN;
+
+/// The first bytes that a publisher sends over a data connection.
+#[must_use]
+pub fn data_preamble(token: &Id) -> [u8; DATA_PREAMBLE] {
+    let mut bytes = [0; DATA_PREAMBLE];
+    bytes[..DATA_MAGIC.len()].copy_from_slice(&DATA_MAGIC);
+    bytes[DATA_MAGIC.len()..].copy_from_slice(token.as_bytes());
+    bytes
+}
+
+/// The token of a data connection that began with `bytes`; `None` if it is something else.
+#[must_use]
+pub fn read_data_preamble(bytes: &[u8; DATA_PREAMBLE]) -> Option<Id> {
+    let token = bytes.strip_prefix(&DATA_MAGIC)?;
+    token.try_into().ok().map(Id::from_bytes)
+}
+
+/// Length of [`client_address`].
+pub const CLIENT_ADDRESS: usize = 18;
+
+/// The first bytes that a relay sends over a data connection, in front of the client's own: where
+/// the client comes from, as an IPv6 address (IPv4 mapped) and a port, big-endian.
+#[must_use]
+pub fn client_address(client: SocketAddr) -> [u8; CLIENT_ADDRESS] {
+    let ip = match client.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    let mut bytes = [0; CLIENT_ADDRESS];
+    bytes[..16].copy_from_slice(&ip.octets());
+    bytes[16..].copy_from_slice(&client.port().to_be_bytes());
+    bytes
+}
+
+/// Reads what [`client_address`] writes.
+#[must_use]
+pub fn read_client_address(bytes: &[u8; CLIENT_ADDRESS]) -> SocketAddr {
+    let mut ip = [0; 16];
+    ip.copy_from_slice(&bytes[..16]);
+    let port = u16::from_be_bytes([bytes[16], bytes[17]]);
+    SocketAddr::new(Ipv6Addr::from(ip).to_canonical(), port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn an_id(byte: u8) -> Id {
+        Id::from_bytes([byte; Id::LEN])
+    }
+
+    #[test]
+    fn a_publisher_s_messages_are_read_as_they_are_written() {
+        let names: Vec<Name> = (0..MAX_NAMES).map(|n| [n as u8; 20]).collect();
+        let register = FromPublisher::Register { token: an_id(1), publisher: an_id(2), names };
+        for message in [register, FromPublisher::Ping] {
+            let line = message.encode();
+            assert!(line.len() <= MAX_LINE, "{} bytes", line.len());
+            assert_eq!(FromPublisher::parse(&line), Ok(Some(message)));
+        }
+    }
+
+    #[test]
+    fn a_relay_s_messages_are_read_as_they_are_written() {
+        let refused: Vec<Name> = (0..MAX_NAMES).map(|n| [n as u8; 20]).collect();
+        let seen = Some("[2001:db8::1]:49152".parse().unwrap());
+        for message in [
+            FromRelay::Registered { refused, seen },
+            FromRelay::Registered { refused: Vec::new(), seen: None },
+            FromRelay::Refused { reason: RefusalReason::Token },
+            FromRelay::Refused { reason: RefusalReason::Limit },
+            FromRelay::Connect { token: an_id(3) },
+            FromRelay::Pong,
+        ] {
+            let line = message.encode();
+            assert!(line.len() <= MAX_LINE, "{} bytes", line.len());
+            assert_eq!(FromRelay::parse(&line), Ok(Some(message)));
+        }
+    }
+
+    #[test]
+    fn what_a_later_version_says_is_passed_over() {
+        assert_eq!(FromPublisher::parse(b"{\"type\":\"sing\",\"song\":[1]}\n"), Ok(None));
+        assert_eq!(FromRelay::parse(b"{\"type\":\"pong\",\"more\":1}"), Ok(Some(FromRelay::Pong)));
+    }
+
+    #[test]
+    fn malformed_lines_are_refused_and_never_repeated() {
+        let too_many = format!(
+            "{{\"type\":\"register\",\"token\":\"{0}\",\"publisher\":\"{0}\",\"names\":[{1}]}}",
+            an_id(1),
+            vec!["\"\""; MAX_NAMES + 1].join(",")
+        );
+        for (line, error) in [
+            ("", MessageError::NotAnObject),
+            ("[]", MessageError::NotAnObject),
+            ("{}", MessageError::Key("type")),
+            ("{\"type\":1}", MessageError::Key("type")),
+            ("{\"type\":\"register\"}", MessageError::Key("token")),
+            ("{\"type\":\"register\",\"token\":\"secret\"}", MessageError::Key("token")),
+            (&too_many, MessageError::Key("names")),
+            (&" ".repeat(MAX_LINE + 1), MessageError::TooLong),
+        ] {
+            assert_eq!(FromPublisher::parse(line.as_bytes()), Err(error.clone()), "{line}");
+            assert!(!error.to_string().contains("secret"));
+        }
+        assert_eq!(FromRelay::parse(b"{\"type\":\"connect\"}"), Err(MessageError::Key("token")));
+    }
+
+    #[test]
+    fn a_data_connection_is_told_from_tls_by_its_first_byte() {
+        let bytes = data_preamble(&an_id(9));
+        assert_ne!(bytes[0], 22, "what a TLS handshake begins with");
+        assert_eq!(read_data_preamble(&bytes), Some(an_id(9)));
+        let mut other = bytes;
+        other[1] = 2;
+        assert_eq!(read_data_preamble(&other), None);
+    }
+
+    #[test]
+    fn a_client_s_address_is_read_as_it_is_written() {
+        for text in ["192.0.2.1:443", "[2001:db8::1]:65535"] {
+            let addr = text.parse().unwrap();
+            assert_eq!(read_client_address(&client_address(addr)), addr);
+        }
+    }
+}
