@@ -61,6 +61,11 @@ pub struct GlobalArgs {
     #[arg(long, global = true)]
     pub no_port_mapping: bool,
 
+    /// Relay through which the services are reached where no port can be opened, as `hardline relay` prints it;
+    /// relay://TOKEN@HOST:PORT/KEYHASH. May be repeated
+    #[arg(long, global = true, value_name = "URL")]
+    pub relay: Vec<String>,
+
     /// Where to enter the DHT, `none` for none; may be repeated [default: bootstrap.jami.net:4222]
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub dht_bootstrap: Vec<String>,
@@ -158,6 +163,13 @@ pub enum Command {
     /// Makes a service of another computer a TCP port of this one
     #[command(after_long_help = FORWARD_EXAMPLES)]
     Forward(ForwardArgs),
+    /// Runs a relay for computers that cannot open a port, and prints the address to give to them
+    #[command(after_long_help = RELAY_EXAMPLES)]
+    Relay {
+        /// What to do with its tokens; runs the relay when left out
+        #[command(subcommand)]
+        command: Option<RelayCommand>,
+    },
     /// Puts, gets and watches values in the DHT by hand, and runs nodes and proxies of it
     #[command(after_long_help = DHT_EXAMPLES)]
     Dht(DhtArgs),
@@ -257,6 +269,31 @@ pub enum KeyCommand {
     },
     /// Lists the identities of the data folder and the configuration, as `hardline id` does
     List,
+}
+
+/// What to do with a relay.
+#[derive(Debug, Subcommand)]
+pub enum RelayCommand {
+    /// Makes, lists and revokes tokens: who may register at the relay of this computer
+    #[command(subcommand)]
+    Token(TokenCommand),
+}
+
+/// What to do with the tokens of a relay.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Makes a token and prints the relay's address for whoever gets it
+    New {
+        /// Whose it is: letters, digits, '.', '-' and '_'
+        name: String,
+    },
+    /// Lists the tokens by name
+    List,
+    /// Takes a token back; what it admitted ends within a second
+    Revoke {
+        /// Its name
+        name: String,
+    },
 }
 
 /// A service of another computer.
@@ -380,6 +417,16 @@ const FORWARD_EXAMPLES: &str = "\
 Examples:
   hardline forward KEYHASH --local 2222          then: ssh -p 2222 localhost
   hardline forward KEYHASH --local 0             a free port, which is said";
+
+const RELAY_EXAMPLES: &str = "\
+A relay is any computer with a port that is reached from outside. It joins connections by server name and copies bytes;
+the content is encrypted between the two ends, and it has no key.
+
+Examples:
+  hardline relay --public-address vps.example.org:7008
+  hardline relay token new bob                                        another address, for bob
+  hardline relay token revoke bob
+  hardline --relay relay://TOKEN@vps.example.org:7008/KEYHASH share 8080    on the computer at home";
 
 const DHT_EXAMPLES: &str = "\
 Examples:

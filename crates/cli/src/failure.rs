@@ -10,6 +10,7 @@ use hardline_node::node::{Cause, ReachError, StartError};
 use hardline_node::proto::tunnel::Reason;
 use hardline_node::store::StoreError;
 use hardline_node::tls::identity::IdentityError;
+use hardline_node::transport::relay::tokens::TokenError;
 
 use crate::settings::NoDataDir;
 
@@ -114,6 +115,13 @@ impl From<IdentityError> for Failure {
     }
 }
 
+impl From<TokenError> for Failure {
+    fn from(error: TokenError) -> Self {
+        let exit = if matches!(error, TokenError::Name(_)) { Exit::Usage } else { Exit::Failed };
+        Self::new(exit, chain(&error)).remedy(token_remedy(&error))
+    }
+}
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self::of(Exit::Failed, "what is remembered cannot be read", &error).remedy(error.remedy())
@@ -134,7 +142,8 @@ impl From<StartError> for Failure {
             StartError::Gateway(GatewayBindError { source, .. }) | StartError::P2p { source, .. } => {
                 failure.remedy(port_remedy(source.kind()))
             }
-            StartError::Identity { source, .. } => failure.remedy(source.remedy()),
+            StartError::Identity { source, .. } | StartError::RelayIdentity(source) => failure.remedy(source.remedy()),
+            StartError::RelayTokens(error) => failure.remedy(token_remedy(&error)),
             StartError::Store(source) => failure.remedy(source.remedy()),
             StartError::SameIdentity { .. } => failure.remedy("give one of the services another name or certfile"),
             StartError::Backend { .. } => failure.remedy("check that it is there and that this user may read it"),
@@ -163,6 +172,17 @@ impl From<&ReachError> for Failure {
     }
 }
 
+fn token_remedy(error: &TokenError) -> &'static str {
+    match error {
+        TokenError::Exists(_) => "choose another name, or revoke that token first",
+        TokenError::Missing(_) => "`hardline relay token list` lists them",
+        TokenError::Malformed { .. } => "restore the file, or delete it to begin anew: every token is lost then",
+        TokenError::Name(_) => "choose a name such as bob",
+        TokenError::TooMany => "`hardline relay token revoke NAME` takes one back",
+        _ => "check that the data folder is there and that this user may write in it",
+    }
+}
+
 fn refused_remedy(reason: &Reason, with_password: bool) -> &'static str {
     match reason {
         Reason::Backend => "start the program behind the service",
@@ -185,7 +205,7 @@ fn start_exit(error: &StartError) -> Exit {
         {
             Exit::InUse
         }
-        StartError::Identity { .. } => Exit::Identity,
+        StartError::Identity { .. } | StartError::RelayIdentity(_) => Exit::Identity,
         StartError::SameIdentity { .. } => Exit::Configuration,
         _ => Exit::Failed,
     }

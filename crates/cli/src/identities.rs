@@ -11,6 +11,9 @@ const MAX_NAME: usize = 64;
 /// Endings of the files beside a certificate.
 const SUFFIXES: [&str; 2] = [".private", ".hash"];
 
+/// Name of the relay's identity.
+pub(crate) const RELAY: &str = "relay";
+
 /// The platform's data folder for this user, if it has one.
 pub(crate) fn platform_data_dir() -> Option<PathBuf> {
     directories::ProjectDirs::from("", "", "hardline").map(|dirs| dirs.data_dir().to_owned())

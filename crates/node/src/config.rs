@@ -9,6 +9,8 @@ use hardline_proto::admission::AdmissionLimits;
 use hardline_proto::host::ServiceName;
 use hardline_proto::hosts::HostPort;
 use hardline_proto::lan;
+use hardline_proto::relay::RelayUrl;
+use hardline_proto::relay::registry::RelayLimits;
 
 use crate::limits::{
     BACKEND_CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, IDLE_LIMIT, LISTENER_IDLE_LIMIT, MAX_GATEWAY_CONNECTIONS, MAX_IDLE,
@@ -32,10 +34,14 @@ pub struct NodeConfig {
     pub import_from: Option<PathBuf>,
     /// Port for browsers, on 127.0.0.1 and ::1 both; 0 takes a free one. `None`: no gateway.
     pub gateway_port: Option<u16>,
-    /// Where other daemons connect. Nothing listens while `services` is empty.
+    /// Where other daemons connect. Nothing listens while there is neither a service nor a relay.
     pub p2p: P2pConfig,
     /// Services of this computer.
     pub services: Vec<ServiceConfig>,
+    /// Relays through which the services are reached where no port can be opened.
+    pub relays: Vec<RelayUrl>,
+    /// A relay to be run beside the services.
+    pub relay: Option<RelayConfig>,
     /// LAN discovery.
     pub lan: LanConfig,
     /// The DHT.
@@ -90,6 +96,8 @@ impl NodeConfig {
             gateway_port: Some(DEFAULT_GATEWAY_PORT),
             p2p: P2pConfig::default(),
             services: Vec::new(),
+            relays: Vec::new(),
+            relay: None,
             lan: LanConfig::default(),
             dht: DhtSettings::default(),
             given: Vec::new(),
@@ -136,6 +144,37 @@ impl Default for P2pConfig {
             handshake_timeout: HANDSHAKE_TIMEOUT,
             backend_timeout: BACKEND_CONNECT_TIMEOUT,
             idle_limits: IdleLimits::LISTENER,
+        }
+    }
+}
+
+/// How a relay is run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayConfig {
+    /// Its name: publishers verify it.
+    pub identity: IdentityConfig,
+    /// How many may register, wait and be joined.
+    pub limits: RelayLimits,
+    /// Bytes a second to and from the publishers of one token; 0 for no limit.
+    pub bytes_per_second_per_token: u64,
+    /// Bytes a second in all; 0 for no limit.
+    pub bytes_per_second: u64,
+    /// How long a client waits for its publisher's data connection.
+    pub first_byte_timeout: Duration,
+}
+
+impl RelayConfig {
+    /// The defaults, under the name `identity`.
+    #[must_use]
+    pub fn new(identity: IdentityConfig) -> Self {
+        Self {
+            identity,
+            limits: RelayLimits::default(),
+            // A quarter of a gigabit line: one household does not take all of it.
+            bytes_per_second_per_token: 32 * 1024 * 1024,
+            bytes_per_second: 0,
+            // A publisher answers within a round trip, or is gone; then another path should win.
+            first_byte_timeout: Duration::from_secs(5),
         }
     }
 }

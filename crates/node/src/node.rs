@@ -9,7 +9,9 @@ use hardline_proto::KeyHash;
 use hardline_proto::admission::Refused;
 use hardline_proto::candidate::DialPolicy;
 use hardline_proto::host::ServiceName;
+use hardline_proto::hosts::HostList;
 use hardline_proto::lan::{Dropped, Freetext};
+use hardline_proto::relay::RelayUrl;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -17,7 +19,7 @@ use tracing::{debug, info, warn};
 
 use crate::accept::{Acceptor, Service};
 use crate::backend::Backend;
-use crate::config::{Bound, IdentityConfig, NodeConfig, P2pConfig, ServiceConfig};
+use crate::config::{Bound, IdentityConfig, NodeConfig, P2pConfig, RelayConfig, ServiceConfig};
 use crate::dial::{Dialler, Waiting};
 use crate::drivers::dht::DhtStatus;
 use crate::drivers::dht::proxy::client::ProxyError;
@@ -26,13 +28,17 @@ use crate::drivers::lan::{FoundService, Lan, LanInterface, LanService};
 use crate::gateway::{self, Forward, Gateway, GatewayBindError};
 use crate::network::NetworkMonitor;
 use crate::publish::{Announced, Means, PublishStatus, Publisher, system_clock};
-use crate::reach::{Reach, ReachConfig, ReachStatus};
+use crate::reach::{Outside, Reach, ReachConfig, ReachStatus};
+use crate::relays::{RelayedThrough, Relays, RelaysContext};
 use crate::resolve::{Resolver, Sources};
 use crate::session::ServerTls;
 use crate::status::Live;
 use crate::store::{RememberedService, Store, StoreError, StoreNotice};
 use crate::tls::config::ServerSettings;
 use crate::tls::identity::{Identity, IdentityError, IdentityNotice};
+use crate::transport::relay::publisher::RelayedListener;
+use crate::transport::relay::server::{Relay, RelayListener, RelayStatus};
+use crate::transport::relay::tokens::{TokenError, TokenFile};
 use crate::transport::tcp::listen::{self, Listening};
 use crate::tunnel::{Drain, Tunnels};
 use crate::warm_up::warm_up;
@@ -50,6 +56,8 @@ pub struct Node {
     reach: Option<Arc<Reach>>,
     publisher: Option<Arc<Publisher>>,
     acceptor: Option<Arc<Acceptor>>,
+    relay: Option<Arc<Relay>>,
+    relays: Option<Arc<Relays>>,
     dialler: Arc<Dialler>,
     open: Tunnels,
     drain: Drain,
@@ -104,6 +112,12 @@ pub enum StartError {
     /// A proxy of the DHT has no usable address.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
+    /// The relay's identity cannot be used.
+    #[error("the identity of the relay")]
+    RelayIdentity(#[source] IdentityError),
+    /// The relay's tokens cannot be used.
+    #[error(transparent)]
+    RelayTokens(#[from] TokenError),
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -166,6 +180,10 @@ pub struct Status {
     pub reach: Option<ReachStatus>,
     /// What other computers were refused at a limit since the start; `None` without services.
     pub refused: Option<Refused>,
+    /// The relay that runs here.
+    pub relay: Option<RelayStatus>,
+    /// Relays through which this computer is reached, in the order of the configuration.
+    pub relays: Vec<RelayedThrough>,
     /// What neighbours sent or asked over a rate since the start; `None` without LAN discovery.
     pub lan_dropped: Option<Dropped>,
     /// Tunnels open now, as listener and as dialler.
@@ -184,12 +202,17 @@ impl Node {
         let drain = Drain::new(config.tunnel_idle);
         // Whatever fails below drops this guard, which ends what has been started.
         let undo = drain.stop.clone().drop_guard();
-        let Loaded { services, published, for_dht } = load_services(&config, &mut notices)?;
+        let Loaded { services, published, mut for_dht } = load_services(&config, &mut notices)?;
+        let relay_identity = load_relay_identity(&config)?;
         let gateway_listeners = match config.gateway_port {
             Some(port) => gateway::bind(port)?,
             None => Vec::new(),
         };
-        let listening = if services.is_empty() { None } else { Some(bind_p2p(&config.p2p, &mut notices)?) };
+        let listening = if services.is_empty() && relay_identity.is_none() {
+            None
+        } else {
+            Some(bind_p2p(&config.p2p, &mut notices)?)
+        };
         let (store, store_notices) = Store::open(&config.data_dir, config.import_from.as_deref()).await?;
         notices.extend(store_notices.into_iter().map(Notice::Store));
         let tasks = TaskTracker::new();
@@ -197,7 +220,9 @@ impl Node {
         let lan = start_lan(&config, &network, &drain, &mut notices).await;
         let p2p_port = listening.as_ref().map_or(0, |listening| listening.port);
         if let Some(lan) = &lan {
-            lan.set_services(announced(&config.services, &published, p2p_port));
+            let mut announced = announced(&config.services, &published, p2p_port);
+            announced.extend(relay_identity.as_ref().map(|relay| announced_relay(relay, p2p_port)));
+            lan.set_services(announced);
         }
         let dht = prepare_dht(&config, &store, &network, &drain)?;
         let sources = Sources {
@@ -212,6 +237,7 @@ impl Node {
         let policy = DialPolicy { own_ports, is_loopback_shared: config.is_loopback_shared };
         let resolver = Resolver::new(sources, network, policy, drain.stop.clone(), tasks.clone());
         let _ = undo.disarm();
+        let data_dir = config.data_dir.clone();
         let mut node = Self {
             bound: Bound::default(),
             services: published,
@@ -220,6 +246,8 @@ impl Node {
             reach: None,
             publisher: None,
             acceptor: None,
+            relay: None,
+            relays: None,
             dialler: Arc::new(Dialler::new(resolver, config.idle_limits, config.own_records, drain.stop.clone())),
             open: Tunnels::default(),
             drain,
@@ -227,9 +255,17 @@ impl Node {
             grace: config.grace,
         };
         if let Some(listening) = listening {
+            if let (Some(identity), Some(config)) = (relay_identity, config.relay) {
+                for_dht.push(Announced { key: identity.key, certified: Arc::clone(&identity.certified) });
+                let tokens = TokenFile::new(&data_dir);
+                tokens.first()?;
+                let (tasks, stop) = (node.tasks.clone(), node.drain.stop.clone());
+                node.relay = Some(Relay::new(&identity, config, tokens, tasks, stop)?);
+            }
+            let relayed = node.start_relays(config.relays, config.dht.publish_plain);
             let reach = node.start_reach(config.p2p.clone(), p2p_port);
             node.run_publisher(for_dht, &reach, store, config.dht.publish_plain);
-            node.run_acceptor(listening, services, reach, &config.p2p);
+            node.run_acceptor(listening, relayed, services, reach, &config.p2p);
         }
         node.run_gateway(gateway_listeners, config.gateway_connections);
         node.watch_own_addresses();
@@ -263,20 +299,44 @@ impl Node {
         let config = ReachConfig { by_hand, port, bound, port_mapping };
         // Without the DHT nobody tells what others see.
         let public = self.dht.as_ref().map_or_else(|| watch::channel(Vec::new()).1, |dht| dht.public_addresses());
-        let reach = Reach::start(config, &self.dialler.resolver.network, public, self.drain.stop.clone(), &self.tasks);
+        let relays = self.relay_hosts();
+        let outside = Outside { public, relays };
+        let reach = Reach::start(config, &self.dialler.resolver.network, outside, self.drain.stop.clone(), &self.tasks);
         self.reach = Some(Arc::clone(&reach));
         reach
     }
 
+    /// Registers this computer's services at `relays`. Returns where their clients come in.
+    fn start_relays(&mut self, relays: Vec<RelayUrl>, plain: bool) -> RelayedListener {
+        let (relayed, listener) = RelayedListener::new();
+        let context = RelaysContext {
+            services: self.services.iter().map(|service| service.key).collect(),
+            plain,
+            resolver: Arc::clone(&self.dialler.resolver),
+            relayed,
+            tasks: self.tasks.clone(),
+            stop: self.drain.stop.clone(),
+        };
+        self.relays = Some(Relays::start(relays, context));
+        listener
+    }
+
+    /// Relays at which this computer is registered now.
+    fn relay_hosts(&self) -> watch::Receiver<HostList> {
+        self.relays.as_ref().map_or_else(|| watch::channel(HostList::default()).1, |relays| relays.hosts())
+    }
+
     fn run_publisher(&mut self, services: Vec<Announced>, reach: &Reach, store: Store, plain: bool) {
         let Some(dht) = self.dht.clone() else { return };
-        let means = Means { dht, hosts: reach.watch(), store, plain, clock: system_clock };
+        let relays = self.relay_hosts();
+        let means = Means { dht, hosts: reach.watch(), relays, store, plain, clock: system_clock };
         self.publisher = Some(Arc::new(Publisher::start(services, &means, &self.drain.stop, &self.tasks)));
     }
 
     fn run_acceptor(
         &mut self,
         listening: Listening,
+        relayed: RelayedListener,
         services: HashMap<KeyHash, Service>,
         reach: Arc<Reach>,
         config: &P2pConfig,
@@ -285,8 +345,16 @@ impl Node {
         self.tasks.spawn(Arc::clone(&acceptor).report());
         for listener in listening.listeners {
             self.bound.p2p.extend(listener.local_addr());
-            self.tasks.spawn(Arc::clone(&acceptor).run(listener, self.tasks.clone()));
+            let (acceptor, tasks) = (Arc::clone(&acceptor), self.tasks.clone());
+            match &self.relay {
+                Some(relay) => {
+                    let relay = Arc::clone(relay);
+                    self.tasks.spawn(acceptor.run(RelayListener { listener, relay }, tasks))
+                }
+                None => self.tasks.spawn(acceptor.run(listener, tasks)),
+            };
         }
+        self.tasks.spawn(Arc::clone(&acceptor).run(relayed, self.tasks.clone()));
         self.acceptor = Some(acceptor);
     }
 
@@ -310,8 +378,16 @@ impl Node {
             reach: self.reach.clone(),
             publisher: self.publisher.clone(),
             acceptor: self.acceptor.clone(),
+            relay: self.relay.clone(),
+            relays: self.relays.clone(),
             open: self.open.clone(),
         }
+    }
+
+    /// Name of the relay that runs here.
+    #[must_use]
+    pub fn relay_key(&self) -> Option<KeyHash> {
+        self.relay.as_ref().map(|relay| relay.key)
     }
 
     /// What it is doing now.
@@ -431,6 +507,16 @@ fn load_identity(config: &IdentityConfig) -> Result<(Identity, Vec<IdentityNotic
     }
 }
 
+fn load_relay_identity(config: &NodeConfig) -> Result<Option<Identity>, StartError> {
+    let load = |relay: &RelayConfig| load_identity(&relay.identity).map(|(identity, _)| identity);
+    config.relay.as_ref().map(load).transpose().map_err(StartError::RelayIdentity)
+}
+
+/// What the LAN hears of a relay: who looks for it by its key hash finds it.
+fn announced_relay(identity: &Identity, port: u16) -> LanService {
+    LanService { key: identity.key, port, title: "relay".to_owned(), password: None, unlisted: true }
+}
+
 fn bind_p2p(config: &P2pConfig, notices: &mut Vec<Notice>) -> Result<Listening, StartError> {
     let listening =
         listen::bind(&config.bind, config.port).map_err(|source| StartError::P2p { port: config.port, source })?;
@@ -468,7 +554,7 @@ fn prepare_dht(
     if !config.dht.enabled {
         return Ok(None);
     }
-    let publishes = config.services.iter().any(|service| service.dht);
+    let publishes = config.relay.is_some() || config.services.iter().any(|service| service.dht);
     let (store, network) = (Some(store.clone()), network.clone());
     Ok(Some(SharedDht::new(&config.dht, publishes, store, network, drain.stop.clone())?))
 }

@@ -14,6 +14,8 @@ use crate::drivers::lan::Lan;
 use crate::node::{Published, Status};
 use crate::publish::Publisher;
 use crate::reach::{Reach, ReachStatus};
+use crate::relays::{RelayedThrough, Relays};
+use crate::transport::relay::server::{Relay, RelayStatus};
 use crate::tunnel::Tunnels;
 
 /// The parts that are asked how they are.
@@ -26,6 +28,8 @@ pub(crate) struct Live {
     pub(crate) reach: Option<Arc<Reach>>,
     pub(crate) publisher: Option<Arc<Publisher>>,
     pub(crate) acceptor: Option<Arc<Acceptor>>,
+    pub(crate) relay: Option<Arc<Relay>>,
+    pub(crate) relays: Option<Arc<Relays>>,
     pub(crate) open: Tunnels,
 }
 
@@ -39,6 +43,8 @@ impl Live {
             published: self.publisher.as_ref().map(|publisher| publisher.status()).unwrap_or_default(),
             reach: self.reach.as_ref().map(|reach| reach.status()),
             refused: self.acceptor.as_ref().map(|acceptor| acceptor.refused()),
+            relay: self.relay.as_ref().map(|relay| relay.status()),
+            relays: self.relays.as_ref().map(|relays| relays.status()).unwrap_or_default(),
             lan_dropped: self.lan.as_ref().map(|lan| lan.dropped()),
             tunnels: self.open.open(),
             tasks: Handle::try_current().ok().map(|runtime| runtime.metrics().num_alive_tasks()),
@@ -53,6 +59,8 @@ impl Status {
         let mut sentences = Vec::new();
         let reach = self.reach.iter().flat_map(ReachStatus::sentences);
         sentences.extend(reach.map(|sentence| sentence.to_string()));
+        sentences.extend(self.relays.iter().map(RelayedThrough::sentence));
+        sentences.extend(self.relay.as_ref().map(RelayStatus::sentence));
         sentences.extend(self.dht.as_ref().map(dht_sentence));
         sentences.extend(self.services.iter().map(|service| self.service_sentence(service)));
         sentences.push(match self.tunnels {
@@ -83,6 +91,8 @@ impl Status {
             "services": self.services.iter().map(service).collect::<Vec<_>>(),
             "reach": self.reach,
             "dht": self.dht.as_ref().map(dht_json),
+            "relay": self.relay,
+            "relays": self.relays,
             "refused": self.refused,
             "lan_dropped": self.lan_dropped,
             "tunnels": self.tunnels,

@@ -9,6 +9,7 @@ mod measure;
 mod mesh;
 mod moves;
 mod near;
+mod relayed;
 mod released;
 mod rest;
 mod six;

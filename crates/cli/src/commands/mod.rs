@@ -13,6 +13,8 @@ mod connect; // stdin and stdout
 mod forward; // a local port
 mod reach; // what connect and forward have in common
 
+mod relay; // a relay, and its tokens
+
 mod dht; // values, nodes and proxies of the DHT
 
 mod config; // check, show, example
@@ -49,6 +51,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Some(Command::Doctor) => block_on(doctor::run(&sources, output)),
         Some(Command::Connect(args)) => block_on(connect::run(load()?, args)),
         Some(Command::Forward(args)) => block_on(forward::run(load()?, args, output)),
+        Some(Command::Relay { command }) => relay::run(load()?, command, output),
         Some(Command::Dht(args)) => block_on(dht::run(load()?, args, output)),
         Some(Command::Config(command)) => config::run(command, sources, output),
         Some(Command::Completions { shell }) => manual::completions(shell),
@@ -133,9 +136,11 @@ fn flags(global: &GlobalArgs, localport: Option<u16>) -> Vec<(String, String, St
     if global.no_port_mapping {
         add("--no-port-mapping", "p2p.port_mapping", "false".into());
     }
-    for (flag, key, values) in
-        [("--dht-bootstrap", "dht.bootstrap", &global.dht_bootstrap), ("--dht-proxy", "dht.proxies", &global.dht_proxy)]
-    {
+    for (flag, key, values) in [
+        ("--relay", "relays", &global.relay),
+        ("--dht-bootstrap", "dht.bootstrap", &global.dht_bootstrap),
+        ("--dht-proxy", "dht.proxies", &global.dht_proxy),
+    ] {
         if !values.is_empty() {
             add(flag, key, values.join(","));
         }

@@ -18,8 +18,8 @@ pub(super) async fn run(mut loaded: Loaded, seed: SeedArgs, output: Output) -> R
         loaded.settings.services = vec![service];
     }
     let config = loaded.settings.node_config()?;
-    if config.gateway_port.is_none() && config.services.is_empty() {
-        return Err(Failure::new(Exit::Configuration, "there is nothing to run: no gateway and no service")
+    if config.gateway_port.is_none() && config.services.is_empty() && config.relay.is_none() {
+        return Err(Failure::new(Exit::Configuration, "there is nothing to run: no gateway, no service and no relay")
             .remedy("turn the gateway on, or name a service in the configuration or with --service"));
     }
     let running = serve::start(config, OtherGateway::Refuse).await?;
@@ -36,6 +36,9 @@ fn tell(running: &Running, output: Output) -> Result<(), Failure> {
     match running.status.bound.gateway.first() {
         Some(_) => output.line(format_args!("Gateway: http://localhost:{}/", running.gateway_port))?,
         None => output.line("No gateway: this computer only publishes.")?,
+    }
+    if let Some(relay) = &running.relay {
+        output.line(format_args!("Relay: {relay}"))?;
     }
     if running.status.services.is_empty() {
         return output.line("No services: `hardline share TARGET` publishes one, the configuration many.");

@@ -5,11 +5,14 @@ use std::io;
 use hardline_node::config::NodeConfig;
 use hardline_node::gateway::GatewayBindError;
 use hardline_node::node::{Node, Notice, Published, StartError, Status};
+use hardline_node::proto::hosts::HostPort;
+use hardline_node::proto::relay::RelayUrl;
 use hardline_node::store::StoreNotice;
 use hardline_node::tls::identity::IdentityNotice;
 use sd_notify::NotifyState;
 use serde_json::{Value, json};
 
+use super::relay;
 use crate::descriptors;
 use crate::failure::{Exit, Failure};
 use crate::gateway::{self, Occupant};
@@ -29,6 +32,8 @@ pub(super) struct Running {
     /// Whether another hardline serves the browsers.
     pub(super) has_other_gateway: bool,
     notices: Vec<String>,
+    /// What publishers use to register at the relay that runs here.
+    pub(super) relay: Option<RelayUrl>,
 }
 
 /// What to do when another hardline has the gateway's port.
@@ -45,6 +50,7 @@ pub(super) enum OtherGateway {
 /// # Errors
 /// What is in the way, with the remedy.
 pub(super) async fn start(mut config: NodeConfig, other: OtherGateway) -> Result<Running, Failure> {
+    let (data_dir, by_hand) = (config.data_dir.clone(), config.p2p.public_addresses.clone());
     let signals = Signals::catch().map_err(|err| Failure::of(Exit::Failed, "cannot catch signals", &err))?;
     descriptors::allow_as_many_as_possible(&mut config);
     memory::give_back_in_the_background();
@@ -65,7 +71,16 @@ pub(super) async fn start(mut config: NodeConfig, other: OtherGateway) -> Result
     let status = node.status();
     let gateway_port = status.bound.gateway.first().map_or(usual_port, std::net::SocketAddr::port);
     let notices = notices.iter().map(|notice| sentence(notice, &status)).collect();
-    Ok(Running { node, signals, status, gateway_port, has_other_gateway, notices })
+    let relay = match node.relay_key() {
+        Some(key) => relay::address(&data_dir, key, by_hand.first().or_else(|| advertised(&status)))?,
+        None => None,
+    };
+    Ok(Running { node, signals, status, gateway_port, has_other_gateway, notices, relay })
+}
+
+/// Where others reach this computer, as far as it is known so early.
+fn advertised(status: &Status) -> Option<&HostPort> {
+    status.reach.as_ref()?.advertised.as_slice().first()
 }
 
 impl Running {
@@ -121,6 +136,7 @@ impl Running {
             "gateway": text(&self.status.bound.gateway),
             "p2p": text(&self.status.bound.p2p),
             "services": services,
+            "relay": self.relay.as_ref().map(ToString::to_string),
             "notices": self.notices,
         })
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use hardline_node::config::{
     DEFAULT_GATEWAY_PORT, DEFAULT_P2P_PORT, DhtSettings, GivenAddress, IdentityConfig, IdleLimits, LanConfig,
-    NodeConfig, P2pConfig, ServiceConfig, Target,
+    NodeConfig, P2pConfig, RelayConfig, ServiceConfig, Target,
 };
 use hardline_node::dht;
 use hardline_node::limits::{BACKEND_CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_GATEWAY_CONNECTIONS, TUNNEL_IDLE};
@@ -22,6 +22,7 @@ use hardline_node::proto::admission::AdmissionLimits;
 use hardline_node::proto::host::ServiceName;
 use hardline_node::proto::hosts::HostPort;
 use hardline_node::proto::lan;
+use hardline_node::proto::relay::RelayUrl;
 
 pub use problem::{Origin, Problem, Problems};
 pub use schema::PASSWORD as PASSWORD_FORM;
@@ -71,6 +72,12 @@ pub struct Settings {
     pub gateway_connections: usize,
     /// Whether hardline makes the records between its own programs itself.
     pub own_records: bool,
+    /// Relays through which the services are reached.
+    pub relays: Vec<RelayUrl>,
+    /// Whether this computer is a relay.
+    pub relay_enabled: bool,
+    /// How it is one; its identity is that of the data folder.
+    pub relay: RelayConfig,
     /// LAN discovery.
     pub lan_enabled: bool,
     /// Whether a search by the plain key hash follows one by the rolling code.
@@ -126,6 +133,9 @@ impl Default for Settings {
             tunnel_idle: TUNNEL_IDLE,
             gateway_connections: MAX_GATEWAY_CONNECTIONS,
             own_records: true,
+            relays: Vec::new(),
+            relay_enabled: false,
+            relay: RelayConfig::new(IdentityConfig::Ephemeral),
             lan_enabled: lan.enabled,
             lan_plain_search: lan.plain_search,
             lan_port: lan.port,
@@ -284,6 +294,12 @@ impl Settings {
         }
     }
 
+    /// What a relay is to be told.
+    fn relay(&self, data_dir: &Path) -> RelayConfig {
+        let identity = IdentityConfig::File(identities::path(data_dir, identities::RELAY));
+        RelayConfig { identity, ..self.relay.clone() }
+    }
+
     /// What the node is to be told.
     ///
     /// # Errors
@@ -312,6 +328,8 @@ impl Settings {
         config.gateway_connections = self.gateway_connections;
         config.own_records = self.own_records;
         config.import_from = directories::BaseDirs::new().map(|dirs| dirs.home_dir().join(PYTHON_DATABASE));
+        config.relays.clone_from(&self.relays);
+        config.relay = self.relay_enabled.then(|| self.relay(&config.data_dir));
         config.services = services;
         config.given = given;
         config.ready = self.peers.iter().filter(|peer| peer.is_ready).filter_map(|peer| peer.name.clone()).collect();

@@ -10,6 +10,7 @@ use hardline_node::drivers::dht::proxy::client::ProxyClient;
 use hardline_node::proto::host::ServiceName;
 use hardline_node::proto::hosts::HostPort;
 use hardline_node::proto::link::parse_link;
+use hardline_node::proto::relay::{RelayUrl, RelayUrlError};
 use toml_edit::Value;
 
 use super::LogFormat;
@@ -175,6 +176,21 @@ impl<'a> Raw<'a> {
         let list = if self.is_none() { Vec::new() } else { self.list()? };
         ProxyClient::new(&list).map_err(|err| err.to_string())?;
         Ok(list)
+    }
+
+    /// Relays; the text `none` is none at all. What was found is not repeated: it holds a token.
+    pub(super) fn relays(&self) -> Result<Vec<RelayUrl>, String> {
+        let list = if self.is_none() { Vec::new() } else { self.list().map_err(|_| "found no list of texts")? };
+        list.iter().map(|text| text.parse().map_err(|err: RelayUrlError| err.to_string())).collect()
+    }
+
+    /// A number from 0 to `most`.
+    pub(super) fn up_to(&self, most: u64) -> Result<u64, String> {
+        let number = match self.form {
+            Form::Toml(value) => value.as_integer().ok_or_else(|| found(value))?,
+            Form::Text(text) => text.parse().map_err(|_| found_text(text))?,
+        };
+        u64::try_from(number).ok().filter(|number| *number <= most).ok_or_else(|| format!("found {number}"))
     }
 
     fn is_none(&self) -> bool {

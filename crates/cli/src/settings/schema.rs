@@ -1,6 +1,7 @@
 //! Every key: its name, its environment variable, what it means. The one table behind reading, checking, showing and
 //! documenting the settings.
 
+use hardline_node::proto::relay::RelayUrl;
 use toml_edit::{Array, Value};
 
 use super::raw::Raw;
@@ -75,6 +76,24 @@ macro_rules! time {
     };
 }
 
+/// Bytes a second of the fastest limit of a relay: more than any network has.
+const MAX_BYTES_PER_SECOND: u64 = 1 << 50;
+
+/// Bytes a second, 0 for no limit.
+macro_rules! bytes_per_second {
+    ({$name:literal, $env:literal}, $($field:ident).+, $help:literal) => {
+        Key {
+            name: $name,
+            env: Some($env),
+            form: "a number of bytes a second, 0 for no limit",
+            example: "",
+            help: $help,
+            get: |it| Some(i64::try_from(it.$($field).+).unwrap_or(i64::MAX).into()),
+            set: |it, raw| raw.up_to(MAX_BYTES_PER_SECOND).map(|value| it.$($field).+ = value),
+        }
+    };
+}
+
 /// Keys of the program as a whole.
 pub const KEYS: &[Key<Settings>] = &[
     Key {
@@ -94,6 +113,15 @@ pub const KEYS: &[Key<Settings>] = &[
         help: "How long running tunnels may go on after a stop was asked for. A second signal stops at once.",
         get: |it| Some(humantime::format_duration(it.grace).to_string().into()),
         set: |it, raw| raw.duration().map(|value| it.grace = value),
+    },
+    Key {
+        name: "relays",
+        env: Some("HARDLINE_RELAYS"),
+        form: "a list of relay://TOKEN@HOST:PORT/KEYHASH, or none",
+        example: "",
+        help: "Relays through which the services are reached where no port can be opened, as `hardline relay` prints them. They see names that change daily, addresses and sizes, and no content. Without HOST:PORT a relay is looked up by its key hash.",
+        get: |it| Some(it.relays.iter().map(RelayUrl::masked).collect::<Array>().into()),
+        set: |it, raw| raw.relays().map(|value| it.relays = value),
     },
     Key {
         name: "gateway.enabled",
@@ -158,6 +186,23 @@ pub const KEYS: &[Key<Settings>] = &[
         get: |it| Some(it.own_records.into()),
         set: |it, raw| raw.boolean().map(|value| it.own_records = value),
     },
+    Key {
+        name: "relay.enabled",
+        env: Some("HARDLINE_RELAY_ENABLED"),
+        form: BOOLEAN,
+        example: "",
+        help: "Whether this computer is a relay, at p2p.port, for publishers that have a token (`hardline relay token new NAME`). It needs a port that is reached from outside.",
+        get: |it| Some(it.relay_enabled.into()),
+        set: |it, raw| raw.boolean().map(|value| it.relay_enabled = value),
+    },
+    limit!({"relay.registrations_per_token", "HARDLINE_RELAY_REGISTRATIONS_PER_TOKEN"}, relay.limits.registrations_per_token, "Computers registered at once with one token. A household has a few."),
+    limit!({"relay.waiting", "HARDLINE_RELAY_WAITING"}, relay.limits.waiting, "Connections that wait at once until their publisher has opened one towards the relay. Each waits for relay.first_byte_timeout at most."),
+    limit!({"relay.joined", "HARDLINE_RELAY_JOINED"}, relay.limits.joined, "Connections relayed at once. Each takes two descriptors."),
+    limit!({"relay.joined_per_name", "HARDLINE_RELAY_JOINED_PER_NAME"}, relay.limits.joined_per_name, "Of them, to one service."),
+    limit!({"relay.joined_per_address", "HARDLINE_RELAY_JOINED_PER_ADDRESS"}, relay.limits.joined_per_address, "Of them, from one address. An IPv6 address counts with all of its /64. Customers of a mobile network share addresses."),
+    bytes_per_second!({"relay.bytes_per_second_per_token", "HARDLINE_RELAY_BYTES_PER_SECOND_PER_TOKEN"}, relay.bytes_per_second_per_token, "Bytes relayed in a second for one token, in both directions together. One household should not take a whole line."),
+    bytes_per_second!({"relay.bytes_per_second", "HARDLINE_RELAY_BYTES_PER_SECOND"}, relay.bytes_per_second, "Bytes relayed in a second in all, where the line is shared with something else."),
+    time!({"relay.first_byte_timeout", "HARDLINE_RELAY_FIRST_BYTE_TIMEOUT"}, relay.first_byte_timeout, 1 => 60, "How long a connection waits until its publisher has opened one towards the relay. Afterwards it is refused, so that whoever dialled tries another way."),
     Key {
         name: "lan.enabled",
         env: Some("HARDLINE_LAN_ENABLED"),

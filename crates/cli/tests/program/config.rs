@@ -47,6 +47,12 @@ fn every_setting_of_a_file_arrives() {
     let config = settings.node_config().unwrap();
     assert_eq!((config.gateway_port, config.p2p.port, config.p2p.bind.len()), (None, 0, 2));
     assert_eq!(config.p2p.public_addresses, ["home.example.org:7008".parse().unwrap()]);
+    assert_eq!(config.relays[0].at, Some("vps.example.org:7008".parse().unwrap()));
+    let relay = config.relay.unwrap();
+    assert_eq!((relay.bytes_per_second_per_token, relay.bytes_per_second), (1_000_000, 5_000_000));
+    assert_eq!((relay.limits.registrations_per_token, relay.limits.waiting, relay.limits.joined), (3, 10, 100));
+    assert_eq!((relay.limits.joined_per_name, relay.limits.joined_per_address), (50, 20));
+    assert_eq!(relay.first_byte_timeout.as_secs(), 2);
     assert_eq!((config.lan.port, config.lan.plain_search, config.grace.as_secs()), (16771, false, 5));
     assert_eq!((config.dht.enabled, config.dht.port, config.dht.network), (true, 0, 7));
     assert_eq!((config.p2p.handshake_timeout.as_secs(), config.p2p.backend_timeout.as_secs()), (20, 7));
@@ -91,6 +97,7 @@ fn every_key_has_a_variable_of_its_own_that_sets_it() {
     let values = [
         ("data_dir", "/x"),
         ("grace", "1s"),
+        ("relays", "relay://000102030405060708090a0b0c0d0e0f@/6fef58cb259ed9746e280ac7ca618aab93d3fe79"),
         ("gateway.enabled", "false"),
         ("gateway.port", "1"),
         ("p2p.port", "1"),
@@ -98,6 +105,15 @@ fn every_key_has_a_variable_of_its_own_that_sets_it() {
         ("p2p.public_addresses", "203.0.113.5:7008, home.example.org:443"),
         ("p2p.port_mapping", "false"),
         ("p2p.own_records", "false"),
+        ("relay.enabled", "true"),
+        ("relay.registrations_per_token", "3"),
+        ("relay.waiting", "10"),
+        ("relay.joined", "100"),
+        ("relay.joined_per_name", "50"),
+        ("relay.joined_per_address", "20"),
+        ("relay.bytes_per_second_per_token", "1000000"),
+        ("relay.bytes_per_second", "5000000"),
+        ("relay.first_byte_timeout", "2s"),
         ("lan.enabled", "no"),
         ("lan.plain_search", "0"),
         ("lan.port", "1"),

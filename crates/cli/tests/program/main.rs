@@ -15,6 +15,7 @@ mod share; // links that answer, and stay the same
 mod dht; // `dht`, in networks of its own
 mod lan; // `browse` and `peers`
 mod reach; // `connect` and `forward`
+mod relay; // `relay`, and services behind one
 
 mod doctor; // what works here
 mod identities; // `id` and `key`

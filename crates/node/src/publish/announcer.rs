@@ -180,7 +180,8 @@ impl Announcer {
 
     async fn value(&self, slot: &Slot, hosts: &HostList) -> Result<Value, String> {
         let (store, clock) = (&self.means.store, self.means.clock);
-        Maker { service: &self.service, hosts, store, clock }.value(slot).await
+        let relays = self.means.relays.borrow().clone();
+        Maker { service: &self.service, hosts, relays, store, clock }.value(slot).await
     }
 
     fn tell(&self, state: PublishState) {

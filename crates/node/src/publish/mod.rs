@@ -39,6 +39,8 @@ pub(crate) struct Means {
     pub(crate) dht: Arc<SharedDht>,
     /// Addresses of this computer, live.
     pub(crate) hosts: watch::Receiver<HostList>,
+    /// Those of them that are relays'.
+    pub(crate) relays: watch::Receiver<HostList>,
     /// Where sequences are kept.
     pub(crate) store: Store,
     /// Whether to publish where released clients look.

@@ -243,7 +243,8 @@ impl Publishing {
         let own_network = NetworkMonitor::start(stop.clone(), &TaskTracker::new());
         let dht = SharedDht::new(&settings, true, None, own_network, stop.clone()).unwrap();
         let (hosts, watched) = watch::channel(HostList::parse_lenient(hosts));
-        let means = Means { dht: Arc::clone(&dht), hosts: watched, store, plain, clock };
+        let relays = watch::channel(HostList::default()).1;
+        let means = Means { dht: Arc::clone(&dht), hosts: watched, relays, store, plain, clock };
         let service = Announced { key: identity.key, certified: Arc::clone(&identity.certified) };
         let publisher = Publisher::start(vec![service], &means, &stop, &TaskTracker::new());
         let (identity, key) = (identity.clone(), identity.key);

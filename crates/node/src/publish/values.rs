@@ -2,7 +2,7 @@
 
 use hardline_dht::{InfoHash, Value, ValueType};
 use hardline_proto::dht_key;
-use hardline_proto::hosts::HostList;
+use hardline_proto::hosts::{HostList, HostPort};
 use hardline_proto::rolling::Day;
 use hardline_proto::sealed::{SealedRecord, seal};
 
@@ -44,6 +44,8 @@ pub(super) fn slots(service: &Announced, unix_seconds: u64, plain: bool) -> Vec<
 pub(super) struct Maker<'a> {
     pub(super) service: &'a Announced,
     pub(super) hosts: &'a HostList,
+    /// Those of the hosts that are relays.
+    pub(super) relays: HostList,
     pub(super) store: &'a Store,
     pub(super) clock: Clock,
 }
@@ -65,8 +67,11 @@ impl Maker<'_> {
     async fn sealed(&self, day: Day) -> Result<Vec<u8>, String> {
         let now_ms = (self.clock)();
         let issue = self.store.next_issue(now_ms, rand::random()).await.map_err(|error| error.to_string())?;
+        let is_relay = |at: &&HostPort| self.relays.as_slice().contains(at);
+        let (relays, direct): (Vec<_>, Vec<_>) = self.hosts.as_slice().iter().partition(is_relay);
         let record = SealedRecord {
-            addresses: self.hosts.clone(),
+            addresses: direct.into_iter().cloned().collect(),
+            relays: relays.into_iter().cloned().collect(),
             issued_ms: now_ms,
             expires_ms: now_ms.saturating_add(LIFETIME_MS),
             sequence: issue.sequence,

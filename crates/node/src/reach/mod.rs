@@ -34,6 +34,22 @@ pub struct ReachConfig {
     pub port_mapping: bool,
 }
 
+/// What others tell this host of the way here. A channel whose sender is gone never changes.
+#[derive(Debug, Clone)]
+pub struct Outside {
+    /// Addresses of this host that DHT nodes agree on, at most one of each family.
+    pub public: watch::Receiver<Vec<IpAddr>>,
+    /// Relays that join clients with this host. They are advertised last.
+    pub relays: watch::Receiver<HostList>,
+}
+
+impl Default for Outside {
+    /// Nobody tells anything.
+    fn default() -> Self {
+        Self { public: watch::channel(Vec::new()).1, relays: watch::channel(HostList::default()).1 }
+    }
+}
+
 /// Asks the router in front of this host what it can do, and opens nothing; `None` when there is
 /// none.
 pub async fn probe(network: &NetworkState, bound: &[IpAddr]) -> Option<Probe> {
@@ -54,14 +70,11 @@ pub struct Reach {
 impl Reach {
     /// Looks at the networks and starts the task that follows them; it belongs to `tasks` and ends
     /// on `shutdown`.
-    ///
-    /// `public` are the addresses of this computer that DHT nodes agree on, at most one of each
-    /// family; a channel whose sender is gone never changes.
     #[must_use]
     pub fn start(
         config: ReachConfig,
         network: &NetworkMonitor,
-        public: watch::Receiver<Vec<IpAddr>>,
+        outside: Outside,
         shutdown: CancellationToken,
         tasks: &TaskTracker,
     ) -> Arc<Self> {
@@ -74,7 +87,7 @@ impl Reach {
         let is_mapping = config.port_mapping;
         let network = network.watch();
         let monitor =
-            ReachabilityMonitor { config, network, public, router, route, hosts: hosts_sender, status: status_sender };
+            ReachabilityMonitor { config, network, outside, router, route, hosts: hosts_sender, status: status_sender };
         monitor.look();
         if is_mapping {
             let mapper = PortMapper::new(port, router_sender);
@@ -107,7 +120,7 @@ impl Reach {
 struct ReachabilityMonitor {
     config: ReachConfig,
     network: watch::Receiver<Arc<NetworkState>>,
-    public: watch::Receiver<Vec<IpAddr>>,
+    outside: Outside,
     router: watch::Receiver<RouterStatus>,
     /// To the port mapper.
     route: watch::Sender<Option<DefaultRoute>>,
@@ -121,7 +134,8 @@ impl ReachabilityMonitor {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 Ok(()) = self.network.changed() => {}
-                Ok(()) = self.public.changed() => {}
+                Ok(()) = self.outside.public.changed() => {}
+                Ok(()) = self.outside.relays.changed() => {}
                 Ok(()) = self.router.changed() => {}
             }
             self.look();
@@ -137,8 +151,10 @@ impl ReachabilityMonitor {
         if route.is_some() {
             addresses.extend(own::behind_router(&router, seen, port));
         }
-        let advertised = own::advertised(&self.config.by_hand, addresses);
-        let status = ReachStatus { port, advertised: advertised.clone(), router, seen };
+        let direct = own::advertised(&self.config.by_hand, addresses);
+        let relays = self.outside.relays.borrow().clone();
+        let advertised: HostList = direct.as_slice().iter().chain(relays.as_slice()).cloned().collect();
+        let status = ReachStatus { port, advertised: direct, router, seen };
         self.status.send_if_modified(|known| {
             let is_news = *known != status;
             *known = status;
@@ -156,7 +172,7 @@ impl ReachabilityMonitor {
 
     /// The public IPv4 address that others see.
     fn seen(&self) -> Option<Ipv4Addr> {
-        self.public.borrow().iter().find_map(|addr| match addr {
+        self.outside.public.borrow().iter().find_map(|addr| match addr {
             IpAddr::V4(addr) => Some(*addr),
             IpAddr::V6(_) => None,
         })
@@ -179,7 +195,7 @@ mod tests {
         };
         let tasks = TaskTracker::new();
         let network = NetworkMonitor::start(shutdown.clone(), &tasks);
-        let reach = Reach::start(config, &network, watch::channel(Vec::new()).1, shutdown, &tasks);
+        let reach = Reach::start(config, &network, Outside::default(), shutdown, &tasks);
         assert_eq!(reach.hosts().to_string(), "203.0.113.5:7008");
         assert_eq!(serde_json::to_value(reach.status()).unwrap()["advertised"][0], "203.0.113.5:7008");
     }

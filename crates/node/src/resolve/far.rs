@@ -141,12 +141,16 @@ impl Asking<'_> {
 
     /// Takes a record's first addresses and leaves the others for when every publisher has had a turn.
     fn take(&self, asked: Source, record: &SealedRecord, rest: &mut Rest) {
-        let addresses = record.addresses.as_slice();
+        let (addresses, relays) = (record.addresses.as_slice(), record.relays.as_slice());
         if record.tunnels.contains(&2) {
-            addresses.iter().for_each(|at| self.search.hint_v2(at));
+            addresses.iter().chain(relays).for_each(|at| self.search.hint_v2(at));
         }
         let (first, others) = addresses.split_at(addresses.len().min(FIRST_ADDRESSES));
         for at in first {
+            self.offer(asked, Source::Sealed, at.clone());
+        }
+        // Behind what may be a shorter way, and before addresses that are left when those are dead.
+        for at in relays {
             self.offer(asked, Source::Sealed, at.clone());
         }
         rest.0.extend_from_slice(others);

@@ -116,26 +116,30 @@ async fn read_hello<W: ByteStream>(mut wire: W, mut bytes: Vec<u8>) -> io::Resul
 /// Each step on the heap and apart: what it needs is not kept for the next, and who says nothing,
 /// or speaks no TLS, does not get it.
 pub(super) async fn answer<W: ByteStream, T>(
-    mut wire: W,
+    wire: W,
     prepare: impl FnOnce(&W) -> io::Result<()>,
     choose: impl FnOnce(&ClientHello<'_>) -> Result<(Arc<ServerConfig>, T), Unserved>,
 ) -> Result<(SecureStream<W>, T), Unserved> {
-    let first = expect_tls(&mut wire).await?;
-    prepare(&wire).map_err(Unserved::Handshake)?;
-    let mut hello = Box::pin(read_hello(wire, first)).await.map_err(Unserved::Handshake)?;
+    let hello = Box::pin(greet(wire, prepare)).await?;
     match choose(&hello.client_hello()) {
         Ok((config, chosen)) => {
             let connection = Box::pin(hello.accept(config)).await.map_err(Unserved::Handshake)?;
             Ok((connection, chosen))
         }
-        Err(unserved) => {
-            if matches!(unserved, Unserved::UnknownName) {
-                // Who is gone needs no alert.
-                let _ = refuse_unknown_name(&mut hello.wire).await;
-            }
-            Err(unserved)
-        }
+        Err(Unserved::UnknownName) => Err(hello.refuse().await),
+        Err(unserved) => Err(unserved),
     }
+}
+
+/// Waits for the first bytes, which must begin a TLS handshake, has the stream prepared, and reads
+/// the hello.
+pub(super) async fn greet<W: ByteStream>(
+    mut wire: W,
+    prepare: impl FnOnce(&W) -> io::Result<()>,
+) -> Result<Hello<W>, Unserved> {
+    let first = expect_tls(&mut wire).await?;
+    prepare(&wire).map_err(Unserved::Handshake)?;
+    Box::pin(read_hello(wire, first)).await.map_err(Unserved::Handshake)
 }
 
 /// Waits for the first bytes, and looks whether they begin a TLS handshake: a record of type 22 and
@@ -152,6 +156,19 @@ impl<W: ByteStream> Hello<W> {
     #[must_use]
     pub fn client_hello(&self) -> ClientHello<'_> {
         self.accepted.client_hello()
+    }
+
+    /// Gives the stream back, with all that has been read of it.
+    #[must_use]
+    pub fn into_parts(self) -> (W, Vec<u8>) {
+        (self.wire, self.bytes)
+    }
+
+    /// Says that the name is nobody's here.
+    pub(super) async fn refuse(mut self) -> Unserved {
+        // Who is gone needs no alert.
+        let _ = refuse_unknown_name(&mut self.wire).await;
+        Unserved::UnknownName
     }
 
     /// Goes on as the server that `config` tells of. The last of the handshake is sent with the

@@ -55,6 +55,9 @@ pub(crate) enum Unserved {
     UnknownName,
     #[error("a limit is reached: {0:?}")]
     Limit(Limit),
+    /// It came to the relay that runs here.
+    #[error("left to the relay")]
+    Relayed,
 }
 
 /// Hands everybody who comes to `serve`, which must not wait, until `stop`.

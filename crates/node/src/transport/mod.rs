@@ -13,6 +13,7 @@ pub mod handshake; // a stream of bytes → a verified connection
 mod incoming; // who comes in
 #[cfg(test)]
 pub(crate) mod memory; // the tests' transport
+pub mod relay; // joining connections by server name, without a key
 pub mod secure; // a TLS connection: stream, records, memory only while bytes are under way
 mod stream; // streams of bytes
 pub(crate) mod tcp; // TCP connections, made and accepted

@@ -61,9 +61,14 @@ impl Incoming for TcpStream {
         self,
         choose: impl FnOnce(&ClientHello<'_>) -> Result<(Arc<ServerConfig>, T), Unserved> + Send,
     ) -> Result<(Self::Connection, T), Unserved> {
-        let prepare = |stream: &Self| stream.set_nodelay(true).and_then(|()| notice_if_gone(stream));
         handshake::answer(self, prepare, choose).await
     }
+}
+
+/// Sets a connection up that somebody made to us.
+pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    notice_if_gone(stream)
 }
 
 /// Opens a stream to a program, whoever that is: nobody is verified.
@@ -93,7 +98,7 @@ pub(crate) async fn connect(at: &HostPort, limit: Duration) -> io::Result<TcpStr
 /// Lets the system ask now and then whether a peer's computer is still there. Who only receives
 /// would otherwise not learn that it is gone. (No `TCP_USER_TIMEOUT`: that one also ends
 /// connections whose receiver takes a pause.)
-fn notice_if_gone(stream: &TcpStream) -> io::Result<()> {
+pub(super) fn notice_if_gone(stream: &TcpStream) -> io::Result<()> {
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
     SockRef::from(stream).set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_RETRIES))
 }

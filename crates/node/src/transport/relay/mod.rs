@@ -1,0 +1,15 @@
+//! A relay of one's own: joins clients and publishers that cannot reach each other, by server
+//! name, without a key.
+//!
+//! `server` is the relay, `publisher` the side of who is reached through it. The messages and the
+//! books are in [`hardline_proto::relay`].
+
+mod control; // a publisher's control connection, at the relay
+mod join; // two TCP connections → bytes both ways
+mod lines; // lines of a control connection
+pub(crate) mod publisher; // control and data connections, at the publisher
+pub(crate) mod server; // clients and data connections, at the relay
+pub mod tokens; // who may register
+
+#[cfg(test)]
+mod tests;
