@@ -9,7 +9,8 @@ use hardline_node::proto::hosts::HostPort;
 
 use crate::dht_args::DhtArgs;
 use crate::failure::Exit;
-use crate::settings::{LogFormat, raw};
+use crate::logging::LogFormat;
+use crate::settings::raw;
 
 /// Opens a service on one computer in the browser of another, by its link and nothing else
 ///
@@ -445,6 +446,8 @@ Examples:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Settings;
+    use crate::settings::schema::KEYS;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -459,6 +462,26 @@ mod tests {
         assert_eq!(args.seed.localport, Some(6767));
         assert_eq!(args.global.p2p_port, Some(7684));
         assert!(check(&args).is_ok());
+    }
+
+    #[test]
+    fn a_flag_s_help_names_the_default_of_its_key() {
+        let command = Args::command();
+        let default_of = |name: &str| {
+            let key = KEYS.iter().find(|key| key.name == name).unwrap();
+            (key.get)(&Settings::default()).unwrap().to_string()
+        };
+        for (flag, key) in [
+            ("gateway-port", "gateway.port"),
+            ("p2p-port", "p2p.port"),
+            ("dht-bootstrap", "dht.bootstrap"),
+            ("dht-proxy", "dht.proxies"),
+            ("dht-port", "dht.port"),
+        ] {
+            let help = command.get_arguments().find(|argument| argument.get_long() == Some(flag)).unwrap().get_help();
+            let default = default_of(key).trim_matches(['[', ']', '"']).to_owned();
+            assert!(help.unwrap().to_string().contains(&format!("[default: {default}]")), "--{flag}: {default}");
+        }
     }
 
     #[test]

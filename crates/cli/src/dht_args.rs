@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use clap::{Args as ArgsOf, Subcommand};
-use hardline_node::drivers::dht::PUBLIC_BOOTSTRAP;
+use hardline_node::config::PUBLIC_BOOTSTRAP;
 
 /// Arguments of `dht`.
 #[derive(Debug, ArgsOf)]

@@ -67,7 +67,7 @@ pub fn configuration_markdown() -> String {
     text.push_str("\n## Keys\n\n| key | default | environment variable | must be |\n| --- | --- | --- | --- |\n");
     for key in KEYS {
         let default = (key.get)(&defaults).map_or_else(|| "the platform's".into(), |value| format!("`{value}`"));
-        let _ = writeln!(text, "| `{}` | {default} | `{}` | {} |", key.name, key.env.unwrap_or_default(), key.form);
+        let _ = writeln!(text, "| `{}` | {default} | `{}` | {} |", key.name, key.env().unwrap_or_default(), key.form);
     }
     text.push_str("\n## What they do\n\n");
     for key in KEYS {
@@ -101,7 +101,7 @@ pub fn example_file() -> String {
             table = of;
         }
         let value = (key.get)(&defaults).map_or_else(|| key.example.to_owned(), |value| value.to_string());
-        let _ = write!(text, "\n{}# {}\n#{name} = {value}\n", comment(key.help), key.env.unwrap_or_default());
+        let _ = write!(text, "\n{}# {}\n#{name} = {value}\n", comment(key.help), key.env().unwrap_or_default());
     }
     example_tables(&mut text, "service", "A service of this computer; one such table for each.", SERVICE_KEYS);
     example_tables(&mut text, "peer", "A service elsewhere whose address is known by hand.", PEER_KEYS);
@@ -116,11 +116,12 @@ makes each log line an object too.
 
 | command | events |
 | --- | --- |
-| `hardline`, `share` | `ready` first: `version`; `gateway` and `p2p`, the bound addresses; `services`, each with `key`, `title`, `target`, `link` (on this computer) and `link_elsewhere`; `notices`, sentences. Then `stopping` and `stopped` |
+| `hardline`, `share`, `relay` | `ready` first: `version`; `gateway` and `p2p`, the bound addresses; `services`, each with `key`, `title`, `target`, `link` (on this computer) and `link_elsewhere`; `relay`, the address of the relay that runs here; `notices`, sentences. Then `stopping` and `stopped` |
 | `browse` | `ready`; then `found`, `changed` and `lost`, each with `key`, `title`, `link` and `addresses`; `done` |
 | `forward` | `ready` with `local`, the bound address, and `key` |
 | `peers` | `peer` for each: `key`, `title`, `link`, `addresses` (each `address`, `origin`: `told`, `lan`, `given`, `dht` or `imported`, `told_at` and `worked_at` in Unix seconds). `forgotten` with `key` |
 | `id`, `key` | `identity` for each: `name`, `key`, `link`, `files` |
+| `relay token` | an object for each token: `name`, and `address` when it is made, `created` in a list, `revoked` with the name |
 | `open` | `opened` with `link` |
 | `doctor` | `finding` for each: `about`, `state` (`fine`, `note` or `wrong`), `sentence`, `remedy`. `done` with `wrong`, a count |
 | `config check` | `problem` for each: `where`, `message`; or `checked` with `file`, `services` and `peers` |

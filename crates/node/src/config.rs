@@ -17,7 +17,14 @@ use crate::limits::{
     MAX_IDLE_PER_SERVICE, MAX_LISTENER_IDLE, MAX_LISTENER_IDLE_PER_ADDRESS, TUNNEL_IDLE,
 };
 
-pub use crate::drivers::dht::{DEFAULT_DHT_PORT, PUBLIC_BOOTSTRAP, PUBLIC_PROXY};
+/// UDP port of a DHT node that publishes.
+pub const DEFAULT_DHT_PORT: u16 = 4222;
+
+/// Where to enter the public DHT.
+pub const PUBLIC_BOOTSTRAP: &str = "bootstrap.jami.net:4222";
+
+/// A proxy of the public DHT.
+pub const PUBLIC_PROXY: &str = "http://dhtproxy.jami.net";
 
 /// Port other computers' daemons connect to.
 pub const DEFAULT_P2P_PORT: u16 = 7008;
@@ -26,7 +33,7 @@ pub const DEFAULT_P2P_PORT: u16 = 7008;
 pub const DEFAULT_GATEWAY_PORT: u16 = 7009;
 
 /// Everything a node can be told. `NodeConfig::new(data_dir)` gives a gateway on the default port and no services.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeConfig {
     /// Folder for the store and the identities; made when absent.
     pub data_dir: PathBuf,
@@ -113,7 +120,7 @@ impl NodeConfig {
 }
 
 /// Where other daemons connect.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct P2pConfig {
     /// TCP port. 0 takes a free one. When it is taken by another program the next free one is used, and said.
     pub port: u16,
@@ -180,7 +187,7 @@ impl RelayConfig {
 }
 
 /// LAN discovery.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LanConfig {
     /// Whether to search, answer and announce on the LAN at all.
     pub enabled: bool,
@@ -202,7 +209,7 @@ impl Default for LanConfig {
 }
 
 /// How the DHT is used: to publish the services of this computer, and to look for those of others.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DhtSettings {
     /// Whether it is used at all, proxies included.
     pub enabled: bool,
@@ -240,7 +247,7 @@ impl Default for DhtSettings {
 }
 
 /// One service of this computer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceConfig {
     /// What the service is.
     pub target: Target,

@@ -58,7 +58,7 @@ impl Session {
             bootstrap: args.entrances(),
             network: args.network,
             client: args.client,
-            rates: loaded.settings.dht_rates,
+            rates: loaded.settings.node.dht.rates,
         };
         let shutdown = CancellationToken::new();
         let dht = Dht::start(config, store.clone(), shutdown.clone())

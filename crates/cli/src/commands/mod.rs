@@ -19,8 +19,8 @@ mod dht; // values, nodes and proxies of the DHT
 
 mod config; // check, show, example
 mod doctor; // what works here
-mod manual;
-mod status; // what runs here // completions and man pages
+mod manual; // completions and man pages
+mod status; // what runs here
 
 use crate::args::{self, Args, Command, GlobalArgs};
 use crate::failure::{Exit, Failure};
@@ -165,7 +165,7 @@ fn flags(global: &GlobalArgs, localport: Option<u16>) -> Vec<(String, String, St
         (false, _) => add("-vvv", "log.filter", "trace,netlink_proto=warn,netlink_sys=warn".into()),
     }
     if let Some(format) = global.log_format {
-        let name = if format == settings::LogFormat::Json { "json" } else { "human" };
+        let name = if format == logging::LogFormat::Json { "json" } else { "human" };
         add("--log-format", "log.format", name.into());
     }
     flags

@@ -78,7 +78,7 @@ fn token(loaded: &Loaded, command: TokenCommand, output: Output) -> Result<(), F
         TokenCommand::New { name } => {
             let token = tokens.add(&name)?;
             let (identity, _) = Identity::load_or_create(&identities::path(&data_dir, identities::RELAY))?;
-            let at = loaded.settings.p2p_public_addresses.first().cloned();
+            let at = loaded.settings.node.p2p.public_addresses.first().cloned();
             let url = RelayUrl { token: token.secret, at, key: identity.key };
             output.event(&json!({"name": token.name, "address": url.to_string()}))?;
             output.line(&url)?;

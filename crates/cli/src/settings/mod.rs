@@ -8,98 +8,40 @@ pub mod raw; // one value, from TOML or from text
 pub mod schema; // every key: name, environment variable, meaning
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use hardline_node::config::{
-    DEFAULT_GATEWAY_PORT, DEFAULT_P2P_PORT, DhtSettings, GivenAddress, IdentityConfig, IdleLimits, LanConfig,
-    NodeConfig, P2pConfig, RelayConfig, ServiceConfig, Target,
+    DEFAULT_GATEWAY_PORT, GivenAddress, IdentityConfig, NodeConfig, RelayConfig, ServiceConfig, Target,
 };
-use hardline_node::dht;
-use hardline_node::limits::{BACKEND_CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_GATEWAY_CONNECTIONS, TUNNEL_IDLE};
-use hardline_node::proto::admission::AdmissionLimits;
 use hardline_node::proto::host::ServiceName;
 use hardline_node::proto::hosts::HostPort;
-use hardline_node::proto::lan;
-use hardline_node::proto::relay::RelayUrl;
 
 pub use problem::{Origin, Problem, Problems};
 pub use schema::PASSWORD as PASSWORD_FORM;
 
 use crate::identities;
+use crate::logging::LogFormat;
 use raw::Raw;
+use schema::Key;
 
 /// Where the Python program keeps its addresses, below the home folder.
 const PYTHON_DATABASE: &str = ".hardlinep2p/peers.db";
 
-/// Everything that can be set.
+/// Everything that can be set. What goes to the node as it is stands in [`NodeConfig`], with its default.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Folder of the store and the identities. `None`: the platform's, which a service account may not have.
     pub data_dir: Option<PathBuf>,
-    /// How long running tunnels may go on after a stop was asked for.
-    pub grace: Duration,
     /// Whether browsers of this computer are served.
     pub gateway_enabled: bool,
     /// Where browsers connect; 0 takes a free port.
     pub gateway_port: u16,
-    /// Where other computers connect; 0 takes a free port.
-    pub p2p_port: u16,
-    /// Addresses to listen at for other computers; empty: all.
-    pub p2p_bind: Vec<IpAddr>,
-    /// Where this computer is reached from outside, set by hand.
-    pub p2p_public_addresses: Vec<HostPort>,
-    /// Whether to ask the router to open the port.
-    pub p2p_port_mapping: bool,
-    /// How many other computers may come in.
-    pub limits: AdmissionLimits,
-    /// Time for another computer to finish its handshake and opening line.
-    pub handshake_timeout: Duration,
-    /// Time to connect to a backend.
-    pub backend_timeout: Duration,
-    /// Links of other computers that wait.
-    pub listener_idle: IdleLimits,
-    /// Links to other computers that wait.
-    pub idle_limits: IdleLimits,
-    /// What others of the DHT may cost.
-    pub dht_rates: dht::Rates,
-    /// What neighbours may cost.
-    pub lan_rates: lan::Rates,
-    /// Silence after which a tunnel is closed.
-    pub tunnel_idle: Duration,
-    /// Connections of browsers open at once.
-    pub gateway_connections: usize,
-    /// Whether hardline makes the records between its own programs itself.
-    pub own_records: bool,
-    /// Relays through which the services are reached.
-    pub relays: Vec<RelayUrl>,
     /// Whether this computer is a relay.
     pub relay_enabled: bool,
     /// How it is one; its identity is that of the data folder.
     pub relay: RelayConfig,
-    /// LAN discovery.
-    pub lan_enabled: bool,
-    /// Whether a search by the plain key hash follows one by the rolling code.
-    pub lan_plain_search: bool,
-    /// UDP port of LAN discovery.
-    pub lan_port: u16,
-    /// IPv4 addresses of the interfaces that discovery uses; empty: all.
-    pub lan_bind: Vec<Ipv4Addr>,
-    /// The DHT.
-    pub dht_enabled: bool,
-    /// UDP port of the DHT node.
-    pub dht_port: u16,
-    /// Addresses that the DHT node uses; empty: all.
-    pub dht_bind: Vec<IpAddr>,
-    /// Where to enter the DHT.
-    pub dht_bootstrap: Vec<HostPort>,
-    /// Number of the DHT's network.
-    pub dht_network: u32,
-    /// Proxies of the DHT.
-    pub dht_proxies: Vec<String>,
-    /// Whether services are published where released clients look.
-    pub dht_publish_plain: bool,
+    /// What the node is told, but for what depends on the data folder.
+    pub node: NodeConfig,
     /// What is logged: `warn`, `info`, or `tracing`'s filter directives.
     pub log_filter: String,
     /// How it is logged.
@@ -112,56 +54,19 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let lan = LanConfig::default();
-        let dht = DhtSettings::default();
         Self {
             data_dir: None,
-            grace: Duration::from_secs(30),
             gateway_enabled: true,
             gateway_port: DEFAULT_GATEWAY_PORT,
-            p2p_port: DEFAULT_P2P_PORT,
-            p2p_bind: Vec::new(),
-            p2p_public_addresses: Vec::new(),
-            p2p_port_mapping: true,
-            limits: AdmissionLimits::default(),
-            handshake_timeout: HANDSHAKE_TIMEOUT,
-            backend_timeout: BACKEND_CONNECT_TIMEOUT,
-            listener_idle: IdleLimits::LISTENER,
-            idle_limits: IdleLimits::DIALLER,
-            dht_rates: dht.rates,
-            lan_rates: lan.rates,
-            tunnel_idle: TUNNEL_IDLE,
-            gateway_connections: MAX_GATEWAY_CONNECTIONS,
-            own_records: true,
-            relays: Vec::new(),
             relay_enabled: false,
             relay: RelayConfig::new(IdentityConfig::Ephemeral),
-            lan_enabled: lan.enabled,
-            lan_plain_search: lan.plain_search,
-            lan_port: lan.port,
-            lan_bind: lan.bind,
-            dht_enabled: dht.enabled,
-            dht_port: dht.port,
-            dht_bind: dht.bind,
-            dht_bootstrap: dht.bootstrap.iter().filter_map(|at| at.parse().ok()).collect(),
-            dht_network: dht.network,
-            dht_proxies: dht.proxies,
-            dht_publish_plain: dht.publish_plain,
+            node: NodeConfig::new(PathBuf::new()),
             log_filter: "warn".into(),
             log_format: LogFormat::Human,
             services: Vec::new(),
             peers: Vec::new(),
         }
     }
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Human,
-    /// One JSON object a line.
-    Json,
 }
 
 /// One service, as it is written down.
@@ -267,33 +172,6 @@ impl Settings {
         self.data_dir.clone().or_else(identities::platform_data_dir).ok_or(NoDataDir)
     }
 
-    /// What LAN discovery is to be told.
-    #[must_use]
-    pub fn lan(&self) -> LanConfig {
-        LanConfig {
-            enabled: self.lan_enabled,
-            plain_search: self.lan_plain_search,
-            rates: self.lan_rates,
-            port: self.lan_port,
-            bind: self.lan_bind.clone(),
-        }
-    }
-
-    /// What the DHT is to be told.
-    #[must_use]
-    pub fn dht(&self) -> DhtSettings {
-        DhtSettings {
-            enabled: self.dht_enabled,
-            port: self.dht_port,
-            bind: self.dht_bind.clone(),
-            bootstrap: self.dht_bootstrap.iter().map(ToString::to_string).collect(),
-            network: self.dht_network,
-            proxies: self.dht_proxies.clone(),
-            publish_plain: self.dht_publish_plain,
-            rates: self.dht_rates,
-        }
-    }
-
     /// What a relay is to be told.
     fn relay(&self, data_dir: &Path) -> RelayConfig {
         let identity = IdentityConfig::File(identities::path(data_dir, identities::RELAY));
@@ -306,34 +184,16 @@ impl Settings {
     /// When there is no data folder.
     pub fn node_config(&self) -> Result<NodeConfig, NoDataDir> {
         let data_dir = self.data_dir()?;
-        let services = self.services.iter().filter_map(|service| service.node_config(&data_dir)).collect();
-        let given = self.peers.iter().filter_map(PeerSettings::given).flatten().collect();
-        let mut config = NodeConfig::new(data_dir);
-        config.gateway_port = self.gateway_enabled.then_some(self.gateway_port);
-        config.p2p = P2pConfig {
-            port: self.p2p_port,
-            bind: self.p2p_bind.clone(),
-            public_addresses: self.p2p_public_addresses.clone(),
-            port_mapping: self.p2p_port_mapping,
-            limits: self.limits.clone(),
-            handshake_timeout: self.handshake_timeout,
-            backend_timeout: self.backend_timeout,
-            idle_limits: self.listener_idle,
-        };
-        config.lan = self.lan();
-        config.dht = self.dht();
-        config.grace = self.grace;
-        config.tunnel_idle = self.tunnel_idle;
-        config.idle_limits = self.idle_limits;
-        config.gateway_connections = self.gateway_connections;
-        config.own_records = self.own_records;
-        config.import_from = directories::BaseDirs::new().map(|dirs| dirs.home_dir().join(PYTHON_DATABASE));
-        config.relays.clone_from(&self.relays);
-        config.relay = self.relay_enabled.then(|| self.relay(&config.data_dir));
-        config.services = services;
-        config.given = given;
-        config.ready = self.peers.iter().filter(|peer| peer.is_ready).filter_map(|peer| peer.name.clone()).collect();
-        Ok(config)
+        Ok(NodeConfig {
+            gateway_port: self.gateway_enabled.then_some(self.gateway_port),
+            relay: self.relay_enabled.then(|| self.relay(&data_dir)),
+            services: self.services.iter().filter_map(|service| service.node_config(&data_dir)).collect(),
+            given: self.peers.iter().filter_map(PeerSettings::given).flatten().collect(),
+            ready: self.peers.iter().filter(|peer| peer.is_ready).filter_map(|peer| peer.name.clone()).collect(),
+            import_from: directories::BaseDirs::new().map(|dirs| dirs.home_dir().join(PYTHON_DATABASE)),
+            data_dir,
+            ..self.node.clone()
+        })
     }
 }
 
@@ -397,9 +257,10 @@ fn default_title(target: &Target) -> String {
 /// Applies one environment variable. Others that begin with `HARDLINE_` may be somebody else's; those that look like a
 /// slip of the pen are mentioned.
 fn apply_variable(name: &str, value: &str, here: &Path, loaded: &mut Loaded, problems: &mut Vec<Problem>) {
-    if let Some(key) = schema::KEYS.iter().find(|key| key.env == Some(name)) {
+    let variables: Vec<String> = schema::KEYS.iter().filter_map(Key::env).collect();
+    if let Some(key) = schema::KEYS.iter().find(|key| key.env().as_deref() == Some(name)) {
         set(key.name, &Raw::text(value, here), Origin::Variable(name.into()), loaded, problems);
-    } else if let Some(near) = problem::nearest(name, schema::KEYS.iter().filter_map(|key| key.env))
+    } else if let Some(near) = problem::nearest(name, variables.iter().map(String::as_str))
         && name != near
         && !schema::OTHER_VARIABLES.iter().any(|(other, _)| *other == name)
     {

@@ -13,7 +13,7 @@ use hardline_node::proto::link::parse_link;
 use hardline_node::proto::relay::{RelayUrl, RelayUrlError};
 use toml_edit::Value;
 
-use super::LogFormat;
+use crate::logging::LogFormat;
 
 /// Longest title, in bytes: what listeners on the LAN keep of one.
 pub const MAX_TITLE: usize = 256;

@@ -9,8 +9,14 @@ type Time = (&'static str, fn(&Settings) -> Duration);
 
 /// The second must be longer than the first.
 const RELATIONS: &[(Time, Time)] = &[
-    (("limits.parked_time", |it| it.idle_limits.time), ("limits.listener_parked_time", |it| it.listener_idle.time)),
-    (("limits.backend_timeout", |it| it.backend_timeout), ("limits.handshake_timeout", |it| it.handshake_timeout)),
+    (
+        ("limits.parked_time", |it| it.node.idle_limits.time),
+        ("limits.listener_parked_time", |it| it.node.p2p.idle_limits.time),
+    ),
+    (
+        ("limits.backend_timeout", |it| it.node.p2p.backend_timeout),
+        ("limits.handshake_timeout", |it| it.node.p2p.handshake_timeout),
+    ),
 ];
 
 /// What does not fit together, where it was set.

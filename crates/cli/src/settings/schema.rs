@@ -1,18 +1,20 @@
 //! Every key: its name, its environment variable, what it means. The one table behind reading, checking, showing and
 //! documenting the settings.
 
+use hardline_node::proto::hosts::HostPort;
 use hardline_node::proto::relay::RelayUrl;
 use toml_edit::{Array, Value};
 
 use super::raw::Raw;
-use super::{LogFormat, PeerSettings, ServiceSettings, Settings};
+use super::{PeerSettings, ServiceSettings, Settings};
+use crate::logging::LogFormat;
 
 /// One key of a `T`.
 pub struct Key<T: 'static> {
     /// Its name; a dot parts the table from the key.
     pub name: &'static str,
-    /// Its environment variable. Services and peers have none.
-    pub env: Option<&'static str>,
+    /// Its environment variable.
+    pub variable: Variable,
     /// What its value must be; follows "must be".
     pub form: &'static str,
     /// A value as an example, in TOML, for a key whose default is nothing.
@@ -23,6 +25,29 @@ pub struct Key<T: 'static> {
     pub get: fn(&T) -> Option<Value>,
     /// Sets the value, or says what was found instead.
     pub set: fn(&mut T, &Raw<'_>) -> Result<(), String>,
+}
+
+/// The environment variable of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variable {
+    /// `HARDLINE_` and the key's name: `HARDLINE_LAN_PORT` for `lan.port`.
+    OfName,
+    /// Another one.
+    Named(&'static str),
+    /// Services and peers have none.
+    None,
+}
+
+impl<T> Key<T> {
+    /// Its environment variable.
+    #[must_use]
+    pub fn env(&self) -> Option<String> {
+        match self.variable {
+            Variable::OfName => Some(format!("HARDLINE_{}", self.name.replace('.', "_").to_uppercase())),
+            Variable::Named(name) => Some(name.to_owned()),
+            Variable::None => None,
+        }
+    }
 }
 
 impl<T> std::fmt::Debug for Key<T> {
@@ -48,10 +73,10 @@ const MAX_IDLE: u64 = 365 * 24 * 3600;
 
 /// A number of things, 1 to a million.
 macro_rules! limit {
-    ({$name:literal, $env:literal}, $($field:ident).+, $help:literal) => {
+    ($name:literal, $($field:ident).+, $help:literal) => {
         Key {
             name: $name,
-            env: Some($env),
+            variable: Variable::OfName,
             form: LIMIT,
             example: "",
             help: $help,
@@ -63,10 +88,10 @@ macro_rules! limit {
 
 /// A time, between numbers of seconds.
 macro_rules! time {
-    ({$name:literal, $env:literal}, $($field:ident).+, $least:literal => $most:expr, $help:literal) => {
+    ($name:literal, $($field:ident).+, $least:literal => $most:expr, $help:literal) => {
         Key {
             name: $name,
-            env: Some($env),
+            variable: Variable::OfName,
             form: concat!("a time such as \"1m\", at least ", $least, " s"),
             example: "",
             help: $help,
@@ -81,10 +106,10 @@ const MAX_BYTES_PER_SECOND: u64 = 1 << 50;
 
 /// Bytes a second, 0 for no limit.
 macro_rules! bytes_per_second {
-    ({$name:literal, $env:literal}, $($field:ident).+, $help:literal) => {
+    ($name:literal, $($field:ident).+, $help:literal) => {
         Key {
             name: $name,
-            env: Some($env),
+            variable: Variable::OfName,
             form: "a number of bytes a second, 0 for no limit",
             example: "",
             help: $help,
@@ -98,7 +123,7 @@ macro_rules! bytes_per_second {
 pub const KEYS: &[Key<Settings>] = &[
     Key {
         name: "data_dir",
-        env: Some("HARDLINE_DATA_DIR"),
+        variable: Variable::OfName,
         form: "a folder",
         example: "\"/srv/hardline\"",
         help: "Folder for the identities and for what is remembered; made when absent. Default: the platform's data folder, on Linux ~/.local/share/hardline.",
@@ -107,25 +132,25 @@ pub const KEYS: &[Key<Settings>] = &[
     },
     Key {
         name: "grace",
-        env: Some("HARDLINE_GRACE"),
+        variable: Variable::OfName,
         form: "a time such as \"30s\"",
         example: "",
         help: "How long running tunnels may go on after a stop was asked for. A second signal stops at once.",
-        get: |it| Some(humantime::format_duration(it.grace).to_string().into()),
-        set: |it, raw| raw.duration().map(|value| it.grace = value),
+        get: |it| Some(humantime::format_duration(it.node.grace).to_string().into()),
+        set: |it, raw| raw.duration().map(|value| it.node.grace = value),
     },
     Key {
         name: "relays",
-        env: Some("HARDLINE_RELAYS"),
+        variable: Variable::OfName,
         form: "a list of relay://TOKEN@HOST:PORT/KEYHASH, or none",
         example: "",
         help: "Relays through which the services are reached where no port can be opened, as `hardline relay` prints them. They see names that change daily, addresses and sizes, and no content. Without HOST:PORT a relay is looked up by its key hash.",
-        get: |it| Some(it.relays.iter().map(RelayUrl::masked).collect::<Array>().into()),
-        set: |it, raw| raw.relays().map(|value| it.relays = value),
+        get: |it| Some(it.node.relays.iter().map(RelayUrl::masked).collect::<Array>().into()),
+        set: |it, raw| raw.relays().map(|value| it.node.relays = value),
     },
     Key {
         name: "gateway.enabled",
-        env: Some("HARDLINE_GATEWAY_ENABLED"),
+        variable: Variable::OfName,
         form: BOOLEAN,
         example: "",
         help: "Whether browsers of this computer are served. Without it this computer only publishes.",
@@ -134,7 +159,7 @@ pub const KEYS: &[Key<Settings>] = &[
     },
     Key {
         name: "gateway.port",
-        env: Some("HARDLINE_GATEWAY_PORT"),
+        variable: Variable::OfName,
         form: PORT,
         example: "",
         help: "Port for browsers, on 127.0.0.1 and ::1 only. Links carry it, so another number makes links that only work here.",
@@ -143,199 +168,283 @@ pub const KEYS: &[Key<Settings>] = &[
     },
     Key {
         name: "p2p.port",
-        env: Some("HARDLINE_P2P_PORT"),
+        variable: Variable::OfName,
         form: PORT,
         example: "",
         help: "Port other computers connect to; nothing listens there without a service. When another program has it, the next free one is used, and said.",
-        get: |it| Some(i64::from(it.p2p_port).into()),
-        set: |it, raw| raw.port().map(|value| it.p2p_port = value),
+        get: |it| Some(i64::from(it.node.p2p.port).into()),
+        set: |it, raw| raw.port().map(|value| it.node.p2p.port = value),
     },
     Key {
         name: "p2p.bind",
-        env: Some("HARDLINE_P2P_BIND"),
+        variable: Variable::OfName,
         form: "a list of IP addresses",
         example: "",
         help: "Addresses of this computer to listen at for other computers. Empty: all of them.",
-        get: |it| Some(it.p2p_bind.iter().map(ToString::to_string).collect::<Array>().into()),
-        set: |it, raw| raw.addresses().map(|value| it.p2p_bind = value),
+        get: |it| Some(it.node.p2p.bind.iter().map(ToString::to_string).collect::<Array>().into()),
+        set: |it, raw| raw.addresses().map(|value| it.node.p2p.bind = value),
     },
     Key {
         name: "p2p.public_addresses",
-        env: Some("HARDLINE_P2P_PUBLIC_ADDRESSES"),
+        variable: Variable::OfName,
         form: "a list of host:port",
         example: "",
         help: "Where this computer is reached from outside, as by a port forwarded on the router. Whoever opens a service is told, and finds it there next time; global IPv6 and Yggdrasil addresses are told by themselves.",
-        get: |it| Some(it.p2p_public_addresses.iter().map(ToString::to_string).collect::<Array>().into()),
-        set: |it, raw| raw.addresses().map(|value| it.p2p_public_addresses = value),
+        get: |it| Some(it.node.p2p.public_addresses.iter().map(ToString::to_string).collect::<Array>().into()),
+        set: |it, raw| raw.addresses().map(|value| it.node.p2p.public_addresses = value),
     },
     Key {
         name: "p2p.port_mapping",
-        env: Some("HARDLINE_P2P_PORT_MAPPING"),
+        variable: Variable::OfName,
         form: BOOLEAN,
         example: "",
         help: "Whether to ask the router to open the port, by UPnP, NAT-PMP or PCP. Without services nobody is asked.",
-        get: |it| Some(it.p2p_port_mapping.into()),
-        set: |it, raw| raw.boolean().map(|value| it.p2p_port_mapping = value),
+        get: |it| Some(it.node.p2p.port_mapping.into()),
+        set: |it, raw| raw.boolean().map(|value| it.node.p2p.port_mapping = value),
     },
     Key {
         name: "p2p.own_records",
-        env: Some("HARDLINE_P2P_OWN_RECORDS"),
+        variable: Variable::OfName,
         form: BOOLEAN,
         example: "",
         help: "Whether hardline seals and opens the TLS records between two hardlines itself, behind a handshake by the library rustls. It costs much less than to leave them to rustls, which false does.",
-        get: |it| Some(it.own_records.into()),
-        set: |it, raw| raw.boolean().map(|value| it.own_records = value),
+        get: |it| Some(it.node.own_records.into()),
+        set: |it, raw| raw.boolean().map(|value| it.node.own_records = value),
     },
     Key {
         name: "relay.enabled",
-        env: Some("HARDLINE_RELAY_ENABLED"),
+        variable: Variable::OfName,
         form: BOOLEAN,
         example: "",
         help: "Whether this computer is a relay, at p2p.port, for publishers that have a token (`hardline relay token new NAME`). It needs a port that is reached from outside.",
         get: |it| Some(it.relay_enabled.into()),
         set: |it, raw| raw.boolean().map(|value| it.relay_enabled = value),
     },
-    limit!({"relay.registrations_per_token", "HARDLINE_RELAY_REGISTRATIONS_PER_TOKEN"}, relay.limits.registrations_per_token, "Computers registered at once with one token. A household has a few."),
-    limit!({"relay.waiting", "HARDLINE_RELAY_WAITING"}, relay.limits.waiting, "Connections that wait at once until their publisher has opened one towards the relay. Each waits for relay.first_byte_timeout at most."),
-    limit!({"relay.joined", "HARDLINE_RELAY_JOINED"}, relay.limits.joined, "Connections relayed at once. Each takes two descriptors."),
-    limit!({"relay.joined_per_name", "HARDLINE_RELAY_JOINED_PER_NAME"}, relay.limits.joined_per_name, "Of them, to one service."),
-    limit!({"relay.joined_per_address", "HARDLINE_RELAY_JOINED_PER_ADDRESS"}, relay.limits.joined_per_address, "Of them, from one address. An IPv6 address counts with all of its /64. Customers of a mobile network share addresses."),
-    bytes_per_second!({"relay.bytes_per_second_per_token", "HARDLINE_RELAY_BYTES_PER_SECOND_PER_TOKEN"}, relay.bytes_per_second_per_token, "Bytes relayed in a second for one token, in both directions together. One household should not take a whole line."),
-    bytes_per_second!({"relay.bytes_per_second", "HARDLINE_RELAY_BYTES_PER_SECOND"}, relay.bytes_per_second, "Bytes relayed in a second in all, where the line is shared with something else."),
-    time!({"relay.first_byte_timeout", "HARDLINE_RELAY_FIRST_BYTE_TIMEOUT"}, relay.first_byte_timeout, 1 => 60, "How long a connection waits until its publisher has opened one towards the relay. Afterwards it is refused, so that whoever dialled tries another way."),
+    limit!(
+        "relay.registrations_per_token",
+        relay.limits.registrations_per_token,
+        "Computers registered at once with one token. A household has a few."
+    ),
+    limit!(
+        "relay.waiting",
+        relay.limits.waiting,
+        "Connections that wait at once until their publisher has opened one towards the relay. Each waits for relay.first_byte_timeout at most."
+    ),
+    limit!("relay.joined", relay.limits.joined, "Connections relayed at once. Each takes two descriptors."),
+    limit!("relay.joined_per_name", relay.limits.joined_per_name, "Of them, to one service."),
+    limit!(
+        "relay.joined_per_address",
+        relay.limits.joined_per_address,
+        "Of them, from one address. An IPv6 address counts with all of its /64. Customers of a mobile network share addresses."
+    ),
+    bytes_per_second!(
+        "relay.bytes_per_second_per_token",
+        relay.bytes_per_second_per_token,
+        "Bytes relayed in a second for one token, in both directions together. One household should not take a whole line."
+    ),
+    bytes_per_second!(
+        "relay.bytes_per_second",
+        relay.bytes_per_second,
+        "Bytes relayed in a second in all, where the line is shared with something else."
+    ),
+    time!("relay.first_byte_timeout", relay.first_byte_timeout, 1 => 60, "How long a connection waits until its publisher has opened one towards the relay. Afterwards it is refused, so that whoever dialled tries another way."),
     Key {
         name: "lan.enabled",
-        env: Some("HARDLINE_LAN_ENABLED"),
+        variable: Variable::OfName,
         form: BOOLEAN,
         example: "",
         help: "Whether to search, answer and announce on the local network.",
-        get: |it| Some(it.lan_enabled.into()),
-        set: |it, raw| raw.boolean().map(|value| it.lan_enabled = value),
+        get: |it| Some(it.node.lan.enabled.into()),
+        set: |it, raw| raw.boolean().map(|value| it.node.lan.enabled = value),
     },
     Key {
         name: "lan.plain_search",
-        env: Some("HARDLINE_LAN_PLAIN_SEARCH"),
+        variable: Variable::OfName,
         form: BOOLEAN,
         example: "",
         help: "Whether to search by the plain key hash when nobody answered the daily code. Older programs need it; it tells the neighbours which service is looked for.",
-        get: |it| Some(it.lan_plain_search.into()),
-        set: |it, raw| raw.boolean().map(|value| it.lan_plain_search = value),
+        get: |it| Some(it.node.lan.plain_search.into()),
+        set: |it, raw| raw.boolean().map(|value| it.node.lan.plain_search = value),
     },
     Key {
         name: "lan.port",
-        env: Some("HARDLINE_LAN_PORT"),
+        variable: Variable::OfName,
         form: "a port, 1 to 65535",
         example: "",
         help: "UDP port of discovery. Everybody uses 6771; with another number only programs with the same one are found.",
-        get: |it| Some(i64::from(it.lan_port).into()),
+        get: |it| Some(i64::from(it.node.lan.port).into()),
         set: |it, raw| match raw.port()? {
             0 => Err("found 0".into()),
             port => {
-                it.lan_port = port;
+                it.node.lan.port = port;
                 Ok(())
             }
         },
     },
     Key {
         name: "lan.bind",
-        env: Some("HARDLINE_LAN_BIND"),
+        variable: Variable::OfName,
         form: "a list of IPv4 addresses",
         example: "",
         help: "Addresses of the interfaces that discovery uses. Empty: all of them, also those that come later.",
-        get: |it| Some(it.lan_bind.iter().map(ToString::to_string).collect::<Array>().into()),
-        set: |it, raw| raw.addresses().map(|value| it.lan_bind = value),
+        get: |it| Some(it.node.lan.bind.iter().map(ToString::to_string).collect::<Array>().into()),
+        set: |it, raw| raw.addresses().map(|value| it.node.lan.bind = value),
     },
     Key {
         name: "dht.enabled",
-        env: Some("HARDLINE_DHT_ENABLED"),
+        variable: Variable::OfName,
         form: BOOLEAN,
         example: "",
         help: "Whether services are published and looked for in the DHT, a network of computers all over the world. Without it they are found on the local network, by Yggdrasil or by addresses known earlier.",
-        get: |it| Some(it.dht_enabled.into()),
-        set: |it, raw| raw.boolean().map(|value| it.dht_enabled = value),
+        get: |it| Some(it.node.dht.enabled.into()),
+        set: |it, raw| raw.boolean().map(|value| it.node.dht.enabled = value),
     },
     Key {
         name: "dht.port",
-        env: Some("HARDLINE_DHT_PORT"),
+        variable: Variable::OfName,
         form: PORT,
         example: "",
         help: "UDP port of the DHT while this computer publishes; one that only looks for services takes a free one. When another program has it, a free one is used.",
-        get: |it| Some(i64::from(it.dht_port).into()),
-        set: |it, raw| raw.port().map(|value| it.dht_port = value),
+        get: |it| Some(i64::from(it.node.dht.port).into()),
+        set: |it, raw| raw.port().map(|value| it.node.dht.port = value),
     },
     Key {
         name: "dht.bind",
-        env: Some("HARDLINE_DHT_BIND"),
+        variable: Variable::OfName,
         form: "a list of IP addresses, at most one of each family",
         example: "",
         help: "Addresses of this computer that the DHT uses. Empty: all of them.",
-        get: |it| Some(it.dht_bind.iter().map(ToString::to_string).collect::<Array>().into()),
-        set: |it, raw| raw.addresses().map(|value| it.dht_bind = value),
+        get: |it| Some(it.node.dht.bind.iter().map(ToString::to_string).collect::<Array>().into()),
+        set: |it, raw| raw.addresses().map(|value| it.node.dht.bind = value),
     },
     Key {
         name: "dht.bootstrap",
-        env: Some("HARDLINE_DHT_BOOTSTRAP"),
+        variable: Variable::OfName,
         form: "a list of host:port, or none",
         example: "",
         help: "Where to enter the DHT. Without any, nodes met earlier still lead into it.",
-        get: |it| Some(it.dht_bootstrap.iter().map(ToString::to_string).collect::<Array>().into()),
-        set: |it, raw| raw.addresses_or_none().map(|value| it.dht_bootstrap = value),
+        get: |it| Some(it.node.dht.bootstrap.iter().collect::<Array>().into()),
+        set: |it, raw| {
+            let hosts: Vec<HostPort> = raw.addresses_or_none()?;
+            it.node.dht.bootstrap = hosts.iter().map(ToString::to_string).collect();
+            Ok(())
+        },
     },
     Key {
         name: "dht.network",
-        env: Some("HARDLINE_DHT_NETWORK"),
+        variable: Variable::OfName,
         form: "a number, 0 to 4294967295",
         example: "",
         help: "Number of the DHT's network; 0 is the public one.",
-        get: |it| Some(i64::from(it.dht_network).into()),
-        set: |it, raw| raw.number().map(|value| it.dht_network = value),
+        get: |it| Some(i64::from(it.node.dht.network).into()),
+        set: |it, raw| raw.number().map(|value| it.node.dht.network = value),
     },
     Key {
         name: "dht.proxies",
-        env: Some("HARDLINE_DHT_PROXIES"),
+        variable: Variable::OfName,
         form: "a list of http://host:port or https://host, or none",
         example: "",
         help: "Proxies through which the DHT is used where UDP is not possible, and asked beside it.",
-        get: |it| Some(it.dht_proxies.iter().collect::<Array>().into()),
-        set: |it, raw| raw.proxies_or_none().map(|value| it.dht_proxies = value),
+        get: |it| Some(it.node.dht.proxies.iter().collect::<Array>().into()),
+        set: |it, raw| raw.proxies_or_none().map(|value| it.node.dht.proxies = value),
     },
     Key {
         name: "dht.publish_plain",
-        env: Some("HARDLINE_DHT_PUBLISH_PLAIN"),
+        variable: Variable::OfName,
         form: BOOLEAN,
         example: "",
         help: "Whether services are also published where released clients of the Python program look: readable for everybody who comes by the key, and without a signature.",
-        get: |it| Some(it.dht_publish_plain.into()),
-        set: |it, raw| raw.boolean().map(|value| it.dht_publish_plain = value),
+        get: |it| Some(it.node.dht.publish_plain.into()),
+        set: |it, raw| raw.boolean().map(|value| it.node.dht.publish_plain = value),
     },
-    limit!({"limits.handshakes", "HARDLINE_LIMITS_HANDSHAKES"}, limits.handshakes, "Handshakes of other computers under way at once. At this and every other limit the newcomer is refused, who is in stays, the log tells once a minute, and `hardline status --json` how often."),
-    limit!({"limits.handshakes_per_address", "HARDLINE_LIMITS_HANDSHAKES_PER_ADDRESS"}, limits.handshakes_per_address, "Of them, from one address. An IPv6 address counts with all of its /64."),
-    limit!({"limits.handshakes_per_second", "HARDLINE_LIMITS_HANDSHAKES_PER_SECOND"}, limits.handshake_rate.per_second, "Handshakes that one address may begin in a second, in the long run."),
-    limit!({"limits.handshake_burst", "HARDLINE_LIMITS_HANDSHAKE_BURST"}, limits.handshake_rate.burst, "Handshakes that one address may begin at once, after a rest."),
-    time!({"limits.handshake_timeout", "HARDLINE_LIMITS_HANDSHAKE_TIMEOUT"}, handshake_timeout, 1 => 300, "Time for another computer to finish its handshake and its opening line. Longer than limits.backend_timeout, which is a part of it where the other one runs an older program."),
-    time!({"limits.backend_timeout", "HARDLINE_LIMITS_BACKEND_TIMEOUT"}, backend_timeout, 1 => 300, "Time to connect to the program behind a service."),
-    limit!({"limits.tunnels", "HARDLINE_LIMITS_TUNNELS"}, limits.tunnels, "Tunnels of other computers open at once."),
-    limit!({"limits.tunnels_per_address", "HARDLINE_LIMITS_TUNNELS_PER_ADDRESS"}, limits.tunnels_per_address, "Of them, from one address."),
-    limit!({"limits.tunnels_per_service", "HARDLINE_LIMITS_TUNNELS_PER_SERVICE"}, limits.tunnels_per_service, "Of them, to one service."),
-    time!({"limits.tunnel_idle", "HARDLINE_LIMITS_TUNNEL_IDLE"}, tunnel_idle, 1 => MAX_IDLE, "Silence in both directions after which a tunnel is closed, at either end. Longer than any pause of a program behind it that does not reconnect by itself."),
-    limit!({"limits.gateway_connections", "HARDLINE_LIMITS_GATEWAY_CONNECTIONS"}, gateway_connections, "Connections of this computer's browsers and programs open at once."),
-    time!({"limits.parked_time", "HARDLINE_LIMITS_PARKED_TIME"}, idle_limits.time, 2 => 3600, "How long a connection to another computer waits for its next use."),
-    limit!({"limits.parked_links", "HARDLINE_LIMITS_PARKED_LINKS"}, idle_limits.sessions, "Connections to other computers that wait for their next use."),
-    limit!({"limits.parked_links_per_service", "HARDLINE_LIMITS_PARKED_LINKS_PER_SERVICE"}, idle_limits.sessions_each, "Of them, to one service."),
-    time!({"limits.listener_parked_time", "HARDLINE_LIMITS_LISTENER_PARKED_TIME"}, listener_idle.time, 3 => 7200, "How long a connection of another computer may wait for its next use. Longer than limits.parked_time, so that who asks lets go first."),
-    limit!({"limits.listener_parked_links", "HARDLINE_LIMITS_LISTENER_PARKED_LINKS"}, listener_idle.sessions, "Connections of other computers that wait for their next use. One more may wait for a second."),
-    limit!({"limits.listener_parked_links_per_address", "HARDLINE_LIMITS_LISTENER_PARKED_LINKS_PER_ADDRESS"}, listener_idle.sessions_each, "Of them, from one address."),
-    limit!({"limits.dht_datagrams_per_second", "HARDLINE_LIMITS_DHT_DATAGRAMS_PER_SECOND"}, dht_rates.datagrams, "Datagrams of the DHT that are looked at in a second. The rest is dropped unread."),
-    limit!({"limits.dht_datagrams_per_second_per_address", "HARDLINE_LIMITS_DHT_DATAGRAMS_PER_SECOND_PER_ADDRESS"}, dht_rates.datagrams_per_prefix, "Of them, from one address. An IPv6 address counts with all of its /64."),
-    limit!({"limits.dht_requests_per_second", "HARDLINE_LIMITS_DHT_REQUESTS_PER_SECOND"}, dht_rates.requests, "Requests of the DHT that are answered in a second."),
-    limit!({"limits.dht_requests_per_second_per_address", "HARDLINE_LIMITS_DHT_REQUESTS_PER_SECOND_PER_ADDRESS"}, dht_rates.requests_per_prefix, "Of them, from one address."),
-    limit!({"limits.lan_datagrams_per_second", "HARDLINE_LIMITS_LAN_DATAGRAMS_PER_SECOND"}, lan_rates.datagrams, "Datagrams of LAN discovery that are read in a second, in the long run."),
-    limit!({"limits.lan_datagrams_per_second_per_address", "HARDLINE_LIMITS_LAN_DATAGRAMS_PER_SECOND_PER_ADDRESS"}, lan_rates.datagrams_per_source, "Of them, from one address."),
-    limit!({"limits.lan_answers_per_second", "HARDLINE_LIMITS_LAN_ANSWERS_PER_SECOND"}, lan_rates.answers, "Answers of LAN discovery that are sent in a second, in the long run."),
-    limit!({"limits.lan_answers_per_second_per_address", "HARDLINE_LIMITS_LAN_ANSWERS_PER_SECOND_PER_ADDRESS"}, lan_rates.answers_per_source, "Of them, to one address."),
+    limit!(
+        "limits.handshakes",
+        node.p2p.limits.handshakes,
+        "Handshakes of other computers under way at once. At this and every other limit the newcomer is refused, who is in stays, the log tells once a minute, and `hardline status --json` how often."
+    ),
+    limit!(
+        "limits.handshakes_per_address",
+        node.p2p.limits.handshakes_per_address,
+        "Of them, from one address. An IPv6 address counts with all of its /64."
+    ),
+    limit!(
+        "limits.handshakes_per_second",
+        node.p2p.limits.handshake_rate.per_second,
+        "Handshakes that one address may begin in a second, in the long run."
+    ),
+    limit!(
+        "limits.handshake_burst",
+        node.p2p.limits.handshake_rate.burst,
+        "Handshakes that one address may begin at once, after a rest."
+    ),
+    time!("limits.handshake_timeout", node.p2p.handshake_timeout, 1 => 300, "Time for another computer to finish its handshake and its opening line. Longer than limits.backend_timeout, which is a part of it where the other one runs an older program."),
+    time!("limits.backend_timeout", node.p2p.backend_timeout, 1 => 300, "Time to connect to the program behind a service."),
+    limit!("limits.tunnels", node.p2p.limits.tunnels, "Tunnels of other computers open at once."),
+    limit!("limits.tunnels_per_address", node.p2p.limits.tunnels_per_address, "Of them, from one address."),
+    limit!("limits.tunnels_per_service", node.p2p.limits.tunnels_per_service, "Of them, to one service."),
+    time!("limits.tunnel_idle", node.tunnel_idle, 1 => MAX_IDLE, "Silence in both directions after which a tunnel is closed, at either end. Longer than any pause of a program behind it that does not reconnect by itself."),
+    limit!(
+        "limits.gateway_connections",
+        node.gateway_connections,
+        "Connections of this computer's browsers and programs open at once."
+    ),
+    time!("limits.parked_time", node.idle_limits.time, 2 => 3600, "How long a connection to another computer waits for its next use."),
+    limit!(
+        "limits.parked_links",
+        node.idle_limits.sessions,
+        "Connections to other computers that wait for their next use."
+    ),
+    limit!("limits.parked_links_per_service", node.idle_limits.sessions_each, "Of them, to one service."),
+    time!("limits.listener_parked_time", node.p2p.idle_limits.time, 3 => 7200, "How long a connection of another computer may wait for its next use. Longer than limits.parked_time, so that who asks lets go first."),
+    limit!(
+        "limits.listener_parked_links",
+        node.p2p.idle_limits.sessions,
+        "Connections of other computers that wait for their next use. One more may wait for a second."
+    ),
+    limit!(
+        "limits.listener_parked_links_per_address",
+        node.p2p.idle_limits.sessions_each,
+        "Of them, from one address."
+    ),
+    limit!(
+        "limits.dht_datagrams_per_second",
+        node.dht.rates.datagrams,
+        "Datagrams of the DHT that are looked at in a second. The rest is dropped unread."
+    ),
+    limit!(
+        "limits.dht_datagrams_per_second_per_address",
+        node.dht.rates.datagrams_per_prefix,
+        "Of them, from one address. An IPv6 address counts with all of its /64."
+    ),
+    limit!(
+        "limits.dht_requests_per_second",
+        node.dht.rates.requests,
+        "Requests of the DHT that are answered in a second."
+    ),
+    limit!(
+        "limits.dht_requests_per_second_per_address",
+        node.dht.rates.requests_per_prefix,
+        "Of them, from one address."
+    ),
+    limit!(
+        "limits.lan_datagrams_per_second",
+        node.lan.rates.datagrams,
+        "Datagrams of LAN discovery that are read in a second, in the long run."
+    ),
+    limit!(
+        "limits.lan_datagrams_per_second_per_address",
+        node.lan.rates.datagrams_per_source,
+        "Of them, from one address."
+    ),
+    limit!(
+        "limits.lan_answers_per_second",
+        node.lan.rates.answers,
+        "Answers of LAN discovery that are sent in a second, in the long run."
+    ),
+    limit!("limits.lan_answers_per_second_per_address", node.lan.rates.answers_per_source, "Of them, to one address."),
     Key {
         name: "log.filter",
-        env: Some("HARDLINE_LOG"),
+        variable: Variable::Named("HARDLINE_LOG"),
         form: "off, error, warn, info, debug, trace, or filter directives such as \"warn,hardline_node=debug\"",
         example: "",
         help: "What is logged on stderr. `--quiet` is error, `-v` is info, `-vv` is debug, `-vvv` is trace.",
@@ -344,7 +453,7 @@ pub const KEYS: &[Key<Settings>] = &[
     },
     Key {
         name: "log.format",
-        env: Some("HARDLINE_LOG_FORMAT"),
+        variable: Variable::OfName,
         form: "\"human\" or \"json\"",
         example: "",
         help: "How log lines look.",
@@ -357,7 +466,7 @@ pub const KEYS: &[Key<Settings>] = &[
 pub const SERVICE_KEYS: &[Key<ServiceSettings>] = &[
     Key {
         name: "target",
-        env: None,
+        variable: Variable::None,
         form: "8080, 192.168.1.5:80, [::1]:80, unix:/path/to/socket or a folder",
         example: "8080",
         help: "What is published: a port of this computer, host:port, a Unix socket, or a folder. Needed.",
@@ -366,7 +475,7 @@ pub const SERVICE_KEYS: &[Key<ServiceSettings>] = &[
     },
     Key {
         name: "title",
-        env: None,
+        variable: Variable::None,
         form: "a text of at most 256 bytes on one line",
         example: "\"Pictures\"",
         help: "Shown to people who browse the local network. Default: the folder's name, or the target.",
@@ -375,7 +484,7 @@ pub const SERVICE_KEYS: &[Key<ServiceSettings>] = &[
     },
     Key {
         name: "name",
-        env: None,
+        variable: Variable::None,
         form: "1 to 64 letters, digits, '.', '-' and '_', beginning with a letter or digit",
         example: "\"pictures\"",
         help: "Name of the identity in the data folder, made when absent. The link belongs to it. Default: one made of the target, so that the same target keeps the same link.",
@@ -384,7 +493,7 @@ pub const SERVICE_KEYS: &[Key<ServiceSettings>] = &[
     },
     Key {
         name: "certfile",
-        env: None,
+        variable: Variable::None,
         form: "the path of a certificate",
         example: "\"/etc/hardline/nas.cert\"",
         help: "Certificate to use instead of a named identity; its key is beside it, with .private at the end. Both are made when absent.",
@@ -393,7 +502,7 @@ pub const SERVICE_KEYS: &[Key<ServiceSettings>] = &[
     },
     Key {
         name: "ephemeral",
-        env: None,
+        variable: Variable::None,
         form: BOOLEAN,
         example: "false",
         help: "Whether the identity, and so the link, is made anew at every start.",
@@ -402,7 +511,7 @@ pub const SERVICE_KEYS: &[Key<ServiceSettings>] = &[
     },
     Key {
         name: "password",
-        env: None,
+        variable: Variable::None,
         form: PASSWORD,
         example: "\"correcthorse\"",
         help: "Needed in front of the key hash in the address: http://PASSWORD-KEYHASH.localhost:7009/. 1 to 22 lower-case letters and digits. Overrides what the .hash file says.",
@@ -411,7 +520,7 @@ pub const SERVICE_KEYS: &[Key<ServiceSettings>] = &[
     },
     Key {
         name: "password_file",
-        env: None,
+        variable: Variable::None,
         form: "the path of a file",
         example: "\"/etc/hardline/nas.password\"",
         help: "File with the password on its one line, instead of password.",
@@ -420,7 +529,7 @@ pub const SERVICE_KEYS: &[Key<ServiceSettings>] = &[
     },
     Key {
         name: "unlisted",
-        env: None,
+        variable: Variable::None,
         form: BOOLEAN,
         example: "false",
         help: "Whether browsing the local network does not show it. Who has the link finds it all the same.",
@@ -429,7 +538,7 @@ pub const SERVICE_KEYS: &[Key<ServiceSettings>] = &[
     },
     Key {
         name: "dht",
-        env: None,
+        variable: Variable::None,
         form: BOOLEAN,
         example: "true",
         help: "Whether its addresses are published in the DHT.",
@@ -442,7 +551,7 @@ pub const SERVICE_KEYS: &[Key<ServiceSettings>] = &[
 pub const PEER_KEYS: &[Key<PeerSettings>] = &[
     Key {
         name: "link",
-        env: None,
+        variable: Variable::None,
         form: "a link or a key hash",
         example: "\"http://6fef58cb259ed9746e280ac7ca618aab93d3fe79.localhost:7009/\"",
         help: "A service of another computer. Needed.",
@@ -451,7 +560,7 @@ pub const PEER_KEYS: &[Key<PeerSettings>] = &[
     },
     Key {
         name: "addresses",
-        env: None,
+        variable: Variable::None,
         form: "a list of host:port",
         example: "[\"home.example.org:7008\", \"[2001:db8::5]:7008\"]",
         help: "Where to try it, beside what discovery finds. Needed, unless it is kept ready.",
@@ -460,7 +569,7 @@ pub const PEER_KEYS: &[Key<PeerSettings>] = &[
     },
     Key {
         name: "ready",
-        env: None,
+        variable: Variable::None,
         form: BOOLEAN,
         example: "false",
         help: "Whether a connection is made at the start and kept, so that the first request finds one. It tells the network that this computer wants the service also while nobody opens it, and costs a handshake each minute.",

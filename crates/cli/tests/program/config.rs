@@ -88,8 +88,8 @@ fn flags_override_the_environment_which_overrides_the_file_which_overrides_the_d
     }
     sources.flags.push(("--gateway-port".into(), "gateway.port".into(), "3".into()));
     let settings = load(&sources).unwrap().settings;
-    assert_eq!((settings.gateway_port, settings.p2p_port, settings.lan_port), (3, 2, 1));
-    assert_eq!(settings.grace, Settings::default().grace);
+    assert_eq!((settings.gateway_port, settings.node.p2p.port, settings.node.lan.port), (3, 2, 1));
+    assert_eq!(settings.node.grace, Settings::default().node.grace);
 }
 
 #[test]
@@ -156,11 +156,12 @@ fn every_key_has_a_variable_of_its_own_that_sets_it() {
     assert_eq!(values.len(), KEYS.len());
     for (name, value) in values {
         let key = KEYS.iter().find(|key| key.name == name).unwrap();
-        let variable = key.env.unwrap();
-        assert!(variable.starts_with("HARDLINE_") && KEYS.iter().filter(|key| key.env == Some(variable)).count() == 1);
-        let environment = [(variable.to_owned(), value.to_owned())].into();
+        let variable = key.env().unwrap();
+        let of_that_name = KEYS.iter().filter(|key| key.env().as_ref() == Some(&variable));
+        assert!(variable.starts_with("HARDLINE_") && of_that_name.count() == 1);
+        let environment = [(variable.clone(), value.to_owned())].into();
         let loaded = load(&Sources { environment, ..Sources::default() }).unwrap();
-        assert_eq!(loaded.origins.get(name), Some(&Origin::Variable(variable.into())));
+        assert_eq!(loaded.origins.get(name), Some(&Origin::Variable(variable.clone())));
         assert_ne!(loaded.settings, Settings::default(), "{variable}");
     }
 }

@@ -24,7 +24,7 @@ fn the_units_wait_longer_for_a_stop_than_running_tunnels_get() {
     for kind in ["user", "system"] {
         let unit = unit(kind);
         let seconds = setting(&unit, "TimeoutStopSec").trim_end_matches('s').parse().unwrap();
-        assert!(Duration::from_secs(seconds) > Settings::default().grace, "{kind}");
+        assert!(Duration::from_secs(seconds) > Settings::default().node.grace, "{kind}");
     }
 }
 

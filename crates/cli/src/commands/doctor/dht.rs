@@ -21,7 +21,7 @@ const REMEDY: &str = "see whether the network lets UDP through, or name another 
                       is not possible proxies are used (--dht-proxy)";
 
 pub(super) async fn findings(settings: &Settings) -> Vec<Finding> {
-    if !settings.dht_enabled {
+    if !settings.node.dht.enabled {
         return vec![Finding::fine("dht", "The DHT is turned off.")];
     }
     match gateway::status(settings.gateway_port).await {
@@ -52,7 +52,7 @@ fn of_running(status: &Value) -> Vec<Finding> {
 async fn try_it(settings: &Settings) -> Finding {
     let stop = CancellationToken::new();
     let _stop = stop.clone().drop_guard();
-    let chosen = settings.dht();
+    let chosen = settings.node.dht.clone();
     let config = DhtConfig {
         port: 0,
         bind: chosen.bind,

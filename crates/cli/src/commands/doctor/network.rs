@@ -34,12 +34,12 @@ const ASKING: Duration = Duration::from_millis(200);
 /// Whether discovery works, per interface.
 pub(super) async fn multicast(settings: &Settings, networks: &NetworkMonitor) -> Vec<Finding> {
     const REMEDY: &str = "check that the interface is up and that no firewall drops UDP port 6771 to 239.192.152.143";
-    if !settings.lan_enabled {
+    if !settings.node.lan.enabled {
         return vec![Finding::fine("multicast", "Discovery on the local network is turned off.")];
     }
     let shutdown = CancellationToken::new();
     let _stop = shutdown.clone().drop_guard();
-    let interfaces = match Lan::start(settings.lan(), networks, shutdown).await {
+    let interfaces = match Lan::start(settings.node.lan.clone(), networks, shutdown).await {
         Ok(lan) => {
             let _asking = lan.browse();
             tokio::time::sleep(ASKING).await;
@@ -115,10 +115,10 @@ pub(super) fn addresses() -> Finding {
 
 /// Whether the router opens ports, for who publishes.
 pub(super) async fn router(settings: &Settings, networks: &NetworkMonitor) -> Option<Finding> {
-    if !settings.p2p_port_mapping {
+    if !settings.node.p2p.port_mapping {
         return Some(Finding::fine("router", "The router is not asked to open a port: port mapping is turned off."));
     }
-    let Sentence { text, remedy } = reach::probe(&networks.now(), &settings.p2p_bind).await?.sentence();
+    let Sentence { text, remedy } = reach::probe(&networks.now(), &settings.node.p2p.bind).await?.sentence();
     Some(match remedy {
         None => Finding::fine("router", text),
         Some(remedy) => Finding::note("router", text, remedy),

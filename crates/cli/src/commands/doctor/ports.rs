@@ -41,7 +41,7 @@ pub(super) async fn gateway(settings: &Settings) -> Finding {
 
 /// Other computers. When the port is taken the next free one serves, so it is never wrong.
 pub(super) async fn p2p(settings: &Settings) -> Finding {
-    let port = settings.p2p_port;
+    let port = settings.node.p2p.port;
     if port == 0 {
         return Finding::fine("p2p_port", "Other computers connect at a free port, another one at each start.");
     }

@@ -21,16 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::driver::{Command, Driver, Ticket};
+use crate::config::{DEFAULT_DHT_PORT, PUBLIC_BOOTSTRAP};
 use crate::store::Store;
-
-/// Port of OpenDHT nodes.
-pub const DEFAULT_DHT_PORT: u16 = 4222;
-
-/// Host by which the public network is entered.
-pub const PUBLIC_BOOTSTRAP: &str = "bootstrap.jami.net:4222";
-
-/// Proxy of the public network.
-pub const PUBLIC_PROXY: &str = "http://dhtproxy.jami.net";
 
 /// Events of one operation that may wait for their reader. A `get` reports some thousands of values at most.
 const MAX_WAITING_EVENTS: usize = 8192;
