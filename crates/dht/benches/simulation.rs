@@ -1,7 +1,9 @@
-//! Networks of 100, 1,000 and 10,000 nodes: what is found, in how many hops, and what a node costs at rest.
+//! Networks of 100, 1,000 and 10,000 nodes: what is found, in how many hops, and what a node costs
+//! at rest.
 //!
-//! Prints tables. Numbers of nodes as arguments simulate others; `seeds=N` simulates N networks of each kind instead of one,
-//! and `quick` leaves out the check of every node after each of its steps.
+//! Prints tables. Numbers of nodes as arguments simulate others; `seeds=N` simulates N networks of
+//! each kind instead of one, and `quick` leaves out the check of every node after each of its
+//! steps.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark looks at the clock")]
 

@@ -25,8 +25,8 @@ impl Family {
     }
 }
 
-/// Part of the address space that one household or one rented server fills: an IPv4 address or an IPv6 /64. Rates and
-/// quotas are counted per prefix.
+/// Part of the address space that one household or one rented server fills: an IPv4 address or an
+/// IPv6 /64. Rates and quotas are counted per prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Prefix(u128);
 
@@ -39,12 +39,14 @@ impl Prefix {
     }
 }
 
-/// Turns an IPv4 address in IPv6 clothes, as dual-stack sockets hand out, into a plain one; drops scope and flow.
+/// Turns an IPv4 address in IPv6 clothes, as dual-stack sockets hand out, into a plain one; drops
+/// scope and flow.
 pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
-/// Whether nobody can be at `addr`. Loopback and private addresses are fine: whole networks live there.
+/// Whether nobody can be at `addr`. Loopback and private addresses are fine: whole networks live
+/// there.
 pub(crate) fn is_martian(addr: &SocketAddr) -> bool {
     if addr.port() == 0 {
         return true;
@@ -58,7 +60,8 @@ pub(crate) fn is_martian(addr: &SocketAddr) -> bool {
     }
 }
 
-/// The address under which we can reach a node that `namer` named: a loopback address means "on my machine".
+/// The address under which we can reach a node that `namer` named: a loopback address means "on my
+/// machine".
 pub(crate) fn as_named_by(namer: SocketAddr, named: SocketAddr) -> SocketAddr {
     if named.ip().is_loopback() && Family::of(&named) == Family::of(&namer) {
         SocketAddr::new(namer.ip(), named.port())

@@ -34,7 +34,8 @@ impl InfoHash {
         Self(bytes)
     }
 
-    /// A random hash that shares exactly the first `bits` bits with `self`, or all of them when `bits` is 160.
+    /// A random hash that shares exactly the first `bits` bits with `self`, or all of them when
+    /// `bits` is 160.
     pub fn random_sharing(&self, bits: usize, rng: &mut impl Rng) -> Self {
         let mut other = Self::random(rng);
         for bit in 0..bits.min(Self::BITS) {

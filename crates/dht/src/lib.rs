@@ -8,7 +8,7 @@ pub mod time; // the caller's clock
 pub mod value; // what is stored
 
 mod address; // whom to believe an address
-mod early; // fragments that overtook their announcement
+mod external_addr; // our address, as others see us
 mod fragment; // values larger than a datagram
 mod limiter; // rates and blacklist
 mod msgpack; // the encoding
@@ -17,7 +17,6 @@ mod search; // iterative lookup
 mod storage; // what we keep for others
 mod table; // whom we know
 mod token; // proof of address
-mod vote; // who we are, as others see us
 
 pub mod limits; // every bound in time, size and count
 pub mod node; // all of it together

@@ -10,7 +10,8 @@ use crate::limits::{
 };
 use crate::time::Time;
 
-/// What strangers may cost in a second, per network prefix (an IPv4 address or an IPv6 /64) and in all.
+/// What strangers may cost in a second, per network prefix (an IPv4 address or an IPv6 /64) and in
+/// all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rates {
     /// Datagrams looked at; the rest is dropped before it is read.
@@ -117,8 +118,8 @@ impl Limiter {
         self.prefixes.len()
     }
 
-    /// A bucket not used for a second is full, hence the same as none. Looks once a second at most, so that a storm does
-    /// not make us walk the map for every datagram.
+    /// A bucket not used for a second is full, hence the same as none. Looks once a second at most,
+    /// so that a storm does not make us walk the map for every datagram.
     fn forget_idle(&mut self, now: Time) {
         const SECOND: u128 = 1_000_000;
         if now.since(self.cleaned).as_micros() >= SECOND {

@@ -1,4 +1,5 @@
-//! Every bound in time, size and count, with its reason. Those that peers rely on are the values of released nodes.
+//! Every bound in time, size and count, with its reason. Those that peers rely on are the values of
+//! released nodes.
 
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ pub const REPLICATION: usize = 8;
 /// Nodes a search asks at once.
 pub const SEARCH_PARALLELISM: usize = 4;
 
-/// Nodes remembered in a search. More than the 14 of released nodes, so that invented neighbours of liars cannot push
-/// all honest ones out.
+/// Nodes remembered in a search. More than the 14 of released nodes, so that invented neighbours of
+/// liars cannot push all honest ones out.
 pub const MAX_SEARCH_NODES: usize = 64;
 
 /// Nodes a search starts from, and the count the distance rule of storing looks at.
@@ -35,7 +36,8 @@ pub const KEEP_FRESH_AFTER: Duration = Duration::from_secs(8 * 60);
 /// Time without a reply from a bucket after which a random id in it is looked for.
 pub const BUCKET_STALE: Duration = Duration::from_secs(10 * 60);
 
-/// Time for which a failed node is not tried again when others name it. Released nodes name dead ones for 10 minutes.
+/// Time for which a failed node is not tried again when others name it. Released nodes name dead
+/// ones for 10 minutes.
 pub const FAILED_NODE_MEMORY: Duration = Duration::from_secs(120);
 
 /// Failed nodes remembered.
@@ -76,7 +78,8 @@ pub const MAX_TOKEN: usize = 64;
 /// Age up to which a token is used.
 pub const TOKEN_FRESH: Duration = Duration::from_secs(10 * 60);
 
-/// Age at which a search asks for a new token, which is also how often it looks for new nearest nodes.
+/// Age at which a search asks for a new token, which is also how often it looks for new nearest
+/// nodes.
 pub const SEARCH_REFRESH: Duration = Duration::from_secs(5 * 60);
 
 // --- Operations ---
@@ -90,7 +93,8 @@ pub const MAX_OPERATIONS: usize = 1024;
 /// Time before a value's end at which it is announced again.
 pub const ANNOUNCE_MARGIN: Duration = Duration::from_secs(10);
 
-/// Time after which a listener asks again, at least. Keeps NAT bindings open and notices restarted nodes.
+/// Time after which a listener asks again, at least. Keeps NAT bindings open and notices restarted
+/// nodes.
 pub const LISTEN_RENEWAL: Duration = Duration::from_secs(20);
 
 /// Values remembered per listened key.
@@ -139,8 +143,8 @@ pub const MAX_QUERY_PARTS: usize = 16;
 /// Values of one reply, in bytes. Enough for four of the largest; more can be asked for by id.
 pub const MAX_REPLY_VALUES: usize = 4 * MAX_PACKED_VALUE;
 
-/// Values of one push, in bytes, unless it carries a single larger one; others follow when it is acknowledged. As with
-/// released nodes of version 4: a burst that receive buffers can hold.
+/// Values of one push, in bytes, unless it carries a single larger one; others follow when it is
+/// acknowledged. As with released nodes of version 4: a burst that receive buffers can hold.
 pub const MAX_PUSH_VALUES: usize = 56 * 1024;
 
 // --- Reassembly ---
@@ -160,10 +164,12 @@ pub const MAX_REASSEMBLIES_PER_ADDRESS: usize = 8;
 /// Bytes announced by the messages being put together.
 pub const MAX_REASSEMBLY_BYTES: usize = 8 * 1024 * 1024;
 
-/// Smallest average fragment accepted, in bytes; smaller ones would cost more memory than they carry.
+/// Smallest average fragment accepted, in bytes; smaller ones would cost more memory than they
+/// carry.
 pub const MIN_MEAN_FRAGMENT: usize = 128;
 
-/// Fragments kept that came before the message that announces them. Together with [`MAX_EARLY_DATA`] half a megabyte.
+/// Fragments kept that came before the message that announces them. Together with
+/// [`MAX_EARLY_DATA`] half a megabyte.
 pub const MAX_EARLY_FRAGMENTS: usize = 384;
 
 /// Such fragments of one message: those of a value of the largest size.
@@ -203,22 +209,24 @@ pub const REQUESTS_PER_PREFIX: u32 = 1024;
 /// Requests answered per second in all.
 pub const REQUESTS_TOTAL: u32 = 8192;
 
-/// Datagrams looked at per second and network prefix; the rest is dropped before it is read. A listener that gets a few
-/// of the largest values from each of many nodes behind one address stays below.
+/// Datagrams looked at per second and network prefix; the rest is dropped before it is read. A
+/// listener that gets a few of the largest values from each of many nodes behind one address stays
+/// below.
 pub const DATAGRAMS_PER_PREFIX: u32 = 8192;
 
-/// Datagrams looked at per second in all: several times what a node that stores for others gets, and a few hundredths of a
-/// processor's second.
+/// Datagrams looked at per second in all: several times what a node that stores for others gets,
+/// and a few hundredths of a processor's second.
 pub const DATAGRAMS_TOTAL: u32 = 32_768;
 
-/// Signatures checked per second and network prefix. One costs some 50 µs with the longest keys, and a datagram holds
-/// dozens; publishers sign a few values an hour.
+/// Signatures checked per second and network prefix. One costs some 50 µs with the longest keys,
+/// and a datagram holds dozens; publishers sign a few values an hour.
 pub const SIGNATURES_PER_PREFIX: u32 = 64;
 
 /// Signatures checked per second in all.
 pub const SIGNATURES_TOTAL: u32 = 512;
 
-/// Bytes of fragments sent per second to one network prefix: a forged `get` must not turn us into a flood.
+/// Bytes of fragments sent per second to one network prefix: a forged `get` must not turn us into a
+/// flood.
 pub const FRAGMENT_BYTES_PER_PREFIX: u32 = 1024 * 1024;
 
 /// Network prefixes whose rate is followed; the others share one allowance.

@@ -1,5 +1,5 @@
-//! The part of msgpack that the protocol needs: a borrowing reader that never recurses and never allocates, and a
-//! writer of minimal widths.
+//! The part of msgpack that the protocol needs: a borrowing reader that never recurses and never
+//! allocates, and a writer of minimal widths.
 
 /// What is wrong with a msgpack item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -74,8 +74,9 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Passes over one item with everything in it and returns its bytes. Each step of the loop takes at least one byte,
-    /// so neither depth nor announced lengths can make it cost more than the input is long.
+    /// Passes over one item with everything in it and returns its bytes. Each step of the loop
+    /// takes at least one byte, so neither depth nor announced lengths can make it cost more than
+    /// the input is long.
     pub(crate) fn skip(&mut self) -> Result<&'a [u8], MsgpackError> {
         let start = self.rest;
         let mut items: u64 = 1;

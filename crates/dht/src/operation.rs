@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::address::Family;
 use crate::hash::InfoHash;
 use crate::limits::MAX_HEARD_VALUES;
-use crate::node::SearchId;
+use crate::search::SearchId;
 use crate::time::Time;
 use crate::value::Value;
 
@@ -168,7 +168,8 @@ impl Heard {
         }
     }
 
-    /// Notes that `from` has dropped the values with these ids; returns those that nobody has any more.
+    /// Notes that `from` has dropped the values with these ids; returns those that nobody has any
+    /// more.
     pub(crate) fn expired(&mut self, from: SocketAddr, ids: &[u64]) -> Vec<Value> {
         let mut gone = Vec::new();
         for id in ids {
@@ -182,7 +183,8 @@ impl Heard {
         gone
     }
 
-    /// Forgets what has not been confirmed for its lifetime; returns values that nobody has any more.
+    /// Forgets what has not been confirmed for its lifetime; returns values that nobody has any
+    /// more.
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Vec<Value> {
         if self.next_expiry.is_none_or(|at| at > now) {
             return Vec::new();

@@ -7,8 +7,8 @@ use rand::{Rng, RngExt};
 
 use crate::hash::InfoHash;
 use crate::limits::ATTEMPT_WAITS;
-use crate::node::SearchId;
 use crate::operation::OpId;
+use crate::search::SearchId;
 use crate::time::Time;
 use crate::value::Value;
 
@@ -58,7 +58,8 @@ pub(crate) struct Pending {
     pub(crate) attempts: usize,
     /// Attempts to make.
     pub(crate) max_attempts: usize,
-    /// When to try again or to give up. Far away while a reply's fragments arrive, whose own clock runs then.
+    /// When to try again or to give up. Far away while a reply's fragments arrive, whose own clock
+    /// runs then.
     pub(crate) deadline: Time,
 }
 

@@ -13,6 +13,9 @@ use crate::message::NodeAddr;
 use crate::time::Time;
 use crate::value::Value;
 
+/// Number of a search.
+pub(crate) type SearchId = u64;
+
 /// What a search is for.
 #[derive(Debug)]
 pub(crate) enum Goal {
@@ -54,7 +57,8 @@ pub(crate) struct Search {
     pub(crate) goal: Goal,
     /// The nearest first.
     nodes: Vec<SearchNode>,
-    /// Whether the nearest nodes were all known once; from then on nodes are used as they become known.
+    /// Whether the nearest nodes were all known once; from then on nodes are used as they become
+    /// known.
     synced: bool,
     /// When to look again, answers aside.
     pub(crate) due: Option<Time>,
@@ -111,7 +115,8 @@ impl Search {
         Self { target, goal, nodes: Vec::new(), synced: false, due: None, queued: None, requests: 0, answers: 0 }
     }
 
-    /// Adds a node that was known (`namer` is `None`) or named by another. Returns whether it is new.
+    /// Adds a node that was known (`namer` is `None`) or named by another. Returns whether it is
+    /// new.
     pub(crate) fn add(&mut self, node: NodeAddr, namer: Option<&InfoHash>) -> bool {
         let at = match self.nodes.binary_search_by(|other| self.target.cmp_distance(&other.node.id, &node.id)) {
             Ok(_) => return false,
@@ -181,7 +186,8 @@ impl Search {
         self.answers += 1;
         let Goal::Announce { value, .. } = &self.goal else { return };
         let lifetime = value.kind().lifetime();
-        // Earlier by chance, so that the values of a publisher are not all announced in the same second.
+        // Earlier by chance, so that the values of a publisher are not all announced in the same
+        // second.
         let early = rng.random_range(Duration::ZERO..=lifetime / 20);
         let until = now + lifetime.saturating_sub(ANNOUNCE_MARGIN + early);
         if let Some(node) = self.node_mut(id) {
@@ -269,7 +275,8 @@ impl Search {
         nearest.map(|node| node.depth).max().unwrap_or(0)
     }
 
-    /// Asks the nearest nodes that need asking. Nodes that let one attempt pass do not hold up the others.
+    /// Asks the nearest nodes that need asking. Nodes that let one attempt pass do not hold up the
+    /// others.
     fn look_up(&mut self, now: Time, asks: &mut Vec<Ask>) -> Lookup {
         let max_age = if self.is_lasting() { SEARCH_REFRESH } else { TOKEN_FRESH };
         let what = if matches!(self.goal, Goal::Get) { What::Get } else { What::Find };
@@ -294,14 +301,15 @@ impl Search {
                 asks.push(Ask { node: node.node, token: Vec::new(), what });
             }
         }
-        // In a small network the late node may be the one that has the value: it gets a second chance.
+        // In a small network the late node may be the one that has the value: it gets a second
+        // chance.
         let late = settled == 0 || late && settled < REPLICATION;
         Lookup { ready: !waiting && settled > 0, complete: !waiting && !late }
     }
 
     fn announce(&mut self, now: Time, permanent: bool, large: bool, lifetime: Duration, asks: &mut Vec<Ask>) {
-        // A value that dies before its refresh is answered has to be sent whole; so do small ones, whose refresh would
-        // cost as much.
+        // A value that dies before its refresh is answered has to be sent whole; so do small ones,
+        // whose refresh would cost as much.
         let again = if large && lifetime > 2 * ANNOUNCE_MARGIN { What::Probe } else { What::Put };
         for node in usable(&mut self.nodes, now).take(REPLICATION) {
             let what = match node.announced {
@@ -354,7 +362,8 @@ impl Search {
         let listen = nearest()
             .take(LISTEN_NODES)
             .filter_map(|node| node.listening.filter(|listening| !listening.asking).map(|listening| listening.due));
-        // While answers are awaited, they or their failure are the next step; a time in the past would spin.
+        // While answers are awaited, they or their failure are the next step; a time in the past
+        // would spin.
         let times = refresh.filter(|_| ready).chain(announce).chain(listen);
         times.filter(|at| *at > now).min()
     }

@@ -29,8 +29,8 @@ impl Entry {
     }
 }
 
-/// Nodes that share exactly as many leading bits with our id as the bucket's index says; those in the last bucket share
-/// at least as many.
+/// Nodes that share exactly as many leading bits with our id as the bucket's index says; those in
+/// the last bucket share at least as many.
 #[derive(Debug, Default)]
 struct Bucket {
     entries: Vec<Entry>,
@@ -107,7 +107,8 @@ impl Table {
         }
     }
 
-    /// Notes that `id` left a request unanswered. Returns a node that waited for its place, to be asked.
+    /// Notes that `id` left a request unanswered. Returns a node that waited for its place, to be
+    /// asked.
     pub(crate) fn failed(&mut self, id: &InfoHash) -> Option<NodeAddr> {
         let index = self.index(id);
         let bucket = &mut self.buckets[index];
@@ -124,8 +125,9 @@ impl Table {
             found.extend(picked.map(|entry| (target.xor(&entry.node.id), entry.node)));
         };
         let home = self.index(target);
-        // Nodes of the target's bucket differ from it later than all others; those of the buckets beyond differ from it
-        // at one bit, the same for all; each bucket before differs one bit earlier.
+        // Nodes of the target's bucket differ from it later than all others; those of the buckets
+        // beyond differ from it at one bit, the same for all; each bucket before differs one bit
+        // earlier.
         collect(&self.buckets[home], &mut found);
         if found.len() < count {
             self.buckets[home + 1..].iter().for_each(|bucket| collect(bucket, &mut found));
@@ -173,8 +175,8 @@ impl Table {
         self.entries().filter(due).map(|entry| entry.node)
     }
 
-    /// A random id in each bucket that has not had a reply for long, or that has few good nodes and has not been looked
-    /// into for `poor_interval`. Marks these buckets as refreshed.
+    /// A random id in each bucket that has not had a reply for long, or that has few good nodes and
+    /// has not been looked into for `poor_interval`. Marks these buckets as refreshed.
     pub(crate) fn stale(&mut self, now: Time, poor_interval: Duration, rng: &mut impl Rng) -> Vec<Stale> {
         let last = self.buckets.len() - 1;
         let mut targets = Vec::new();
@@ -239,8 +241,8 @@ impl Table {
     }
 }
 
-/// A node that comes back from another address under its old id is believed only when it answers from there, or when
-/// nothing is known to be at the old one.
+/// A node that comes back from another address under its old id is believed only when it answers
+/// from there, or when nothing is known to be at the old one.
 fn update(entry: &mut Entry, now: Time, node: NodeAddr, replied: bool) -> Heard {
     let moved = entry.node.addr != node.addr;
     if moved && !replied && entry.is_good(now) {

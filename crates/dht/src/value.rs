@@ -16,7 +16,8 @@ pub struct ValueType(pub u16);
 impl ValueType {
     /// Anything an application likes; lives 10 minutes.
     pub const USER_DATA: Self = Self(0);
-    /// An IP service announcement. Released nodes rewrite the address in it; this one does not store them.
+    /// An IP service announcement. Released nodes rewrite the address in it; this one does not
+    /// store them.
     pub const IP_SERVICE: Self = Self(2);
     /// ICE candidates; lives one minute.
     pub const ICE_CANDIDATES: Self = Self(5);
@@ -102,13 +103,14 @@ impl Value {
     /// Content under one (key, id) cannot be changed once stored: new content needs a new id.
     ///
     /// # Errors
-    /// [`ValueError::ZeroId`]; [`ValueError::TooLarge`] when `data` and `user_type` exceed 65,536 bytes together or the
-    /// packed form exceeds 65,568.
+    /// [`ValueError::ZeroId`]; [`ValueError::TooLarge`] when `data` and `user_type` exceed 65,536
+    /// bytes together or the packed form exceeds 65,568.
     pub fn new(id: u64, kind: ValueType, data: &[u8], user_type: &str) -> Result<Self, ValueError> {
         Self::with_priority(id, kind, data, user_type, 0)
     }
 
-    /// Makes a plain value with a priority, which the network carries along and applications may look at.
+    /// Makes a plain value with a priority, which the network carries along and applications may
+    /// look at.
     ///
     /// # Errors
     /// As [`Value::new`].
@@ -362,7 +364,8 @@ fn parse_body(body: &[u8], at: &Positions<'_>) -> Result<Parts, ValueError> {
     Ok(parts)
 }
 
-/// A priority that is none counts as 0: it decides nothing here, and the value is passed on as it came.
+/// A priority that is none counts as 0: it decides nothing here, and the value is passed on as it
+/// came.
 fn priority_in(packed: &[u8]) -> u32 {
     Reader::new(packed).uint().ok().and_then(|priority| u32::try_from(priority).ok()).unwrap_or(0)
 }

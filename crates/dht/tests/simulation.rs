@@ -1,5 +1,5 @@
-//! Networks of a hundred and of a thousand nodes, every node checked after each of its steps. Ten thousand are in the
-//! benchmark `simulation`.
+//! Networks of a hundred and of a thousand nodes, every node checked after each of its steps. Ten
+//! thousand are in the benchmark `simulation`.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 

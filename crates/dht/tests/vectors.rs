@@ -38,8 +38,8 @@ fn encode(message: &Message<'_>) -> Vec<u8> {
     bytes
 }
 
-/// Released nodes write refreshed and expired lists with another order of keys; the prototype wrote its own. Legacy
-/// pushes are only received, and their content is not kept.
+/// Released nodes write refreshed and expired lists with another order of keys; the prototype wrote
+/// its own. Legacy pushes are only received, and their content is not kept.
 fn may_differ(vector: &Vector) -> bool {
     let other_order = ["update-refreshed", "update-expired", "put-request-bad-token", "legacy-push-values-v0"];
     vector.sender == "prototype" || other_order.contains(&vector.name) || vector.name == "legacy-push-refreshed-v0"

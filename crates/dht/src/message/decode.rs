@@ -36,7 +36,8 @@ pub enum DecodeError {
 }
 
 impl<'a> Message<'a> {
-    /// Reads a datagram as released nodes do: keys in any order, unknown keys passed over, integers of any width.
+    /// Reads a datagram as released nodes do: keys in any order, unknown keys passed over, integers
+    /// of any width.
     ///
     /// # Errors
     /// [`DecodeError`]; such a datagram is to be dropped without an answer.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Node;
+use super::send::Outgoing;
 use crate::address::{Family, Prefix};
 use crate::fragment::{self, Begun};
 use crate::hash::InfoHash;
@@ -18,6 +19,33 @@ use crate::request::Purpose;
 use crate::storage::Stored;
 use crate::time::Time;
 use crate::value::{Value, ValueError};
+
+/// What a node asks to be stored.
+struct Put<'a> {
+    hash: InfoHash,
+    values: &'a [ValueEntry<'a>],
+    /// Values that came in fragments.
+    assembled: &'a [Vec<u8>],
+    /// Unix time, in seconds.
+    created: Option<u64>,
+}
+
+/// What a node asks to hear.
+struct Listen {
+    id: InfoHash,
+    hash: InfoHash,
+    socket: Option<u32>,
+    query: Query,
+}
+
+/// A listener of a key, to be told something.
+#[derive(Clone, Copy)]
+pub(super) struct Receiver {
+    pub(super) hash: InfoHash,
+    pub(super) to: SocketAddr,
+    pub(super) socket: u32,
+    pub(super) id: InfoHash,
+}
 
 impl Node {
     /// Answers a request, or waits for the fragments of its values.
@@ -65,7 +93,7 @@ impl Node {
                 None => self.error(from, tid, ERROR_BAD_REQUEST, "Get without hash"),
             },
             Request::Put { hash, values, created, token } => match self.admit(from, tid, hash, &token) {
-                Some(hash) => self.answer_put(now, from, tid, hash, &values, assembled, created),
+                Some(hash) => self.answer_put(now, from, tid, Put { hash, values: &values, assembled, created }),
                 None => self.counters.wrong_tokens += 1,
             },
             Request::Refresh { hash, value_id, token } => match self.admit(from, tid, hash, &token) {
@@ -75,7 +103,8 @@ impl Node {
             Request::Listen { hash, version, socket, token, query } => match self.admit(from, tid, hash, &token) {
                 Some(hash) => {
                     let query = query.unwrap_or_default();
-                    self.answer_listen(now, from, id, tid, hash, (version > 0).then_some(socket), query);
+                    let socket = (version > 0).then_some(socket);
+                    self.answer_listen(now, from, tid, Listen { id, hash, socket, query });
                 }
                 None => self.counters.wrong_tokens += 1,
             },
@@ -132,17 +161,8 @@ impl Node {
         }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the parts of a put")]
-    fn answer_put(
-        &mut self,
-        now: Time,
-        from: SocketAddr,
-        tid: u32,
-        hash: InfoHash,
-        values: &[ValueEntry<'_>],
-        assembled: &[Vec<u8>],
-        created: Option<u64>,
-    ) {
+    fn answer_put(&mut self, now: Time, from: SocketAddr, tid: u32, put: Put<'_>) {
+        let Put { hash, values, assembled, created } = put;
         let inline = values.iter().filter_map(|entry| match entry {
             ValueEntry::Inline(packed) => Some(&packed[..]),
             ValueEntry::Size(_) => None,
@@ -164,7 +184,8 @@ impl Node {
                     if is_ours {
                         self.store(now, hash, &value, self.age(now, created), Some(prefix));
                     }
-                    // Nodes that do not store say nothing else: the publisher finds nearer ones by itself.
+                    // Nodes that do not store say nothing else: the publisher finds nearer ones by
+                    // itself.
                     self.reply(from, tid, Reply { value_id: Some(value.id()), ..self.reply_to(from) });
                 }
                 Err(ValueError::ZeroId) => self.error(from, tid, ERROR_BAD_REQUEST, "Put with invalid id"),
@@ -173,7 +194,8 @@ impl Node {
         }
     }
 
-    /// Whether a signature that the value may have is within the rate. What is stored already is not checked again.
+    /// Whether a signature that the value may have is within the rate. What is stored already is
+    /// not checked again.
     fn may_check_signature(&mut self, now: Time, prefix: Prefix, hash: &InfoHash, value: &Value) -> bool {
         value.signed().is_none() || self.storage.holds(hash, value) || self.signature_limiter.allow(now, prefix, 1)
     }
@@ -188,24 +210,16 @@ impl Node {
         self.reply(from, tid, Reply { value_id: Some(id), ..self.reply_to(from) });
     }
 
-    /// Registers a listener. Without a `socket` (listen version 0, which nobody sends any more) it only confirms.
-    #[allow(clippy::too_many_arguments, reason = "the parts of a listen")]
-    fn answer_listen(
-        &mut self,
-        now: Time,
-        from: SocketAddr,
-        id: InfoHash,
-        tid: u32,
-        hash: InfoHash,
-        socket: Option<u32>,
-        query: Query,
-    ) {
+    /// Registers a listener. Without a `socket` (listen version 0, which nobody sends any more) it
+    /// only confirms.
+    fn answer_listen(&mut self, now: Time, from: SocketAddr, tid: u32, listen: Listen) {
+        let Listen { id, hash, socket, query } = listen;
         if let Some(socket) = socket {
             let matching: Vec<Value> =
                 self.storage.values(&hash).filter(|value| query.matches(value)).cloned().collect();
             let is_new = self.listeners.insert(now, hash, (from, socket), id, query) == Some(true);
             if is_new && !matching.is_empty() {
-                self.push_values(now, hash, (from, socket), id, &matching);
+                self.push_values(now, Receiver { hash, to: from, socket, id }, &matching);
             }
         }
         let token = self.tokens.make(&from);
@@ -218,14 +232,14 @@ impl Node {
             Stored::Ignored => {}
             Stored::Refreshed => self.push_ids(now, hash, &[value.id()], &[]),
             Stored::Changed => {
-                let doors: Vec<_> = self
+                let receivers: Vec<_> = self
                     .listeners
                     .at(&hash)
                     .filter(|(_, listener)| listener.query.matches(value))
-                    .map(|(door, listener)| (*door, listener.id))
+                    .map(|((to, socket), listener)| Receiver { hash, to: *to, socket: *socket, id: listener.id })
                     .collect();
-                for (door, id) in doors {
-                    self.push_values(now, hash, door, id, std::slice::from_ref(value));
+                for receiver in receivers {
+                    self.push_values(now, receiver, std::slice::from_ref(value));
                 }
             }
         }
@@ -239,15 +253,9 @@ impl Node {
         }
     }
 
-    /// Tells a listener of values, as many as one push may carry; the others follow when it is acknowledged.
-    pub(super) fn push_values(
-        &mut self,
-        now: Time,
-        hash: InfoHash,
-        door: (SocketAddr, u32),
-        id: InfoHash,
-        values: &[Value],
-    ) {
+    /// Tells a listener of values, as many as one push may carry; the others follow when it is
+    /// acknowledged.
+    pub(super) fn push_values(&mut self, now: Time, receiver: Receiver, values: &[Value]) {
         // A single value may be larger than what a push should carry.
         let sent = first_within(MAX_PUSH_VALUES.max(values.first().map_or(0, |value| value.packed().len())), values);
         if sent.is_empty() {
@@ -255,39 +263,27 @@ impl Node {
         }
         let rest = values.get(sent.len()..).unwrap_or_default().to_vec();
         let (entries, fragmented) = fragment::entries(&sent);
-        let update =
-            Update { version: Some(1), hash: Some(hash), socket: door.1, values: entries, ..Update::default() };
-        self.push(now, hash, door, id, update, if fragmented { &sent } else { &[] }, rest);
+        let Receiver { hash, socket, .. } = receiver;
+        let update = Update { version: Some(1), hash: Some(hash), socket, values: entries, ..Update::default() };
+        self.push(now, receiver, update, if fragmented { &sent } else { &[] }, rest);
     }
 
     fn push_ids(&mut self, now: Time, hash: InfoHash, refreshed: &[u64], expired: &[u64]) {
         debug_assert!(refreshed.len() + expired.len() <= MAX_IDS_PER_UPDATE);
-        let doors: Vec<_> = self.listeners.at(&hash).map(|(door, listener)| (*door, listener.id)).collect();
-        for (door, id) in doors {
+        let receivers: Vec<_> = self
+            .listeners
+            .at(&hash)
+            .map(|((to, socket), listener)| Receiver { hash, to: *to, socket: *socket, id: listener.id })
+            .collect();
+        for receiver in receivers {
             let (refreshed, expired) = (refreshed.to_vec(), expired.to_vec());
-            self.push(
-                now,
-                hash,
-                door,
-                id,
-                Update { socket: door.1, refreshed, expired, ..Update::default() },
-                &[],
-                Vec::new(),
-            );
+            let update = Update { socket: receiver.socket, refreshed, expired, ..Update::default() };
+            self.push(now, receiver, update, &[], Vec::new());
         }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the parts of a push")]
-    fn push(
-        &mut self,
-        now: Time,
-        hash: InfoHash,
-        (to, socket): (SocketAddr, u32),
-        id: InfoHash,
-        update: Update<'_>,
-        fragmented: &[&Value],
-        rest: Vec<Value>,
-    ) {
+    fn push(&mut self, now: Time, receiver: Receiver, update: Update<'_>, fragmented: &[&Value], rest: Vec<Value>) {
+        let Receiver { hash, to, socket, id } = receiver;
         if self.pushing >= MAX_PENDING_PUSHES {
             self.counters.dropped_rate += 1;
             return;
@@ -295,13 +291,14 @@ impl Node {
         let token = self.tokens.make(&to);
         let update = Update { token: token.as_slice().into(), ..update };
         let purpose = Purpose::Push { hash, socket, rest };
-        if self.request_with_values(now, to, Some(id), purpose, 3, Request::Update(update), fragmented) {
+        let request = Request::Update(update);
+        if self.send_request(now, Outgoing { to, id: Some(id), purpose, max_attempts: 3, request, fragmented }) {
             self.pushing += 1;
         }
     }
 
-    /// Whether we are among the nodes that should keep values of `hash`: as far as we know of enough others, not all of
-    /// them are nearer.
+    /// Whether we are among the nodes that should keep values of `hash`: as far as we know of
+    /// enough others, not all of them are nearer.
     fn is_near(&self, now: Time, family: Family, hash: &InfoHash) -> bool {
         let nearest = self.link(family).table.closest(hash, SEARCH_START_NODES, |entry| entry.is_good(now));
         nearest.len() < REPLICATION || nearest.last().is_none_or(|last| hash.cmp_distance(&self.id, &last.id).is_lt())

@@ -24,8 +24,8 @@ const POOR_INTERVAL: Duration = Duration::from_secs(2 * 60);
 const NEIGHBOURHOOD_INTERVAL: Duration = Duration::from_secs(4 * 60);
 
 impl Node {
-    /// Adds addresses to start from: well-known hosts, or nodes that were good last time. They are asked until one
-    /// answers, with growing pauses, and again whenever no good node is left.
+    /// Adds addresses to start from: well-known hosts, or nodes that were good last time. They are
+    /// asked until one answers, with growing pauses, and again whenever no good node is left.
     pub fn bootstrap(&mut self, now: Time, addrs: &[SocketAddr]) {
         for addr in addrs.iter().copied().map(canonical) {
             let known = self.bootstrap.contains(&addr);
@@ -43,7 +43,8 @@ impl Node {
         }
     }
 
-    /// Tells the node that this computer's addresses or its line have changed: every node has to prove itself again.
+    /// Tells the node that this computer's addresses or its line have changed: every node has to
+    /// prove itself again.
     pub fn network_changed(&mut self, now: Time) {
         self.failed.clear();
         self.next_maintenance = now + Duration::from_micros(1);
@@ -140,14 +141,16 @@ impl Node {
         self.ask_bootstrap_hosts(now, family);
     }
 
-    /// Looks for a random id in each bucket that has been silent for long, or that has few good nodes.
+    /// Looks for a random id in each bucket that has been silent for long, or that has few good
+    /// nodes.
     fn refresh_buckets(&mut self, now: Time, family: Family, poor_interval: Duration) {
         if !self.link(family).connected {
             return;
         }
         let table = &mut self.tables[usize::from(family == Family::V6)].table;
         for stale in table.stale(now, poor_interval, &mut self.rng) {
-            // Neighbours of a poor bucket tend to miss the same nodes: as often as not somebody far away is asked.
+            // Neighbours of a poor bucket tend to miss the same nodes: as often as not somebody far
+            // away is asked.
             let is_far = stale.is_poor && self.rng.random();
             let near = if is_far { self.id.random_sharing(0, &mut self.rng) } else { stale.target };
             self.ask_near(now, family, &near, stale.target);

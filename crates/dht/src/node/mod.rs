@@ -16,6 +16,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 
 use crate::address::Family;
+use crate::external_addr::ExternalAddrConsensus;
 use crate::fragment::Reassembly;
 use crate::hash::InfoHash;
 use crate::limiter::{Blacklist, Limiter, Rates};
@@ -23,15 +24,11 @@ use crate::limits::{MAX_EXPORTED_NODES, MAX_PENDING_REQUESTS, MAX_STORED_BYTES};
 use crate::message::NodeAddr;
 use crate::operation::{Event, OpId, Operation};
 use crate::request::Requests;
-use crate::search::Search;
+use crate::search::{Search, SearchId};
 use crate::storage::{Listeners, Storage, VerifySignature};
 use crate::table::Table;
 use crate::time::Time;
 use crate::token::Tokens;
-use crate::vote::Votes;
-
-/// Number of a search.
-pub(crate) type SearchId = u64;
 
 /// What a node is told at its start.
 #[derive(Debug, Clone)]
@@ -48,8 +45,8 @@ pub struct Config {
     pub max_stored_bytes: usize,
     /// Checks signatures. Without it no signed value is stored for others.
     pub verify: Option<VerifySignature>,
-    /// Unix time in seconds at [`Time::ZERO`], by which creation times of values are judged. Without it they are
-    /// ignored.
+    /// Unix time in seconds at [`Time::ZERO`], by which creation times of values are judged.
+    /// Without it they are ignored.
     pub unix_time_at_zero: Option<u64>,
     /// What strangers may cost in a second.
     pub rates: Rates,
@@ -126,10 +123,11 @@ pub struct TableStatus {
 
 /// An OpenDHT node without sockets and clock.
 ///
-/// Feed it with [`handle_datagram`](Self::handle_datagram) and [`handle_timeout`](Self::handle_timeout); after each call
-/// to it, send what [`poll_transmit`](Self::poll_transmit) gives, take what [`poll_event`](Self::poll_event) gives, and
-/// call `handle_timeout` no later than [`poll_timeout`](Self::poll_timeout) says. The same calls with the same generator
-/// give the same outcome.
+/// Feed it with [`handle_datagram`](Self::handle_datagram) and
+/// [`handle_timeout`](Self::handle_timeout); after each call to it, send what
+/// [`poll_transmit`](Self::poll_transmit) gives, take what [`poll_event`](Self::poll_event) gives,
+/// and call `handle_timeout` no later than [`poll_timeout`](Self::poll_timeout) says. The same
+/// calls with the same generator give the same outcome.
 #[derive(Debug)]
 pub struct Node {
     id: InfoHash,
@@ -181,7 +179,7 @@ pub(crate) type OpIdOrNone = Option<OpId>;
 struct Link {
     enabled: bool,
     table: Table,
-    votes: Votes,
+    external_addr: ExternalAddrConsensus,
     connected: bool,
     /// When bootstrap hosts are asked again, while not connected.
     next_bootstrap: Option<Time>,
@@ -189,7 +187,8 @@ struct Link {
 }
 
 impl Node {
-    /// Makes a node. `rng` is the only source of randomness; tokens are as unforgeable as its seed is secret.
+    /// Makes a node. `rng` is the only source of randomness; tokens are as unforgeable as its seed
+    /// is secret.
     #[must_use]
     pub fn new(now: Time, config: Config, mut rng: StdRng) -> Self {
         let id = config.id.unwrap_or_else(|| InfoHash::random(&mut rng));
@@ -301,7 +300,7 @@ impl Node {
     /// Our public address in a family, once enough others agree about it.
     #[must_use]
     pub fn public_address(&self, family: Family) -> Option<IpAddr> {
-        self.link(family).votes.winner()
+        self.link(family).external_addr.winner()
     }
 
     /// Whether good nodes of the family are known.
@@ -373,7 +372,7 @@ impl Link {
         Self {
             enabled,
             table: Table::new(id),
-            votes: Votes::default(),
+            external_addr: ExternalAddrConsensus::default(),
             connected: false,
             next_bootstrap: None,
             bootstrap_wait: crate::limits::BOOTSTRAP_RETRY_MIN,

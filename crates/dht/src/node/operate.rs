@@ -6,7 +6,8 @@ use std::time::Duration;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use super::{Node, SearchId};
+use super::Node;
+use super::send::Outgoing;
 use crate::address::{Family, as_named_by, canonical, is_martian};
 use crate::fragment;
 use crate::hash::InfoHash;
@@ -16,6 +17,7 @@ use crate::limits::{
 use crate::message::{NodeAddr, Query, Reply, Request};
 use crate::operation::{Event, Heard, Kind, OpId, Operation, Summary};
 use crate::request::Purpose;
+use crate::search::SearchId;
 use crate::search::{Ask, Goal, Progress, Search, What};
 use crate::time::Time;
 use crate::value::Value;
@@ -44,8 +46,8 @@ impl Node {
         self.begin(now, hash, Kind::Get { seen: Default::default() }, Some(now + OPERATION_TIMEOUT), || Goal::Get)
     }
 
-    /// Stores `value` at `hash`, once, or with `permanent` until [`cancel`](Self::cancel): [`Event::PutDone`] when it has
-    /// been announced for the first time.
+    /// Stores `value` at `hash`, once, or with `permanent` until [`cancel`](Self::cancel):
+    /// [`Event::PutDone`] when it has been announced for the first time.
     ///
     /// # Errors
     /// [`OperationError::TooMany`].
@@ -59,7 +61,8 @@ impl Node {
         Ok(op)
     }
 
-    /// Listens for changes at `hash` until [`cancel`](Self::cancel): [`Event::Heard`] and [`Event::Expired`].
+    /// Listens for changes at `hash` until [`cancel`](Self::cancel): [`Event::Heard`] and
+    /// [`Event::Expired`].
     ///
     /// # Errors
     /// [`OperationError::TooMany`].
@@ -91,8 +94,8 @@ impl Node {
         Ok(op)
     }
 
-    /// Ends an operation without further events. A value put stays with others until its lifetime is over: the network
-    /// has no way to take it back.
+    /// Ends an operation without further events. A value put stays with others until its lifetime
+    /// is over: the network has no way to take it back.
     pub fn cancel(&mut self, op: OpId) {
         if let Some(operation) = self.operations.remove(&op) {
             operation.searches.into_iter().for_each(|search| self.drop_search(search));
@@ -234,7 +237,8 @@ impl Node {
         if let Some(operation) = op.and_then(|op| self.operations.get_mut(&op)) {
             operation.searches.push(id);
         }
-        // Not at once: an operation without anybody to ask must not be over before its number is known.
+        // Not at once: an operation without anybody to ask must not be over before its number is
+        // known.
         self.set_due(id, Some(now + Duration::from_micros(1)));
     }
 
@@ -284,7 +288,8 @@ impl Node {
         }
     }
 
-    /// Whether waiting may help a search that has nobody to ask: the family is known to exist, or may come to be.
+    /// Whether waiting may help a search that has nobody to ask: the family is known to exist, or
+    /// may come to be.
     fn may_find_nodes(&self, family: Family) -> bool {
         let link = self.link(family);
         link.connected || link.next_bootstrap.is_some()
@@ -326,7 +331,11 @@ impl Node {
                 // No creation time: a clock that is wrong would shorten the value's life.
                 let request = Request::Put { hash, values, created: None, token: token.into() };
                 let fragments = if fragmented { &[&value][..] } else { &[] };
-                self.request_with_values(now, to, node, Purpose::Put(id, value.id()), 3, request, fragments)
+                let purpose = Purpose::Put(id, value.id());
+                self.send_request(
+                    now,
+                    Outgoing { to, id: node, purpose, max_attempts: 3, request, fragmented: fragments },
+                )
             }
             (What::Probe | What::Refresh | What::Put, None) => false,
         };
@@ -336,8 +345,8 @@ impl Node {
         sent
     }
 
-    /// A search has done what it can for now. Those that last go on; the others end, and with the last of them their
-    /// operation.
+    /// A search has done what it can for now. Those that last go on; the others end, and with the
+    /// last of them their operation.
     fn search_done(&mut self, now: Time, id: SearchId) {
         let Some((op, _, search)) = self.searches.get(&id) else { return };
         let Some(op) = *op else { return self.drop_search(id) };

@@ -11,7 +11,8 @@ use crate::table::Heard;
 use crate::time::Time;
 
 impl Node {
-    /// Takes a datagram that arrived at `now` from `from`. Whatever it holds, this neither fails nor panics.
+    /// Takes a datagram that arrived at `now` from `from`. Whatever it holds, this neither fails
+    /// nor panics.
     pub fn handle_datagram(&mut self, now: Time, from: SocketAddr, datagram: &[u8]) {
         self.counters.datagrams_in += 1;
         self.counters.bytes_in += datagram.len() as u64;
@@ -61,8 +62,8 @@ impl Node {
         }
     }
 
-    /// Keeps fragments that may have overtaken the message that announces them. As with released nodes they are counted
-    /// like requests, for a stranger can send any number of them.
+    /// Keeps fragments that may have overtaken the message that announces them. As with released
+    /// nodes they are counted like requests, for a stranger can send any number of them.
     fn keep_early(&mut self, now: Time, from: SocketAddr, tid: u32, fragments: &[Fragment<'_>]) {
         if !self.request_limiter.allow(now, Prefix::of(from.ip()), 1) {
             self.counters.dropped_rate += 1;

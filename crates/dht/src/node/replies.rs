@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::Node;
+use super::answer::Receiver;
 use crate::address::Family;
 use crate::fragment::Begun;
 use crate::hash::InfoHash;
@@ -56,14 +57,16 @@ impl Node {
         self.release(&pending);
         self.note_heard(now, NodeAddr { id: reply.id, addr: from }, client, true);
         if let Some(ip) = reply.address
-            && let Some(elected) = self.link_mut(Family::of(&from)).votes.add(from, ip)
+            && let Some(elected) = self.link_mut(Family::of(&from)).external_addr.add(from, ip)
         {
             self.events.push_back(Event::PublicAddress(elected));
         }
         let id = reply.id;
         match pending.purpose {
             Purpose::Bootstrap | Purpose::Verify => {}
-            Purpose::Push { hash, socket, rest } => self.push_values(now, hash, (from, socket), id, &rest),
+            Purpose::Push { hash, socket, rest } => {
+                self.push_values(now, Receiver { hash, to: from, socket, id }, &rest);
+            }
             Purpose::Ping(op) => {
                 if self.operations.remove(&op).is_some() {
                     let round_trip = now.since(pending.sent);
@@ -166,7 +169,7 @@ impl Node {
         &mut self,
         now: Time,
         from: SocketAddr,
-        search: super::SearchId,
+        search: crate::search::SearchId,
         reply: &Reply<'_>,
         assembled: &[Vec<u8>],
     ) {
@@ -205,7 +208,8 @@ impl Node {
         }
     }
 
-    /// A storing node tells of changes. It always gets its acknowledgement, or it would repeat itself.
+    /// A storing node tells of changes. It always gets its acknowledgement, or it would repeat
+    /// itself.
     pub(super) fn handle_update(
         &mut self,
         now: Time,
@@ -241,7 +245,7 @@ impl Node {
 }
 
 impl Purpose {
-    fn search(&self) -> Option<super::SearchId> {
+    fn search(&self) -> Option<crate::search::SearchId> {
         match self {
             Self::Lookup(search)
             | Self::Probe(search, _)

@@ -15,6 +15,18 @@ use crate::value::Value;
 /// The software we say we are.
 const AGENT: &[u8] = b"hl";
 
+/// A request to one node, and what is awaited of it.
+pub(super) struct Outgoing<'a> {
+    pub(super) to: SocketAddr,
+    /// Who should answer, if that is known.
+    pub(super) id: Option<InfoHash>,
+    pub(super) purpose: Purpose,
+    pub(super) max_attempts: usize,
+    pub(super) request: Request<'a>,
+    /// Values of the request that follow in fragments.
+    pub(super) fragmented: &'a [&'a Value],
+}
+
 impl Node {
     /// Sends a request and waits for its answer. Returns whether there was room for it.
     pub(super) fn request(
@@ -26,21 +38,12 @@ impl Node {
         max_attempts: usize,
         request: Request<'_>,
     ) -> bool {
-        self.request_with_values(now, to, id, purpose, max_attempts, request, &[])
+        self.send_request(now, Outgoing { to, id, purpose, max_attempts, request, fragmented: &[] })
     }
 
-    /// The same for a request whose `values` may have to follow in fragments.
-    #[allow(clippy::too_many_arguments, reason = "one private choke point for everything that is sent and awaited")]
-    pub(super) fn request_with_values(
-        &mut self,
-        now: Time,
-        to: SocketAddr,
-        id: Option<InfoHash>,
-        purpose: Purpose,
-        max_attempts: usize,
-        request: Request<'_>,
-        fragmented: &[&Value],
-    ) -> bool {
+    /// The same; everything that is sent and awaited passes here.
+    pub(super) fn send_request(&mut self, now: Time, outgoing: Outgoing<'_>) -> bool {
+        let Outgoing { to, id, purpose, max_attempts, request, fragmented } = outgoing;
         if self.requests.len() >= MAX_PENDING_REQUESTS || !self.link(Family::of(&to)).enabled {
             return false;
         }
@@ -81,7 +84,8 @@ impl Node {
         self.transmit(to, datagram);
     }
 
-    /// Sends the fragments of a reply, as far as the receiver's allowance goes: the asker's address may be forged.
+    /// Sends the fragments of a reply, as far as the receiver's allowance goes: the asker's address
+    /// may be forged.
     pub(super) fn send_fragments(&mut self, now: Time, to: SocketAddr, tid: u32, values: &[&Value]) {
         for datagram in fragment::datagrams(tid, self.config.network, self.config.client, values) {
             let bytes = u32::try_from(datagram.len()).unwrap_or(u32::MAX);

@@ -29,7 +29,8 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    /// Registers a listener or extends its time. Returns whether it is new; `None` when there is no room.
+    /// Registers a listener or extends its time. Returns whether it is new; `None` when there is no
+    /// room.
     pub(crate) fn insert(&mut self, now: Time, hash: InfoHash, door: Door, id: InfoHash, query: Query) -> Option<bool> {
         let known = self.remove(&hash, &door).is_some();
         let prefix = Prefix::of(door.0.ip());

@@ -12,8 +12,8 @@ use crate::limits::{MAX_VALUES_PER_KEY, STORED_VALUE_OVERHEAD};
 use crate::time::Time;
 use crate::value::{Signed, Value, ValueType};
 
-/// Checks the signature of a value: RSA PKCS#1 v1.5 with SHA-512. Given by the embedder, so that this crate needs no
-/// cryptography beyond hashes.
+/// Checks the signature of a value: RSA PKCS#1 v1.5 with SHA-512. Given by the embedder, so that
+/// this crate needs no cryptography beyond hashes.
 pub type VerifySignature = fn(Signed<'_>) -> bool;
 
 /// What a put did.
@@ -59,7 +59,8 @@ struct Owner {
 }
 
 impl Storage {
-    /// `max_bytes` bounds values of others, bookkeeping included. Without `verify` no signed value is kept.
+    /// `max_bytes` bounds values of others, bookkeeping included. Without `verify` no signed value
+    /// is kept.
     pub(crate) fn new(max_bytes: usize, verify: Option<VerifySignature>) -> Self {
         Self {
             max_bytes,
@@ -138,8 +139,8 @@ impl Storage {
         self.expiry.first().map(|(expires, _)| *expires)
     }
 
-    /// Drops the next value whose time is over, or, while the quota is exceeded, the one of the largest owner that
-    /// would end first. Call again until `None`.
+    /// Drops the next value whose time is over, or, while the quota is exceeded, the one of the
+    /// largest owner that would end first. Call again until `None`.
     pub(crate) fn drop_next(&mut self, now: Time) -> Option<ValueKey> {
         let expired = self.expiry.first().filter(|(expires, _)| *expires <= now).map(|(_, key)| *key);
         let key = expired.or_else(|| self.over_quota())?;
@@ -164,7 +165,8 @@ impl Storage {
         if owned > self.max_bytes { Err(format!("{owned} bytes stored for others")) } else { Ok(()) }
     }
 
-    /// Types whose rules need knowledge of the application are not kept, rather than kept against their rules.
+    /// Types whose rules need knowledge of the application are not kept, rather than kept against
+    /// their rules.
     fn is_acceptable(&self, value: &Value) -> bool {
         let known_rules = value.kind() != ValueType::IP_SERVICE && value.kind() != ValueType::CERTIFICATE;
         known_rules && value.signed().is_none_or(|signed| self.verify.is_some_and(|verify| verify(signed)))
@@ -224,7 +226,8 @@ impl Kept {
     }
 }
 
-/// Only the owner of a signed value may change it, and only forward. The new value's signature has been checked.
+/// Only the owner of a signed value may change it, and only forward. The new value's signature has
+/// been checked.
 fn may_replace(old: &Value, new: &Value) -> bool {
     old.owner().is_some() && old.owner() == new.owner() && new.seq() > old.seq()
 }

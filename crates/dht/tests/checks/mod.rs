@@ -11,8 +11,8 @@ use hardline_dht::{Config, InfoHash, Node, Time, Value, ValueType};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
-/// Lets `bytes` decide what happens to a node: datagrams made of recorded ones, time that goes by, operations. Used by
-/// property tests and by the fuzzer.
+/// Lets `bytes` decide what happens to a node: datagrams made of recorded ones, time that goes by,
+/// operations. Used by property tests and by the fuzzer.
 pub fn dht_ops(mut bytes: &[u8]) {
     let recorded = recorded();
     let config = Config { unix_time_at_zero: Some(1_700_000_000), ..Config::default() };
@@ -64,7 +64,8 @@ pub fn dht_ops(mut bytes: &[u8]) {
     }
 }
 
-/// Stores, refreshes or listens, with a token that the node gave out; announced values come by [`answer`].
+/// Stores, refreshes or listens, with a token that the node gave out; announced values come by
+/// [`answer`].
 fn write(node: &mut Node, now: Time, from: SocketAddr, token: Option<&Vec<u8>>, [_, which, at, byte]: &[u8; 4]) {
     let hash = Some(InfoHash([which % 4; InfoHash::LEN]));
     let token = token.cloned().unwrap_or_default().into();

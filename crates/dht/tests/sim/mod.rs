@@ -1,4 +1,5 @@
-//! Thousands of nodes in one process, with a network that loses, delays and lies. One seed, one history.
+//! Thousands of nodes in one process, with a network that loses, delays and lies. One seed, one
+//! history.
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each user needs another part of this test world")]
 
@@ -112,7 +113,8 @@ impl Sim {
         Self::new(seed, Weather { churn_per_hour: 0.0, ..weather }).grown(count, weather)
     }
 
-    /// The same without the check of every node after each of its steps, which takes most of the time.
+    /// The same without the check of every node after each of its steps, which takes most of the
+    /// time.
     pub fn unchecked_network(count: usize, seed: u64, weather: Weather) -> Self {
         let sim = Self::new(seed, Weather { churn_per_hour: 0.0, ..weather });
         Self { check_invariants: false, ..sim }.grown(count, weather)
@@ -252,7 +254,8 @@ impl Sim {
         match self.happenings.remove(&number).unwrap() {
             Happening::Timer(id) => {
                 let host = &mut self.hosts[id];
-                // An earlier timer may have been set since, which then did the work and set the next.
+                // An earlier timer may have been set since, which then did the work and set the
+                // next.
                 if host.timer == at
                     && let Some(node) = &mut host.node
                 {
@@ -317,7 +320,8 @@ impl Sim {
         self.schedule(now + latency, Happening::Datagram { from, to, payload });
     }
 
-    /// What a liar sends instead: noise, or a reply that names nodes which do not exist and knows no value.
+    /// What a liar sends instead: noise, or a reply that names nodes which do not exist and knows
+    /// no value.
     fn falsify(&mut self, payload: Vec<u8>) -> Vec<u8> {
         let Ok(message) = Message::decode(&payload) else { return payload };
         let Body::Reply(reply) = &message.body else { return payload };

@@ -1,28 +1,29 @@
-//! Fragments that overtook the message that announces them.
+//! Holds fragments that arrived before the message that announces them.
 
 use std::collections::BTreeMap;
 
-use crate::fragment::Key;
+use super::Key;
 use crate::limits::{MAX_EARLY_DATA, MAX_EARLY_FRAGMENTS, MAX_EARLY_FRAGMENTS_PER_MESSAGE, REASSEMBLY_IDLE};
 use crate::message::Fragment;
 use crate::time::Time;
 
-/// Keeps them for a little while. Nothing says yet that their sender means well, hence they are few.
+/// Keeps them for a little while. Nothing says yet that their sender means well, hence they are
+/// few.
 #[derive(Debug, Default)]
-pub(crate) struct Early {
-    messages: BTreeMap<Key, (Time, Vec<EarlyFragment>)>,
+pub(crate) struct ReorderBuffer {
+    messages: BTreeMap<Key, (Time, Vec<HeldFragment>)>,
     count: usize,
 }
 
 /// A fragment with its own copy of the bytes.
 #[derive(Debug)]
-pub(crate) struct EarlyFragment {
+pub(crate) struct HeldFragment {
     index: u64,
     offset: u64,
     data: Vec<u8>,
 }
 
-impl Early {
+impl ReorderBuffer {
     /// Keeps what there is room for; returns whether that was anything.
     pub(crate) fn keep(&mut self, now: Time, key: Key, fragments: &[Fragment<'_>]) -> bool {
         self.forget_old(now);
@@ -31,7 +32,7 @@ impl Early {
             let held = self.messages.get(&key).map_or(0, |(_, fragments)| fragments.len());
             if self.count < MAX_EARLY_FRAGMENTS && held < MAX_EARLY_FRAGMENTS_PER_MESSAGE {
                 let (_, fragments) = self.messages.entry(key).or_insert_with(|| (now, Vec::new()));
-                fragments.push(EarlyFragment::of(fragment));
+                fragments.push(HeldFragment::of(fragment));
                 self.count += 1;
             }
         }
@@ -39,7 +40,7 @@ impl Early {
     }
 
     /// Gives those of a message that has now been announced.
-    pub(crate) fn take(&mut self, now: Time, key: &Key) -> Vec<EarlyFragment> {
+    pub(crate) fn take(&mut self, now: Time, key: &Key) -> Vec<HeldFragment> {
         self.forget_old(now);
         let fragments = self.messages.remove(key).map(|(_, fragments)| fragments).unwrap_or_default();
         self.count -= fragments.len();
@@ -57,7 +58,7 @@ impl Early {
     }
 }
 
-impl EarlyFragment {
+impl HeldFragment {
     pub(crate) fn as_fragment(&self) -> Fragment<'_> {
         Fragment { index: self.index, offset: self.offset, data: &self.data }
     }
@@ -81,21 +82,21 @@ mod tests {
 
     #[test]
     fn a_stranger_cannot_have_much_kept() {
-        let mut early = Early::default();
-        assert!(!early.keep(Time::ZERO, key(1, 1), &fragment(&[0; MAX_EARLY_DATA + 1])));
-        let kept = (0..1000).filter(|_| early.keep(Time::ZERO, key(1, 1), &fragment(b"x"))).count();
+        let mut buffer = ReorderBuffer::default();
+        assert!(!buffer.keep(Time::ZERO, key(1, 1), &fragment(&[0; MAX_EARLY_DATA + 1])));
+        let kept = (0..1000).filter(|_| buffer.keep(Time::ZERO, key(1, 1), &fragment(b"x"))).count();
         assert_eq!(kept, MAX_EARLY_FRAGMENTS_PER_MESSAGE);
         for tid in 0..1000 {
-            early.keep(Time::ZERO, key(2, tid), &fragment(b"x"));
+            buffer.keep(Time::ZERO, key(2, tid), &fragment(b"x"));
         }
-        assert_eq!(early.len(), MAX_EARLY_FRAGMENTS);
+        assert_eq!(buffer.len(), MAX_EARLY_FRAGMENTS);
     }
 
     #[test]
     fn what_nobody_announces_is_forgotten() {
-        let mut early = Early::default();
-        assert!(early.keep(Time::ZERO, key(1, 1), &fragment(b"x")));
-        assert!(early.take(Time::ZERO + REASSEMBLY_IDLE, &key(1, 1)).is_empty());
-        assert_eq!(early.len(), 0);
+        let mut buffer = ReorderBuffer::default();
+        assert!(buffer.keep(Time::ZERO, key(1, 1), &fragment(b"x")));
+        assert!(buffer.take(Time::ZERO + REASSEMBLY_IDLE, &key(1, 1)).is_empty());
+        assert_eq!(buffer.len(), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! Our own public address, as others see it.
+//! Consensus of other nodes about our external address.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use crate::address::{Prefix, is_local};
 use crate::limits::{MAX_ADDRESS_VOTES, MIN_ADDRESS_VOTES};
 
-/// Who votes: all of a network prefix together have one vote, for addresses are cheap there. Local nodes, whose number
-/// the owner controls, have one each.
+/// Who votes: all of a network prefix together have one vote, for addresses are cheap there. Local
+/// nodes, whose number the owner controls, have one each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Voter {
     Prefix(Prefix),
@@ -16,12 +16,12 @@ enum Voter {
 
 /// The last votes about our address in one family.
 #[derive(Debug, Default)]
-pub(crate) struct Votes {
+pub(crate) struct ExternalAddrConsensus {
     votes: VecDeque<(Voter, IpAddr)>,
     winner: Option<IpAddr>,
 }
 
-impl Votes {
+impl ExternalAddrConsensus {
     /// Counts the word of `from`; returns the address when it becomes another.
     pub(crate) fn add(&mut self, from: SocketAddr, claimed: IpAddr) -> Option<IpAddr> {
         if from.is_ipv4() != claimed.is_ipv4() {
@@ -54,13 +54,13 @@ mod tests {
 
     const MINE: &str = "198.51.100.7";
 
-    fn vote(votes: &mut Votes, from: &str, claimed: &str) -> Option<IpAddr> {
+    fn vote(votes: &mut ExternalAddrConsensus, from: &str, claimed: &str) -> Option<IpAddr> {
         votes.add(from.parse().unwrap(), claimed.parse().unwrap())
     }
 
     #[test]
     fn three_voters_that_agree_elect() {
-        let mut votes = Votes::default();
+        let mut votes = ExternalAddrConsensus::default();
         assert_eq!(vote(&mut votes, "192.0.2.1:1", MINE), None);
         assert_eq!(vote(&mut votes, "192.0.2.2:1", MINE), None);
         assert_eq!(vote(&mut votes, "192.0.2.3:1", MINE), Some(MINE.parse().unwrap()));
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn many_nodes_on_one_address_have_one_vote() {
-        let mut votes = Votes::default();
+        let mut votes = ExternalAddrConsensus::default();
         for port in 1..100 {
             assert_eq!(vote(&mut votes, &format!("192.0.2.1:{port}"), "10.9.9.9"), None);
         }
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_minority_does_not_change_the_address_and_a_move_does() {
-        let mut votes = Votes::default();
+        let mut votes = ExternalAddrConsensus::default();
         for n in 1..=10 {
             vote(&mut votes, &format!("192.0.2.{n}:1"), MINE);
         }
@@ -93,6 +93,6 @@ mod tests {
 
     #[test]
     fn a_voter_cannot_speak_about_the_other_family() {
-        assert_eq!(vote(&mut Votes::default(), "192.0.2.1:1", "2001:db8::1"), None);
+        assert_eq!(vote(&mut ExternalAddrConsensus::default(), "192.0.2.1:1", "2001:db8::1"), None);
     }
 }

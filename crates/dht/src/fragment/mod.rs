@@ -1,9 +1,11 @@
-//! Values too large for one datagram: cutting them up and putting them together.
+//! Fragmentation and reassembly of values too large for one datagram.
+
+mod reorder; // fragments that arrived before their announcement
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::early::Early;
+use self::reorder::ReorderBuffer;
 use crate::limits::{
     FRAGMENT, MAX_INLINE_COUNT, MAX_INLINE_VALUES, MAX_PACKED_VALUE, MAX_REASSEMBLIES, MAX_REASSEMBLIES_PER_ADDRESS,
     MAX_REASSEMBLY_BYTES, MAX_REPLY_VALUES, MIN_MEAN_FRAGMENT, REASSEMBLY_IDLE, REASSEMBLY_TOTAL,
@@ -12,7 +14,8 @@ use crate::message::{Body, Fragment, Message, ValueEntry, Values};
 use crate::time::Time;
 use crate::value::Value;
 
-/// The `values` of a message: the values themselves, or their sizes when they have to follow in fragments.
+/// The `values` of a message: the values themselves, or their sizes when they have to follow in
+/// fragments.
 pub(crate) fn entries<'a>(values: &[&'a Value]) -> (Values<'a>, bool) {
     let total: usize = values.iter().map(|value| value.packed().len()).sum();
     if values.len() < MAX_INLINE_COUNT && total < MAX_INLINE_VALUES {
@@ -50,11 +53,12 @@ pub(crate) struct Assembled {
     pub(crate) values: Vec<Vec<u8>>,
 }
 
-/// Puts messages together. Fragments may come in any order, and a few before the message that announces them.
+/// Puts messages together. Fragments may come in any order, and a few before the message that
+/// announces them.
 #[derive(Debug, Default)]
 pub(crate) struct Reassembly {
     buffers: BTreeMap<Key, Buffer>,
-    early: Early,
+    reorder: ReorderBuffer,
     announced: usize,
 }
 
@@ -112,15 +116,15 @@ impl Reassembly {
         }
         self.announced += announced;
         self.buffers.insert(key, Buffer { header: header.to_vec(), parts, announced, started: now, touched: now });
-        let overtaken = self.early.take(now, &key);
-        let fragments: Vec<Fragment<'_>> = overtaken.iter().map(|early| early.as_fragment()).collect();
+        let overtaken = self.reorder.take(now, &key);
+        let fragments: Vec<Fragment<'_>> = overtaken.iter().map(|held| held.as_fragment()).collect();
         self.add(now, key, &fragments).map_or(Begun::Waiting, Begun::Complete)
     }
 
-    /// Keeps fragments of a message that nobody has announced yet, for a little while and as far as there is room.
-    /// Returns whether any was kept.
+    /// Keeps fragments of a message that nobody has announced yet, for a little while and as far as
+    /// there is room. Returns whether any was kept.
     pub(crate) fn keep_early(&mut self, now: Time, key: Key, fragments: &[Fragment<'_>]) -> bool {
-        self.early.keep(now, key, fragments)
+        self.reorder.keep(now, key, fragments)
     }
 
     /// Takes fragments; returns the message when they were the last ones.
@@ -145,7 +149,8 @@ impl Reassembly {
         self.buffers.values().map(Buffer::deadline).min()
     }
 
-    /// Gives up one message whose time is over and returns what there is of it. Call again until `None`.
+    /// Gives up one message whose time is over and returns what there is of it. Call again until
+    /// `None`.
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Option<Assembled> {
         let late = self.buffers.iter().find(|(_, buffer)| buffer.deadline() <= now).map(|(key, _)| *key)?;
         self.finish(late)
@@ -156,7 +161,7 @@ impl Reassembly {
     }
 
     pub(crate) fn early(&self) -> usize {
-        self.early.len()
+        self.reorder.len()
     }
 
     pub(crate) fn announced_bytes(&self) -> usize {
