@@ -1,9 +1,11 @@
-//! As much of HTTP/1.1 as the backend and the load need, with nothing that would show in the figures.
+//! As much of HTTP/1.1 as the backend and the load need, with nothing that would show in the
+//! figures.
 
 use anyhow::{Context as _, Result, bail};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// Longest head taken, in bytes. Ours have a tenth of it; a gateway's error page shows itself by its status.
+/// Longest head taken, in bytes. Ours have a tenth of it; a gateway's error page shows itself by
+/// its status.
 const MAX_HEAD: usize = 4096;
 
 /// Bytes read at once. Large, so that what is measured is the tunnel and not its ends.
@@ -88,7 +90,8 @@ impl<S: AsyncRead + Unpin> Reader<S> {
         &mut self.stream
     }
 
-    /// Reads until a head is whole and returns its length; `None` when the sender has ended before it.
+    /// Reads until a head is whole and returns its length; `None` when the sender has ended before
+    /// it.
     async fn head(&mut self) -> Result<Option<usize>> {
         loop {
             let bytes = &self.buffer[self.begin..self.end];

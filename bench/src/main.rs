@@ -1,6 +1,8 @@
-//! The comparison of Hardline with other tunnels, the attacks on it, and the programs that both run.
+//! The comparison of Hardline with other tunnels, the attacks on it, and the programs that both
+//! run.
 //!
-//! `cargo xtask bench peers` and `cargo xtask bench siege` build and install what this needs and start it.
+//! `cargo xtask bench peers` and `cargo xtask bench siege` build and install what this needs and
+//! start it.
 
 mod backend;
 mod descriptors;

@@ -2,8 +2,8 @@
 
 use std::iter::repeat_with;
 
-/// After so many bytes they repeat: a prime, so that no record, frame or buffer size divides it and a piece that is lost,
-/// doubled or swapped with another shows.
+/// After so many bytes they repeat: a prime, so that no record, frame or buffer size divides it and
+/// a piece that is lost, doubled or swapped with another shows.
 const PERIOD: usize = 1_048_573;
 
 /// The pattern, made once.

@@ -1,5 +1,5 @@
-//! Hours of mixed work, restarts and a cable that is pulled now and then; whether memory, descriptors, threads and
-//! tasks stay flat.
+//! Hours of mixed work, restarts and a cable that is pulled now and then; whether memory,
+//! descriptors, threads and tasks stay flat.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,7 +16,8 @@ use crate::usage::{load_average, own_memory_kib};
 /// Descriptors for the loads.
 const DESCRIPTORS: u64 = 10_000;
 
-/// Silence after each round, before the samples: what was opened is closed then, but for parked links.
+/// Silence after each round, before the samples: what was opened is closed then, but for parked
+/// links.
 const REST: Duration = Duration::from_secs(5);
 
 /// How long the cable is out.
@@ -28,8 +29,8 @@ const LOAD_LIMIT: Duration = Duration::from_secs(300);
 /// Growth of memory from the middle third to the last that counts as flat.
 const MEMORY_BAR: f64 = 1.1;
 
-/// Links may be parked at one sample and not at another, and each has a descriptor and a task: as many as one side keeps
-/// per service, for two services.
+/// Links may be parked at one sample and not at another, and each has a descriptor and a task: as
+/// many as one side keeps per service, for two services.
 const LINKS_BAR: f64 = 32.0;
 
 #[derive(Args)]
@@ -91,7 +92,8 @@ struct Sample {
     tasks: f64,
 }
 
-/// Two publishers at Alice's, two gateways at Bob's. Of each, one stays and one is killed again and again.
+/// Two publishers at Alice's, two gateways at Bob's. Of each, one stays and one is killed again and
+/// again.
 struct World {
     alice: Host,
     bob: Host,
@@ -115,8 +117,8 @@ impl World {
         Ok(Self { alice, bob, target, publishers, gateways, keys, _backend: backend, _switch: switch })
     }
 
-    /// Some of everything; in each round something else is disturbed. Gives the number of loads that failed though nothing
-    /// disturbed them.
+    /// Some of everything; in each round something else is disturbed. Gives the number of loads
+    /// that failed though nothing disturbed them.
     fn round(&mut self, number: usize) -> Result<usize> {
         let steady = self.load(0, 0, "steady", &["20000"])?;
         let up = self.load(0, 0, "bulk", &["up", "4", "16777216", "--check"])?;
@@ -193,7 +195,8 @@ impl Sample {
     }
 }
 
-/// Compares the last third with the middle one: in the first, what a program makes once is still being made.
+/// Compares the last third with the middle one: in the first, what a program makes once is still
+/// being made.
 fn judge(samples: &[&Sample]) -> bool {
     let third = samples.len() / 3;
     if third == 0 {

@@ -24,7 +24,8 @@ pub(crate) fn memory_kib(pid: u32) -> Result<f64> {
     sum_of_rollups(pid, "Pss:")
 }
 
-/// What of it is nobody else's: without the program's own file, whose pages count for less while more programs run it.
+/// What of it is nobody else's: without the program's own file, whose pages count for less while
+/// more programs run it.
 pub(crate) fn own_memory_kib(pid: u32) -> Result<f64> {
     sum_of_rollups(pid, "Pss_Anon:")
 }
@@ -45,8 +46,8 @@ pub(crate) fn load_average() -> Result<f64> {
     Ok(text.split_whitespace().next().context("a load average")?.parse()?)
 }
 
-/// Whether somebody listens at the port, in the network namespace of `pid`. Looks at the kernel's table, because a probing
-/// connection would be a first one.
+/// Whether somebody listens at the port, in the network namespace of `pid`. Looks at the kernel's
+/// table, because a probing connection would be a first one.
 pub(crate) fn is_listening(pid: u32, port: u16) -> bool {
     ["tcp", "tcp6"].iter().any(|family| {
         let table = fs::read_to_string(format!("/proc/{pid}/net/{family}")).unwrap_or_default();
@@ -61,7 +62,8 @@ fn has_listener(line: &str, port: u16) -> bool {
     words.nth(1) == Some(LISTEN) && local.is_some_and(|(_, hex)| u16::from_str_radix(hex, 16) == Ok(port))
 }
 
-/// User and system time, of the process and of its children that were waited for: fields 14 to 17 of proc(5).
+/// User and system time, of the process and of its children that were waited for: fields 14 to 17
+/// of proc(5).
 fn stat_ticks(stat: &str) -> Option<u64> {
     // The second field, the program's name, may hold spaces and brackets.
     let after_name = &stat[stat.rfind(')')? + 1..];

@@ -92,7 +92,8 @@ impl Host {
         values.collect()
     }
 
-    /// Waits until the node on this host finds a value at `key` that is as wanted, and gives it back.
+    /// Waits until the node on this host finds a value at `key` that is as wanted, and gives it
+    /// back.
     ///
     /// # Errors
     /// If there is none after a minute.
@@ -127,7 +128,8 @@ impl DhtNetwork {
         ["--dht-bootstrap", &self.bootstrap(), "--dht-proxy", "none"].map(str::to_owned)
     }
 
-    /// Waits until a node of the network finds a value at `key` that is as wanted, and gives it back.
+    /// Waits until a node of the network finds a value at `key` that is as wanted, and gives it
+    /// back.
     ///
     /// # Errors
     /// If there is none after a minute.
@@ -158,7 +160,8 @@ impl DhtNetwork {
 }
 
 impl DhtNode {
-    /// Waits until it has talked with another, then asks for something, so that it meets those nearest to it.
+    /// Waits until it has talked with another, then asks for something, so that it meets those
+    /// nearest to it.
     fn wait_until_it_knows_others(&self) -> Result<()> {
         let deadline = Instant::now() + READY_LIMIT;
         let url = format!("http://localhost:{PROXY_PORT}");

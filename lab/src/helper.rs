@@ -62,9 +62,10 @@ impl Host {
         Ok(Backend { address, process })
     }
 
-    /// Makes the helper's checks (`get:N`, `chunked:N`, `post:N` in bytes, the first and the last also with `:SECONDS` for
-    /// more time than a minute; `keepalive:N` and `parallel:N:BYTES` in requests, `streams:N:BYTES` for N downloads beside N uploads,
-    /// `websocket`, `events`, `idle:SECONDS`) against a helper's web server, asking for `name` at `gateway`.
+    /// Makes the helper's checks (`get:N`, `chunked:N`, `post:N` in bytes, the first and the last
+    /// also with `:SECONDS` for more time than a minute; `keepalive:N` and `parallel:N:BYTES` in
+    /// requests, `streams:N:BYTES` for N downloads beside N uploads, `websocket`, `events`,
+    /// `idle:SECONDS`) against a helper's web server, asking for `name` at `gateway`.
     ///
     /// # Errors
     /// If a check fails; the error carries the line of each that did.
@@ -81,8 +82,9 @@ impl Host {
         Ok(())
     }
 
-    /// Drives a browser (`chromium` or `firefox-esr`) with a new profile through the steps `open:URL`, `wait:EXPRESSION`,
-    /// `read:EXPRESSION` and `shot:FILE`, and gives back what the expressions read.
+    /// Drives a browser (`chromium` or `firefox-esr`) with a new profile through the steps
+    /// `open:URL`, `wait:EXPRESSION`, `read:EXPRESSION` and `shot:FILE`, and gives back what the
+    /// expressions read.
     ///
     /// # Errors
     /// If a step fails; the error carries what each step came to.

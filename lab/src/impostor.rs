@@ -25,7 +25,8 @@ impl Host {
         Ok(Impostor(server))
     }
 
-    /// Claims on the LAN, unasked and in answer to every search, that the impostor here is the service `key`.
+    /// Claims on the LAN, unasked and in answer to every search, that the impostor here is the
+    /// service `key`.
     pub fn lie_on_lan(&self, key: &str) -> Result<Process> {
         let liar = self.spawn("liar", self.command(helper()?).args(["liar", key, &IMPOSTOR_PORT.to_string()]))?;
         liar.wait_for_line("lying")?;

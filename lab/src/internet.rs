@@ -11,9 +11,9 @@ use crate::network::{Host, Switch};
 use crate::process::Process;
 
 impl Lab {
-    /// A switch that stands for the internet: 203.0.113.0/24 and 2001:db8::/32. It carries packets between its computers by
-    /// IP, so that neither multicast nor broadcast crosses it. (Whatever interface is attached needs a default route for
-    /// IPv6; [`Host::join`] makes both.)
+    /// A switch that stands for the internet: 203.0.113.0/24 and 2001:db8::/32. It carries packets
+    /// between its computers by IP, so that neither multicast nor broadcast crosses it. (Whatever
+    /// interface is attached needs a default route for IPv6; [`Host::join`] makes both.)
     pub fn internet(&self) -> Result<Switch> {
         self.slow_internet(Duration::ZERO)
     }
@@ -30,7 +30,8 @@ impl Lab {
             internet.namespace.ip(&format!("address add {address} dev br0"))?;
         }
         internet.namespace.ip("route add 2001:db8::/32 dev br0")?;
-        // Answers for every neighbour, at once, since ports do not see each other; and does not advise the direct way.
+        // Answers for every neighbour, at once, since ports do not see each other; and does not
+        // advise the direct way.
         internet.namespace.sh("cd /proc/sys/net; echo 1 > ipv4/ip_forward; echo 1 > ipv6/conf/all/forwarding; \
              echo 1 > ipv4/conf/br0/proxy_arp_pvlan; echo 0 > ipv4/neigh/br0/proxy_delay; \
              echo 0 > ipv4/conf/all/send_redirects; echo 0 > ipv4/conf/br0/send_redirects")?;
@@ -58,12 +59,14 @@ impl Switch {
 }
 
 impl Host {
-    /// Plugs `interface` into the internet as 203.0.113.`number` and 2001:db8::`number` (in decimal digits).
+    /// Plugs `interface` into the internet as 203.0.113.`number` and 2001:db8::`number` (in decimal
+    /// digits).
     pub fn join(&self, internet: &Switch, interface: &str, number: u8) -> Result<()> {
         self.join_as(internet, interface, &[internet_v4(number), internet_v6(number)])
     }
 
-    /// Plugs `interface` into the internet with these addresses, and a default route for the family of each.
+    /// Plugs `interface` into the internet with these addresses, and a default route for the family
+    /// of each.
     pub fn join_as(&self, internet: &Switch, interface: &str, addresses: &[IpAddr]) -> Result<()> {
         self.attach(internet, interface, &[])?;
         for address in addresses {

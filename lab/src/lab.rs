@@ -12,10 +12,12 @@ use tempfile::TempDir;
 use crate::leftovers;
 use crate::network::{Host, Switch};
 
-/// Set to anything, a machine that cannot do network namespaces fails the tests instead of skipping them.
+/// Set to anything, a machine that cannot do network namespaces fails the tests instead of skipping
+/// them.
 pub const REQUIRED: &str = "HARDLINE_LAB_REQUIRED";
 
-/// One test's world. Hosts and switches made from it keep working for as long as they live themselves.
+/// One test's world. Hosts and switches made from it keep working for as long as they live
+/// themselves.
 #[derive(Debug)]
 pub struct Lab {
     dir: TempDir,
@@ -24,10 +26,12 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Opens an empty world; `None` where this machine cannot do network namespaces, which is said on stderr.
+    /// Opens an empty world; `None` where this machine cannot do network namespaces, which is said
+    /// on stderr.
     ///
     /// # Errors
-    /// When namespaces are not to be had but [`REQUIRED`] is set, or the temporary folder cannot be made.
+    /// When namespaces are not to be had but [`REQUIRED`] is set, or the temporary folder cannot be
+    /// made.
     pub fn open() -> Result<Option<Self>> {
         static OBSTACLE: OnceLock<Option<String>> = OnceLock::new();
         if let Some(obstacle) = OBSTACLE.get_or_init(|| namespaces_work().err().map(|err| format!("{err:#}"))) {
@@ -39,7 +43,8 @@ impl Lab {
         }
         let prefix = leftovers::own_prefix()?;
         let dir = tempfile::Builder::new().prefix(&prefix).tempdir().context("making the lab's folder")?;
-        // The random end of the folder's name tells this lab's namespaces from those of the next test in this process.
+        // The random end of the folder's name tells this lab's namespaces from those of the next
+        // test in this process.
         let prefix = dir.path().file_name().and_then(|name| name.to_str()).context("a folder's name")?.to_owned();
         Ok(Some(Self { dir, prefix, made: Cell::new(0) }))
     }
@@ -56,8 +61,8 @@ impl Lab {
         Switch::new(self.namespace_name(name))
     }
 
-    /// Computers on one switch: `eth0` of the first is 192.168.77.1/24, of the next 192.168.77.2/24 and so on, with
-    /// IPv6 in fd77::/64 likewise, and a default route that leads nowhere.
+    /// Computers on one switch: `eth0` of the first is 192.168.77.1/24, of the next 192.168.77.2/24
+    /// and so on, with IPv6 in fd77::/64 likewise, and a default route that leads nowhere.
     pub fn lan<const N: usize>(&self, names: [&str; N]) -> Result<(Switch, [Host; N])> {
         let switch = self.switch("switch")?;
         let mut hosts = Vec::with_capacity(N);

@@ -1,7 +1,7 @@
 //! Names that say who made a thing, and the removal of what a killed run left behind.
 //!
-//! Namespaces and folders are named `hardline-lab-PID-START-…`, with process id and start time of the test program: a
-//! thing whose maker no longer lives is nobody's.
+//! Namespaces and folders are named `hardline-lab-PID-START-…`, with process id and start time of
+//! the test program: a thing whose maker no longer lives is nobody's.
 
 use std::fs;
 use std::path::Path;
@@ -71,10 +71,12 @@ fn maker(name: &str) -> Option<(u32, u64)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// When the process began, in clock ticks since boot; with its id this names a process for good. `None` when it is gone.
+/// When the process began, in clock ticks since boot; with its id this names a process for good.
+/// `None` when it is gone.
 fn start_time(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field, the program's name, may hold spaces and brackets; the 22nd is the start time.
+    // The second field, the program's name, may hold spaces and brackets; the 22nd is the start
+    // time.
     let after_name = &stat[stat.rfind(')')? + 1..];
     after_name.split_whitespace().nth(19)?.parse().ok()
 }

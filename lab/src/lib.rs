@@ -1,8 +1,9 @@
 //! Several "computers" on one machine, for tests with real peers.
 //!
-//! A [`Lab`] is one test's world: [`Host`]s and [`Switch`]es, each a network namespace of its own, with programs running in them.
-//! Nothing has a route out of the lab. Everything is taken down when the values are dropped, also after a panic; what a
-//! killed run left behind is found by its name and removed by the next one.
+//! A [`Lab`] is one test's world: [`Host`]s and [`Switch`]es, each a network namespace of its own,
+//! with programs running in them. Nothing has a route out of the lab. Everything is taken down when
+//! the values are dropped, also after a panic; what a killed run left behind is found by its name
+//! and removed by the next one.
 //!
 //! ```no_run
 //! # fn main() -> anyhow::Result<()> {

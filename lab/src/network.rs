@@ -68,7 +68,8 @@ impl Host {
         self.namespace.ip(words)
     }
 
-    /// Plugs a new interface into the switch and gives it these addresses (`192.168.77.1/24`, `fd77::1/64`).
+    /// Plugs a new interface into the switch and gives it these addresses (`192.168.77.1/24`,
+    /// `fd77::1/64`).
     pub fn attach(&self, switch: &Switch, interface: &str, addresses: &[&str]) -> Result<()> {
         switch.plug(&self.namespace, interface)?;
         for address in addresses {
@@ -147,8 +148,8 @@ impl Namespace {
     fn new(name: String) -> Result<Self> {
         run_ip(&["netns", "add", &name])?;
         let namespace = Self(name);
-        // Frames between two ports of a bridge are no business of the packet filter's; and without duplicate address
-        // detection IPv6 addresses are usable at once.
+        // Frames between two ports of a bridge are no business of the packet filter's; and without
+        // duplicate address detection IPv6 addresses are usable at once.
         namespace.sh(
             "for f in /proc/sys/net/bridge/bridge-nf-call-ip*tables; do [ ! -w $f ] || echo 0 > $f; done; \
                       echo 0 > /proc/sys/net/ipv6/conf/all/accept_dad; \

@@ -87,7 +87,8 @@ impl Process {
         Ok(Self { label: label.to_owned(), child, said, readers, is_quiet: false })
     }
 
-    /// Waits for a line on stdout or stderr that holds `text`, and returns it; one already printed counts.
+    /// Waits for a line on stdout or stderr that holds `text`, and returns it; one already printed
+    /// counts.
     ///
     /// # Errors
     /// If the program ends or a minute passes first.
@@ -95,7 +96,8 @@ impl Process {
         self.wait_for(text, |line| line.contains(text).then(|| line.to_owned()))
     }
 
-    /// Waits until `look` finds something in a line of stdout or stderr; lines already printed count.
+    /// Waits until `look` finds something in a line of stdout or stderr; lines already printed
+    /// count.
     ///
     /// # Errors
     /// If the program ends or a minute passes first.
@@ -203,7 +205,8 @@ impl Drop for Process {
             // The test harness shows this when the test fails.
             eprintln!("---- {} had said:\n{}", self.label, self.said.lock().shown());
         }
-        // A grandchild may hold the pipes open longer; the namespace's end closes them, and the threads with them.
+        // A grandchild may hold the pipes open longer; the namespace's end closes them, and the
+        // threads with them.
         self.readers.clear();
     }
 }

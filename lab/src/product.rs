@@ -36,7 +36,8 @@ impl Host {
         Ok(Hardline { process, ready })
     }
 
-    /// What a `hardline` on this host tells of itself, which has a gateway (`hardline status --json`).
+    /// What a `hardline` on this host tells of itself, which has a gateway (`hardline status
+    /// --json`).
     pub fn status(&self, program: &Hardline) -> Result<Value> {
         let port = program.gateway()?.port().to_string();
         let said = self.run(hardline_program()?, &["status", "--json", "--gateway-port", &port])?.success()?;
@@ -45,7 +46,8 @@ impl Host {
 }
 
 impl Hardline {
-    /// Name and port (`KEYHASH.localhost:7009`) of its only service, as other computers' browsers ask for it.
+    /// Name and port (`KEYHASH.localhost:7009`) of its only service, as other computers' browsers
+    /// ask for it.
     pub fn service_name(&self) -> Result<String> {
         let link = self.ready["services"][0]["link_elsewhere"].as_str().context("a link of a service")?;
         let name = link.strip_prefix("http://").with_context(|| format!("{link} begins with http://"))?;
@@ -95,7 +97,8 @@ fn find_program() -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build.args(["build", "--quiet", "--package", "hardline"]);
-    // Build scripts watch these (ring's does): cargo sets them for test programs, and would build half the tree anew.
+    // Build scripts watch these (ring's does): cargo sets them for test programs, and would build
+    // half the tree anew.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") || text == "CARGO_CRATE_NAME" {

@@ -29,9 +29,11 @@ pub struct PythonServer {
 }
 
 impl Host {
-    /// Starts a Python server for `backend`, listening for peers at `p2p_port`, and waits until it is ready.
+    /// Starts a Python server for `backend`, listening for peers at `p2p_port`, and waits until it
+    /// is ready.
     ///
-    /// The certificate is `service.cert` in the host's home, made when absent, with a password of the program's making.
+    /// The certificate is `service.cert` in the host's home, made when absent, with a password of
+    /// the program's making.
     pub fn python_server(&self, release: Release, p2p_port: u16, backend: SocketAddr) -> Result<PythonServer> {
         let certificate = self.home().join("service.cert");
         let (host, port) = (backend.ip().to_string(), backend.port().to_string());
@@ -64,7 +66,8 @@ impl Host {
     pub fn use_dht_proxy(&self, proxy: &str) -> Result<()> {
         let folder = self.home().join(".hardlinep2p");
         fs::create_dir_all(&folder)?;
-        // It puts the key behind the URL as it is. Where number 3 is missing it sets number 2 to one of the internet's.
+        // It puts the key behind the URL as it is. Where number 3 is missing it sets number 2 to
+        // one of the internet's.
         let settings = format!("[DHTProxy]\nserver1 = \"{proxy}/key/\"\nserver3 = \"{proxy}/key/\"\n");
         Ok(fs::write(folder.join("settings.toml"), settings)?)
     }
@@ -91,7 +94,8 @@ impl Release {
         }
     }
 
-    /// The virtual environment, under cargo's target folder; made when absent, and anew when it does not work.
+    /// The virtual environment, under cargo's target folder; made when absent, and anew when it
+    /// does not work.
     fn environment(self) -> Result<PathBuf> {
         let build = crate::helper::build_folder()?;
         let folder = build.parent().context("cargo's target folder")?.join("lab");
@@ -106,7 +110,8 @@ impl Release {
         Ok(environment)
     }
 
-    /// Whether the release and what it imports are there. (Importing the release itself would start its threads.)
+    /// Whether the release and what it imports are there. (Importing the release itself would start
+    /// its threads.)
     fn works(self, environment: &Path) -> bool {
         let check = format!(
             "import importlib.metadata, nacl.bindings, requests, lxml.etree, OpenSSL.crypto, ifaddr; \
@@ -141,7 +146,8 @@ impl Release {
     }
 }
 
-/// `lib/python3.N/site-packages`, whichever N; an environment not made yet has none, which is no error.
+/// `lib/python3.N/site-packages`, whichever N; an environment not made yet has none, which is no
+/// error.
 fn site_packages(environment: &Path) -> Result<PathBuf> {
     let library = environment.join("lib");
     let Ok(mut versions) = fs::read_dir(&library) else { return Ok(library) };

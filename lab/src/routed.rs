@@ -18,8 +18,8 @@ pub struct RoutedHome {
 }
 
 impl Lab {
-    /// A home whose router is 2001:db8::`number` on the internet, which sends it what is for 2001:db8:`number`::/48. (Digits as
-    /// in [`Host::join`]; below 10.)
+    /// A home whose router is 2001:db8::`number` on the internet, which sends it what is for
+    /// 2001:db8:`number`::/48. (Digits as in [`Host::join`]; below 10.)
     pub fn routed_home(&self, internet: &Switch, number: u8) -> Result<RoutedHome> {
         let (host, lan) = (self.host(&format!("routed{number}"))?, self.switch(&format!("routed{number}-lan"))?);
         host.run("sh", &["-ec", "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding"])?.success()?;
@@ -33,7 +33,8 @@ impl Lab {
 }
 
 impl RoutedHome {
-    /// Plugs a computer's `eth0` into the home as address `number` of it, with a default route by the router.
+    /// Plugs a computer's `eth0` into the home as address `number` of it, with a default route by
+    /// the router.
     pub fn connect(&self, host: &Host, number: u16) -> Result<()> {
         host.attach(&self.lan, "eth0", &[&format!("{}/64", self.address_of(number))])?;
         host.ip(&format!("route add default via {} dev eth0", self.address_of(1)))

@@ -1,4 +1,5 @@
-//! Routers: NAT between a home and the internet, with a real miniupnpd, or a provider's NAT in front of many homes.
+//! Routers: NAT between a home and the internet, with a real miniupnpd, or a provider's NAT in
+//! front of many homes.
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -44,8 +45,8 @@ pub struct Router {
 struct Wan {
     address: Ipv4Addr,
     gateway: Ipv4Addr,
-    /// Whether a STUN server tells it that the address is public. Without one miniupnpd takes every address of a lab for a
-    /// private one.
+    /// Whether a STUN server tells it that the address is public. Without one miniupnpd takes every
+    /// address of a lab for a private one.
     has_stun: bool,
 }
 
@@ -58,14 +59,16 @@ impl Lab {
         Router::new(self, &format!("home{number}"), internet, [192, 168, number], wan, mapping)
     }
 
-    /// A provider's router with 203.0.113.`number` on the internet and 100.64.0.1/24 inside (RFC 6598).
+    /// A provider's router with 203.0.113.`number` on the internet and 100.64.0.1/24 inside (RFC
+    /// 6598).
     pub fn carrier(&self, internet: &Switch, number: u8) -> Result<Router> {
         let address = Ipv4Addr::new(203, 0, 113, number);
         let wan = Wan { address, gateway: Ipv4Addr::new(203, 0, 113, 254), has_stun: false };
         Router::new(self, &format!("carrier{number}"), internet, [100, 64, 0], wan, Mapping::None)
     }
 
-    /// A home whose router has 100.64.0.`number` behind a provider's router, and 192.168.`number`.1/24 inside.
+    /// A home whose router has 100.64.0.`number` behind a provider's router, and
+    /// 192.168.`number`.1/24 inside.
     pub fn home_behind(&self, carrier: &Router, number: u8, mapping: Mapping) -> Result<Router> {
         let wan = Wan { address: carrier.address_of(number), gateway: carrier.address_of(1), has_stun: false };
         Router::new(self, &format!("home{number}"), &carrier.lan, [192, 168, number], wan, mapping)
@@ -86,13 +89,15 @@ impl Router {
         Ok(router)
     }
 
-    /// Plugs a computer's `eth0` into the inner network, as address `number` of it, with a default route by this router.
+    /// Plugs a computer's `eth0` into the inner network, as address `number` of it, with a default
+    /// route by this router.
     pub fn connect(&self, host: &Host, number: u8) -> Result<()> {
         host.attach(&self.lan, "eth0", &[&format!("{}/24", self.address_of(number))])?;
         self.lead(host)
     }
 
-    /// Makes this router the default one of a computer in the inner network, whose `eth0` has just come up.
+    /// Makes this router the default one of a computer in the inner network, whose `eth0` has just
+    /// come up.
     pub fn lead(&self, host: &Host) -> Result<()> {
         host.ip(&format!("route replace default via {} dev eth0", self.address_of(1)))
     }
@@ -110,7 +115,8 @@ impl Router {
         self.wan.address
     }
 
-    /// Acts a power cut: everything that was mapped or connected is forgotten, and nobody answers until [`Self::power_on`].
+    /// Acts a power cut: everything that was mapped or connected is forgotten, and nobody answers
+    /// until [`Self::power_on`].
     pub fn power_off(&mut self) -> Result<()> {
         if let Some(mut daemon) = self.daemon.take() {
             daemon.kill()?;
@@ -129,7 +135,8 @@ impl Router {
         self.start_daemon()
     }
 
-    /// Gives it another public address, 203.0.113.`number`, and ends all connections. The mappings stay.
+    /// Gives it another public address, 203.0.113.`number`, and ends all connections. The mappings
+    /// stay.
     pub fn move_to(&mut self, number: u8) -> Result<()> {
         let (old, new) = (self.wan.address, Ipv4Addr::new(203, 0, 113, number));
         self.host.ip(&format!("address delete {old}/24 dev wan"))?;
@@ -144,13 +151,15 @@ impl Router {
         }
     }
 
-    /// Forwards a TCP port by hand to computer `number` of the inner network, as its owner does on the router's page.
+    /// Forwards a TCP port by hand to computer `number` of the inner network, as its owner does on
+    /// the router's page.
     pub fn forward_by_hand(&self, port: u16, number: u8, to: u16) -> Result<()> {
         let to = format!("{}:{to}", self.address_of(number));
         self.sh(&format!("nft add rule inet filter by_hand iifname wan tcp dport {port} dnat ip to {to}"))
     }
 
-    /// Lets `neighbour`, a computer of the inner network, have this outside TCP port mapped to itself, by UPnP or NAT-PMP.
+    /// Lets `neighbour`, a computer of the inner network, have this outside TCP port mapped to
+    /// itself, by UPnP or NAT-PMP.
     pub fn take_port(&self, neighbour: &Host, port: u16) -> Result<()> {
         let port = port.to_string();
         match self.mapping {
@@ -243,7 +252,8 @@ impl Router {
     }
 }
 
-/// A home's packet filter. The daemon's chains are called from `input` too, for the answers of its STUN server.
+/// A home's packet filter. The daemon's chains are called from `input` too, for the answers of its
+/// STUN server.
 const RULES: &str = "\
 table inet filter {
     chain miniupnpd { }

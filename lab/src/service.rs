@@ -42,8 +42,8 @@ impl Host {
         self.hardline(&[&["--data-dir", folder], options].concat())
     }
 
-    /// Opens a service through this host's gateway, as a browser does, and tells the time from the start of the
-    /// connection to the answer's first byte.
+    /// Opens a service through this host's gateway, as a browser does, and tells the time from the
+    /// start of the connection to the answer's first byte.
     ///
     /// # Errors
     /// If anything but the service's own answer comes back.
@@ -63,7 +63,8 @@ impl Service {
         Ok(Self { key, program, backend })
     }
 
-    /// Opens the service's link in a gateway, at the first try, and compares every byte of what it answers.
+    /// Opens the service's link in a gateway, at the first try, and compares every byte of what it
+    /// answers.
     pub fn opens_at(&self, gateway: &Hardline, host: &Host) -> Result<()> {
         let at: SocketAddr = gateway.gateway()?;
         host.check_site(at, &format!("{}.localhost", self.key), &["get:1000"])

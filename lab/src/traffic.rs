@@ -15,8 +15,8 @@ pub struct Sent {
 }
 
 impl Host {
-    /// Loses this part of the packets that come in through an interface, in percent. (Packets dropped on
-    /// their way out would fail the sender's call, which no real loss does.)
+    /// Loses this part of the packets that come in through an interface, in percent. (Packets
+    /// dropped on their way out would fail the sender's call, which no real loss does.)
     pub fn lose_incoming(&self, interface: &str, percent: u32) -> Result<()> {
         // The packet filter knows no number below 100 of which all are smaller.
         let chance = if percent < 100 { format!("numgen random mod 100 < {percent}") } else { String::new() };
@@ -31,8 +31,8 @@ impl Host {
         self.nft("delete table netdev loss\n")
     }
 
-    /// Begins to count what leaves this host for the internet: neither for a private network nor to a group. What goes to
-    /// or from UDP port `dht` is counted apart.
+    /// Begins to count what leaves this host for the internet: neither for a private network nor to
+    /// a group. What goes to or from UDP port `dht` is counted apart.
     pub fn count_sent(&self, dht: u16) -> Result<()> {
         let near = "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 127.0.0.0/8, 224.0.0.0/3";
         self.nft(&format!(

@@ -59,7 +59,8 @@ impl Published {
         self.inside_tls(&[line, request.as_bytes()].concat())
     }
 
-    /// Sends bytes to the P2P port inside TLS made by OpenSSL, and gives back what came until the connection was closed.
+    /// Sends bytes to the P2P port inside TLS made by OpenSSL, and gives back what came until the
+    /// connection was closed.
     fn inside_tls(&self, bytes: &[u8]) -> Result<(String, Duration)> {
         fs::write(self.host.home().join("bytes"), bytes)?;
         let client = format!(

@@ -1,4 +1,5 @@
-//! Real browsers, through two daemons, with no resolver set up. The screenshots land in `target/lab/screenshots`.
+//! Real browsers, through two daemons, with no resolver set up. The screenshots land in
+//! `target/lab/screenshots`.
 
 use std::fs;
 use std::path::Path;
@@ -103,7 +104,8 @@ fn firefox_keeps_a_hostile_page_out() -> Result<()> {
     a_hostile_page_is_kept_out("firefox-esr")
 }
 
-/// A page of one service reads neither another service nor the gateway's own pages. A link on it may lead there.
+/// A page of one service reads neither another service nor the gateway's own pages. A link on it
+/// may lead there.
 fn a_hostile_page_is_kept_out(browser: &str) -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let (_switch, [alice, bob]) = lab.lan(["alice", "bob"])?;

@@ -106,7 +106,8 @@ fn a_cable_pulled_and_plugged_in_again_is_noticed() -> Result<()> {
     service.opens_at(&gateway, &bob)
 }
 
-/// Linux lets one socket join the group on 20 interfaces. An unlisted service announces nothing, so it must hear the search.
+/// Linux lets one socket join the group on 20 interfaces. An unlisted service announces nothing, so
+/// it must hear the search.
 #[test]
 fn a_computer_with_many_interfaces_hears_on_all() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
@@ -134,7 +135,8 @@ fn a_neighbour_that_claims_every_service_gets_no_byte_and_the_right_one_wins() -
     let browse = browse(&bob)?;
     browse.waits_for_addresses(&service, &["192.168.77.1:", "192.168.77.3:7008"])?;
 
-    // The right one may answer before the impostor is dialled at all: gateways that know nothing ask until it was.
+    // The right one may answer before the impostor is dialled at all: gateways that know nothing
+    // ask until it was.
     for number in 0..20 {
         let gateway = bob.gateway(&format!("gateway{number}"), &[])?;
         service.opens_at(&gateway, &bob)?;

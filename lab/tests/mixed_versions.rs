@@ -73,7 +73,8 @@ fn on_one_lan_each_build_hears_and_opens_the_services_of_both() -> Result<()> {
     Ok(())
 }
 
-/// Upgrade and downgrade: what one build wrote, identity and remembered address, the other goes on with.
+/// Upgrade and downgrade: what one build wrote, identity and remembered address, the other goes on
+/// with.
 #[test]
 fn a_data_folder_of_one_build_opens_in_the_other() -> Result<()> {
     for (before, after) in pairings()? {
@@ -102,7 +103,8 @@ fn a_configuration_means_the_same_to_both_builds() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let host = lab.host("alice")?;
     let file = host.home().join("hardline.toml");
-    // The example holds every key with its default, commented out. The tables of services and peers follow.
+    // The example holds every key with its default, commented out. The tables of services and peers
+    // follow.
     let example = host.run(other_program()?, &["config", "example"])?.success()?.stdout;
     let every_key = example
         .lines()

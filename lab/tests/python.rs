@@ -24,7 +24,8 @@ const GATEWAY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4A
 /// Where the Python servers listen for peers.
 const P2P_PORT: u16 = 7684;
 
-/// Longer than all the time-outs of the Python program (5 s), or the minute that people take to read a page.
+/// Longer than all the time-outs of the Python program (5 s), or the minute that people take to
+/// read a page.
 fn idle() -> &'static str {
     if is_long() { "idle:60" } else { "idle:7" }
 }
@@ -99,7 +100,8 @@ fn a_password_of_ours_is_asked_of_python_clients() -> Result<()> {
         let Some(lab) = Lab::open()? else { return Ok(()) };
         let (_switch, [alice, bob]) = lab.lan(["alice", "bob"])?;
         let backend = alice.backend("127.0.0.1:0")?;
-        // As the free text of the `.hash` file: neighbours may hear it, and released clients find no service without it.
+        // As the free text of the `.hash` file: neighbours may hear it, and released clients find
+        // no service without it.
         let port = backend.address.port().to_string();
         let flags = ["--service", "127.0.0.1", "--serviceport", &port, "--certfile", "service.cert"];
         drop(alice.hardline(&flags)?);

@@ -1,4 +1,5 @@
-//! Behind a real home router: addresses that lead here from outside, as the router and a dialler see them.
+//! Behind a real home router: addresses that lead here from outside, as the router and a dialler
+//! see them.
 
 use std::net::SocketAddrV4;
 use std::thread::sleep;
@@ -17,7 +18,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// Time in which a router that is back must have the port open again.
 const BACK: Duration = Duration::from_secs(15);
 
-/// Age of a router from which a restart shows in its epoch, for which two seconds are nothing (RFC 6887, section 8.5).
+/// Age of a router from which a restart shows in its epoch, for which two seconds are nothing (RFC
+/// 6887, section 8.5).
 const AGE: Duration = Duration::from_secs(6);
 
 /// Every protocol by itself.
@@ -185,7 +187,8 @@ impl Home {
         Ok(Some(Self { hardline, alice, router, _internet: internet, lab }))
     }
 
-    /// Waits until the router forwards these ports to alice and no others; tells how long that took.
+    /// Waits until the router forwards these ports to alice and no others; tells how long that
+    /// took.
     fn waits_for_ports(&self, ports: &[u16]) -> Result<Duration> {
         let began = Instant::now();
         let to = SocketAddrV4::new(self.router.address_of(2), 7008);

@@ -13,8 +13,8 @@ use crate::steps::{cargo, run};
 /// Where cargo installs peers that Debian does not have.
 const PEERS_ROOT: &str = "target/peers";
 
-/// Programs that cargo installs, the release that is measured, and whether it still builds with the dependencies that it was
-/// released with.
+/// Programs that cargo installs, the release that is measured, and whether it still builds with the
+/// dependencies that it was released with.
 const CRATES: &[(&str, &str, &str, bool)] =
     &[("bore", "bore-cli", "0.6.0", true), ("rathole", "rathole", "0.5.0", false)];
 
@@ -40,8 +40,8 @@ enum What {
     },
 }
 
-/// Runs the comparison if asked for, else the benchmarks of the journey, of the program's start and of the DHT, in an
-/// optimised build.
+/// Runs the comparison if asked for, else the benchmarks of the journey, of the program's start and
+/// of the DHT, in an optimised build.
 ///
 /// # Errors
 /// If something does not build, or a measurement meets an error (never for being slow).
@@ -66,7 +66,8 @@ fn compare_with_peers(arguments: &[OsString]) -> Result<()> {
     in_namespaces("peers", arguments)
 }
 
-/// Runs a part of the bench program, which makes network namespaces, with the program as it is released.
+/// Runs a part of the bench program, which makes network namespaces, with the program as it is
+/// released.
 pub(crate) fn in_namespaces(part: &str, arguments: &[OsString]) -> Result<()> {
     run(&mut cargo(&["build", "--release", "--package", "hardline", "--package", "hardline-bench"]))?;
     let program = "target/release/hardline-bench";

@@ -1,4 +1,5 @@
-//! Licences, banned and doubled crates, where crates come from, and known weaknesses, by cargo-deny.
+//! Licences, banned and doubled crates, where crates come from, and known weaknesses, by
+//! cargo-deny.
 
 use std::path::Path;
 use std::process::Command;
@@ -16,7 +17,8 @@ const TOOLS: &str = "target/tools";
 /// Checks the dependencies; installs cargo-deny under `target/tools` first where it is missing.
 ///
 /// # Errors
-/// If a check fails. A list of known weaknesses that cannot be fetched is said aloud and no failure.
+/// If a check fails. A list of known weaknesses that cannot be fetched is said aloud and no
+/// failure.
 pub(crate) fn run_checks() -> Result<()> {
     let program = find_or_install()?;
     // Also the crates of other platforms, which no build on this one has brought yet.

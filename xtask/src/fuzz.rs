@@ -20,7 +20,8 @@ const VERSION: &str = "0.13.2";
 /// Tools of the tests' own, beside what cargo builds.
 const TOOLS: &str = "target/tools";
 
-/// Longest input tried, in bytes: a little more than the longest that any parser takes, a request head of 64 KiB.
+/// Longest input tried, in bytes: a little more than the longest that any parser takes, a request
+/// head of 64 KiB.
 const MAX_INPUT: usize = 66 * 1024;
 
 /// An input that takes longer counts as found, in seconds. Without a hang, all take microseconds.
@@ -76,8 +77,9 @@ pub(crate) fn run_targets(options: &Options) -> Result<ExitCode> {
     Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Tries each target for so many seconds, or only those named. Returns the targets that found something; the input lies
-/// under `fuzz/artifacts` then, and belongs into `fuzz/corpus` with the repair.
+/// Tries each target for so many seconds, or only those named. Returns the targets that found
+/// something; the input lies under `fuzz/artifacts` then, and belongs into `fuzz/corpus` with the
+/// repair.
 ///
 /// # Errors
 /// If cargo-fuzz cannot be had, a target is unknown or does not build.
@@ -96,7 +98,8 @@ fn try_all(
     after_each: fn(&Trial) -> Result<()>,
 ) -> Result<Vec<Trial>> {
     let program = find_or_install()?;
-    // Without a sanitizer it works with the stable compiler. There is no unsafe code of ours for one to watch.
+    // Without a sanitizer it works with the stable compiler. There is no unsafe code of ours for
+    // one to watch.
     run(Command::new(&program).args(["build", "--sanitizer", "none"]))?;
     let all = targets()?;
     if let Some(unknown) = only.iter().find(|name| !all.contains(name)) {
@@ -130,7 +133,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn run_target(program: &str, target: String, seconds: u64) -> Result<Trial> {
-    // What the fuzzer learns goes into the first folder; the second is kept in the repository and stays small.
+    // What the fuzzer learns goes into the first folder; the second is kept in the repository and
+    // stays small.
     let learnt = format!("fuzz/target/corpus/{target}");
     std::fs::create_dir_all(&learnt).with_context(|| format!("making {learnt}"))?;
     let mut command = Command::new(program);

@@ -1,4 +1,5 @@
-//! The project's own commands: `cargo xtask test`, `cargo xtask bench`, `cargo xtask soak`, `cargo xtask fuzz`.
+//! The project's own commands: `cargo xtask test`, `cargo xtask bench`, `cargo xtask soak`, `cargo
+//! xtask fuzz`.
 
 mod bench;
 mod deny;
@@ -26,7 +27,8 @@ enum Command {
     Test(test::Options),
     /// Measures what users feel and prints the figures; nothing fails for being slow
     Bench(bench::Options),
-    /// Works for an hour with Hardline, disturbs it, and looks what grows; `--help` after it tells more
+    /// Works for an hour with Hardline, disturbs it, and looks what grows; `--help` after it tells
+    /// more
     #[command(disable_help_flag = true)]
     Soak {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

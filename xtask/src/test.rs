@@ -130,7 +130,8 @@ fn fuzz_targets() -> Result<()> {
 fn lab(options: &Options) -> Result<()> {
     println!("Tests with real peers on computers made of network namespaces. The first run puts the released Python");
     println!("program into virtual environments under target/lab, with pip.");
-    // One test program after another; inside each, two tests at a time: they are busy with timing, not with computing.
+    // One test program after another; inside each, two tests at a time: they are busy with timing,
+    // not with computing.
     let mut command = cargo(&["test", "--no-fail-fast", "--package", "hardline-lab"]);
     if let Some(program) = &options.against {
         command.args(["--features", "mixed-versions"]);
@@ -153,7 +154,8 @@ fn lab(options: &Options) -> Result<()> {
     run(&mut command)
 }
 
-/// Lets cargo start the test programs in a user namespace, where anybody is root of what they make themselves.
+/// Lets cargo start the test programs in a user namespace, where anybody is root of what they make
+/// themselves.
 fn become_root_of_own_namespaces(command: &mut Command) -> Result<()> {
     let runner = Path::new("lab/as-root-of-own-namespaces").canonicalize()?;
     if !succeeds(&runner.to_string_lossy(), &["true"]) {

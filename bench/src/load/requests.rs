@@ -67,8 +67,8 @@ pub(super) async fn on_kept_connections(entry: &Entry, connections: usize, milli
     Ok(())
 }
 
-/// Says `answered` when the first of many questions is. Each goes on a connection of its own and waits for no other, so
-/// that one which came too early costs nothing.
+/// Says `answered` when the first of many questions is. Each goes on a connection of its own and
+/// waits for no other, so that one which came too early costs nothing.
 pub(super) async fn until_answered(entry: &Entry) -> Result<()> {
     let request = entry.request("GET", "/small", "Connection: close\r\n");
     println!("asking");

@@ -1,4 +1,5 @@
-//! A person at work: a small request on a new connection, one on a kept connection, a short rest, and again.
+//! A person at work: a small request on a new connection, one on a kept connection, a short rest,
+//! and again.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,8 @@ use super::Entry;
 use super::requests::{ask, percentile};
 use crate::http::Reader;
 
-/// Rest between two rounds. Longer than a request, so that the figures are of waiting and not of queueing behind oneself.
+/// Rest between two rounds. Longer than a request, so that the figures are of waiting and not of
+/// queueing behind oneself.
 const REST: Duration = Duration::from_millis(5);
 
 /// A request that takes longer has failed, and counts as this long.
@@ -24,7 +26,8 @@ struct Times {
     failed: u64,
 }
 
-/// Prints `{"new": …, "kept": …}`, each `{"requests": …, "failed": …, "p50": …, "p99": …}` in milliseconds.
+/// Prints `{"new": …, "kept": …}`, each `{"requests": …, "failed": …, "p50": …, "p99": …}` in
+/// milliseconds.
 pub(super) async fn run(entry: &Entry, milliseconds: u64) -> Result<()> {
     let end = Instant::now() + Duration::from_millis(milliseconds);
     let (mut new, mut kept) = (Times::default(), Times::default());

@@ -124,7 +124,8 @@ mod tests {
 
     #[test]
     fn a_ratio_is_taken_within_a_round_and_against_the_best_of_that_round() {
-        // The neighbours' noise doubles the second round for everybody; the best changes from round to round.
+        // The neighbours' noise doubles the second round for everybody; the best changes from round
+        // to round.
         let figures = figures(&[
             (Row::Hardline, &[2.0, 4.0, 2.0]),
             (Row::Stunnel, &[4.0, 10.0, 5.0]),

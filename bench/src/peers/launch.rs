@@ -1,4 +1,5 @@
-//! How each row's two ends are started. AES-GCM with 128 bits and ECDSA P-256 wherever there is a choice.
+//! How each row's two ends are started. AES-GCM with 128 bits and ECDSA P-256 wherever there is a
+//! choice.
 
 use std::cell::Cell;
 use std::fs;
@@ -251,7 +252,8 @@ impl World {
     }
 }
 
-/// Hardline's near end, knowing nothing but the address of the far one. `more` stands below `[[peer]]`.
+/// Hardline's near end, knowing nothing but the address of the far one. `more` stands below
+/// `[[peer]]`.
 fn hardline_near(stage: &Stage, program: &Path, name: &str, more: &str) -> Result<Process> {
     let peer = format!(
         "[gateway]\nport = {ENTRY_PORT}\n[[peer]]\nlink = \"http://{name}/\"\naddresses = [\"127.0.0.1:{LINK_PORT}\"]\n{more}"

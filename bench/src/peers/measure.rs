@@ -16,11 +16,12 @@ const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 /// Keep-alive connections.
 const KEPT: u64 = 16;
 
-/// Time that a pair just started, or one whose tunnels have just opened, is left alone: what it does after answering is
-/// not over when the answer has come, and nothing tells when it is.
+/// Time that a pair just started, or one whose tunnels have just opened, is left alone: what it
+/// does after answering is not over when the answer has come, and nothing tells when it is.
 const SETTLE: Duration = Duration::from_millis(500);
 
-/// Requests on new connections before idle memory is looked at, so that what a program makes once is there.
+/// Requests on new connections before idle memory is looked at, so that what a program makes once
+/// is there.
 const WARM_UP: u64 = 32;
 
 /// How much of everything.
@@ -94,7 +95,8 @@ impl Bulk {
         Ok(vec![(self.cpu, cpu / (bytes / GIB)), (self.rate, bytes / 1e6 / time.seconds)])
     }
 
-    /// The same with every byte compared at the other end, which shows that the row carries bytes and not something else.
+    /// The same with every byte compared at the other end, which shows that the row carries bytes
+    /// and not something else.
     pub(super) fn check(self, pair: &Pair, amounts: Amounts) -> Result<()> {
         let each = amounts.bulk_mib * MIB / 4 / self.streams;
         let words = words([self.direction, &self.streams.to_string(), &each.to_string(), "--check"]);
@@ -142,7 +144,8 @@ pub(super) fn start(world: &World, row: Row) -> Result<Numbers> {
     Ok(vec![(Start, milliseconds)])
 }
 
-/// Memory of idle tunnels, on ends of its own: what earlier work has left free inside them would hide it.
+/// Memory of idle tunnels, on ends of its own: what earlier work has left free inside them would
+/// hide it.
 pub(super) fn idle(world: &World, row: Row, amounts: Amounts) -> Result<Numbers> {
     let count = amounts.idle;
     let pair = Pair::start(world, row)?;

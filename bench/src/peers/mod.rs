@@ -1,4 +1,5 @@
-//! Hardline beside what else people use: all in one run, turn and turn about, so that a busy neighbour disturbs them all.
+//! Hardline beside what else people use: all in one run, turn and turn about, so that a busy
+//! neighbour disturbs them all.
 
 mod bars;
 mod figure;
@@ -78,7 +79,8 @@ enum Measurement {
 /// Measures and prints.
 ///
 /// # Errors
-/// If the machine cannot do it, or Hardline itself does not do what is asked. A peer that fails loses its row, aloud.
+/// If the machine cannot do it, or Hardline itself does not do what is asked. A peer that fails
+/// loses its row, aloud.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let load_at_start = usage::load_average()?;
     println!("Load average at the start: {load_at_start}.");

@@ -60,7 +60,8 @@ impl Row {
         matches!(self, Self::Stunnel | Self::Haproxy | Self::Socat | Self::RatholeTls | Self::RatholeNoise)
     }
 
-    /// The Python program carries a tenth in the same time, holds some 500 tunnels, and takes seconds to start.
+    /// The Python program carries a tenth in the same time, holds some 500 tunnels, and takes
+    /// seconds to start.
     pub(crate) fn is_slow(self) -> bool {
         matches!(self, Self::HardlineToPython | Self::Python)
     }

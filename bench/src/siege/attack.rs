@@ -14,13 +14,15 @@ use super::stranger::Manner;
 /// Connections of an attack that stand.
 const STANDING: usize = 2_000;
 
-/// Addresses that they come from, unless they come from one: so many that no limit by address keeps them out.
+/// Addresses that they come from, unless they come from one: so many that no limit by address keeps
+/// them out.
 const SOURCES: u16 = 64;
 
 /// Idle tunnels.
 const IDLE: usize = 10_000;
 
-/// Descriptors that a publisher keeps for others than tunnels, and those of the honest client's tunnels, with room.
+/// Descriptors that a publisher keeps for others than tunnels, and those of the honest client's
+/// tunnels, with room.
 const OTHER_DESCRIPTORS: u64 = 1_500;
 
 /// Connections a second of a flood, if the attacker's side of the machine has so much to give.

@@ -14,7 +14,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::stranger::{Manner, Stranger};
 
-/// Connections being opened at once: the victim's queue holds 1,024, and one beyond it would wait a second.
+/// Connections being opened at once: the victim's queue holds 1,024, and one beyond it would wait a
+/// second.
 const OPENING: usize = 128;
 
 /// Rest of one who was thrown out.

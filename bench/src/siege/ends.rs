@@ -15,12 +15,14 @@ use crate::usage::{cpu_seconds, memory_kib};
 /// How often memory is looked at.
 const SAMPLE: Duration = Duration::from_millis(250);
 
-/// How long memory may take until it is where it stays: half a minute more than any time limit of a handshake.
+/// How long memory may take until it is where it stays: half a minute more than any time limit of a
+/// handshake.
 const SETTLE_LIMIT: Duration = Duration::from_secs(40);
 
-/// The attackers stand on the same two cores as their victim and the honest client, which they must hinder by what they send
-/// and not by taking its core: their share of the work is done when nobody else has any (`SCHED_IDLE` of sched(7)). A low
-/// priority alone keeps the client waiting for up to two milliseconds after its answer has come.
+/// The attackers stand on the same two cores as their victim and the honest client, which they must
+/// hinder by what they send and not by taking its core: their share of the work is done when nobody
+/// else has any (`SCHED_IDLE` of sched(7)). A low priority alone keeps the client waiting for up to
+/// two milliseconds after its answer has come.
 const ATTACKER_SCHEDULING: &[&str] = &["--idle", "0"];
 
 /// Time for the attackers to stand.

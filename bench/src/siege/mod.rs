@@ -1,4 +1,5 @@
-//! One honest client, and strangers who want to spoil it: what it feels in peace, under each attack and afterwards.
+//! One honest client, and strangers who want to spoil it: what it feels in peace, under each attack
+//! and afterwards.
 
 mod attack; // what strangers do
 mod crowd; // many of them at once
@@ -38,7 +39,8 @@ pub(crate) struct Options {
 /// Runs the attacks one after another, each against ends just started, and prints the table.
 ///
 /// # Errors
-/// If the machine cannot do it, or an end does not answer in peace. A bar that is not met is printed.
+/// If the machine cannot do it, or an end does not answer in peace. A bar that is not met is
+/// printed.
 pub(crate) fn run(options: &Options) -> Result<()> {
     println!("Load average at the start: {}.", usage::load_average()?);
     let allowed = descriptors::raise(DESCRIPTORS)?;

@@ -1,4 +1,5 @@
-//! From starting the program to its `ready` line, and from SIGTERM to its end: `cargo bench -p hardline --bench start`.
+//! From starting the program to its `ready` line, and from SIGTERM to its end: `cargo bench -p
+//! hardline --bench start`.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::io::{BufRead, BufReader};

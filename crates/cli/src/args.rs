@@ -1,4 +1,5 @@
-//! Command line → what to do. The texts here are the manual: `--help`, the man pages and `docs/cli.md` come from them.
+//! Command line → what to do. The texts here are the manual: `--help`, the man pages and
+//! `docs/cli.md` come from them.
 
 use std::num::NonZeroU16;
 use std::path::PathBuf;
@@ -14,8 +15,8 @@ use crate::settings::raw;
 
 /// Opens a service on one computer in the browser of another, by its link and nothing else
 ///
-/// Without a command: runs the gateway (where browsers of this computer open links) and publishes every service of the
-/// configuration.
+/// Without a command: runs the gateway (where browsers of this computer open links) and publishes
+/// every service of the configuration.
 #[derive(Debug, Parser)]
 #[command(name = "hardline", version, after_long_help = after_help(), max_term_width = 100)]
 pub struct Args {
@@ -53,8 +54,8 @@ pub struct GlobalArgs {
     #[arg(long, global = true, value_name = "PORT", visible_alias = "p2pport")]
     pub p2p_port: Option<u16>,
 
-    /// Where this computer is reached from outside, as by a port forwarded on the router; told to whoever opens a
-    /// service. May be repeated
+    /// Where this computer is reached from outside, as by a port forwarded on the router; told to
+    /// whoever opens a service. May be repeated
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub public_address: Vec<HostPort>,
 
@@ -62,8 +63,8 @@ pub struct GlobalArgs {
     #[arg(long, global = true)]
     pub no_port_mapping: bool,
 
-    /// Relay through which the services are reached where no port can be opened, as `hardline relay` prints it;
-    /// relay://TOKEN@HOST:PORT/KEYHASH. May be repeated
+    /// Relay through which the services are reached where no port can be opened, as `hardline
+    /// relay` prints it; relay://TOKEN@HOST:PORT/KEYHASH. May be repeated
     #[arg(long, global = true, value_name = "URL")]
     pub relay: Vec<String>,
 
@@ -71,7 +72,8 @@ pub struct GlobalArgs {
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub dht_bootstrap: Vec<String>,
 
-    /// Proxy of the DHT for where UDP is not possible, `none` for none; may be repeated [default: http://dhtproxy.jami.net]
+    /// Proxy of the DHT for where UDP is not possible, `none` for none; may be repeated [default:
+    /// http://dhtproxy.jami.net]
     #[arg(long, global = true, value_name = "URL")]
     pub dht_proxy: Vec<String>,
 
@@ -87,7 +89,8 @@ pub struct GlobalArgs {
     #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
     pub set: Vec<(String, String)>,
 
-    /// Writes one JSON object a line on stdout; of a command that runs on, the first is {"event":"ready", ...}
+    /// Writes one JSON object a line on stdout; of a command that runs on, the first is
+    /// {"event":"ready", ...}
     #[arg(long, global = true)]
     pub json: bool,
 
@@ -142,7 +145,8 @@ pub enum Command {
     Peers(PeersArgs),
     /// Shows own identities: link, key hash and files
     Id {
-        /// Name of an identity, or path of a certificate; all of the data folder and the configuration when left out
+        /// Name of an identity, or path of a certificate; all of the data folder and the
+        /// configuration when left out
         #[arg(value_name = "NAME|FILE")]
         identity: Option<String>,
     },
@@ -154,7 +158,8 @@ pub enum Command {
     /// Makes and lists identities
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Says what the hardline that runs on this computer is doing: where it is reached, what is published
+    /// Says what the hardline that runs on this computer is doing: where it is reached, what is
+    /// published
     Status,
     /// Says in sentences what works here and what does not, and what to do about it
     Doctor,
@@ -195,8 +200,8 @@ pub enum Command {
 /// Arguments of `share`.
 #[derive(Debug, ArgsOf)]
 pub struct ShareArgs {
-    /// What to publish: a port of this computer (8080), another host (192.168.1.5:80, [::1]:80), a socket (unix:/path)
-    /// or a folder (./pictures)
+    /// What to publish: a port of this computer (8080), another host (192.168.1.5:80, [::1]:80), a
+    /// socket (unix:/path) or a folder (./pictures)
     #[arg(value_hint = ValueHint::AnyPath)]
     pub target: String,
 
@@ -212,8 +217,8 @@ pub struct ShareArgs {
     #[arg(long, value_parser = title)]
     pub title: Option<String>,
 
-    /// Password that becomes part of the link, 1 to 22 lower-case letters and digits; other users of this computer may
-    /// see it in the list of processes, unlike that of --password-file
+    /// Password that becomes part of the link, 1 to 22 lower-case letters and digits; other users
+    /// of this computer may see it in the list of processes, unlike that of --password-file
     #[arg(long, conflicts_with = "password_file", value_parser = password)]
     pub password: Option<String>,
 
@@ -315,7 +320,8 @@ pub struct ForwardArgs {
     #[command(flatten)]
     pub reach: ReachArgs,
 
-    /// Port to listen at, with an address in front if it should not be 127.0.0.1; 0 takes a free port and says which
+    /// Port to listen at, with an address in front if it should not be 127.0.0.1; 0 takes a free
+    /// port and says which
     #[arg(long, value_name = "[ADDR:]PORT")]
     pub local: String,
 }

@@ -1,13 +1,16 @@
-//! As many open files as the system lets this process have: each tunnel takes two, and the usual limit is 1,024.
+//! As many open files as the system lets this process have: each tunnel takes two, and the usual
+//! limit is 1,024.
 
 use hardline_node::config::NodeConfig;
 
-/// Descriptors kept for all but tunnels: handshakes under way, and what the program opens itself. Of few, a quarter.
+/// Descriptors kept for all but tunnels: handshakes under way, and what the program opens itself.
+/// Of few, a quarter.
 const OTHERS: u64 = 1024;
 
-/// Raises the soft limit of open files to the hard one, and lets no more tunnels in than there are descriptors for: at a
-/// limit a newcomer is refused at once, and without descriptors he would wait unheard. (A program that both listens and
-/// serves browsers may still run out; then it accepts nobody until there are some again.)
+/// Raises the soft limit of open files to the hard one, and lets no more tunnels in than there are
+/// descriptors for: at a limit a newcomer is refused at once, and without descriptors he would wait
+/// unheard. (A program that both listens and serves browsers may still run out; then it accepts
+/// nobody until there are some again.)
 #[cfg(unix)]
 pub(crate) fn allow_as_many_as_possible(config: &mut NodeConfig) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -85,7 +85,8 @@ impl Failure {
         self
     }
 
-    /// Ends the program without a word: all there is to say has been said, or nobody listens any more.
+    /// Ends the program without a word: all there is to say has been said, or nobody listens any
+    /// more.
     #[must_use]
     pub fn silent(exit: Exit) -> Self {
         Self { exit, cause: None, remedy: None }

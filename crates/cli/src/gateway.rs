@@ -18,7 +18,8 @@ const MAX_ANSWER: u64 = 4096;
 /// Bytes of a status: some hundred services.
 const MAX_STATUS: u64 = 1024 * 1024;
 
-/// A name below `localhost` that is no service: every gateway refuses it at once, and signs the refusal.
+/// A name below `localhost` that is no service: every gateway refuses it at once, and signs the
+/// refusal.
 const QUESTION: &[u8] =
     b"HEAD / HTTP/1.1\r\nHost: who-are-you.localhost\r\nAccept: text/plain\r\nConnection: close\r\n\r\n";
 

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 /// Folder of the identities inside the data folder.
 const FOLDER: &str = "identities";
 
-/// Longest name, in characters: readable in a table, and within every file system's limit with the suffixes.
+/// Longest name, in characters: readable in a table, and within every file system's limit with the
+/// suffixes.
 const MAX_NAME: usize = 64;
 
 /// Endings of the files beside a certificate.

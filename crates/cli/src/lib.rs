@@ -1,6 +1,7 @@
 //! The `hardline` program: flags, commands, printing, exit codes.
 //!
-//! A library beside the binary, so that the tests can compare the generated documents with what the program says.
+//! A library beside the binary, so that the tests can compare the generated documents with what the
+//! program says.
 
 pub mod args; // command line → what to do
 pub mod dht_args; // the same for `hardline dht`

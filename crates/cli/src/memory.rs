@@ -1,11 +1,13 @@
-//! Memory goes back to the system when a rush is over: the system's own allocator keeps what an attack made it take.
+//! Memory goes back to the system when a rush is over: the system's own allocator keeps what an
+//! attack made it take.
 
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Lets one thread of the allocator's own give free memory back, also while nothing is allocated. Without it, memory goes
-/// back late. (What else the allocator is told stands in `.cargo/config.toml`, because it is built in.)
+/// Lets one thread of the allocator's own give free memory back, also while nothing is allocated.
+/// Without it, memory goes back late. (What else the allocator is told stands in
+/// `.cargo/config.toml`, because it is built in.)
 #[cfg(target_os = "linux")]
 pub(crate) fn give_back_in_the_background() {
     let one = tikv_jemalloc_ctl::max_background_threads::write(1);

@@ -56,8 +56,8 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() && !turns(*c)).collect()
 }
 
-/// A QR code of `text` for a terminal. The light modules are drawn, the dark ones left out: right on a dark terminal,
-/// and inverted, which scanners of today read too, on a light one.
+/// A QR code of `text` for a terminal. The light modules are drawn, the dark ones left out: right
+/// on a dark terminal, and inverted, which scanners of today read too, on a light one.
 pub(crate) fn qr_code(text: &str) -> Option<String> {
     use qrcode::render::unicode::Dense1x2;
     let code = qrcode::QrCode::with_error_correction_level(text, qrcode::EcLevel::L).ok()?;

@@ -9,8 +9,8 @@ use hardline_node::proto::hosts::{Host, HostPort};
 /// The forms a target may have, for messages and documents.
 pub(crate) const FORMS: &str = "8080, 192.168.1.5:80, [::1]:80, unix:/path/to/socket or ./folder";
 
-/// Longest readable part of an identity's name, in characters: long enough to tell services apart, short enough for
-/// every file system together with the hash and the suffixes.
+/// Longest readable part of an identity's name, in characters: long enough to tell services apart,
+/// short enough for every file system together with the hash and the suffixes.
 const MAX_SLUG: usize = 40;
 
 /// Reads a target. Relative paths are taken from `base`.
@@ -37,10 +37,11 @@ pub(crate) fn parse(text: &str, base: &Path) -> Result<Target, String> {
     Err(refusal(text, &path))
 }
 
-/// The name of the identity that this target keeps: readable, the same for ever, and different for different targets.
+/// The name of the identity that this target keeps: readable, the same for ever, and different for
+/// different targets.
 ///
-/// What cannot stand in a file name is replaced by `-`; where that loses something, eight digits of a hash of the
-/// written form follow.
+/// What cannot stand in a file name is replaced by `-`; where that loses something, eight digits of
+/// a hash of the written form follow.
 #[must_use]
 pub(crate) fn identity_name(target: &Target) -> String {
     let readable = match target {
@@ -75,8 +76,8 @@ fn refusal(text: &str, path: &Path) -> String {
     format!("{text:?} is no service: write {FORMS}")
 }
 
-/// Whether `slug` keeps the host apart from every other one: no colons, which become `-` too, and no name that could be
-/// mistaken.
+/// Whether `slug` keeps the host apart from every other one: no colons, which become `-` too, and
+/// no name that could be mistaken.
 fn is_plain(host: &Host) -> bool {
     match host {
         Host::Ip(ip) => ip.is_ipv4(),
@@ -88,7 +89,8 @@ fn last_part(path: &Path) -> String {
     path.file_name().map_or_else(|| "root".into(), |name| name.to_string_lossy().into_owned())
 }
 
-/// Lower-case letters, digits, `.` and `-`; never empty, never hidden, never ending like an identity's other files.
+/// Lower-case letters, digits, `.` and `-`; never empty, never hidden, never ending like an
+/// identity's other files.
 fn slug(text: &str) -> String {
     let mut slug = String::new();
     for c in text.chars().flat_map(char::to_lowercase).take(MAX_SLUG) {

@@ -1,7 +1,8 @@
-//! Figures of the journey, printed and never judged: `cargo bench -p hardline-node --bench journey [-- NAME …]`.
+//! Figures of the journey, printed and never judged: `cargo bench -p hardline-node --bench journey
+//! [-- NAME …]`.
 //!
-//! Both daemons and the browsers run in this process, on loopback, in an optimised build. Names: `cold`, `first`,
-//! `parallel`, `streams`, `start`; all of them without a name.
+//! Both daemons and the browsers run in this process, on loopback, in an optimised build. Names:
+//! `cold`, `first`, `parallel`, `streams`, `start`; all of them without a name.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[path = "../tests/common/mod.rs"]
@@ -54,7 +55,8 @@ async fn start_to_ready() {
     print("start to ready, in process", &mut times);
 }
 
-/// From GET to the first byte of the answer, found on the LAN by a gateway that has never heard of the service.
+/// From GET to the first byte of the answer, found on the LAN by a gateway that has never heard of
+/// the service.
 async fn lan_cold_start() {
     let backend = hello().await;
     let listener = TestNode::start(|config| {
@@ -112,7 +114,8 @@ async fn lan_pair() -> (TestNode, TestNode) {
     (listener, TestNode::start(on_lan).await)
 }
 
-/// Streams at once, each with this many bytes each way, in writes of random sizes; every byte is hashed at both ends.
+/// Streams at once, each with this many bytes each way, in writes of random sizes; every byte is
+/// hashed at both ends.
 const STREAMS: u64 = 8;
 const STREAM_BYTES: u64 = 256 << 20;
 
@@ -144,7 +147,8 @@ async fn parallel_streams() {
     );
 }
 
-/// Sends the bytes of `send_seed`, half-closes, and checks that what comes are the bytes of `receive_seed`.
+/// Sends the bytes of `send_seed`, half-closes, and checks that what comes are the bytes of
+/// `receive_seed`.
 async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     mut from: R,
     mut to: W,

@@ -32,7 +32,8 @@ pub const DEFAULT_P2P_PORT: u16 = 7008;
 /// Port browsers on this computer connect to.
 pub const DEFAULT_GATEWAY_PORT: u16 = 7009;
 
-/// Everything a node can be told. `NodeConfig::new(data_dir)` gives a gateway on the default port and no services.
+/// Everything a node can be told. `NodeConfig::new(data_dir)` gives a gateway on the default port
+/// and no services.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeConfig {
     /// Folder for the store and the identities; made when absent.
@@ -55,10 +56,11 @@ pub struct NodeConfig {
     pub dht: DhtSettings,
     /// Addresses given by hand, tried for every service asked for beside what discovery finds.
     pub given: Vec<GivenAddress>,
-    /// Services to which a link is dialled before anybody asks, and kept: the first request costs no handshake. It tells
-    /// the network that they are wanted here.
+    /// Services to which a link is dialled before anybody asks, and kept: the first request costs
+    /// no handshake. It tells the network that they are wanted here.
     pub ready: Vec<ServiceName>,
-    /// Whether addresses on loopback that others tell are dialled. Only test networks that live on one computer turn it on.
+    /// Whether addresses on loopback that others tell are dialled. Only test networks that live on
+    /// one computer turn it on.
     pub is_loopback_shared: bool,
     /// How long running tunnels may go on after a stop was asked for. Default 30 s.
     pub grace: Duration,
@@ -66,10 +68,11 @@ pub struct NodeConfig {
     pub tunnel_idle: Duration,
     /// Connections of browsers open at once. Default [`MAX_GATEWAY_CONNECTIONS`].
     pub gateway_connections: usize,
-    /// Sessions with other computers that wait for their next tunnel. Default [`IdleLimits::DIALLER`].
+    /// Sessions with other computers that wait for their next tunnel. Default
+    /// [`IdleLimits::DIALLER`].
     pub idle_limits: IdleLimits,
-    /// Whether TLS records between peers of version 2 are made by `hardline-record`. Without, rustls makes them, at more
-    /// cost.
+    /// Whether TLS records between peers of version 2 are made by `hardline-record`. Without,
+    /// rustls makes them, at more cost.
     pub own_records: bool,
 }
 
@@ -122,13 +125,16 @@ impl NodeConfig {
 /// Where other daemons connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct P2pConfig {
-    /// TCP port. 0 takes a free one. When it is taken by another program the next free one is used, and said.
+    /// TCP port. 0 takes a free one. When it is taken by another program the next free one is used,
+    /// and said.
     pub port: u16,
     /// Addresses to listen at instead of every one; for tests and unusual machines.
     pub bind: Vec<std::net::IpAddr>,
-    /// Where this computer is reached from outside, set by hand: told to diallers before the addresses it knows itself.
+    /// Where this computer is reached from outside, set by hand: told to diallers before the
+    /// addresses it knows itself.
     pub public_addresses: Vec<HostPort>,
-    /// Whether the router is asked to open the port, by UPnP, NAT-PMP or PCP. Nobody is asked while `services` is empty.
+    /// Whether the router is asked to open the port, by UPnP, NAT-PMP or PCP. Nobody is asked while
+    /// `services` is empty.
     pub port_mapping: bool,
     /// How many may come in, at once and from one address.
     pub limits: AdmissionLimits,
@@ -136,7 +142,8 @@ pub struct P2pConfig {
     pub handshake_timeout: Duration,
     /// Time to connect to a backend. Default [`BACKEND_CONNECT_TIMEOUT`].
     pub backend_timeout: Duration,
-    /// Sessions of other computers that wait for their next tunnel. Default [`IdleLimits::LISTENER`].
+    /// Sessions of other computers that wait for their next tunnel. Default
+    /// [`IdleLimits::LISTENER`].
     pub idle_limits: IdleLimits,
 }
 
@@ -191,14 +198,15 @@ impl RelayConfig {
 pub struct LanConfig {
     /// Whether to search, answer and announce on the LAN at all.
     pub enabled: bool,
-    /// Whether to search by the plain key hash when nobody answered the rolling code. Older peers need it; it tells
-    /// neighbours which service is looked for.
+    /// Whether to search by the plain key hash when nobody answered the rolling code. Older peers
+    /// need it; it tells neighbours which service is looked for.
     pub plain_search: bool,
     /// What neighbours may cost in a second.
     pub rates: lan::Rates,
     /// UDP port, 6771 for everybody; others are for tests. 0 takes a free one.
     pub port: u16,
-    /// IPv4 addresses of the interfaces to use instead of every one; for tests and unusual machines.
+    /// IPv4 addresses of the interfaces to use instead of every one; for tests and unusual
+    /// machines.
     pub bind: Vec<std::net::Ipv4Addr>,
 }
 
@@ -213,10 +221,11 @@ impl Default for LanConfig {
 pub struct DhtSettings {
     /// Whether it is used at all, proxies included.
     pub enabled: bool,
-    /// UDP port of a node that publishes; 0 takes a free one, and so does one that only looks for services. When it is
-    /// taken by another program a free one is used.
+    /// UDP port of a node that publishes; 0 takes a free one, and so does one that only looks for
+    /// services. When it is taken by another program a free one is used.
     pub port: u16,
-    /// Addresses to use instead of every one, at most one of each family; for tests and unusual machines.
+    /// Addresses to use instead of every one, at most one of each family; for tests and unusual
+    /// machines.
     pub bind: Vec<std::net::IpAddr>,
     /// Where to enter the network, `host:port`. Without any, nodes met earlier still lead into it.
     pub bootstrap: Vec<String>,
@@ -224,8 +233,8 @@ pub struct DhtSettings {
     pub network: u32,
     /// Proxies to ask beside our own node, `http://host:port`.
     pub proxies: Vec<String>,
-    /// Whether services are also published under the keys where released clients look: anybody who knows a link, or a
-    /// released client's question for it, can read the addresses there.
+    /// Whether services are also published under the keys where released clients look: anybody who
+    /// knows a link, or a released client's question for it, can read the addresses there.
     pub publish_plain: bool,
     /// What strangers may cost in a second.
     pub rates: Rates,
@@ -255,7 +264,8 @@ pub struct ServiceConfig {
     pub identity: IdentityConfig,
     /// Shown to people who browse the LAN. At most 256 bytes.
     pub title: String,
-    /// Needed in front of the key hash in the address, if any. Overrides what the `.hash` file says.
+    /// Needed in front of the key hash in the address, if any. Overrides what the `.hash` file
+    /// says.
     pub password: Option<String>,
     /// Whether browsing the LAN does not show it. Who knows its name finds it all the same.
     pub unlisted: bool,

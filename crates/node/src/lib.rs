@@ -1,8 +1,9 @@
-//! Hardline as an embeddable library: a service on one computer opens in a browser on another, by the hash of its
-//! certificate and nothing else.
+//! Hardline as an embeddable library: a service on one computer opens in a browser on another, by
+//! the hash of its certificate and nothing else.
 //!
-//! The modules stand in the order a request meets them: a browser's connection enters at `gateway` and leaves the
-//! dialling computer through `tunnel`; on the other computer it enters at `accept` and ends at `backend`.
+//! The modules stand in the order a request meets them: a browser's connection enters at `gateway`
+//! and leaves the dialling computer through `tunnel`; on the other computer it enters at `accept`
+//! and ends at `backend`.
 //!
 //! Start with [`Node::start`](node::Node::start).
 

@@ -193,7 +193,8 @@ pub struct Status {
 }
 
 impl Node {
-    /// Starts everything `config` asks for; on return all sockets are bound and all services are announced.
+    /// Starts everything `config` asks for; on return all sockets are bound and all services are
+    /// announced.
     ///
     /// # Errors
     /// [`StartError`] names what is in the way. Nothing is left running.
@@ -421,24 +422,26 @@ impl Node {
         self.dialler.reach(name, Waiting::Program, &mut Vec::new()).await
     }
 
-    /// Carries every connection to `listener` to one service, until the node stops. A program there sees a reset when the
-    /// service is not reached or its tunnel breaks.
+    /// Carries every connection to `listener` to one service, until the node stops. A program there
+    /// sees a reset when the service is not reached or its tunnel breaks.
     pub fn forward(&self, listener: TcpListener, name: ServiceName) {
         let (dialler, open) = (Arc::clone(&self.dialler), self.open.clone());
         let forward = Arc::new(Forward { dialler, name, open, drain: self.drain.clone() });
         self.tasks.spawn(forward.run(listener, self.tasks.clone()));
     }
 
-    /// Returns when this host has lost the address that `tunnel` uses, so that nothing comes or goes any more.
+    /// Returns when this host has lost the address that `tunnel` uses, so that nothing comes or
+    /// goes any more.
     pub fn left(&self, tunnel: &TunnelStream) -> impl Future<Output = ()> + Send + use<> {
         let lost = self.drain.local_addrs.lost(tunnel.local_ip());
         async move { lost.cancelled().await }
     }
 
-    /// Stops: no new tunnels; running ones get [`NodeConfig::grace`], those that owe no answer end at once; then everything
-    /// is closed and joined.
+    /// Stops: no new tunnels; running ones get [`NodeConfig::grace`], those that owe no answer end
+    /// at once; then everything is closed and joined.
     ///
-    /// Cancel safe: dropping the future abandons the grace and ends what still runs without waiting for it.
+    /// Cancel safe: dropping the future abandons the grace and ends what still runs without waiting
+    /// for it.
     pub async fn shutdown(self) {
         let _kill = self.drain.kill.clone().drop_guard();
         self.drain.stop.cancel();
@@ -565,8 +568,9 @@ fn announced(configs: &[ServiceConfig], published: &[Published], port: u16) -> V
         key: published.key,
         port,
         title: published.title.clone(),
-        // Released clients look for `freetext-hash` in an answer, and so every neighbour can ask for it. The text of a
-        // `.hash` file was meant so; a password that a person set is told to nobody.
+        // Released clients look for `freetext-hash` in an answer, and so every neighbour can ask
+        // for it. The text of a `.hash` file was meant so; a password that a person set is told to
+        // nobody.
         password: published.password.as_deref().filter(|_| config.password.is_none()).and_then(Freetext::new),
         unlisted: config.unlisted,
     };

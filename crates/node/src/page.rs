@@ -1,14 +1,15 @@
 //! The shell of every page we make ourselves: the gateway's and the shared folder's.
 //!
-//! No script, nothing loaded from elsewhere, one inline style. It follows the reader's light or dark setting and reads
-//! on a phone.
+//! No script, nothing loaded from elsewhere, one inline style. It follows the reader's light or
+//! dark setting and reads on a phone.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 /// `Content-Type` of a page.
 pub const CONTENT_TYPE: &str = "text/html; charset=utf-8";
 
-/// `Content-Security-Policy` that fits a page: its own style, and the empty icon. Nothing else is loaded, sent or framed.
+/// `Content-Security-Policy` that fits a page: its own style, and the empty icon. Nothing else is
+/// loaded, sent or framed.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Lays out a page; `title` is for the browser's tab, `body` brings its own `h1`.

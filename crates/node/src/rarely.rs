@@ -19,8 +19,8 @@ struct Counted {
 }
 
 impl Rarely {
-    /// Counts one more. Returns how many there were since something was said, when it is time to say something: at the
-    /// first, and then once a minute.
+    /// Counts one more. Returns how many there were since something was said, when it is time to
+    /// say something: at the first, and then once a minute.
     pub(crate) fn count(&self) -> Option<u64> {
         self.count_many(1)
     }

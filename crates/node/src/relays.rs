@@ -155,7 +155,8 @@ fn locate(resolver: &Arc<Resolver>, at: Option<&HostPort>, key: KeyHash) -> mpsc
                     if sender.send(candidate.at).await.is_err() {
                         return; // it has been reached
                     }
-                    // Whether it answers is seen by who gets it; the next source is asked meanwhile.
+                    // Whether it answers is seen by who gets it; the next source is asked
+                    // meanwhile.
                     schedule.failed(Instant::now(), id);
                     lookup.all_failed();
                 }
@@ -182,7 +183,8 @@ fn names(services: &[KeyHash], today: Day, plain: bool) -> Vec<Name> {
 async fn follow_days(services: Vec<KeyHash>, plain: bool, sender: watch::Sender<Vec<Name>>) {
     loop {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        // Tomorrow's names are registered already: an hour's delay by a clock that is set hurts nobody.
+        // Tomorrow's names are registered already: an hour's delay by a clock that is set hurts
+        // nobody.
         let rest = (Day::SECONDS - now % Day::SECONDS).min(3600);
         sleep(Duration::from_secs(rest + 1)).await;
         let fresh = names(&services, clock::today(), plain);

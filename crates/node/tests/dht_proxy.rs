@@ -254,7 +254,8 @@ async fn bad_proxy(status: &str, body: &str) -> (String, Arc<std::sync::atomic::
     (url, asked)
 }
 
-/// A proxy that answers `refusal` on `/key/KEY` and passes everything else on to `backend`. Tells what it is asked.
+/// A proxy that answers `refusal` on `/key/KEY` and passes everything else on to `backend`. Tells
+/// what it is asked.
 async fn older_proxy(backend: SocketAddr, refusal: &'static str) -> (String, mpsc::UnboundedReceiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -1,4 +1,5 @@
-//! A huge file is served in little memory. Alone in its process, because it looks at the memory of the whole process.
+//! A huge file is served in little memory. Alone in its process, because it looks at the memory of
+//! the whole process.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 

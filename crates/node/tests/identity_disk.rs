@@ -1,4 +1,5 @@
-//! Identities on disks that are full or cannot be written: tiny file systems, mounted in a namespace of the test's own.
+//! Identities on disks that are full or cannot be written: tiny file systems, mounted in a
+//! namespace of the test's own.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 

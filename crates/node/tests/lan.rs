@@ -86,7 +86,8 @@ async fn all_who_claim_a_name_are_told_of() {
     assert_eq!(ports, [1001, 1002]);
 }
 
-/// As the released listeners do: one socket for everything, on the group's port, and an answer by unicast.
+/// As the released listeners do: one socket for everything, on the group's port, and an answer by
+/// unicast.
 #[tokio::test]
 async fn an_answer_by_unicast_alone_is_heard() {
     let lan = Network::new();

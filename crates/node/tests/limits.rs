@@ -37,7 +37,8 @@ async fn silent_peers_take_the_handshakes_of_their_own_address_only() {
     let inside = [silent_peer("127.0.0.1", &listener).await, silent_peer("127.0.0.1", &listener).await];
     let elsewhere = silent_peer("127.0.0.2", &listener).await;
     let mut refused = silent_peer("127.0.0.1", &listener).await;
-    // Connections are accepted in their order: the fate of all four is known when the last one's is.
+    // Connections are accepted in their order: the fate of all four is known when the last one's
+    // is.
     assert_eq!(refused.read(&mut [0]).await.unwrap(), 0);
     assert!(inside.iter().all(is_open));
     assert!(is_open(&elsewhere));
@@ -54,7 +55,8 @@ async fn a_peer_that_says_nothing_has_the_time_that_was_set() {
     })
     .await;
     let mut silent = silent_peer("127.0.0.1", &listener).await;
-    // Connections are accepted in their order: when the next one is refused, the first one's time runs.
+    // Connections are accepted in their order: when the next one is refused, the first one's time
+    // runs.
     let mut next = silent_peer("127.0.0.1", &listener).await;
     next.write_all(b"no TLS").await.unwrap();
     let _ = next.read_to_end(&mut Vec::new()).await;

@@ -1,4 +1,5 @@
-//! Finding a service through the DHT: own nodes on loopback, real sockets, and strangers who write what they like.
+//! Finding a service through the DHT: own nodes on loopback, real sockets, and strangers who write
+//! what they like.
 #![allow(clippy::unwrap_used)]
 
 mod common;

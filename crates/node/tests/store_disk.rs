@@ -1,4 +1,5 @@
-//! The store on disks that are full or cannot be written: tiny file systems, mounted in a namespace of the test's own.
+//! The store on disks that are full or cannot be written: tiny file systems, mounted in a namespace
+//! of the test's own.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 

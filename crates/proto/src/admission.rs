@@ -1,6 +1,8 @@
-//! Who may come in: handshakes and tunnels of strangers, counted per address, per service and in total.
+//! Who may come in: handshakes and tunnels of strangers, counted per address, per service and in
+//! total.
 //!
-//! At a limit the newcomer is refused and those who are in stay. What is refused is counted, and told once a minute.
+//! At a limit the newcomer is refused and those who are in stay. What is refused is counted, and
+//! told once a minute.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,7 +15,8 @@ use crate::rate::{Rate, TokenBucket};
 /// Time between two reports of what was refused.
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Addresses with nothing open whose rate is still counted. Above that, those who have rested longest are forgotten.
+/// Addresses with nothing open whose rate is still counted. Above that, those who have rested
+/// longest are forgotten.
 pub const MAX_RESTING_ADDRESSES: usize = 4096;
 
 /// How many may come in.
@@ -21,9 +24,11 @@ pub const MAX_RESTING_ADDRESSES: usize = 4096;
 pub struct AdmissionLimits {
     /// Handshakes under way at once.
     pub handshakes: usize,
-    /// Of them, from one address. Leaves room for others while one address is silent in all of its own.
+    /// Of them, from one address. Leaves room for others while one address is silent in all of its
+    /// own.
     pub handshakes_per_address: usize,
-    /// Handshakes of one address begun at once and in a second after that. One costs about half a millisecond.
+    /// Handshakes of one address begun at once and in a second after that. One costs about half a
+    /// millisecond.
     pub handshake_rate: Rate,
     /// Tunnels open at once.
     pub tunnels: usize,
@@ -38,7 +43,8 @@ impl Default for AdmissionLimits {
         Self {
             handshakes: 4096,
             handshakes_per_address: 256,
-            // A page of a program behind a version 1 peer opens dozens at once; nobody opens thousands for long.
+            // A page of a program behind a version 1 peer opens dozens at once; nobody opens
+            // thousands for long.
             handshake_rate: Rate { burst: 2000, per_second: 200 },
             tunnels: 20_000,
             tunnels_per_address: 12_000,
@@ -211,7 +217,8 @@ impl Admission {
         self.report_due
     }
 
-    /// Forgets addresses that have nothing open and whose rate is whole again: after a crowd its memory is given back.
+    /// Forgets addresses that have nothing open and whose rate is whole again: after a crowd its
+    /// memory is given back.
     pub fn forget_rested(&mut self, now: Instant) {
         self.addresses.retain(|_, address| !address.is_resting() || address.rate.full_at().is_some_and(|at| at > now));
         self.addresses.shrink_to(self.addresses.len() * 2);
@@ -274,8 +281,8 @@ impl Admission {
         })
     }
 
-    /// Forgets addresses that have rested until their rate is whole again; if that is not enough, all that rest. Those
-    /// with something open are bounded by the limits in total.
+    /// Forgets addresses that have rested until their rate is whole again; if that is not enough,
+    /// all that rest. Those with something open are bounded by the limits in total.
     fn make_room(&mut self, now: Instant) {
         let open = self.handshakes + self.tunnels;
         if self.addresses.len() < open + MAX_RESTING_ADDRESSES {
@@ -288,7 +295,8 @@ impl Admission {
     }
 }
 
-/// The address under which a peer is counted: one IPv4 address, or the /64 that a single IPv6 host has to itself.
+/// The address under which a peer is counted: one IPv4 address, or the /64 that a single IPv6 host
+/// has to itself.
 #[must_use]
 pub fn counted(addr: IpAddr) -> IpAddr {
     match addr.to_canonical() {

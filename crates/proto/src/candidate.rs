@@ -6,8 +6,9 @@ use crate::hosts::HostPort;
 
 pub use policy::DialPolicy;
 
-/// Most candidates of one source in one lookup. What a stranger tells us cannot make us dial more hosts than this, and
-/// a flood of forged answers of one source does not take the place of what another source knows.
+/// Most candidates of one source in one lookup. What a stranger tells us cannot make us dial more
+/// hosts than this, and a flood of forged answers of one source does not take the place of what
+/// another source knows.
 pub const MAX_CANDIDATES_PER_SOURCE: usize = 8;
 
 /// Who told us of an address, the nearest and most trusted first.

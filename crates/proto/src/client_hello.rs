@@ -43,10 +43,12 @@ const HOST_NAME: u8 = 0;
 /// Longest host name, in bytes (RFC 1035, section 2.3.4).
 const MAX_NAME: usize = 253;
 
-/// Reads the server name of the ClientHello at the start of `bytes`, which may be spread over several records.
+/// Reads the server name of the ClientHello at the start of `bytes`, which may be spread over
+/// several records.
 ///
-/// Whatever is not needed to find the name is stepped over, so unknown versions, cipher suites and extensions (GREASE,
-/// RFC 8701; an encrypted ClientHello) do no harm. What follows the ClientHello is not looked at.
+/// Whatever is not needed to find the name is stepped over, so unknown versions, cipher suites and
+/// extensions (GREASE, RFC 8701; an encrypted ClientHello) do no harm. What follows the ClientHello
+/// is not looked at.
 ///
 /// # Errors
 /// [`HelloError`] when the bytes can never become one.
@@ -158,8 +160,8 @@ fn host_name(bytes: &[u8]) -> Result<String, HelloError> {
     if fits { Ok(String::from_utf8_lossy(bytes).into_owned()) } else { Err(HelloError::Malformed("host name")) }
 }
 
-/// Takes big-endian numbers and length-prefixed vectors (RFC 8446, section 3) off the front of a slice. `None`
-/// means that there are too few bytes.
+/// Takes big-endian numbers and length-prefixed vectors (RFC 8446, section 3) off the front of a
+/// slice. `None` means that there are too few bytes.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {

@@ -13,8 +13,9 @@ pub const LEN: usize = 20;
 /// What stands in front of the rolling code in the name of a sealed value.
 const SEALED_PREFIX: &str = "hardline/2:";
 
-/// Time before and after midnight UTC in which two days are published and looked up, in seconds: clocks of two computers
-/// disagree, and a value put just before midnight is looked for just after it.
+/// Time before and after midnight UTC in which two days are published and looked up, in seconds:
+/// clocks of two computers disagree, and a value put just before midnight is looked for just after
+/// it.
 const NEAR_MIDNIGHT: u64 = 30 * 60;
 
 /// Where releases 0.0.12 to 0.0.14 publish and look: under the key hash itself.

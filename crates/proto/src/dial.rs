@@ -6,18 +6,19 @@ use std::time::{Duration, Instant};
 use crate::candidate::{Candidate, MAX_CANDIDATES_PER_SOURCE, Source};
 use crate::hosts::HostPort;
 
-/// Time between the starts of two attempts (RFC 8305, section 5: 250 ms recommended, 100 ms at least). A failure starts
-/// the next one at once.
+/// Time between the starts of two attempts (RFC 8305, section 5: 250 ms recommended, 100 ms at
+/// least). A failure starts the next one at once.
 pub const CONNECTION_ATTEMPT_DELAY: Duration = Duration::from_millis(150);
 
-/// Most attempts under way at once. Half of them may hang at dead addresses and the others still go on.
+/// Most attempts under way at once. Half of them may hang at dead addresses and the others still go
+/// on.
 pub const MAX_PARALLEL_DIALS: usize = 8;
 
 /// Most addresses dialled for one lookup, by whomever they were named.
 pub const MAX_CANDIDATES: usize = 16;
 
-/// How many of these are kept for each source that is being asked still: what one source says, many addresses that all
-/// fail at once, leaves room for what another finds out later.
+/// How many of these are kept for each source that is being asked still: what one source says, many
+/// addresses that all fail at once, leaves room for what another finds out later.
 pub const RESERVED_PER_SOURCE: usize = 2;
 
 const _: () = assert!(RESERVED_PER_SOURCE * Source::ALL.len() <= MAX_CANDIDATES);
@@ -28,19 +29,21 @@ pub struct AttemptId(pub u32);
 
 /// Decides which candidate to dial when.
 ///
-/// Feed it with [`add`](Self::add) as sources find candidates, with [`asked`](Self::asked) and [`ended`](Self::ended) as
-/// sources come and go, with [`no_more`](Self::no_more) when all have ended, and with [`failed`](Self::failed); ask
-/// [`poll_start`](Self::poll_start) after each of these and whenever [`poll_timeout`](Self::poll_timeout) passes. It ends
-/// when one attempt succeeds (drop it) or when [`is_exhausted`](Self::is_exhausted).
+/// Feed it with [`add`](Self::add) as sources find candidates, with [`asked`](Self::asked) and
+/// [`ended`](Self::ended) as sources come and go, with [`no_more`](Self::no_more) when all have
+/// ended, and with [`failed`](Self::failed); ask [`poll_start`](Self::poll_start) after each of
+/// these and whenever [`poll_timeout`](Self::poll_timeout) passes. It ends when one attempt
+/// succeeds (drop it) or when [`is_exhausted`](Self::is_exhausted).
 ///
-/// - A candidate's address is tried once per schedule, whoever else names it, and once more each time it is taken back by
-///   [`again`](Self::again).
-/// - At most [`MAX_CANDIDATES`] are tried, [`MAX_CANDIDATES_PER_SOURCE`] of each source, and [`RESERVED_PER_SOURCE`] are
-///   kept for each source that is being asked.
-/// - Sources take turns, in the order of [`Source`]: first the first candidate of each, then the second of each. So a
-///   long list of dead addresses does not hold up what another source knows.
-/// - A candidate of a better source than all attempts under way starts at once: an answer on the LAN need not wait for
-///   a remembered address that no longer works. So does one that was [preferred](Self::prefer).
+/// - A candidate's address is tried once per schedule, whoever else names it, and once more each
+///   time it is taken back by [`again`](Self::again).
+/// - At most [`MAX_CANDIDATES`] are tried, [`MAX_CANDIDATES_PER_SOURCE`] of each source, and
+///   [`RESERVED_PER_SOURCE`] are kept for each source that is being asked.
+/// - Sources take turns, in the order of [`Source`]: first the first candidate of each, then the
+///   second of each. So a long list of dead addresses does not hold up what another source knows.
+/// - A candidate of a better source than all attempts under way starts at once: an answer on the
+///   LAN need not wait for a remembered address that no longer works. So does one that was
+///   [preferred](Self::prefer).
 #[derive(Debug, Default)]
 pub struct DialSchedule {
     /// Every address taken so far, with who named it first.
@@ -84,7 +87,8 @@ impl DialSchedule {
         true
     }
 
-    /// Takes back a candidate of this schedule that nobody answered at, to be tried again behind all others.
+    /// Takes back a candidate of this schedule that nobody answered at, to be tried again behind
+    /// all others.
     pub fn again(&mut self, candidate: Candidate) {
         let started = self.started.entry(candidate.source).or_default();
         *started = started.saturating_sub(1);
@@ -114,7 +118,8 @@ impl DialSchedule {
         self.asked.clear();
     }
 
-    /// Says that the service was reached at `at` just now, by another connection: if that waits here, it starts at once.
+    /// Says that the service was reached at `at` just now, by another connection: if that waits
+    /// here, it starts at once.
     pub fn prefer(&mut self, at: &HostPort) {
         if let Some(place) = self.waiting.iter().position(|waiting| waiting.candidate.at == *at) {
             let waiting = self.waiting.remove(place);

@@ -3,11 +3,12 @@
 use crate::host::{Authority, HostError, parse_host};
 use crate::initiator::Initiator;
 
-/// Longest request head the gateway reads before it routes, in bytes. Cookies of several apps fit; browsers and common
-/// servers stop between 8 and 64 KiB.
+/// Longest request head the gateway reads before it routes, in bytes. Cookies of several apps fit;
+/// browsers and common servers stop between 8 and 64 KiB.
 pub const MAX_HEAD: usize = 64 * 1024;
 
-/// Most header lines of a request head. Browsers send about 20, and common servers stop between 100 and 2,000.
+/// Most header lines of a request head. Browsers send about 20, and common servers stop between 100
+/// and 2,000.
 pub const MAX_HEADERS: usize = 256;
 
 /// What the first bytes of a connection are.
@@ -101,9 +102,11 @@ impl HeadError {
     }
 }
 
-/// Looks at all bytes received so far. What they are does not depend on how they were cut into reads.
+/// Looks at all bytes received so far. What they are does not depend on how they were cut into
+/// reads.
 ///
-/// The `Host` header decides where a request goes, also when its target names a host (`GET http://… HTTP/1.1`).
+/// The `Host` header decides where a request goes, also when its target names a host (`GET http://…
+/// HTTP/1.1`).
 ///
 /// # Errors
 /// [`HeadError`] when they can never become a head that is served.
@@ -160,8 +163,8 @@ fn reason(error: httparse::Error) -> &'static str {
     }
 }
 
-/// The form with the highest quality among the values of the `Accept` headers (RFC 9110, section 12.5.1); among equals
-/// a type that is named before a wildcard, then the one that comes first.
+/// The form with the highest quality among the values of the `Accept` headers (RFC 9110, section
+/// 12.5.1); among equals a type that is named before a wildcard, then the one that comes first.
 fn preferred_form<'a>(values: impl Iterator<Item = &'a [u8]>) -> Accept {
     let mut best = (0, false);
     let mut form = Accept::default();

@@ -19,8 +19,8 @@ pub enum Authority {
 pub struct ServiceName {
     /// Whose certificate must answer.
     pub key: KeyHash,
-    /// The text in front of the first `-` of the label that holds the key; sent as `password`. Never empty; lower case,
-    /// as host names are.
+    /// The text in front of the first `-` of the label that holds the key; sent as `password`.
+    /// Never empty; lower case, as host names are.
     pub password: Option<String>,
 }
 
@@ -49,15 +49,17 @@ pub enum HostError {
 /// Longest host name, in bytes, without a trailing dot (RFC 1035, section 2.3.4).
 const MAX_NAME: usize = 253;
 
-/// Longest label, in bytes (RFC 1035, section 2.3.4). The key hash takes 40, so a password has room for 22 and a `-`.
+/// Longest label, in bytes (RFC 1035, section 2.3.4). The key hash takes 40, so a password has room
+/// for 22 and a `-`.
 const MAX_LABEL: usize = 63;
 
 /// Digits of a key hash.
 const KEY_DIGITS: usize = 2 * KeyHash::LEN;
 
-/// Reads a `Host` header's value: case and one trailing dot do not matter, a port may follow, labels left of the key
-/// are allowed (`www.KEYHASH.localhost`), `password-KEYHASH.localhost` carries a password. More free text may stand between
-/// password and key (`password-of-my-camera-KEYHASH.localhost`).
+/// Reads a `Host` header's value: case and one trailing dot do not matter, a port may follow,
+/// labels left of the key are allowed (`www.KEYHASH.localhost`), `password-KEYHASH.localhost`
+/// carries a password. More free text may stand between password and key
+/// (`password-of-my-camera-KEYHASH.localhost`).
 ///
 /// # Errors
 /// [`HostError`] says which answer fits.
@@ -76,12 +78,12 @@ pub fn parse_host(value: &[u8]) -> Result<Authority, HostError> {
     below_localhost(&name).ok_or(HostError::NotLocal).and_then(service_of_labels).map(Authority::Service)
 }
 
-/// Reads a server name (SNI or host name without port) that names a service: `KEYHASH`, `text-KEYHASH`, or a name
-/// below `.localhost` as [`parse_host`] takes it.
+/// Reads a server name (SNI or host name without port) that names a service: `KEYHASH`,
+/// `text-KEYHASH`, or a name below `.localhost` as [`parse_host`] takes it.
 ///
 /// # Errors
-/// [`HostError`] as for [`parse_host`]; a name without a key hash, `localhost` itself among them, is
-/// [`HostError::NoKey`].
+/// [`HostError`] as for [`parse_host`]; a name without a key hash, `localhost` itself among them,
+/// is [`HostError::NoKey`].
 pub fn parse_service_name(name: &str) -> Result<ServiceName, HostError> {
     let name = normalized_name(name)?;
     match below_localhost(&name) {
@@ -91,7 +93,8 @@ pub fn parse_service_name(name: &str) -> Result<ServiceName, HostError> {
     }
 }
 
-/// Takes `:port` off a host, if there is one. An empty port counts as none (RFC 3986, section 3.2.3).
+/// Takes `:port` off a host, if there is one. An empty port counts as none (RFC 3986, section
+/// 3.2.3).
 pub(crate) fn strip_port(text: &str) -> Result<&str, HostError> {
     match text.rsplit_once(':') {
         // The colon stands inside the brackets of an IPv6 address.
@@ -110,9 +113,9 @@ fn normalized_name(name: &str) -> Result<String, HostError> {
     if well_formed { Ok(name.to_ascii_lowercase()) } else { Err(HostError::Malformed) }
 }
 
-/// Whether browsers would take `label` for a part of a host name: ASCII without the forbidden domain code points of the
-/// WHATWG URL standard, and without the comma that joins two `Host` headers. Wider than DNS, because a password stands
-/// in such a label.
+/// Whether browsers would take `label` for a part of a host name: ASCII without the forbidden
+/// domain code points of the WHATWG URL standard, and without the comma that joins two `Host`
+/// headers. Wider than DNS, because a password stands in such a label.
 fn is_label(label: &str) -> bool {
     (1..=MAX_LABEL).contains(&label.len())
         && label.bytes().all(|b| b.is_ascii_graphic() && !br"#%,/:<>?@[\]^|".contains(&b))

@@ -4,7 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-/// Most entries kept of one list. A publisher has an IPv4, a few IPv6 and a mesh address; the rest is noise.
+/// Most entries kept of one list. A publisher has an IPv4, a few IPv6 and a mesh address; the rest
+/// is noise.
 pub const MAX_HOSTS: usize = 16;
 
 /// Longest DNS name, in bytes, and longest label of one (RFC 1035, section 2.3.4).
@@ -16,8 +17,9 @@ const MAX_LABEL: usize = 63;
 pub enum Host {
     /// An IP address; one of IPv4 is never written as IPv6 (`::ffff:192.0.2.1`).
     Ip(IpAddr),
-    /// A DNS name, lower case, letters, digits, `-`, `_` and `.` only, at most 253 bytes, without trailing dot. Its
-    /// last label is never a number: resolvers take such a name for an oddly written IPv4 address.
+    /// A DNS name, lower case, letters, digits, `-`, `_` and `.` only, at most 253 bytes, without
+    /// trailing dot. Its last label is never a number: resolvers take such a name for an oddly
+    /// written IPv4 address.
     Name(String),
 }
 
@@ -52,8 +54,9 @@ pub enum HostPortError {
 impl FromStr for HostPort {
     type Err = HostPortError;
 
-    /// Reads `host:port`; an IPv6 address may lack its brackets, the last colon parts the port. Zone ids (`fe80::1%eth0`)
-    /// are refused: they mean something on the computer that wrote them only.
+    /// Reads `host:port`; an IPv6 address may lack its brackets, the last colon parts the port.
+    /// Zone ids (`fe80::1%eth0`) are refused: they mean something on the computer that wrote them
+    /// only.
     fn from_str(text: &str) -> Result<Self, HostPortError> {
         let no_port = || HostPortError::Port(text.to_owned());
         let (host, port) = text.rsplit_once(':').ok_or_else(no_port)?;
@@ -81,8 +84,8 @@ impl fmt::Display for HostPort {
 pub struct HostList(Vec<HostPort>);
 
 impl HostList {
-    /// Reads a comma-separated list as peers send it: entries that cannot be read are left out, not an error, because
-    /// one odd address must not hide the good ones.
+    /// Reads a comma-separated list as peers send it: entries that cannot be read are left out, not
+    /// an error, because one odd address must not hide the good ones.
     #[must_use]
     pub fn parse_lenient(text: &str) -> Self {
         text.split(',').filter_map(|entry| entry.trim().parse().ok()).collect()
@@ -141,7 +144,8 @@ fn is_dns_name(name: &str) -> bool {
     name.len() <= MAX_NAME && name.split('.').all(is_label) && !is_number(last)
 }
 
-/// Whether `label` may stand in a DNS name: letters, digits, inner `-`, and `_`, which some home routers use.
+/// Whether `label` may stand in a DNS name: letters, digits, inner `-`, and `_`, which some home
+/// routers use.
 fn is_label(label: &str) -> bool {
     (1..=MAX_LABEL).contains(&label.len())
         && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')

@@ -1,7 +1,7 @@
 //! Who made a browser send a request (W3C Fetch Metadata; RFC 6454 for `Origin`).
 
-/// Who made a browser send a request, as far as its headers tell. Browsers do not let pages forge these headers; programs
-/// may send what they like, and read what they like anyway.
+/// Who made a browser send a request, as far as its headers tell. Browsers do not let pages forge
+/// these headers; programs may send what they like, and read what they like anyway.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Initiator {
     /// A person, a program, or a page of the same origin.
@@ -14,7 +14,8 @@ pub enum Initiator {
 }
 
 impl Initiator {
-    /// Reads the headers of one request. `values` gives every value of a header, whatever the case of its name.
+    /// Reads the headers of one request. `values` gives every value of a header, whatever the case
+    /// of its name.
     pub fn of<'a, I: Iterator<Item = &'a [u8]>>(host: &[u8], values: impl Fn(&'static str) -> I) -> Self {
         if values("origin").any(|origin| !is_origin_of(origin, host)) {
             return Self::Other;

@@ -6,10 +6,11 @@ use std::str::FromStr;
 use blake2::digest::consts::U32;
 use blake2::{Blake2b, Digest};
 
-/// The name of a service: the first 20 bytes of the unkeyed BLAKE2b-256 of its exact DER certificate.
+/// The name of a service: the first 20 bytes of the unkeyed BLAKE2b-256 of its exact DER
+/// certificate.
 ///
-/// Written as 40 lower-case hexadecimal digits. BLAKE2b with another digest length gives other bytes, because the
-/// length is part of its parameter block (RFC 7693, section 2.5).
+/// Written as 40 lower-case hexadecimal digits. BLAKE2b with another digest length gives other
+/// bytes, because the length is part of its parameter block (RFC 7693, section 2.5).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyHash([u8; Self::LEN]);
 
@@ -41,8 +42,9 @@ impl KeyHash {
         hex(&self.0[..4])
     }
 
-    /// Whether every digit is a decimal one. TLS libraries take such a name for a malformed IPv4 address and refuse it
-    /// as a server name, so a new identity with such a hash is thrown away and made again.
+    /// Whether every digit is a decimal one. TLS libraries take such a name for a malformed IPv4
+    /// address and refuse it as a server name, so a new identity with such a hash is thrown away
+    /// and made again.
     #[must_use]
     pub fn is_all_decimal(&self) -> bool {
         self.0.iter().all(|byte| byte >> 4 < 10 && byte & 15 < 10)

@@ -1,7 +1,8 @@
 //! Hardline's names, wire formats and decisions.
 //!
-//! Everything here is pure: bytes and instants come in as arguments, values and deadlines go out. There is no socket,
-//! no clock and no randomness in this crate, so every rule can be tested in simulated time and fuzzed.
+//! Everything here is pure: bytes and instants come in as arguments, values and deadlines go out.
+//! There is no socket, no clock and no randomness in this crate, so every rule can be tested in
+//! simulated time and fuzzed.
 //!
 //! The modules stand in the order a request meets them.
 

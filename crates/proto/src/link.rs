@@ -3,7 +3,8 @@
 use crate::host::{HostError, ServiceName, parse_service_name, strip_port};
 
 /// Reads a link in any of the forms people have: `KEYHASH`, `text-KEYHASH`, `KEYHASH.localhost`,
-/// `http://KEYHASH.localhost:7009/path`, with white space around it. Scheme, port and path do not matter.
+/// `http://KEYHASH.localhost:7009/path`, with white space around it. Scheme, port and path do not
+/// matter.
 ///
 /// # Errors
 /// [`HostError`] when no key hash can be found in it.

@@ -25,9 +25,11 @@ impl Day {
     }
 }
 
-/// What a key hash is called on the wire for one day: who does not know the key hash cannot tell whose it is.
+/// What a key hash is called on the wire for one day: who does not know the key hash cannot tell
+/// whose it is.
 ///
-/// The first 20 bytes of BLAKE2b-256 over the key hash and the day as unsigned 64-bit little-endian.
+/// The first 20 bytes of BLAKE2b-256 over the key hash and the day as unsigned 64-bit
+/// little-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RollingCode([u8; KeyHash::LEN]);
 
@@ -55,7 +57,8 @@ impl fmt::Display for RollingCode {
 mod tests {
     use super::*;
 
-    /// Computed with Python: `hashlib.blake2b(key + struct.pack("<Q", 20000), digest_size=32).hexdigest()[:40]`.
+    /// Computed with Python: `hashlib.blake2b(key + struct.pack("<Q", 20000),
+    /// digest_size=32).hexdigest()[:40]`.
     #[test]
     fn the_code_hashes_the_key_hash_and_the_day() {
         let key = KeyHash::from_bytes([7; 20]);

@@ -1,17 +1,19 @@
-//! When which sources are asked: what is at hand first, then what is near, then the rest of the world.
+//! When which sources are asked: what is at hand first, then what is near, then the rest of the
+//! world.
 
 use std::time::{Duration, Instant};
 
-/// Head start of an address at hand, as long as nothing has failed: a search on the LAN tells neighbours what is looked
-/// for, and a connection that stands by then needs none.
+/// Head start of an address at hand, as long as nothing has failed: a search on the LAN tells
+/// neighbours what is looked for, and a connection that stands by then needs none.
 pub const AT_HAND_HEAD_START: Duration = Duration::from_millis(100);
 
-/// Head start of what is near before the DHT is asked, when there is nothing to dial yet. Neighbours answer within a
-/// few milliseconds, sleeping ones later, but then the DHT is a race that costs nobody anything.
+/// Head start of what is near before the DHT is asked, when there is nothing to dial yet.
+/// Neighbours answer within a few milliseconds, sleeping ones later, but then the DHT is a race
+/// that costs nobody anything.
 pub const NEAR_HEAD_START: Duration = Duration::from_millis(100);
 
-/// The same while an address is being dialled: time for the three round trips to the other side of the earth, so that
-/// a service whose address is known is opened without a question to strangers.
+/// The same while an address is being dialled: time for the three round trips to the other side of
+/// the earth, so that a service whose address is known is opened without a question to strangers.
 pub const DIALLED_HEAD_START: Duration = Duration::from_millis(600);
 
 /// What may be asked.
@@ -27,9 +29,9 @@ pub enum Stage {
 
 /// Decides when a lookup goes on to the next [`Stage`].
 ///
-/// A lookup without anything at hand begins with what is near. When everything there was to dial has failed the next
-/// stage begins at once. Ask [`stage`](Self::stage) after each call and whenever [`poll_timeout`](Self::poll_timeout)
-/// passes.
+/// A lookup without anything at hand begins with what is near. When everything there was to dial
+/// has failed the next stage begins at once. Ask [`stage`](Self::stage) after each call and
+/// whenever [`poll_timeout`](Self::poll_timeout) passes.
 #[derive(Debug)]
 pub struct Stages {
     stage: Stage,

@@ -1,4 +1,5 @@
-//! Replays the fuzz targets' corpora (`fuzz/corpus/TARGET`), so that what a fuzzer once found stays found.
+//! Replays the fuzz targets' corpora (`fuzz/corpus/TARGET`), so that what a fuzzer once found stays
+//! found.
 
 #![allow(clippy::unwrap_used)]
 

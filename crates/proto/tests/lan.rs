@@ -17,7 +17,8 @@ const GROUP_ADDR: SocketAddrV4 = SocketAddrV4::new(GROUP, PORT);
 const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
 
-// --- answering ---------------------------------------------------------------------------------------------------------
+// --- answering
+// ---------------------------------------------------------------------------------------------------------
 
 #[test]
 fn a_search_by_any_name_of_a_service_is_answered_to_the_group_and_to_the_sender() {
@@ -141,7 +142,8 @@ fn all_neighbours_together_get_a_bounded_number_of_answers() {
     assert_eq!(host.sent().len(), 1024);
 }
 
-// --- announcing --------------------------------------------------------------------------------------------------------
+// --- announcing
+// --------------------------------------------------------------------------------------------------------
 
 #[test]
 fn one_loud_neighbour_is_read_up_to_an_allowance_and_others_still_are() {
@@ -243,7 +245,8 @@ fn interfaces_are_bounded() {
     assert_eq!(taken.count(), 63);
 }
 
-// --- searching ---------------------------------------------------------------------------------------------------------
+// --- searching
+// ---------------------------------------------------------------------------------------------------------
 
 #[test]
 fn a_search_goes_by_the_rolling_code_first_and_by_the_plain_hash_100_ms_later() {
@@ -349,7 +352,8 @@ fn searches_are_bounded_in_number_and_in_questions_sent() {
     assert!(seeker.sent().len() <= 200 + 10 * 50);
 }
 
-// --- browsing ----------------------------------------------------------------------------------------------------------
+// --- browsing
+// ----------------------------------------------------------------------------------------------------------
 
 #[test]
 fn browsing_asks_at_once_a_second_later_and_every_20_seconds() {
@@ -446,7 +450,8 @@ fn two_peers_that_announce_never_expire_each_other() {
     }
 }
 
-// --- strangers ---------------------------------------------------------------------------------------------------------
+// --- strangers
+// ---------------------------------------------------------------------------------------------------------
 
 #[test]
 fn ones_own_datagrams_are_dropped() {
@@ -501,7 +506,8 @@ fn a_flood_from_many_sources_is_bounded_and_a_quiet_source_survives_it() {
     assert!(found.iter().all(|service| service.addrs.len() <= MAX_ADDRS_PER_SERVICE));
 }
 
-// --- helpers -----------------------------------------------------------------------------------------------------------
+// --- helpers
+// -----------------------------------------------------------------------------------------------------------
 
 const HOME: Interface = Interface { addr: Ipv4Addr::new(192, 168, 1, 1), prefix_len: 24 };
 const NEIGHBOUR: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 20), 40_000);

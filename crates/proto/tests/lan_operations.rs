@@ -1,4 +1,5 @@
-//! Whatever happens to LAN discovery, in whatever order: it stays within its bounds and makes progress.
+//! Whatever happens to LAN discovery, in whatever order: it stays within its bounds and makes
+//! progress.
 
 #![allow(clippy::disallowed_methods, reason = "a test needs a first instant to count from")]
 

@@ -1,4 +1,5 @@
-//! LAN discovery with the released Python programs, from datagrams they really sent (`vectors/lan/README.md`).
+//! LAN discovery with the released Python programs, from datagrams they really sent
+//! (`vectors/lan/README.md`).
 #![allow(clippy::unwrap_used)]
 #![allow(clippy::disallowed_methods, reason = "a test needs a first instant to count from")]
 

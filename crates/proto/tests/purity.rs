@@ -1,13 +1,13 @@
-//! `hardline-proto` and `hardline-dht` have no way to a socket, a clock or randomness: not even a dependency of a
-//! dependency brings one.
+//! `hardline-proto` and `hardline-dht` have no way to a socket, a clock or randomness: not even a
+//! dependency of a dependency brings one.
 
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::process::Command;
 
-/// Crates that bring an async runtime, sockets, a clock or randomness of the operating system. `rand` is none of them:
-/// without `getrandom` it only stretches a seed that it is given.
+/// Crates that bring an async runtime, sockets, a clock or randomness of the operating system.
+/// `rand` is none of them: without `getrandom` it only stretches a seed that it is given.
 const IMPURE: &[&str] = &[
     "async-io",
     "async-std",

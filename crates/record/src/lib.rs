@@ -1,11 +1,11 @@
 //! TLS 1.3 records, sealed and opened where they lie (RFC 8446, section 5).
 //!
-//! rustls makes the handshake, the keys and the tickets, and hands over here (see `rustls::kernel`). What is ours then: the
-//! order of records, padding, alerts, key updates, and how many records one key may seal. It knows no socket: bytes in,
-//! bytes out.
+//! rustls makes the handshake, the keys and the tickets, and hands over here (see
+//! `rustls::kernel`). What is ours then: the order of records, padding, alerts, key updates, and
+//! how many records one key may seal. It knows no socket: bytes in, bytes out.
 //!
-//! rustls's own records cost two more copies of every byte and a system call for each record. Everything here is a fuzz
-//! target, and is held against OpenSSL by the tests of `hardline-node`.
+//! rustls's own records cost two more copies of every byte and a system call for each record.
+//! Everything here is a fuzz target, and is held against OpenSSL by the tests of `hardline-node`.
 
 mod keys; // one direction's key and sequence number
 mod secrets; // rustls's part: the next keys, and tickets
@@ -37,15 +37,15 @@ const TAG: usize = 16;
 /// Most bytes behind a header (section 5.2): others may pad.
 const MAX_CIPHERTEXT: usize = MAX_PLAINTEXT + 256;
 
-/// Longest handshake message taken, in bytes. After the handshake there are only tickets, of a few hundred bytes, and key
-/// updates.
+/// Longest handshake message taken, in bytes. After the handshake there are only tickets, of a few
+/// hundred bytes, and key updates.
 const MAX_MESSAGE: usize = 16 * 1024;
 
 /// Bytes of a handshake message's header.
 const MESSAGE_HEADER: usize = 4;
 
-/// Records and messages in a row without payload: tickets, key updates, and empty records, which cost work and bring
-/// nothing. rustls takes as many.
+/// Records and messages in a row without payload: tickets, key updates, and empty records, which
+/// cost work and bring nothing. rustls takes as many.
 const MAX_WITHOUT_PAYLOAD: u32 = 32;
 
 /// Records sealed between two questions for a key update, at most.
@@ -193,11 +193,13 @@ impl RecordLayer {
         Ok(Some(Opened { length: HEADER + length, content }))
     }
 
-    /// Seals `length` bytes of payload, which stand in `record` behind room for its header, and returns how many bytes the
-    /// record has. [`update`](Self::update) must have been asked within the last 64 records.
+    /// Seals `length` bytes of payload, which stand in `record` behind room for its header, and
+    /// returns how many bytes the record has. [`update`](Self::update) must have been asked within
+    /// the last 64 records.
     ///
     /// # Errors
-    /// [`RecordError::TooLong`] when `record` has no room for [`HEADER`] + `length` + [`TRAILER`], or a record has not.
+    /// [`RecordError::TooLong`] when `record` has no room for [`HEADER`] + `length` + [`TRAILER`],
+    /// or a record has not.
     pub fn seal(&mut self, record: &mut [u8], length: usize) -> Result<usize, RecordError> {
         self.seal_as(ContentType::ApplicationData, record, length)
     }

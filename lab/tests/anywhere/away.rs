@@ -11,8 +11,8 @@ use crate::measure::{new_gateway, say};
 use crate::moves::{LIMIT, again};
 use crate::world::{TwoHomes, texts};
 
-/// Most packets that a computer may send within [`AFTER_WAKING`], however many of its timers have lapsed: it asks the router,
-/// publishes anew and looks after its table of the DHT.
+/// Most packets that a computer may send within [`AFTER_WAKING`], however many of its timers have
+/// lapsed: it asks the router, publishes anew and looks after its table of the DHT.
 const MAX_PACKETS_AFTER_WAKING: u64 = 400;
 
 /// Time for which the packets are counted.
@@ -42,7 +42,8 @@ fn wifi_drops_for_a_while_and_the_next_request_succeeds() -> Result<()> {
     say(&format!("a tunnel open meanwhile: {}", fate(open)?))
 }
 
-/// Alice's computer and Bob's sleep. Bob wakes in another network than his, and Alice behind another public address.
+/// Alice's computer and Bob's sleep. Bob wakes in another network than his, and Alice behind
+/// another public address.
 #[test]
 fn both_computers_sleep_and_wake_elsewhere() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };

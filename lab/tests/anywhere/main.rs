@@ -1,6 +1,6 @@
-//! The same bookmark from anywhere: each scenario with the real program, real routers, a real mesh and released nodes of the
-//! DHT, and nothing mocked. Each prints its time to first byte, of 5 first tries or, in the long form, of 100; one that
-//! fails fails the scenario.
+//! The same bookmark from anywhere: each scenario with the real program, real routers, a real mesh
+//! and released nodes of the DHT, and nothing mocked. Each prints its time to first byte, of 5
+//! first tries or, in the long form, of 100; one that fails fails the scenario.
 
 mod away;
 mod homes;

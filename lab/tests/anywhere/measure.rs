@@ -16,7 +16,8 @@ pub(crate) fn first_tries(scenario: &str, one: impl FnMut(usize) -> Result<Durat
     so_many_first_tries(scenario, tries(), one)
 }
 
-/// Makes first tries one after another, each of which gives its time to first byte, and prints what they came to.
+/// Makes first tries one after another, each of which gives its time to first byte, and prints what
+/// they came to.
 ///
 /// # Errors
 /// If one of them fails.
@@ -64,8 +65,8 @@ pub(crate) fn knowing_gateway(host: &Host, learned: &str, number: usize, options
     host.gateway(&folder, options)
 }
 
-/// Opens the service once, so that the gateway in the data folder `learned` knows what the service tells of itself, and
-/// ends it.
+/// Opens the service once, so that the gateway in the data folder `learned` knows what the service
+/// tells of itself, and ends it.
 pub(crate) fn learn(host: &Host, learned: &str, key: &str) -> Result<()> {
     let mut gateway = host.gateway(learned, &[])?;
     host.first_byte(&gateway, key)?;

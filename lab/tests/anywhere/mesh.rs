@@ -6,7 +6,8 @@ use hardline_lab::{DHT_PORT, Host, Lab, Meeting, Switch, Yggdrasil};
 use crate::measure::{first_tries, knowing_gateway, learn, new_gateway};
 use crate::world::sealed_key;
 
-/// Alice's house has a radio on the roof, and Bob one in the field; the hill between sees both. There is no internet.
+/// Alice's house has a radio on the roof, and Bob one in the field; the hill between sees both.
+/// There is no internet.
 struct Valley {
     alice: Host,
     bob: Host,
@@ -26,7 +27,8 @@ impl Valley {
         Ok(valley)
     }
 
-    /// Alice, Bob and the hill each run a node of the mesh, which meets its neighbours by multicast.
+    /// Alice, Bob and the hill each run a node of the mesh, which meets its neighbours by
+    /// multicast.
     fn mesh(&self) -> Result<[Yggdrasil; 3]> {
         let [alice, bob, hill] =
             [&self.alice, &self.bob, &self.hill].map(|host| host.yggdrasil(Meeting::Neighbours("radio.*")));

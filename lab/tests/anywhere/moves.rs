@@ -98,7 +98,8 @@ fn scenario_07_the_router_restarts_and_forgets_its_mappings() -> Result<()> {
     Ok(())
 }
 
-/// Alice's twin is at another home. One of the two loses its network, and packets to it are swallowed.
+/// Alice's twin is at another home. One of the two loses its network, and packets to it are
+/// swallowed.
 #[test]
 fn scenario_13_of_two_publishers_far_away_one_is_gone() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
@@ -114,7 +115,8 @@ fn scenario_13_of_two_publishers_far_away_one_is_gone() -> Result<()> {
     so_many_first_tries("13, one of two publishers gone, the next request", 2 * usize::from(rounds()), |number| {
         let gateway = new_gateway(&world.bob, number, &texts(&options))?;
         world.bob.first_byte(&gateway, &service.key)?;
-        // A connection that answered a moment ago is taken for a living one, and what was sent on it is not sent twice.
+        // A connection that answered a moment ago is taken for a living one, and what was sent on
+        // it is not sent twice.
         sleep(NO_LONGER_FRESH);
         let gone = [&world.home, &second_home][number % 2];
         gone.host.set_link("lan", false)?;

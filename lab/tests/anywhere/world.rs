@@ -15,7 +15,8 @@ pub(crate) const ROUND_TRIP: Duration = Duration::from_millis(40);
 /// Nodes of the DHT.
 const NODES: u8 = 6;
 
-/// Alice's home is 203.0.113.5, and Bob is a guest in another one, 203.0.113.6, whose router maps no ports.
+/// Alice's home is 203.0.113.5, and Bob is a guest in another one, 203.0.113.6, whose router maps
+/// no ports.
 pub(crate) struct TwoHomes {
     pub(crate) dht: DhtNetwork,
     pub(crate) home: Router,

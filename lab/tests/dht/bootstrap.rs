@@ -1,4 +1,5 @@
-//! Entering the network by a name that cannot be resolved at first, as on a computer that has just been woken.
+//! Entering the network by a name that cannot be resolved at first, as on a computer that has just
+//! been woken.
 
 use std::time::Duration;
 

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::real::RealNode;
 use crate::{LIMIT, TEXT, config, heard, own_addr, start};
 
-/// Age of a value when it is put, of the minute that its type lives. It ends at the node that stores it well before the
-/// listener, who does not learn its age, would take it for over.
+/// Age of a value when it is put, of the minute that its type lives. It ends at the node that
+/// stores it well before the listener, who does not learn its age, would take it for over.
 const AGE: Duration = Duration::from_secs(40);
 
 #[tokio::test(flavor = "multi_thread")]

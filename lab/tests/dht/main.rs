@@ -21,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 /// User type whose data the released console prints as they are.
 const TEXT: &str = "text/plain";
 
-/// Time for which released nodes are watched: twice that after which they give up a node that does not answer.
+/// Time for which released nodes are watched: twice that after which they give up a node that does
+/// not answer.
 const WATCHED: Duration = Duration::from_secs(20);
 
 /// Pause between looks at their tables.

@@ -164,7 +164,8 @@ fn is_good(line: &str, id: InfoHash) -> bool {
 
 /// A network of released nodes in which everyone knows someone.
 ///
-/// They call each other good only once they have had reason to ask each other, hence no more is waited for.
+/// They call each other good only once they have had reason to ask each other, hence no more is
+/// waited for.
 pub(crate) fn network(count: usize) -> Result<Vec<RealNode>> {
     let first = RealNode::start(None)?;
     let bootstrap = first.addr();

@@ -23,8 +23,9 @@ async fn a_value_survives_when_three_in_between_stop() -> Result<()> {
     survives(|holders| [1, holders / 2, holders - 2]).await
 }
 
-/// Ours puts a value once and stops; so do three of the released nodes that store it, chosen by their rank: 0 is the
-/// nearest to the key, and the argument is their number. Those that are left are asked, and newcomers.
+/// Ours puts a value once and stops; so do three of the released nodes that store it, chosen by
+/// their rank: 0 is the nearest to the key, and the argument is their number. Those that are left
+/// are asked, and newcomers.
 async fn survives(victims: impl Fn(usize) -> [usize; 3]) -> Result<()> {
     let mut nodes = real::network(8)?;
     // They name each other to newcomers only after they have talked.

@@ -19,7 +19,8 @@ use crate::output::{Output, printable};
 use crate::settings::Loaded;
 use crate::signals::Signals;
 
-/// Seconds that `--once` waits: searches are repeated, and a sleeping Wi-Fi client needs a second for a multicast.
+/// Seconds that `--once` waits: searches are repeated, and a sleeping Wi-Fi client needs a second
+/// for a multicast.
 const ONCE: u16 = 2;
 
 pub(super) async fn run(loaded: Loaded, args: BrowseArgs, output: Output) -> Result<(), Failure> {

@@ -30,8 +30,9 @@ pub(super) async fn run(loaded: Loaded, args: ReachArgs) -> Result<(), Failure> 
     outcome
 }
 
-/// Carries bytes both ways until both directions have ended. Each ends by itself: the end of stdin is a half-close, and
-/// the end of what the service sends closes stdout, which is how ssh learns of it.
+/// Carries bytes both ways until both directions have ended. Each ends by itself: the end of stdin
+/// is a half-close, and the end of what the service sends closes stdout, which is how ssh learns of
+/// it.
 async fn relay(tunnel: TunnelStream) -> Result<(), Failure> {
     let (from_service, to_service) = tokio::io::split(tunnel);
     let up = upstream(tokio::io::stdin(), to_service);

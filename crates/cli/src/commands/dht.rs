@@ -253,7 +253,8 @@ fn key_of(text: &str) -> InfoHash {
     text.parse().unwrap_or_else(|_| InfoHash::of(text.as_bytes()))
 }
 
-/// A value's number. Two texts under one key must differ in it, no more; the time in nanoseconds does, and is not 0.
+/// A value's number. Two texts under one key must differ in it, no more; the time in nanoseconds
+/// does, and is not 0.
 fn random_id() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     (since.as_nanos() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).max(1)

@@ -59,7 +59,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
     }
 }
 
-/// Runs a command. What still runs when it has ended (a thread that reads stdin, say) is left to the end of the process.
+/// Runs a command. What still runs when it has ended (a thread that reads stdin, say) is left to
+/// the end of the process.
 fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     // Who sets this knows better; tokio reads it.
@@ -73,8 +74,9 @@ fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fa
     outcome
 }
 
-/// Threads that carry tunnels: half as many as there are cores. Tunnels that wander between threads cost wake-ups, one thread
-/// carries about a GiB a second (docs/performance.md), and the other half is for the services and the browsers themselves.
+/// Threads that carry tunnels: half as many as there are cores. Tunnels that wander between threads
+/// cost wake-ups, one thread carries about a GiB a second (docs/performance.md), and the other half
+/// is for the services and the browsers themselves.
 fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
 }

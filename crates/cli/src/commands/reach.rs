@@ -1,4 +1,5 @@
-//! A service's bytes without a browser: what `hardline connect` and `hardline forward` have in common.
+//! A service's bytes without a browser: what `hardline connect` and `hardline forward` have in
+//! common.
 
 use hardline_node::config::GivenAddress;
 use hardline_node::node::Node;

@@ -27,7 +27,8 @@ pub(super) struct Running {
     signals: Signals,
     /// What it is doing.
     pub(super) status: Status,
-    /// Port of the gateway that serves the browsers of this computer: the node's own, or that of another hardline.
+    /// Port of the gateway that serves the browsers of this computer: the node's own, or that of
+    /// another hardline.
     pub(super) gateway_port: u16,
     /// Whether another hardline serves the browsers.
     pub(super) has_other_gateway: bool,
@@ -84,8 +85,8 @@ fn advertised(status: &Status) -> Option<&HostPort> {
 }
 
 impl Running {
-    /// Says that everything is ready: an event for programs, a message for systemd, remarks for people. What else people
-    /// should read follows by the caller.
+    /// Says that everything is ready: an event for programs, a message for systemd, remarks for
+    /// people. What else people should read follows by the caller.
     pub(super) fn announce(&self, output: Output) {
         // A daemon goes on when nobody reads what it says.
         let _ = output.event(&self.ready());
@@ -97,7 +98,8 @@ impl Running {
         }
     }
 
-    /// Waits for a signal, then stops: running tunnels get their grace, and a second signal ends it.
+    /// Waits for a signal, then stops: running tunnels get their grace, and a second signal ends
+    /// it.
     pub(super) async fn until_stopped(mut self, output: Output) {
         self.signals.next().await;
         let _ = output.event(&json!({"event": "stopping"}));

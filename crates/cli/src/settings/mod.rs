@@ -1,4 +1,5 @@
-//! Defaults, file, environment, flags → settings. Later ones override earlier ones; every problem is reported at once.
+//! Defaults, file, environment, flags → settings. Later ones override earlier ones; every problem
+//! is reported at once.
 
 mod file; // TOML → settings, with lines
 mod problem; // what is wrong, and where
@@ -27,10 +28,12 @@ use schema::Key;
 /// Where the Python program keeps its addresses, below the home folder.
 const PYTHON_DATABASE: &str = ".hardlinep2p/peers.db";
 
-/// Everything that can be set. What goes to the node as it is stands in [`NodeConfig`], with its default.
+/// Everything that can be set. What goes to the node as it is stands in [`NodeConfig`], with its
+/// default.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// Folder of the store and the identities. `None`: the platform's, which a service account may not have.
+    /// Folder of the store and the identities. `None`: the platform's, which a service account may
+    /// not have.
     pub data_dir: Option<PathBuf>,
     /// Whether browsers of this computer are served.
     pub gateway_enabled: bool,
@@ -254,8 +257,8 @@ fn default_title(target: &Target) -> String {
     }
 }
 
-/// Applies one environment variable. Others that begin with `HARDLINE_` may be somebody else's; those that look like a
-/// slip of the pen are mentioned.
+/// Applies one environment variable. Others that begin with `HARDLINE_` may be somebody else's;
+/// those that look like a slip of the pen are mentioned.
 fn apply_variable(name: &str, value: &str, here: &Path, loaded: &mut Loaded, problems: &mut Vec<Problem>) {
     let variables: Vec<String> = schema::KEYS.iter().filter_map(Key::env).collect();
     if let Some(key) = schema::KEYS.iter().find(|key| key.env().as_deref() == Some(name)) {

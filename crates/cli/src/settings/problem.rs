@@ -82,8 +82,8 @@ impl fmt::Display for Problems {
     }
 }
 
-/// The known name a person most likely meant: few letters away as a whole, or in its last part (`port` for
-/// `gateway.port`).
+/// The known name a person most likely meant: few letters away as a whole, or in its last part
+/// (`port` for `gateway.port`).
 pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let last = |text: &str| text.rsplit('.').next().unwrap_or_default().to_owned();
     known

@@ -18,11 +18,12 @@ use crate::logging::LogFormat;
 /// Longest title, in bytes: what listeners on the LAN keep of one.
 pub const MAX_TITLE: usize = 256;
 
-/// Longest password, in characters: with a `-` and the key hash it fills the 63 characters a label of a host name may
-/// have.
+/// Longest password, in characters: with a `-` and the key hash it fills the 63 characters a label
+/// of a host name may have.
 pub const MAX_PASSWORD: usize = 22;
 
-/// A value that has not been understood yet. Its errors say what was found instead, without what it must be.
+/// A value that has not been understood yet. Its errors say what was found instead, without what it
+/// must be.
 pub struct Raw<'a> {
     form: Form<'a>,
     base: &'a Path,
@@ -216,8 +217,8 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// Whether a password can stand in front of the key hash in the name of a host: browsers make every letter of a name
-/// lower case, and the released peers end the password at the first `-`.
+/// Whether a password can stand in front of the key hash in the name of a host: browsers make every
+/// letter of a name lower case, and the released peers end the password at the first `-`.
 ///
 /// # Errors
 /// The reason, without the password.

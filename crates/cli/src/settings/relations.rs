@@ -1,4 +1,5 @@
-//! Which times must be longer than which others. Each has its own key, so only all of them together can be judged.
+//! Which times must be longer than which others. Each has its own key, so only all of them together
+//! can be judged.
 
 use std::time::Duration;
 

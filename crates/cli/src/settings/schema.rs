@@ -1,5 +1,5 @@
-//! Every key: its name, its environment variable, what it means. The one table behind reading, checking, showing and
-//! documenting the settings.
+//! Every key: its name, its environment variable, what it means. The one table behind reading,
+//! checking, showing and documenting the settings.
 
 use hardline_node::proto::hosts::HostPort;
 use hardline_node::proto::relay::RelayUrl;

@@ -1,4 +1,5 @@
-//! The real program, in a world of its own: its own data folder, its own ports, nothing of this user's.
+//! The real program, in a world of its own: its own data folder, its own ports, nothing of this
+//! user's.
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -275,8 +276,8 @@ pub(crate) fn key_of(link: &str) -> &str {
     link.strip_prefix("http://").unwrap().split('.').next().unwrap()
 }
 
-/// Compares a generated file with what lies in the repository. With `HARDLINE_UPDATE=1` in the environment it is written
-/// instead.
+/// Compares a generated file with what lies in the repository. With `HARDLINE_UPDATE=1` in the
+/// environment it is written instead.
 pub(crate) fn expect_current(path: &Path, text: &str) {
     if std::env::var_os("HARDLINE_UPDATE").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

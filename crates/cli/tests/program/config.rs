@@ -1,5 +1,5 @@
-//! The configuration: files that are read, files that are refused with every problem and its line, and who overrides
-//! whom.
+//! The configuration: files that are read, files that are refused with every problem and its line,
+//! and who overrides whom.
 
 use std::path::{Path, PathBuf};
 

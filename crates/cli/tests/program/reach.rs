@@ -135,7 +135,8 @@ fn sharing(port: u16) -> (Program, Running, Program) {
     (here, sharing, there)
 }
 
-/// A TLS server that answers to every name with a certificate of its own. Its thread returns the bytes it was sent.
+/// A TLS server that answers to every name with a certificate of its own. Its thread returns the
+/// bytes it was sent.
 fn impostor() -> (String, std::thread::JoinHandle<usize>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();

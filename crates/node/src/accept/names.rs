@@ -7,8 +7,8 @@ use hardline_proto::KeyHash;
 use hardline_proto::host::parse_service_name;
 use hardline_proto::rolling::{Day, RollingCode};
 
-/// The names of this node's services: key hashes, and the rolling codes of yesterday, today and tomorrow. Only who knows
-/// the key hash knows those.
+/// The names of this node's services: key hashes, and the rolling codes of yesterday, today and
+/// tomorrow. Only who knows the key hash knows those.
 #[derive(Debug)]
 pub(super) struct Names {
     keys: Vec<KeyHash>,

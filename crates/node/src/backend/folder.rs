@@ -1,7 +1,8 @@
-//! A folder → the pages and files of the built-in file server, over an in-process stream: no port is opened for it.
+//! A folder → the pages and files of the built-in file server, over an in-process stream: no port
+//! is opened for it.
 //!
-//! Nothing outside the folder is served, whatever the path and the links in the folder say; nothing whose name begins
-//! with a dot is served or listed; and nothing is ever written.
+//! Nothing outside the folder is served, whatever the path and the links in the folder say; nothing
+//! whose name begins with a dot is served or listed; and nothing is ever written.
 
 mod file; // an open file → a response, with ranges and conditions
 mod listing; // what is in a folder → a page
@@ -31,17 +32,19 @@ use crate::page::{self, page};
 use path::SharedPath;
 use root::Found;
 
-/// Bytes on their way in each direction of a connection. A reader that is slower than the disk makes the server wait.
+/// Bytes on their way in each direction of a connection. A reader that is slower than the disk
+/// makes the server wait.
 const PIPE: usize = 64 * 1024;
 
 /// Longest request head, in bytes; that of the gateway.
 const MAX_HEAD: usize = 64 * 1024;
 
-/// Time for a request head to arrive, and so also for the pause between two requests. Browsers keep connections for
-/// about a minute.
+/// Time for a request head to arrive, and so also for the pause between two requests. Browsers keep
+/// connections for about a minute.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// Listings in memory at once, for all connections; each may take 2 MB while a slow reader takes it.
+/// Listings in memory at once, for all connections; each may take 2 MB while a slow reader takes
+/// it.
 const MAX_LISTINGS: usize = 32;
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -64,7 +67,8 @@ impl FolderServer {
         Ok(Self { root: Arc::new(root), listings: Arc::new(Semaphore::new(MAX_LISTINGS)) })
     }
 
-    /// A new connection to the file server: HTTP/1.1 with keep-alive is spoken on it. The serving task ends with it.
+    /// A new connection to the file server: HTTP/1.1 with keep-alive is spoken on it. The serving
+    /// task ends with it.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -124,8 +128,8 @@ impl FolderServer {
     }
 }
 
-/// On every response. A share's address is all one needs to open it, so it is not told to other sites; and files are
-/// asked for anew each time, because people change them and look.
+/// On every response. A share's address is all one needs to open it, so it is not told to other
+/// sites; and files are asked for anew each time, because people change them and look.
 const HEADERS: [(HeaderName, &str); 3] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "same-origin"),

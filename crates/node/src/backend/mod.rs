@@ -34,7 +34,8 @@ enum Place {
 }
 
 impl Backend {
-    /// Prepares a backend that is reached within `timeout`. A program need not run yet; a folder must be there.
+    /// Prepares a backend that is reached within `timeout`. A program need not run yet; a folder
+    /// must be there.
     pub(crate) fn new(target: &Target, timeout: Duration) -> io::Result<Self> {
         let place = match target {
             Target::Tcp(at) => Place::Tcp(at.clone()),

@@ -82,8 +82,8 @@ impl Dialler {
         Ok(self.lend(name, reached.session, candidate))
     }
 
-    /// Keeps a session to `name` idle, dialled before anybody asks, until the node stops. For who is
-    /// named so in the configuration, and for nobody else (rathole and frp do it for whatever is
+    /// Keeps a session to `name` idle, dialled before anybody asks, until the node stops. For who
+    /// is named so in the configuration, and for nobody else (rathole and frp do it for whatever is
     /// configured): the network hears of what nobody has opened.
     pub(crate) async fn keep_ready(&self, name: &ServiceName) {
         let Some(renewal) = self.pool.renewal() else { return };

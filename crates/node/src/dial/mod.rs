@@ -28,8 +28,9 @@ use crate::store::{Origin, StoreError};
 use self::attempt::Reached;
 use crate::session::Purpose;
 
-/// How long the other candidates may go on after the service has proved its key and hung up: another publisher of the
-/// same identity may do better, but a backend that is down should be told soon.
+/// How long the other candidates may go on after the service has proved its key and hung up:
+/// another publisher of the same identity may do better, but a backend that is down should be told
+/// soon.
 const AFTER_CLOSED: Duration = Duration::from_millis(500);
 
 /// Why a service could not be reached, with everything that was tried.
@@ -59,8 +60,8 @@ pub enum Cause {
         /// Whose certificate was presented.
         got: KeyHash,
     },
-    /// The service proved its key and closed the connection before its preamble: the program behind it is down, or
-    /// the password is wrong.
+    /// The service proved its key and closed the connection before its preamble: the program behind
+    /// it is down, or the password is wrong.
     Closed {
         /// Where.
         at: HostPort,
@@ -76,8 +77,8 @@ pub enum Cause {
         /// Whether a password was sent.
         with_password: bool,
     },
-    /// The service was reached before, and then went away without an answer to what was sent. It may have been received,
-    /// so it was not sent again.
+    /// The service was reached before, and then went away without an answer to what was sent. It
+    /// may have been received, so it was not sent again.
     Unanswered {
         /// Where.
         at: HostPort,
@@ -123,12 +124,13 @@ impl Waiting {
     }
 }
 
-/// Finds `name` and returns the first connection whose certificate hashes to its key and which serves the `purpose`. Successes
-/// are remembered. Dropping the future cancels every attempt.
+/// Finds `name` and returns the first connection whose certificate hashes to its key and which
+/// serves the `purpose`. Successes are remembered. Dropping the future cancels every attempt.
 ///
 /// # Errors
-/// [`ReachError`] when every source and every attempt has ended without one, or nothing was found within the limit of who
-/// is `waiting`; at once without a `job`, because the key hash cannot be a server name.
+/// [`ReachError`] when every source and every attempt has ended without one, or nothing was found
+/// within the limit of who is `waiting`; at once without a `job`, because the key hash cannot be a
+/// server name.
 async fn race(
     resolver: &Arc<Resolver>,
     name: &ServiceName,
@@ -211,7 +213,8 @@ impl Race {
                     Ok(Ended { moves, id, number, candidate, result: Err(outcome) }) => {
                         self.failed(moves, id, number, candidate, outcome);
                     }
-                    // A bug of ours: it ends this request, which would wait for that attempt for ever.
+                    // A bug of ours: it ends this request, which would wait for that attempt for
+                    // ever.
                     Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                     Err(error) => debug!(%error, "attempt did not end by itself"),
                 },
@@ -302,7 +305,8 @@ fn cause_of(report: &Report, name: &ServiceName) -> Cause {
     best.map_or(otherwise, |(_, cause)| cause)
 }
 
-/// Keeps what a verified listener taught us. In the background: the tunnel does not wait for the disk.
+/// Keeps what a verified listener taught us. In the background: the tunnel does not wait for the
+/// disk.
 fn remember(resolver: &Arc<Resolver>, key: KeyHash, candidate: &Candidate, reached: &Reached) {
     let told = reached.preamble.wan_hosts.clone();
     let origin = match candidate.source {

@@ -20,8 +20,8 @@ use crate::resolve::Report;
 /// Seconds after which a page that may help itself loads again.
 const RETRY_SECONDS: u32 = 3;
 
-/// Headers of every answer: nothing is loaded, framed, kept, or read by another origin. `Server` tells another hardline of
-/// this computer that the port is in good hands.
+/// Headers of every answer: nothing is loaded, framed, kept, or read by another origin. `Server`
+/// tells another hardline of this computer that the port is in good hands.
 const HEADERS: [(&str, &str); 8] = [
     ("Cache-Control", "no-store"),
     ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
@@ -36,8 +36,8 @@ const HEADERS: [(&str, &str); 8] = [
 /// Time for the browser to take the answer and to close.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Bytes of a request's body that are read and thrown away, so that closing does not reset the connection before the
-/// answer has been read.
+/// Bytes of a request's body that are read and thrown away, so that closing does not reset the
+/// connection before the answer has been read.
 const DISCARD: u64 = 256 * 1024;
 
 /// An answer of the gateway's own, in all its forms.
@@ -119,11 +119,13 @@ impl Answer {
         self
     }
 
-    /// Writes the answer, without its body for HEAD, and closes the connection so that the browser has read it.
+    /// Writes the answer, without its body for HEAD, and closes the connection so that the browser
+    /// has read it.
     pub(super) async fn send(&self, mut browser: TcpStream, accept: Accept, with_body: bool) {
         let Ok(here) = browser.local_addr() else { return };
         let bytes = self.encode(accept, with_body, here.port());
-        // A browser that went away, or does not read, gets nothing; that is all there is to do about it.
+        // A browser that went away, or does not read, gets nothing; that is all there is to do
+        // about it.
         let _ = timeout(SEND_TIMEOUT, async {
             browser.write_all(&bytes).await?;
             browser.shutdown().await?;
@@ -148,7 +150,8 @@ impl Answer {
             let _ = write!(head, "{name}: {value}\r\n");
         }
         if self.retries {
-            // `Refresh` makes a browser load the page again (HTML, section 4.2.5.3); programs go by `Retry-After`.
+            // `Refresh` makes a browser load the page again (HTML, section 4.2.5.3); programs go by
+            // `Retry-After`.
             let _ = write!(head, "Retry-After: {RETRY_SECONDS}\r\nRefresh: {RETRY_SECONDS}\r\n");
         }
         head.push_str("\r\n");

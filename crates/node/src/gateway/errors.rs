@@ -58,7 +58,8 @@ pub(super) fn no_such_page() -> Answer {
         .link_first_page()
 }
 
-/// The answer to a page elsewhere that wants to load one of the gateway's own, or to send something to it.
+/// The answer to a page elsewhere that wants to load one of the gateway's own, or to send something
+/// to it.
 pub(super) fn other_origin() -> Answer {
     Answer::new(StatusCode::FORBIDDEN, "other_origin", "This page is for you, not for other pages")
         .say("Another page asked for it. Hardline shows its own pages to people and programs of this computer only.")

@@ -16,7 +16,8 @@ use crate::drivers::lan::{FoundService, Lan};
 use crate::node::Published;
 use crate::resolve::Resolver;
 
-/// How long the page waits for the LAN to answer. Services that were heard before are shown all the same.
+/// How long the page waits for the LAN to answer. Services that were heard before are shown all the
+/// same.
 const LISTEN: Duration = Duration::from_millis(400);
 
 /// The first page of one gateway.
@@ -90,8 +91,8 @@ impl FirstPage {
             .collect()
     }
 
-    /// The link of one's own and of remembered services is without the password, if there is one: every user of this
-    /// computer can read this page.
+    /// The link of one's own and of remembered services is without the password, if there is one:
+    /// every user of this computer can read this page.
     fn entry(&self, key: KeyHash, text: Option<String>, title: &str, addresses: Vec<String>) -> Entry {
         let title = if title.is_empty() { key.short() } else { title.to_owned() };
         let text = text.map(|text| text + "-").unwrap_or_default();

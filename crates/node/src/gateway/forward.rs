@@ -24,8 +24,8 @@ pub(crate) struct Forward {
 }
 
 impl Forward {
-    /// Accepts programs until the node stops, each in a task of its own. A program sees a reset when the service is not
-    /// reached or its tunnel breaks.
+    /// Accepts programs until the node stops, each in a task of its own. A program sees a reset
+    /// when the service is not reached or its tunnel breaks.
     pub(crate) async fn run(self: Arc<Self>, listener: TcpListener, tasks: TaskTracker) {
         let (connections, refused) = (Arc::new(Semaphore::new(MAX_FORWARDED)), Rarely::default());
         accept_each(&listener, &self.drain.stop, |program, _| match Arc::clone(&connections).try_acquire_owned() {

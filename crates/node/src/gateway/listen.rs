@@ -8,22 +8,24 @@ use tokio::net::{TcpListener, TcpSocket};
 /// Free ports tried when any will do: one that is free on 127.0.0.1 may be taken on ::1.
 const FREE_PORT_TRIES: usize = 16;
 
-/// Connections the kernel holds until they are accepted. A page's burst beyond it would wait a second for the retry.
+/// Connections the kernel holds until they are accepted. A page's burst beyond it would wait a
+/// second for the retry.
 const BACKLOG: u32 = 1024;
 
 /// Why the gateway cannot listen.
 #[derive(Debug, thiserror::Error)]
 #[error("the gateway cannot listen at {addr}")]
 pub struct GatewayBindError {
-    /// The half that failed. Both are needed: browsers try either first, and another user of this computer could take
-    /// the half that is left.
+    /// The half that failed. Both are needed: browsers try either first, and another user of this
+    /// computer could take the half that is left.
     pub addr: SocketAddr,
     /// Why.
     #[source]
     pub source: io::Error,
 }
 
-/// Binds both loopback addresses to `port`; 0 takes a free one. A machine without IPv6 has one half only.
+/// Binds both loopback addresses to `port`; 0 takes a free one. A machine without IPv6 has one half
+/// only.
 ///
 /// # Errors
 /// [`GatewayBindError`] when either half cannot be had.
@@ -54,7 +56,8 @@ fn bind_one(addr: SocketAddr) -> Result<TcpListener, GatewayBindError> {
 
 fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // A restart must not wait for the old connections' TIME_WAIT. On Windows the option means something else.
+    // A restart must not wait for the old connections' TIME_WAIT. On Windows the option means
+    // something else.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     socket.bind(addr)?;

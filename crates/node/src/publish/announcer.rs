@@ -16,7 +16,8 @@ use super::{Announced, Means};
 use crate::drivers::dht::shared::DhtUse;
 use crate::drivers::dht::{Dht, Operation};
 
-/// Time after which everything is looked at again and sealed records are made anew, in milliseconds.
+/// Time after which everything is looked at again and sealed records are made anew, in
+/// milliseconds.
 const RENEW_MS: u64 = 20 * 60 * 1000;
 
 /// Time between two values given to a proxy, in milliseconds: values live for ten minutes.
@@ -40,7 +41,8 @@ const PUT_LIMIT: Duration = Duration::from_secs(60);
 /// Time for the network to give one value back.
 const READ_BACK_LIMIT: Duration = Duration::from_secs(20);
 
-/// Longest sleep before the clock is looked at again: it goes on while the computer sleeps, and timers do not.
+/// Longest sleep before the clock is looked at again: it goes on while the computer sleeps, and
+/// timers do not.
 const NAP: Duration = Duration::from_secs(60);
 
 /// Publishes one service for as long as it runs.
@@ -163,7 +165,8 @@ impl Announcer {
         Ok(PublishState::Stored { copies, at_ms: (self.means.clock)() })
     }
 
-    /// Gives the values to a proxy, for once: what a proxy keeps alive for a day could not be taken back.
+    /// Gives the values to a proxy, for once: what a proxy keeps alive for a day could not be taken
+    /// back.
     async fn publish_by_proxy(&mut self, hosts: &HostList) -> Result<PublishState, String> {
         self.kept.clear();
         let slots = slots(&self.service, self.unix_seconds(), self.means.plain);

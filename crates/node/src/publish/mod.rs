@@ -1,4 +1,5 @@
-//! Own addresses → values of the DHT: kept alive, made anew when addresses change, and read back from the network.
+//! Own addresses → values of the DHT: kept alive, made anew when addresses change, and read back
+//! from the network.
 
 mod announcer; // one service: when to publish what
 mod status; // what came of it, in sentences

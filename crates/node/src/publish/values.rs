@@ -11,8 +11,8 @@ use super::{Announced, Clock};
 use crate::store::Store;
 use crate::tls::sealed::sign;
 
-/// Life of a sealed record, in milliseconds: with three renewals in it, and short enough that an old address is soon no
-/// bother.
+/// Life of a sealed record, in milliseconds: with three renewals in it, and short enough that an
+/// old address is soon no bother.
 const LIFETIME_MS: u64 = 60 * 60 * 1000;
 
 /// Versions of the tunnel that a listener speaks.
@@ -26,7 +26,8 @@ pub(super) struct Slot {
     pub(super) hash: InfoHash,
 }
 
-/// Where `service` is to be found at `unix_seconds`; sealed places first, and those of released clients with `plain`.
+/// Where `service` is to be found at `unix_seconds`; sealed places first, and those of released
+/// clients with `plain`.
 pub(super) fn slots(service: &Announced, unix_seconds: u64, plain: bool) -> Vec<Slot> {
     let key = &service.key;
     let days = dht_key::days_around(unix_seconds);
@@ -39,8 +40,8 @@ pub(super) fn slots(service: &Announced, unix_seconds: u64, plain: bool) -> Vec<
     slots
 }
 
-/// Makes values, each with a random id: content under an id cannot be changed, and another publisher of the same service
-/// has ids of its own.
+/// Makes values, each with a random id: content under an id cannot be changed, and another
+/// publisher of the same service has ids of its own.
 pub(super) struct Maker<'a> {
     pub(super) service: &'a Announced,
     pub(super) hosts: &'a HostList,

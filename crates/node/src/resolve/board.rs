@@ -90,7 +90,8 @@ impl Board {
         *self = Self { moves: self.moves + 1, is_over: self.is_over, ..Self::default() };
     }
 
-    /// Tells `schedule` what it does not know yet: candidates from number `seen` on, and which sources are being asked.
+    /// Tells `schedule` what it does not know yet: candidates from number `seen` on, and which
+    /// sources are being asked.
     pub(super) fn tell(&self, seen: usize, schedule: &mut DialSchedule) {
         for entry in &self.sources {
             match entry.took {

@@ -20,14 +20,15 @@ use crate::drivers::dht::{Dht, Operation};
 /// Pause before the DHT is asked again while somebody waits: the service may have just come up.
 const ASK_AGAIN: Duration = Duration::from_secs(4);
 
-/// How long unsigned values are collected after the first before some are taken by chance: those of a stranger may come
-/// first. The nodes nearest to a key answer within a round trip of each other.
+/// How long unsigned values are collected after the first before some are taken by chance: those of
+/// a stranger may come first. The nodes nearest to a key answer within a round trip of each other.
 const COLLECT: Duration = Duration::from_millis(300);
 
 /// Values looked at per key, in one question. More are a flood.
 const MAX_VALUES: usize = 1024;
 
-/// Addresses of one sealed record that are taken before those of another publisher have had their turn.
+/// Addresses of one sealed record that are taken before those of another publisher have had their
+/// turn.
 const FIRST_ADDRESSES: usize = 4;
 
 /// Time for proxies to answer.
@@ -139,7 +140,8 @@ impl Asking<'_> {
         records::open(bytes, &self.search.key, day, now_ms, &self.resolver.newest)
     }
 
-    /// Takes a record's first addresses and leaves the others for when every publisher has had a turn.
+    /// Takes a record's first addresses and leaves the others for when every publisher has had a
+    /// turn.
     fn take(&self, asked: Source, record: &SealedRecord, rest: &mut Rest) {
         let (addresses, relays) = (record.addresses.as_slice(), record.relays.as_slice());
         if record.tunnels.contains(&2) {

@@ -36,7 +36,8 @@ pub(crate) struct Resolver {
     /// Services of this process and where they listen.
     own: HashMap<KeyHash, SocketAddr>,
     given: Vec<GivenAddress>,
-    /// Of the services with given addresses, those that spoke version 2 when they were reached last; once it is known.
+    /// Of the services with given addresses, those that spoke version 2 when they were reached
+    /// last; once it is known.
     given_v2: OnceLock<HashSet<KeyHash>>,
     pub(crate) recent: Recent,
     pub(crate) store: Option<Store>,

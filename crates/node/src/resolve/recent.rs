@@ -1,4 +1,5 @@
-//! What this process reached lately: spares the store a write per connection, and the next connection a search.
+//! What this process reached lately: spares the store a write per connection, and the next
+//! connection a search.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,7 +34,8 @@ impl Recent {
         self.lock().get(key).filter(|success| success.here.has_addrs_of(here)).map(|success| success.at.clone())
     }
 
-    /// Notes a success. Returns whether the store should hear of it: something is new, or it has not heard for long.
+    /// Notes a success. Returns whether the store should hear of it: something is new, or it has
+    /// not heard for long.
     pub(crate) fn note(
         &self,
         now: Instant,

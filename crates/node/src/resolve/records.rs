@@ -37,7 +37,8 @@ pub(super) fn keys(key: &KeyHash, unix_seconds: u64) -> Vec<(Kind, InfoHash)> {
     sealed.chain(rolling).chain([(Kind::Plain, InfoHash(dht_key::plain(key)))]).collect()
 }
 
-/// Opens a sealed record that is genuine, has not expired, and is not an older one that somebody put again.
+/// Opens a sealed record that is genuine, has not expired, and is not an older one that somebody
+/// put again.
 pub(super) fn open(bytes: &[u8], key: &KeyHash, day: Day, now_ms: u64, newest: &Mutex<Newest>) -> Option<SealedRecord> {
     let record = sealed::open(bytes, key, day, now_ms, tls::sealed::verify)
         .inspect_err(|error| debug!(%error, key = %key.short(), "sealed record refused"))
@@ -55,9 +56,9 @@ pub(super) fn read_text(bytes: &[u8]) -> Option<HostList> {
     Some(HostList::parse_lenient(text)).filter(|list| !list.as_slice().is_empty())
 }
 
-/// The order in which to try what anybody may have written: by chance, so that nobody can be first by writing much; the
-/// first address of each list before the second of any; and every network once before any of them twice, since one
-/// stranger writes many values more easily than many networks.
+/// The order in which to try what anybody may have written: by chance, so that nobody can be first
+/// by writing much; the first address of each list before the second of any; and every network once
+/// before any of them twice, since one stranger writes many values more easily than many networks.
 pub(super) fn fair_order(mut lists: Vec<HostList>, rng: &mut impl Rng) -> Vec<HostPort> {
     lists.shuffle(rng);
     let longest = lists.iter().map(|list| list.as_slice().len()).max().unwrap_or(0);

@@ -76,8 +76,8 @@ pub enum Outcome {
         #[serde(serialize_with = "as_text")]
         got: KeyHash,
     },
-    /// The service proved its key and closed the connection before its preamble: its backend is down, or it wants
-    /// another password.
+    /// The service proved its key and closed the connection before its preamble: its backend is
+    /// down, or it wants another password.
     #[error("it proved its key, then closed the connection before a word")]
     Closed,
     /// The service proved its key and said no.

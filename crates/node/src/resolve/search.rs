@@ -17,14 +17,17 @@ use super::board::Board;
 use super::report::SourceReport;
 use super::{Resolver, sources};
 
-/// How long a search without success goes on after the last one who waited has left: a page that says "not found" loads
-/// again within this time and finds it still going on.
+/// How long a search without success goes on after the last one who waited has left: a page that
+/// says "not found" loads again within this time and finds it still going on.
 const LINGER: Duration = Duration::from_secs(8);
 
-/// Age from which newcomers get a search of their own: what was heard long ago must not take the place of news.
+/// Age from which newcomers get a search of their own: what was heard long ago must not take the
+/// place of news.
 const MAX_AGE: Duration = Duration::from_secs(30);
 
-/// Searches under way at once: five questions each leave our node of the DHT room for what it publishes. A page that embeds more services than this finds the last of them when others have ended.
+/// Searches under way at once: five questions each leave our node of the DHT room for what it
+/// publishes. A page that embeds more services than this finds the last of them when others have
+/// ended.
 const MAX_SEARCHES: usize = 128;
 
 /// The searches under way.
@@ -59,8 +62,8 @@ impl Lookup {
         let _ = self.board.changed().await;
     }
 
-    /// Tells `schedule` what is new. It begins anew when this computer has moved to another network: what failed there may
-    /// work here. Returns whether that happened.
+    /// Tells `schedule` what is new. It begins anew when this computer has moved to another
+    /// network: what failed there may work here. Returns whether that happened.
     pub(crate) fn tell(&mut self, schedule: &mut DialSchedule) -> bool {
         let board = self.board.borrow_and_update();
         let has_moved = board.moves != self.moves;
@@ -125,7 +128,8 @@ impl Searches {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a search out, unless `still_wanted`. Nobody can join it in between. Returns whether it is out.
+    /// Takes a search out, unless `still_wanted`. Nobody can join it in between. Returns whether it
+    /// is out.
     fn remove(&self, search: &Arc<Search>, still_wanted: impl FnOnce(&Search) -> bool) -> bool {
         let mut searches = self.lock();
         if still_wanted(search) {
@@ -175,7 +179,8 @@ impl Search {
         }
     }
 
-    /// Asks all sources, and again from the beginning whenever this computer has moved to another network.
+    /// Asks all sources, and again from the beginning whenever this computer has moved to another
+    /// network.
     async fn ask_wherever_we_are(&self, resolver: &Arc<Resolver>) {
         loop {
             let here = resolver.network.now();
@@ -245,7 +250,8 @@ impl Search {
         });
     }
 
-    /// Notes that version 2 of the tunnel is spoken at `at`, as somebody says. To be called before [`found`](Self::found).
+    /// Notes that version 2 of the tunnel is spoken at `at`, as somebody says. To be called before
+    /// [`found`](Self::found).
     pub(super) fn hint_v2(&self, at: &HostPort) {
         self.board.send_if_modified(|board| {
             board.hint_v2(at);

@@ -14,8 +14,8 @@ use super::Resolver;
 use super::search::Search;
 use crate::store::{Origin, StoreError};
 
-/// Time for the store to tell a version before addresses given by hand are dialled. It takes a fraction of a millisecond,
-/// unless another process is writing.
+/// Time for the store to tell a version before addresses given by hand are dialled. It takes a
+/// fraction of a millisecond, unless another process is writing.
 const VERSION_LIMIT: Duration = Duration::from_millis(20);
 
 /// A search from one network.
@@ -60,7 +60,8 @@ impl Asking<'_> {
                     if is_v2 {
                         self.search.hint_v2(&address.at);
                     }
-                    // What the person gave by hand once may be where no interface is: behind a router of their own.
+                    // What the person gave by hand once may be where no interface is: behind a
+                    // router of their own.
                     let as_told_by = if address.origin == Origin::Given { Source::Given } else { Source::Remembered };
                     if self.permits(&address.at, as_told_by) {
                         self.search.found(Source::Remembered, Candidate { at: address.at, source: Source::Remembered });
@@ -73,8 +74,8 @@ impl Asking<'_> {
         }
     }
 
-    /// Whether the service, of which addresses are given, spoke version 2 when it was reached last. What this process has
-    /// learned since then its dialler knows.
+    /// Whether the service, of which addresses are given, spoke version 2 when it was reached last.
+    /// What this process has learned since then its dialler knows.
     async fn given_was_v2(&self) -> bool {
         match self.resolver.given_v2.get() {
             Some(spoke_v2) => spoke_v2.contains(&self.search.key),
@@ -101,7 +102,8 @@ impl Asking<'_> {
         self.resolver.policy.permits(self.here, at, source)
     }
 
-    /// Notes an address that `asked` named, if it makes sense to dial it from here. `source` is who stands behind it.
+    /// Notes an address that `asked` named, if it makes sense to dial it from here. `source` is who
+    /// stands behind it.
     pub(super) fn offer(&self, asked: Source, source: Source, at: HostPort) {
         if self.permits(&at, source) {
             self.search.found(asked, Candidate { at, source });

@@ -3,8 +3,9 @@
 //!
 //! A dialler opens tunnels, a listener waits for them. Which protocol is spoken is agreed on in the
 //! handshake, and no business of anybody outside this folder: `v1` is that of the released Python
-//! program, `v2` our own. A session carries one tunnel at a time and is its `Carrier` meanwhile; one
-//! whose connection opens streams by itself would hold a stream where these hold the connection.
+//! program, `v2` our own. A session carries one tunnel at a time and is its `Carrier` meanwhile;
+//! one whose connection opens streams by itself would hold a stream where these hold the
+//! connection.
 
 mod carrier; // what a tunnel is to who carries bytes
 mod pool; // sessions that wait for their next tunnel

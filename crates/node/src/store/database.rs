@@ -10,22 +10,23 @@ use rusqlite_migration::{M, Migrations};
 
 use super::{Origin, Remembered, RememberedService, StoreError};
 
-/// Most services kept; the ones used longest ago are forgotten first. A person opens tens; a page that embeds links to
-/// other services cannot fill the disk.
+/// Most services kept; the ones used longest ago are forgotten first. A person opens tens; a page
+/// that embeds links to other services cannot fill the disk.
 pub const MAX_SERVICES: usize = 1_000;
 
-/// Most addresses kept of one service: a full list as it was told, and as many more at which it was met.
+/// Most addresses kept of one service: a full list as it was told, and as many more at which it was
+/// met.
 pub const MAX_ADDRESSES: usize = 2 * MAX_HOSTS;
 
-/// Age at which an address is dropped that neither worked nor was told since. More than a year, so that the house used
-/// each summer is still found.
+/// Age at which an address is dropped that neither worked nor was told since. More than a year, so
+/// that the house used each summer is still found.
 pub const ADDRESS_LIFETIME: Duration = Duration::from_secs(400 * 24 * 3600);
 
 /// Longest title kept, in bytes; the limit of LAN discovery.
 pub const MAX_TITLE: usize = 256;
 
-/// News that repeats itself within this time is not written again: one page opens many connections, and flash memory
-/// wears out.
+/// News that repeats itself within this time is not written again: one page opens many connections,
+/// and flash memory wears out.
 pub const NEWS_RESOLUTION: Duration = Duration::from_secs(60);
 
 /// How long one process waits for another that is writing. Writes take milliseconds.
@@ -117,8 +118,9 @@ impl Database {
         })
     }
 
-    /// Replaces the list that the listener of `key` told before, the imported one included: that was an older list of
-    /// the same listener. An empty list changes nothing: a listener that has just started does not know its addresses.
+    /// Replaces the list that the listener of `key` told before, the imported one included: that
+    /// was an older list of the same listener. An empty list changes nothing: a listener that has
+    /// just started does not know its addresses.
     pub(super) fn told(&mut self, now: SystemTime, key: KeyHash, hosts: &HostList) -> Result<(), StoreError> {
         if hosts.as_slice().is_empty() || self.was_told_just_now(now, key, hosts)? {
             return Ok(());
@@ -129,7 +131,8 @@ impl Database {
         })
     }
 
-    /// Notes that `at` led to the verified listener of `key`. An address that is known keeps its origin.
+    /// Notes that `at` led to the verified listener of `key`. An address that is known keeps its
+    /// origin.
     pub(super) fn worked(
         &mut self,
         now: SystemTime,
@@ -165,8 +168,8 @@ impl Database {
         })
     }
 
-    /// Takes over lists from elsewhere, in one transaction with the note that it was done. Services that are known
-    /// already are left as they are. Returns how many were taken over.
+    /// Takes over lists from elsewhere, in one transaction with the note that it was done. Services
+    /// that are known already are left as they are. Returns how many were taken over.
     pub(super) fn import(
         &mut self,
         now: SystemTime,
@@ -228,8 +231,8 @@ impl Database {
         query(&self.connection).map_err(|source| StoreError::sqlite(&self.path, source))
     }
 
-    /// Runs `change` in a transaction that takes the write lock at once: one that took it later could find that another
-    /// process wrote in between, and fail without waiting.
+    /// Runs `change` in a transaction that takes the write lock at once: one that took it later
+    /// could find that another process wrote in between, and fail without waiting.
     pub(super) fn write<T>(
         &mut self,
         change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
@@ -246,16 +249,19 @@ impl Database {
 }
 
 fn set_pragmas(connection: &Connection) -> rusqlite::Result<()> {
-    // A commit is in the hands of the operating system when it returns, so a killed process loses nothing. Only a power
-    // cut can lose the last few, which the next connection tells again; `FULL` would wait for the disk on each of them.
+    // A commit is in the hands of the operating system when it returns, so a killed process loses
+    // nothing. Only a power cut can lose the last few, which the next connection tells again;
+    // `FULL` would wait for the disk on each of them.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    // Answers with the mode it got: in memory, and on file systems without shared memory, another one.
+    // Answers with the mode it got: in memory, and on file systems without shared memory, another
+    // one.
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
     Ok(())
 }
 
-/// Reads the whole database, which is small, so that damage is found now and not in the middle of a day.
+/// Reads the whole database, which is small, so that damage is found now and not in the middle of a
+/// day.
 fn check_integrity(connection: &Connection) -> rusqlite::Result<()> {
     let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if found == "ok" {
@@ -319,7 +325,8 @@ fn trim_addresses(tx: &Transaction<'_>, key: KeyHash) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Drops addresses past their lifetime, services without addresses, and services past [`MAX_SERVICES`].
+/// Drops addresses past their lifetime, services without addresses, and services past
+/// [`MAX_SERVICES`].
 fn prune(tx: &Transaction<'_>, now: SystemTime) -> rusqlite::Result<()> {
     tx.prepare_cached("DELETE FROM addresses WHERE max(told_at, coalesce(worked_at, 0)) < ?1")?
         .execute([before(now, ADDRESS_LIFETIME)])?;

@@ -6,7 +6,8 @@ use rusqlite_migration::M;
 
 use super::{Store, StoreError, database::Database};
 
-/// Most nodes kept; some twenty of each family are more than enough to find one that is still there.
+/// Most nodes kept; some twenty of each family are more than enough to find one that is still
+/// there.
 pub const MAX_DHT_NODES: usize = 64;
 
 pub(super) const STEP: M<'static> = M::up(
@@ -39,7 +40,8 @@ impl Database {
         self.read(|connection| {
             let mut statement = connection.prepare_cached("SELECT addr FROM dht_nodes ORDER BY rank")?;
             let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
-            // A row that is no address, by whatever accident, is no reason to do without the others.
+            // A row that is no address, by whatever accident, is no reason to do without the
+            // others.
             rows.map(|row| Ok(row?.parse().ok())).filter_map(Result::transpose).collect()
         })
     }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
-/// Why the store cannot be used. The text names the file and the cause; [`remedy`](Self::remedy) says what helps.
+/// Why the store cannot be used. The text names the file and the cause; [`remedy`](Self::remedy)
+/// says what helps.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -125,7 +126,8 @@ impl StoreError {
     }
 }
 
-/// Whether SQLite could not make room for its `-shm` file. It reports a full disk there as an I/O error.
+/// Whether SQLite could not make room for its `-shm` file. It reports a full disk there as an I/O
+/// error.
 fn is_full_shared_memory(error: &rusqlite::Error) -> bool {
     error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
 }

@@ -1,8 +1,8 @@
 //! The Python program's `peers.db` → lists of addresses by key hash.
 //!
-//! Its one table is `peers (serviceID text, info text)`, without a key: `serviceID` is the label in front of
-//! `.localhost` as it was visited, `KEYHASH` or `freetext-KEYHASH`; `info` is `{"WANHosts": "host:port,host:port"}`, as
-//! the verified listener told it.
+//! Its one table is `peers (serviceID text, info text)`, without a key: `serviceID` is the label in
+//! front of `.localhost` as it was visited, `KEYHASH` or `freetext-KEYHASH`; `info` is
+//! `{"WANHosts": "host:port,host:port"}`, as the verified listener told it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,7 +35,8 @@ pub(super) struct Peers {
 pub(super) fn read_peers(path: &Path) -> rusqlite::Result<Peers> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    // The newest rows count when there are too many. What is too long or no text comes out as NULL, unread.
+    // The newest rows count when there are too many. What is too long or no text comes out as NULL,
+    // unread.
     let mut statement = connection.prepare(
         "SELECT iif(typeof(serviceID) = 'text' AND octet_length(serviceID) <= ?1, serviceID, NULL),
                 iif(typeof(info) = 'text' AND octet_length(info) <= ?2, info, NULL)

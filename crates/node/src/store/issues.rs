@@ -1,4 +1,5 @@
-//! Who publishes, and how often it has: what tells a sealed record of today from one of yesterday, across restarts.
+//! Who publishes, and how often it has: what tells a sealed record of today from one of yesterday,
+//! across restarts.
 
 use rusqlite_migration::M;
 
@@ -22,8 +23,8 @@ pub struct Issue {
 }
 
 impl Store {
-    /// The next issue: its sequence is `now_ms`, Unix time in milliseconds, or one more than the last where the clock was
-    /// set back. `fresh` is the publisher's number if there is none yet.
+    /// The next issue: its sequence is `now_ms`, Unix time in milliseconds, or one more than the
+    /// last where the clock was set back. `fresh` is the publisher's number if there is none yet.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.

@@ -1,7 +1,9 @@
-//! Key hash → addresses at which its service was reached or said to be, kept across restarts in SQLite.
+//! Key hash → addresses at which its service was reached or said to be, kept across restarts in
+//! SQLite.
 //!
-//! Only what came through a verified channel is written here, and no more rows than [`MAX_SERVICES`] times
-//! [`MAX_ADDRESSES`]. A call that has returned survives `kill -9`. Several processes may use one data folder.
+//! Only what came through a verified channel is written here, and no more rows than
+//! [`MAX_SERVICES`] times [`MAX_ADDRESSES`]. A call that has returned survives `kill -9`. Several
+//! processes may use one data folder.
 
 mod database; // the tables: what is kept, in which order, for how long
 mod dht_nodes; // where the DHT was entered last time
@@ -92,15 +94,16 @@ pub enum StoreNotice {
         /// What was wrong with it.
         reason: String,
     },
-    /// The database cannot be written because the disk is full. What it holds is used; what is learned now is gone when
-    /// the program ends.
+    /// The database cannot be written because the disk is full. What it holds is used; what is
+    /// learned now is gone when the program ends.
     NotRemembering {
         /// Which disk, in words.
         reason: String,
     },
 }
 
-/// The store. Cheap to clone; all clones share one connection on a thread of its own, which ends with the last clone.
+/// The store. Cheap to clone; all clones share one connection on a thread of its own, which ends
+/// with the last clone.
 ///
 /// Every call waits for the ones before it. Dropping the future of a call does not undo it.
 #[derive(Debug, Clone)]
@@ -109,12 +112,12 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens or makes the database in `data_dir`. Imports `peers.db` of the Python program once when there is a file at
-    /// `import_from`.
+    /// Opens or makes the database in `data_dir`. Imports `peers.db` of the Python program once
+    /// when there is a file at `import_from`.
     ///
     /// # Errors
-    /// [`StoreError`] when the folder or the database in it cannot be used. A damaged database, a full disk and a
-    /// `peers.db` that cannot be read are notices instead.
+    /// [`StoreError`] when the folder or the database in it cannot be used. A damaged database, a
+    /// full disk and a `peers.db` that cannot be read are notices instead.
     pub async fn open(data_dir: &Path, import_from: Option<&Path>) -> Result<(Self, Vec<StoreNotice>), StoreError> {
         let (data_dir, import_from) = (data_dir.to_path_buf(), import_from.map(Path::to_path_buf));
         let (worker, notices) = Worker::start(move || {
@@ -129,7 +132,8 @@ impl Store {
         Ok((Self { worker }, notices))
     }
 
-    /// Addresses of `key`, best first: those that worked last, then those told last, then in the order they were told.
+    /// Addresses of `key`, best first: those that worked last, then those told last, then in the
+    /// order they were told.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -137,8 +141,8 @@ impl Store {
         self.worker.call(move |database| database.addresses(key)).await
     }
 
-    /// Replaces what the verified listener of `key` told us (`WANHosts`). An empty list changes nothing: a listener that
-    /// has just started may not know its addresses yet.
+    /// Replaces what the verified listener of `key` told us (`WANHosts`). An empty list changes
+    /// nothing: a listener that has just started may not know its addresses yet.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -146,7 +150,8 @@ impl Store {
         self.worker.call(move |database| database.told(SystemTime::now(), key, &hosts)).await
     }
 
-    /// Notes that the verified listener of `key` answered at `at` just now. An address that is known keeps its origin.
+    /// Notes that the verified listener of `key` answered at `at` just now. An address that is
+    /// known keeps its origin.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -176,14 +181,15 @@ impl Store {
         self.worker.call(move |database| database.forget(key)).await
     }
 
-    /// Ends what is pending, closes the database and waits for its thread. Calls on other clones then fail with
-    /// [`StoreError::Closed`].
+    /// Ends what is pending, closes the database and waits for its thread. Calls on other clones
+    /// then fail with [`StoreError::Closed`].
     pub async fn close(&self) {
         self.worker.close().await;
     }
 }
 
-/// Under this name the database notes that a `peers.db` was taken over: services forgotten later must not come back.
+/// Under this name the database notes that a `peers.db` was taken over: services forgotten later
+/// must not come back.
 const PYTHON_PROGRAM: &str = "hardlinep2p";
 
 fn import_once(database: &mut Database, now: SystemTime, from: &Path) -> Result<Option<StoreNotice>, StoreError> {

@@ -1,4 +1,5 @@
-//! A folder → an open database: permissions, the lock that lets one process open at a time, damaged files moved aside.
+//! A folder → an open database: permissions, the lock that lets one process open at a time, damaged
+//! files moved aside.
 
 use std::ffi::c_int;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -16,8 +17,8 @@ use super::{StoreError, StoreNotice};
 /// Name of the database in the data folder.
 pub const DATABASE_FILE: &str = "store.sqlite3";
 
-/// Name of the file that is locked while a process opens the database. It stays, because taking it away would race with
-/// the next process.
+/// Name of the file that is locked while a process opens the database. It stays, because taking it
+/// away would race with the next process.
 const LOCK_FILE: &str = "store.lock";
 
 /// How long to wait for other processes that are opening the database, and how often to look.
@@ -30,11 +31,12 @@ const MAX_MOVED_ASIDE: usize = 100;
 /// Files that SQLite keeps beside a database; they belong to it and move with it.
 const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
 
-/// The first bytes of every SQLite database (<https://www.sqlite.org/fileformat.html>, section 1.3).
+/// The first bytes of every SQLite database (<https://www.sqlite.org/fileformat.html>, section
+/// 1.3).
 const HEADER: &[u8] = b"SQLite format 3\0";
 
-/// Opens or makes the database in `data_dir`. With a full disk the answer is a copy in memory, and a
-/// notice.
+/// Opens or makes the database in `data_dir`. With a full disk the answer is a copy in memory, and
+/// a notice.
 pub(super) fn open(data_dir: &Path, now: SystemTime) -> Result<(Database, Vec<StoreNotice>), StoreError> {
     let path = data_dir.join(DATABASE_FILE);
     match open_on_disk(data_dir, &path, now) {
@@ -53,7 +55,8 @@ fn open_on_disk(data_dir: &Path, path: &Path, now: SystemTime) -> Result<(Databa
     };
     make_folder(data_dir).map_err(folder_error)?;
     refuse_what_is_no_file(path)?;
-    // Held until the database is open: moving a damaged one aside and migrating an old one are each for one process.
+    // Held until the database is open: moving a damaged one aside and migrating an old one are each
+    // for one process.
     let _lock = lock(&data_dir.join(LOCK_FILE)).map_err(folder_error)?.ok_or(StoreError::Busy { path: path.into() })?;
     create_private(path).map_err(folder_error)?;
 
@@ -97,8 +100,9 @@ fn connect(path: &Path, now: SystemTime) -> Result<Database, StoreError> {
     Database::new(connection, path, now)
 }
 
-/// Looks at the first bytes before SQLite does: SQLite would delete the write-ahead log beside a file that is none of
-/// its own, and the last transactions with it. What cannot be read is left for SQLite to report.
+/// Looks at the first bytes before SQLite does: SQLite would delete the write-ahead log beside a
+/// file that is none of its own, and the last transactions with it. What cannot be read is left for
+/// SQLite to report.
 fn check_header(path: &Path) -> rusqlite::Result<()> {
     let mut header = Vec::new();
     let read = File::open(path).and_then(|file| file.take(HEADER.len() as u64).read_to_end(&mut header));
@@ -128,7 +132,8 @@ fn refuse_what_is_no_file(path: &Path) -> Result<(), StoreError> {
     Err(StoreError::NotAFile { path: path.to_path_buf(), found })
 }
 
-/// Takes the lock; `None` when others kept it for [`OPEN_LOCK_TIMEOUT`]. Dropping the file gives it back.
+/// Takes the lock; `None` when others kept it for [`OPEN_LOCK_TIMEOUT`]. Dropping the file gives it
+/// back.
 fn lock(path: &Path) -> io::Result<Option<File>> {
     let file = private().create(true).truncate(false).open(path)?;
     let deadline = Instant::now() + OPEN_LOCK_TIMEOUT;
@@ -142,8 +147,8 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Makes the database when it is missing, and takes the rights of others away from one that is there: it tells whom its
-/// owner visits. SQLite gives its companions the same rights.
+/// Makes the database when it is missing, and takes the rights of others away from one that is
+/// there: it tells whom its owner visits. SQLite gives its companions the same rights.
 fn create_private(path: &Path) -> io::Result<()> {
     let file = private().create(true).truncate(false).open(path)?;
     #[cfg(unix)]

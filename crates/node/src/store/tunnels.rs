@@ -1,4 +1,5 @@
-//! Which version of the tunnel each service spoke last: whether it may be called by its hidden name at once.
+//! Which version of the tunnel each service spoke last: whether it may be called by its hidden name
+//! at once.
 
 use hardline_proto::KeyHash;
 use rusqlite::{OptionalExtension as _, params};
@@ -9,7 +10,8 @@ use super::{Store, StoreError, database::Database};
 pub(super) const STEP: M<'static> = M::up("ALTER TABLE services ADD COLUMN tunnel INTEGER;");
 
 impl Store {
-    /// The version of the tunnel that the verified listener of `key` spoke last, if it is remembered.
+    /// The version of the tunnel that the verified listener of `key` spoke last, if it is
+    /// remembered.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -17,7 +19,8 @@ impl Store {
         self.worker.call(move |database| database.tunnel(key)).await
     }
 
-    /// Notes the version of the tunnel that the verified listener of `key` spoke. One that is not remembered is left out.
+    /// Notes the version of the tunnel that the verified listener of `key` spoke. One that is not
+    /// remembered is left out.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.

@@ -8,7 +8,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::StoreError;
 use super::database::Database;
 
-/// Requests that may wait for the thread. Callers wait when there are more, so that a slow disk cannot fill the memory.
+/// Requests that may wait for the thread. Callers wait when there are more, so that a slow disk
+/// cannot fill the memory.
 const MAX_WAITING: usize = 64;
 
 type Request = Box<dyn FnOnce(&mut Database) + Send>;
@@ -18,7 +19,8 @@ enum Message {
     Close,
 }
 
-/// A handle on the thread. The thread ends after [`close`](Self::close), or when the last clone is dropped.
+/// A handle on the thread. The thread ends after [`close`](Self::close), or when the last clone is
+/// dropped.
 #[derive(Debug, Clone)]
 pub(super) struct Worker {
     requests: mpsc::Sender<Message>,
@@ -44,8 +46,8 @@ impl Worker {
         Ok((Self { requests, thread: Arc::new(Mutex::new(Some(thread))) }, said))
     }
 
-    /// Runs `request` on the thread, after those that were sent before it. Dropping the future once it waits for the
-    /// answer does not undo the request.
+    /// Runs `request` on the thread, after those that were sent before it. Dropping the future once
+    /// it waits for the answer does not undo the request.
     pub(super) async fn call<T: Send + 'static>(
         &self,
         request: impl FnOnce(&mut Database) -> Result<T, StoreError> + Send + 'static,
@@ -70,7 +72,8 @@ impl Worker {
     }
 }
 
-/// Serves requests until it is told to stop or nobody can ask any more. Dropping the database closes it.
+/// Serves requests until it is told to stop or nobody can ask any more. Dropping the database
+/// closes it.
 fn serve(mut database: Database, mut inbox: mpsc::Receiver<Message>) {
     while let Some(Message::Do(request)) = inbox.blocking_recv() {
         request(&mut database);

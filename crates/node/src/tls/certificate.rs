@@ -1,7 +1,7 @@
 //! DER certificate → the public key in it, and nothing else.
 //!
-//! Names, dates, extensions and version mean nothing here, so they are stepped over unread: a certificate is no worse
-//! for what is wrong in them.
+//! Names, dates, extensions and version mean nothing here, so they are stepped over unread: a
+//! certificate is no worse for what is wrong in them.
 
 use rustls::pki_types::{SubjectPublicKeyInfoDer, alg_id};
 use x509_parser::asn1_rs::{Any, Class, FromDer, Header, Oid, Tag};
@@ -40,7 +40,8 @@ impl<'a> PublicKey<'a> {
     /// Finds the public key in a certificate of any version.
     ///
     /// # Errors
-    /// [`CertificateError::Malformed`] when there is none. Its kind is not judged: see [`Self::require_supported`].
+    /// [`CertificateError::Malformed`] when there is none. Its kind is not judged: see
+    /// [`Self::require_supported`].
     pub(super) fn of_certificate(der: &'a [u8]) -> Result<Self, CertificateError> {
         subject_public_key_info(der).and_then(Self::from_spki).ok_or(CertificateError::Malformed)
     }
@@ -58,7 +59,8 @@ impl<'a> PublicKey<'a> {
         SubjectPublicKeyInfoDer::from(self.spki)
     }
 
-    /// Inside of the AlgorithmIdentifier, as `SignatureVerificationAlgorithm::public_key_alg_id` has it.
+    /// Inside of the AlgorithmIdentifier, as `SignatureVerificationAlgorithm::public_key_alg_id`
+    /// has it.
     pub(super) fn algorithm(&self) -> &'a [u8] {
         self.algorithm
     }
@@ -68,7 +70,8 @@ impl<'a> PublicKey<'a> {
         self.bits
     }
 
-    /// Tells keys whose signatures can be verified from others, so that the answer is not "bad signature".
+    /// Tells keys whose signatures can be verified from others, so that the answer is not "bad
+    /// signature".
     ///
     /// # Errors
     /// [`CertificateError::UnsupportedKey`]
@@ -118,7 +121,8 @@ fn subject_public_key_info(der: &[u8]) -> Option<&[u8]> {
     rest.get(..rest.len() - after.len())
 }
 
-/// Length of the modulus in an RSAPublicKey (RFC 8017, appendix A.1.1), in bytes; 0 when there is none.
+/// Length of the modulus in an RSAPublicKey (RFC 8017, appendix A.1.1), in bytes; 0 when there is
+/// none.
 fn rsa_modulus_length(key: &[u8]) -> usize {
     let modulus = alone(key, Tag::Sequence).and_then(|inside| next(inside, Tag::Integer));
     modulus.map_or(0, |(modulus, _exponent)| modulus.iter().skip_while(|byte| **byte == 0).count())

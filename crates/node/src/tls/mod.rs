@@ -1,5 +1,5 @@
-//! Certificates, keys and the pin: whose certificate does not hash to the address, or who cannot prove its key, gets
-//! nothing.
+//! Certificates, keys and the pin: whose certificate does not hash to the address, or who cannot
+//! prove its key, gets nothing.
 
 mod certificate; // DER certificate → public key
 pub mod config; // identity or pin → rustls configuration

@@ -11,16 +11,16 @@ use rustls::{CommonState, DigitallySignedStruct, OtherError, PeerMisbehaved, Sig
 use super::certificate::PublicKey;
 use super::config::provider;
 
-/// Accepts the one certificate that hashes to `expected`, whatever else it says, if the handshake's signature verifies
-/// under its public key.
+/// Accepts the one certificate that hashes to `expected`, whatever else it says, if the handshake's
+/// signature verifies under its public key.
 #[derive(Debug)]
 pub struct PinnedKey {
     /// The address.
     pub expected: KeyHash,
 }
 
-/// The presented certificate has another hash. Found inside the `rustls::Error` (`CertificateError::Other`) of a failed
-/// handshake: see [`wrong_key`].
+/// The presented certificate has another hash. Found inside the `rustls::Error`
+/// (`CertificateError::Other`) of a failed handshake: see [`wrong_key`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the certificate is that of {got}, not of {expected}")]
 pub struct WrongKey {
@@ -41,7 +41,8 @@ pub fn wrong_key(error: &std::io::Error) -> Option<WrongKey> {
     }
 }
 
-/// The key hash of the certificate that the peer proved, in this handshake or in the one that it resumed.
+/// The key hash of the certificate that the peer proved, in this handshake or in the one that it
+/// resumed.
 #[must_use]
 pub fn proven_key(tls: &CommonState) -> Option<KeyHash> {
     Some(KeyHash::of_certificate(tls.peer_certificates()?.first()?))
@@ -91,8 +92,9 @@ impl ServerCertVerifier for PinnedKey {
 
 /// Verifies the signature of a TLS 1.2 ServerKeyExchange (RFC 5246, section 7.4.3) under `key`.
 ///
-/// rustls has this for TLS 1.3 only; its own functions for TLS 1.2 take a certificate, and refuse version 1. In TLS 1.2
-/// a signature scheme does not say the curve of its key, so every algorithm of the scheme that fits the key is tried.
+/// rustls has this for TLS 1.3 only; its own functions for TLS 1.2 take a certificate, and refuse
+/// version 1. In TLS 1.2 a signature scheme does not say the curve of its key, so every algorithm
+/// of the scheme that fits the key is tried.
 fn verify_tls12_signature_with_raw_key(
     message: &[u8],
     key: &PublicKey<'_>,
@@ -109,7 +111,8 @@ fn verify_tls12_signature_with_raw_key(
     }
 }
 
-/// Whether `signature` is one over `message` under `key`, by any of `algorithms` that fits the kind of key.
+/// Whether `signature` is one over `message` under `key`, by any of `algorithms` that fits the kind
+/// of key.
 pub(super) fn verifies(
     algorithms: &[&dyn SignatureVerificationAlgorithm],
     key: &PublicKey<'_>,

@@ -1,4 +1,5 @@
-//! Signatures of sealed records, by the keys of identities: the same keys and algorithms as in TLS 1.3.
+//! Signatures of sealed records, by the keys of identities: the same keys and algorithms as in TLS
+//! 1.3.
 
 use hardline_proto::sealed::{Proof, Signature};
 use rustls::SignatureScheme;
@@ -7,7 +8,8 @@ use rustls::sign::CertifiedKey;
 use super::certificate::PublicKey;
 use super::pin::{algorithms, verifies};
 
-/// Algorithms that TLS 1.3 allows in a handshake (RFC 8446, section 4.2.3), the cheapest to verify first.
+/// Algorithms that TLS 1.3 allows in a handshake (RFC 8446, section 4.2.3), the cheapest to verify
+/// first.
 const SCHEMES: [SignatureScheme; 6] = [
     SignatureScheme::ED25519,
     SignatureScheme::ECDSA_NISTP256_SHA256,
@@ -25,8 +27,8 @@ pub fn sign(identity: &CertifiedKey, message: &[u8]) -> Option<Signature> {
     Some(Signature { scheme: signer.scheme().into(), bytes })
 }
 
-/// Whether the proof's signature is that of its certificate's key. Its certificate is not judged here: who asks has
-/// compared its hash.
+/// Whether the proof's signature is that of its certificate's key. Its certificate is not judged
+/// here: who asks has compared its hash.
 #[must_use]
 pub fn verify(proof: &Proof<'_>) -> bool {
     let scheme = SignatureScheme::from(proof.scheme);

@@ -2,9 +2,9 @@
 //! verified.
 //!
 //! A `Transport` connects to a service and proves its key; a `Listener` hands in who comes, and an
-//! `Incoming` proves ours. What comes of either is a verified connection, over which `session` opens
-//! tunnels. Whether such a connection is a stream of bytes is between the transport and its session:
-//! TCP's is a `SecureStream`; one of QUIC would open streams by itself.
+//! `Incoming` proves ours. What comes of either is a verified connection, over which `session`
+//! opens tunnels. Whether such a connection is a stream of bytes is between the transport and its
+//! session: TCP's is a `SecureStream`; one of QUIC would open streams by itself.
 
 mod buffers; // memory for bytes under way, lent only while there are some
 mod dial; // whom to reach, and what came of it

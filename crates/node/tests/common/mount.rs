@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Options of `unshare`, so that no privilege is needed where the system lets users have namespaces.
+/// Options of `unshare`, so that no privilege is needed where the system lets users have
+/// namespaces.
 const NAMESPACE: [&str; 3] = ["--user", "--map-root-user", "--mount"];
 
 const DATA_DIR: &str = "HARDLINE_TEST_DATA_DIR";
 
-/// Mounts a tmpfs in a mount namespace of its own, runs `prepare` (a shell command, with the mount as `$DIR`) and then
-/// the test named `inside` there. The mount goes with the namespace.
+/// Mounts a tmpfs in a mount namespace of its own, runs `prepare` (a shell command, with the mount
+/// as `$DIR`) and then the test named `inside` there. The mount goes with the namespace.
 #[track_caller]
 pub(crate) fn on_a_mount(options: &str, prepare: &str, inside: &str) {
     if !can_mount() {
@@ -37,7 +38,8 @@ pub(crate) fn data_dir() -> PathBuf {
     std::env::var_os(DATA_DIR).unwrap().into()
 }
 
-/// Whether this machine lets us have a mount namespace. Where it must (as in continuous integration), a "no" is a failure.
+/// Whether this machine lets us have a mount namespace. Where it must (as in continuous
+/// integration), a "no" is a failure.
 fn can_mount() -> bool {
     let can = Command::new("unshare").args(NAMESPACE).arg("true").status().is_ok_and(|status| status.success());
     assert!(can || std::env::var_os("HARDLINE_LAB_REQUIRED").is_none(), "this machine cannot do mount namespaces");

@@ -18,7 +18,8 @@ pub(crate) const KEYS: [(&str, &str); 6] = [
     ("ed25519", "-algorithm ED25519"),
 ];
 
-/// Certificates beside the plain ones: what is odd about it, key, arguments of `openssl x509`, extensions.
+/// Certificates beside the plain ones: what is odd about it, key, arguments of `openssl x509`,
+/// extensions.
 const ODD: [(&str, &str, &str, &str); 5] = [
     ("as-0.0.12", "rsa4096", "-sha512 -set_serial 0 -days 36500", ""),
     ("as-0.21.1", "rsa2048", "-sha256 -set_serial 1000 -days 3650", AS_0_21_1),
@@ -107,7 +108,8 @@ pub(crate) fn certify(folder: &Path, key: &str, name: &str, arguments: &str, ext
     assert!(text.contains(version), "openssl made no {version}): {text}");
 }
 
-/// Since OpenSSL 3.2 this takes an option of `req`; before, a request without extensions came out as version 1.
+/// Since OpenSSL 3.2 this takes an option of `req`; before, a request without extensions came out
+/// as version 1.
 fn certify_version_1(folder: &Path, key: &str, name: &str, arguments: &str) {
     fs::write(folder.join("no-extensions.cnf"), "[req]\ndistinguished_name = empty\n[empty]\n").unwrap();
     let request =

@@ -65,7 +65,8 @@ async fn the_right_certificate_without_its_key_is_refused() {
     for (kind, _) in KEYS {
         let victim = load(&given, &format!("v1-{kind}"));
         let certificates = victim.certified.cert.clone();
-        // A key of the same kind where the signature can tell, one of another kind, and the right key signing badly.
+        // A key of the same kind where the signature can tell, one of another kind, and the right
+        // key signing badly.
         let stranger = load(&given, if kind == "p256" { "v1-rsa2048" } else { "v1-p256" });
         let mut keys: Vec<(&str, Arc<dyn SigningKey>)> = vec![
             ("a key of another kind", Arc::clone(&stranger.certified.key)),
@@ -85,7 +86,8 @@ async fn the_right_certificate_without_its_key_is_refused() {
     }
 }
 
-/// The test of the tests above: the same server with the right key is reached, and gets what they must not.
+/// The test of the tests above: the same server with the right key is reached, and gets what they
+/// must not.
 #[tokio::test]
 async fn the_right_certificate_with_its_key_gets_the_password() {
     let victim = load(&Given::all(), "v1-p256");
@@ -117,8 +119,8 @@ async fn dial(key: KeyHash, addr: SocketAddr) -> Cause {
     error.cause
 }
 
-/// Our own server for one connection, with a certificate and key of which one may be another's. Returns all the
-/// plaintext it got; it never says its preamble.
+/// Our own server for one connection, with a certificate and key of which one may be another's.
+/// Returns all the plaintext it got; it never says its preamble.
 async fn impostor(
     certified: CertifiedKey,
     version: &'static rustls::SupportedProtocolVersion,

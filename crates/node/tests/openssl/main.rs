@@ -1,4 +1,5 @@
-//! Against OpenSSL's program: every kind of certificate and key it makes, its client and its server, and impostors.
+//! Against OpenSSL's program: every kind of certificate and key it makes, its client and its
+//! server, and impostors.
 //!
 //! Needs the program `openssl`, version 3, and fails without it.
 #![allow(clippy::unwrap_used)]

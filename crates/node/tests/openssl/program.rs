@@ -25,7 +25,8 @@ pub(crate) fn try_openssl(folder: &Path, arguments: &str) -> Result<Vec<u8>, Str
     if output.status.success() { Ok(output.stdout) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }
 
-/// `openssl s_client` or `s_server`, its standard error thrown in with its output. Ended when dropped.
+/// `openssl s_client` or `s_server`, its standard error thrown in with its output. Ended when
+/// dropped.
 pub(crate) struct Peer {
     _process: Child,
     input: ChildStdin,
@@ -75,7 +76,8 @@ impl Peer {
         self.input.write_all(text.as_bytes()).await.unwrap();
     }
 
-    /// Reads until `text` appears behind the text waited for before. Panics when the program ends without.
+    /// Reads until `text` appears behind the text waited for before. Panics when the program ends
+    /// without.
     pub(crate) async fn read_until(&mut self, text: &str) {
         loop {
             if let Some(at) = self.printed[self.seen..].find(text) {

@@ -10,15 +10,15 @@ use crate::rolling::Day;
 pub struct OwnService {
     /// Its name.
     pub key: KeyHash,
-    /// Text that belongs in front of the key hash in its address. Told to those who search for the service by name and to
-    /// nobody else; released clients need it there to recognise the answer.
+    /// Text that belongs in front of the key hash in its address. Told to those who search for the
+    /// service by name and to nobody else; released clients need it there to recognise the answer.
     pub freetext: Option<Freetext>,
     /// Its P2P port.
     pub port: u16,
     /// What people may read of it.
     pub title: Title,
-    /// Whether it keeps out of announcements and browsing: only those who search for it by name hear of it, and nobody
-    /// beside them.
+    /// Whether it keeps out of announcements and browsing: only those who search for it by name
+    /// hear of it, and nobody beside them.
     pub unlisted: bool,
 }
 
@@ -67,7 +67,8 @@ impl OwnService {
         Announcement { port: self.port, infohash, cookie: cookie.clone(), title: self.title.clone(), speaks_v2: true }
     }
 
-    /// What a peer of version 2 is told that asked by the rolling `code`: who listens in does not learn the key hash.
+    /// What a peer of version 2 is told that asked by the rolling `code`: who listens in does not
+    /// learn the key hash.
     pub(super) fn hidden_answer(&self, code: &Code, cookie: &Cookie) -> Announcement {
         let mut announcement = self.public_announcement(cookie);
         announcement.infohash.hash = *code;

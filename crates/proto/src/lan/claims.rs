@@ -16,10 +16,12 @@ pub struct Found {
     pub key: KeyHash,
     /// Text that belongs in front of the key hash in the address, where the first claimant told it.
     pub freetext: Option<Freetext>,
-    /// Where it was heard from and what it was called there, in the order first heard. At least one, at most
-    /// [`MAX_ADDRS_PER_SERVICE`]. Who claims a service later does not rename it: show the first title.
+    /// Where it was heard from and what it was called there, in the order first heard. At least
+    /// one, at most [`MAX_ADDRS_PER_SERVICE`]. Who claims a service later does not rename it: show
+    /// the first title.
     pub addrs: Vec<(SocketAddrV4, Title)>,
-    /// Of these addresses, those that say they know version 2 of the tunnel. Unauthenticated, as all of this is.
+    /// Of these addresses, those that say they know version 2 of the tunnel. Unauthenticated, as
+    /// all of this is.
     pub v2: Vec<SocketAddrV4>,
 }
 
@@ -46,8 +48,9 @@ pub(super) enum Change {
 
 /// All claims not yet expired, in the order first heard.
 ///
-/// Bounded in total, by source and by service. When there is no room, the claimant with the most claims loses its least
-/// recent one, so that a flood by one computer pushes out nothing but itself.
+/// Bounded in total, by source and by service. When there is no room, the claimant with the most
+/// claims loses its least recent one, so that a flood by one computer pushes out nothing but
+/// itself.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     heard: Vec<(Claim, Instant)>,
@@ -90,7 +93,8 @@ impl Claims {
         self.retain(|_, last_heard| last_heard + SERVICE_LIFETIME > now)
     }
 
-    /// Forgets what was heard from computers that can no longer be reached directly. Returns whether anything was.
+    /// Forgets what was heard from computers that can no longer be reached directly. Returns
+    /// whether anything was.
     pub(super) fn forget_sources(&mut self, is_connected: impl Fn(Ipv4Addr) -> bool) -> bool {
         self.retain(|claim, _| is_connected(*claim.addr.ip()))
     }

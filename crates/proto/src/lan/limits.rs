@@ -16,17 +16,20 @@ pub const MAX_TITLE: usize = 256;
 /// Longest cookie compared, in characters. Released peers send 36.
 pub(super) const MAX_COOKIE: usize = 64;
 
-/// Longest text in front of a key hash, in bytes: what the `-` and the 40 digits leave of a host name's label.
+/// Longest text in front of a key hash, in bytes: what the `-` and the 40 digits leave of a host
+/// name's label.
 pub const MAX_FREETEXT: usize = 22;
 
-/// A service not heard for so long is forgotten. Three times [`ANNOUNCE_INTERVAL`], so two announcements may get lost.
+/// A service not heard for so long is forgotten. Three times [`ANNOUNCE_INTERVAL`], so two
+/// announcements may get lost.
 pub const SERVICE_LIFETIME: Duration = Duration::from_secs(90);
 
 /// Time between two announcements of a service.
 pub(super) const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Time between the first announcement on a new interface and its repetition, and least time between any two: the first
-/// datagram on a network is often lost while switches learn of the group (RFC 6762, section 8.3).
+/// Time between the first announcement on a new interface and its repetition, and least time
+/// between any two: the first datagram on a network is often lost while switches learn of the group
+/// (RFC 6762, section 8.3).
 pub(super) const ANNOUNCE_REPEAT: Duration = Duration::from_secs(1);
 
 /// Time that peers have to answer the rolling code before older names are asked for.
@@ -35,8 +38,8 @@ pub(super) const FALLBACK_DELAY: Duration = Duration::from_millis(100);
 /// Head start of addresses known already, before anybody is asked.
 pub(super) const KNOWN_HEAD_START: Duration = Duration::from_millis(100);
 
-/// Round of a search (the first is 0) from which on older names are asked for even if somebody answered: whoever still
-/// waits got nowhere with that answer, and it may be a hostile neighbour's.
+/// Round of a search (the first is 0) from which on older names are asked for even if somebody
+/// answered: whoever still waits got nowhere with that answer, and it may be a hostile neighbour's.
 pub(super) const INSIST_ROUND: u32 = 2;
 
 /// Time from the first question to the second; it doubles each time.
@@ -48,7 +51,8 @@ pub(super) const MAX_SEARCH_BACKOFF: Duration = Duration::from_secs(8);
 /// Time from the first browsing question to its repetition.
 pub(super) const BROWSE_REPEAT: Duration = Duration::from_secs(1);
 
-/// Time between browsing questions. Released peers announce nothing by themselves, so this keeps them from expiring.
+/// Time between browsing questions. Released peers announce nothing by themselves, so this keeps
+/// them from expiring.
 pub(super) const BROWSE_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Services looked for at once. A page in a browser can ask for as many names as it likes.
@@ -57,7 +61,8 @@ pub const MAX_SEARCHES: usize = 256;
 /// Questions sent at once, and in a second after that, each of them on every interface.
 pub(super) const SEARCH_RATE: Rate = Rate { burst: 200, per_second: 50 };
 
-/// Answers a second, in datagrams, that one computer gets. One browsing question makes two for each service.
+/// Answers a second, in datagrams, that one computer gets. One browsing question makes two for each
+/// service.
 pub(super) const ANSWERS_PER_SOURCE: u32 = 32;
 
 /// Answers a second, in datagrams, that everybody together gets: about 100 kB at most.
@@ -69,16 +74,20 @@ pub(super) const SOURCE_BURST: u32 = 8;
 /// Seconds whose worth everybody together gets at once, after a rest.
 pub(super) const TOTAL_BURST: u32 = 4;
 
-/// Datagrams a second of one computer that are read: more than 64 services of a released peer make of one question.
+/// Datagrams a second of one computer that are read: more than 64 services of a released peer make
+/// of one question.
 pub(super) const DATAGRAMS_PER_SOURCE: u32 = 256;
 
-/// Datagrams a second that are read: those of a large office. Costs a few hundredths of a processor's second.
+/// Datagrams a second that are read: those of a large office. Costs a few hundredths of a
+/// processor's second.
 pub(super) const DATAGRAMS_IN_TOTAL: u32 = 4096;
 
-/// Computers whose datagrams are counted separately, at 24 bytes each; the least recent is forgotten.
+/// Computers whose datagrams are counted separately, at 24 bytes each; the least recent is
+/// forgotten.
 pub(super) const MAX_COUNTED_SOURCES: usize = 256;
 
-/// Addresses remembered for one service. Several computers may claim the same key hash; only TLS tells who is right.
+/// Addresses remembered for one service. Several computers may claim the same key hash; only TLS
+/// tells who is right.
 pub const MAX_ADDRS_PER_SERVICE: usize = 8;
 
 /// Ports one computer may claim for one service: two programs may share an identity.

@@ -19,8 +19,9 @@ use crate::rolling::Day;
 pub struct Settings {
     /// UDP port of the group.
     pub port: u16,
-    /// Whether to search by the plain key hash when nobody answers the rolling code. Without it the double hash is asked
-    /// for, which released peers from 0.0.12 on answer, and which tells nothing to who does not know the key hash.
+    /// Whether to search by the plain key hash when nobody answers the rolling code. Without it the
+    /// double hash is asked for, which released peers from 0.0.12 on answer, and which tells
+    /// nothing to who does not know the key hash.
     pub plain_search: bool,
     /// What neighbours may cost in a second.
     pub rates: Rates,
@@ -72,12 +73,14 @@ pub enum Event {
 
 /// LAN discovery on all interfaces of this computer.
 ///
-/// Drain [`poll_transmit`](Self::poll_transmit) and [`poll_event`](Self::poll_event) after every other call.
+/// Drain [`poll_transmit`](Self::poll_transmit) and [`poll_event`](Self::poll_event) after every
+/// other call.
 ///
 /// - Only computers on a directly connected network are answered or believed.
 /// - Announces listed services when an interface comes up, a second later, and every 30 s.
-/// - Searches by the rolling code, and 100 ms later by an older name if nobody answered; again and again with growing
-///   pauses, then by the older name in any case, because the answer may have been a hostile neighbour's.
+/// - Searches by the rolling code, and 100 ms later by an older name if nobody answered; again and
+///   again with growing pauses, then by the older name in any case, because the answer may have
+///   been a hostile neighbour's.
 /// - Forgets what was not heard for [`SERVICE_LIFETIME`](super::SERVICE_LIFETIME).
 #[derive(Debug)]
 pub struct Discovery {
@@ -124,7 +127,8 @@ impl Discovery {
         }
     }
 
-    /// Says which day it is. Call it before anything that may send or answer; it costs nothing while the day is the same.
+    /// Says which day it is. Call it before anything that may send or answer; it costs nothing
+    /// while the day is the same.
     pub fn set_day(&mut self, today: Day) {
         if self.today != today {
             self.today = today;
@@ -133,8 +137,9 @@ impl Discovery {
         }
     }
 
-    /// Takes an interface into use, or begins anew on one in use that could not send for a while: announces there and
-    /// asks again for everything looked for. Returns whether there is room for it.
+    /// Takes an interface into use, or begins anew on one in use that could not send for a while:
+    /// announces there and asks again for everything looked for. Returns whether there is room for
+    /// it.
     pub fn interface_up(&mut self, now: Instant, interface: Interface) -> bool {
         self.interfaces.retain(|link| link.interface.addr != interface.addr);
         if self.interfaces.len() >= MAX_INTERFACES {
@@ -165,7 +170,8 @@ impl Discovery {
         self.handle_timeout(now);
     }
 
-    /// Starts to search for `key` and returns the addresses known already; others come as [`Event::Found`].
+    /// Starts to search for `key` and returns the addresses known already; others come as
+    /// [`Event::Found`].
     ///
     /// # Errors
     /// [`TooManySearches`] if there is no room for another.

@@ -11,8 +11,8 @@ pub(super) type Code = [u8; KeyHash::LEN];
 pub(super) struct Names {
     /// The key hash itself. Tells every neighbour which service is meant.
     pub(super) plain: Code,
-    /// The key hash, hashed once more: what peers from 0.0.12 to 0.0.14 search by. It never changes, but tells nothing to
-    /// who does not know the key hash.
+    /// The key hash, hashed once more: what peers from 0.0.12 to 0.0.14 search by. It never
+    /// changes, but tells nothing to who does not know the key hash.
     pub(super) double: Code,
     /// Today's rolling code: what peers from 0.0.15 on search by.
     pub(super) today: Code,

@@ -57,7 +57,8 @@ impl SourceLimits {
         Self { per_source, total: TokenBucket::new(total), sources: BTreeMap::new() }
     }
 
-    /// Whether one more datagram of `source`, or on its behalf, is within the limits; if so it is counted.
+    /// Whether one more datagram of `source`, or on its behalf, is within the limits; if so it is
+    /// counted.
     pub(super) fn allow(&mut self, now: Instant, source: Ipv4Addr) -> bool {
         if !self.sources.contains_key(&source) && self.sources.len() >= MAX_COUNTED_SOURCES {
             self.forget_least_recent();
@@ -67,7 +68,8 @@ impl SourceLimits {
         source.take(now) && self.total.take(now)
     }
 
-    /// Forgets the bucket that is full soonest, so that a source under limit is the last to be forgiven.
+    /// Forgets the bucket that is full soonest, so that a source under limit is the last to be
+    /// forgiven.
     fn forget_least_recent(&mut self) {
         let fullest = self.sources.iter().min_by_key(|(_, bucket)| bucket.full_at()).map(|(source, _)| *source);
         if let Some(source) = fullest {

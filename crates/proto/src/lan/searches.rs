@@ -147,7 +147,8 @@ impl Search {
             self.fallback = None;
             let is_needed = !self.is_answered || self.round > INSIST_ROUND;
             if is_needed && rate.take(now) {
-                // Who answers to the double hash answers to the plain one too, but not the other way round.
+                // Who answers to the double hash answers to the plain one too, but not the other
+                // way round.
                 questions.push(Some(if plain_search { self.names.plain } else { self.names.double }));
             }
         }

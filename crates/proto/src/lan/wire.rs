@@ -17,7 +17,8 @@ pub enum Datagram {
 /// A question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Search {
-    /// What is looked for: a plain key hash or one of its codes. `None` asks every service to answer.
+    /// What is looked for: a plain key hash or one of its codes. `None` asks every service to
+    /// answer.
     pub code: Option<[u8; KeyHash::LEN]>,
     /// Who asks.
     pub cookie: Cookie,
@@ -49,12 +50,14 @@ pub struct Infohash {
     pub hash: [u8; KeyHash::LEN],
 }
 
-/// Text in front of a key hash in an address. Its `Debug` text hides it, because it may be a password.
+/// Text in front of a key hash in an address. Its `Debug` text hides it, because it may be a
+/// password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Freetext(String);
 
 impl Freetext {
-    /// Takes `text` if it may stand in a host name: 1 to [`MAX_FREETEXT`] ASCII letters, digits, `-` or `_`.
+    /// Takes `text` if it may stand in a host name: 1 to [`MAX_FREETEXT`] ASCII letters, digits,
+    /// `-` or `_`.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         let fits = !text.is_empty() && text.len() <= MAX_FREETEXT;
@@ -75,8 +78,8 @@ impl fmt::Debug for Freetext {
     }
 }
 
-/// Free text from a stranger, made fit for a terminal and a log: at most [`MAX_TITLE`] bytes, on one line, without control
-/// characters. Not fit for a page without escaping.
+/// Free text from a stranger, made fit for a terminal and a log: at most [`MAX_TITLE`] bytes, on
+/// one line, without control characters. Not fit for a page without escaping.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Title(String);
 
@@ -101,8 +104,8 @@ impl Title {
     }
 }
 
-/// Whether a character can move the cursor, start a line, or change the direction of what stands around it (Unicode
-/// Bidirectional Algorithm, UAX #9, section 2).
+/// Whether a character can move the cursor, start a line, or change the direction of what stands
+/// around it (Unicode Bidirectional Algorithm, UAX #9, section 2).
 fn is_control(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}')
@@ -161,8 +164,9 @@ const SEARCH: &str = "HARDLINE-SEARCH";
 const SERVICE: &str = "HARDLINE-SERVICE";
 
 impl Datagram {
-    /// Reads a datagram: lines in any order, names in any case, spaces anywhere around names and values, lines ended by
-    /// `\r\n` or `\n`, unknown lines ignored. Of a repeated line the last counts, as with the released peers.
+    /// Reads a datagram: lines in any order, names in any case, spaces anywhere around names and
+    /// values, lines ended by `\r\n` or `\n`, unknown lines ignored. Of a repeated line the last
+    /// counts, as with the released peers.
     ///
     /// # Errors
     /// [`DatagramError`] says what does not fit.
@@ -181,7 +185,8 @@ impl Datagram {
         if is_search { fields.search().map(Self::Search) } else { fields.announcement().map(Self::Service) }
     }
 
-    /// Writes the datagram byte for byte as the released peers do; their readers depend on capitalisation and order.
+    /// Writes the datagram byte for byte as the released peers do; their readers depend on
+    /// capitalisation and order.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         match self {

@@ -1,7 +1,7 @@
 //! Asking a router to open a port: what is said, when, and what to make of the answer.
 //!
-//! [`natpmp`] (RFC 6886) and [`pcp`] (RFC 6887) read and write datagrams; [`Plan`] decides what to do next, whichever
-//! protocol the router speaks.
+//! [`natpmp`] (RFC 6886) and [`pcp`] (RFC 6887) read and write datagrams; [`Plan`] decides what to
+//! do next, whichever protocol the router speaks.
 
 pub mod natpmp;
 pub mod pcp;
@@ -30,9 +30,10 @@ pub fn ports_to_try(wanted: u16) -> impl Iterator<Item = u16> {
     std::iter::successors(Some(wanted), next).take(PORT_TRIES.into())
 }
 
-/// Whether `addr` may be the outside address of a router that nothing stands in front of: not private (RFC 1918), shared by a
-/// provider (RFC 6598), loopback, link-local, multicast or unspecified. Documentation networks count as public: they stand
-/// for the internet wherever a network is only built for a test.
+/// Whether `addr` may be the outside address of a router that nothing stands in front of: not
+/// private (RFC 1918), shared by a provider (RFC 6598), loopback, link-local, multicast or
+/// unspecified. Documentation networks count as public: they stand for the internet wherever a
+/// network is only built for a test.
 #[must_use]
 pub fn is_public(addr: Ipv4Addr) -> bool {
     let [first, second, ..] = addr.octets();
@@ -41,15 +42,17 @@ pub fn is_public(addr: Ipv4Addr) -> bool {
     !is_elsewhere_unknown && first != 0 && first < 224
 }
 
-/// Seconds since the router last forgot its mappings, as it told them (RFC 6887, section 8.5; RFC 6886, section 3.6).
+/// Seconds since the router last forgot its mappings, as it told them (RFC 6887, section 8.5; RFC
+/// 6886, section 3.6).
 #[derive(Debug, Clone, Copy)]
 pub struct Epoch {
     seconds: u32,
     told: Instant,
 }
 
-/// A router that restarts within this time after it began, in seconds, may tell an epoch that could be of the time before:
-/// [`Epoch::is_broken_by`] allows for two seconds, and a sixteenth of the time until the next look.
+/// A router that restarts within this time after it began, in seconds, may tell an epoch that could
+/// be of the time before: [`Epoch::is_broken_by`] allows for two seconds, and a sixteenth of the
+/// time until the next look.
 const YOUNG: u32 = 5;
 
 impl Epoch {
@@ -59,14 +62,15 @@ impl Epoch {
         Self { seconds, told: now }
     }
 
-    /// Whether the router had begun so shortly before that another restart might not show. What was mapped then is to be
-    /// mapped again with the next look.
+    /// Whether the router had begun so shortly before that another restart might not show. What was
+    /// mapped then is to be mapped again with the next look.
     #[must_use]
     pub fn is_young(self) -> bool {
         self.seconds < YOUNG
     }
 
-    /// Whether `later` shows that the router has forgotten its mappings since: its clock went back, or did not go as ours.
+    /// Whether `later` shows that the router has forgotten its mappings since: its clock went back,
+    /// or did not go as ours.
     #[must_use]
     pub fn is_broken_by(self, later: Self) -> bool {
         if later.seconds.saturating_add(1) < self.seconds {
@@ -102,7 +106,8 @@ mod tests {
         assert!(told.is_broken_by(Epoch::new(2000, at(5))), "it jumped");
     }
 
-    /// One that was young when it mapped the port restarted again, and the port stayed closed until the renewal.
+    /// One that was young when it mapped the port restarted again, and the port stayed closed until
+    /// the renewal.
     #[test]
     fn a_restart_shows_at_the_next_look_unless_the_router_was_young() {
         let start = Instant::now();

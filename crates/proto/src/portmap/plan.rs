@@ -2,14 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-/// Time between two looks whether the mapping still stands, where a look is one small datagram to the router (NAT-PMP, PCP).
-/// A restart is noticed within it, and must be mended within fifteen seconds.
+/// Time between two looks whether the mapping still stands, where a look is one small datagram to
+/// the router (NAT-PMP, PCP). A restart is noticed within it, and must be mended within fifteen
+/// seconds.
 pub const CHECK_DATAGRAM: Duration = Duration::from_secs(5);
 
 /// The same where a look is two HTTP requests to the router (UPnP), of about a kilobyte each.
 pub const CHECK_SOAP: Duration = Duration::from_secs(10);
 
-/// Pause between two searches while nobody answers. A router that was switched off is found soon after it is back.
+/// Pause between two searches while nobody answers. A router that was switched off is found soon
+/// after it is back.
 const SEARCH_AGAIN: Duration = Duration::from_secs(8);
 
 /// The same for the time in which a router that had opened the port restarts.
@@ -18,7 +20,8 @@ const SEARCH_AGAIN_SOON: Duration = Duration::from_secs(2);
 /// How long a router may take to restart.
 const RESTART: Duration = Duration::from_secs(5 * 60);
 
-/// First and longest pause after a router has said no, or has no address outside. Each is twice the one before.
+/// First and longest pause after a router has said no, or has no address outside. Each is twice the
+/// one before.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8 * 60);
 
@@ -80,7 +83,8 @@ impl Plan {
         Self { search: Some(now), open: None, restarting: None, pause: FIRST_PAUSE }
     }
 
-    /// The network is another one, or this computer's address in it is: what was open is of no use any more.
+    /// The network is another one, or this computer's address in it is: what was open is of no use
+    /// any more.
     pub fn network_changed(&mut self, now: Instant) {
         *self = Self::new(now);
     }

@@ -1,4 +1,5 @@
-//! Plaintext ⇄ ciphertext of one service and day: a byte for the version, a nonce, and XChaCha20-Poly1305 over the rest.
+//! Plaintext ⇄ ciphertext of one service and day: a byte for the version, a nonce, and
+//! XChaCha20-Poly1305 over the rest.
 
 use blake2::digest::consts::U32;
 use blake2::{Blake2b, Digest as _};
@@ -21,7 +22,8 @@ const VERSION: u8 = 2;
 /// What parts this key from other uses of the same hash.
 const KEY_CONTEXT: &[u8] = b"hardline/2 sealed record";
 
-/// The encryption key: BLAKE2b-256 over a text, the key hash, and the day as unsigned 64-bit little-endian.
+/// The encryption key: BLAKE2b-256 over a text, the key hash, and the day as unsigned 64-bit
+/// little-endian.
 #[must_use]
 pub fn key(key: &KeyHash, day: Day) -> [u8; 32] {
     let hash = Blake2b::<U32>::new().chain_update(KEY_CONTEXT).chain_update(key.as_bytes());
@@ -40,7 +42,8 @@ pub fn encrypt(plaintext: &[u8], service: &KeyHash, day: Day, nonce: [u8; NONCE_
 /// Decrypts.
 ///
 /// # Errors
-/// [`SealedError::UnknownVersion`]; [`SealedError::NotDecryptable`] for another service, another day, or changed bytes.
+/// [`SealedError::UnknownVersion`]; [`SealedError::NotDecryptable`] for another service, another
+/// day, or changed bytes.
 pub fn decrypt(bytes: &[u8], service: &KeyHash, day: Day) -> Result<Vec<u8>, SealedError> {
     let (version, rest) = bytes.split_first().ok_or(SealedError::NotDecryptable)?;
     if *version != VERSION {

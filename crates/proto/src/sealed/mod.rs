@@ -1,7 +1,9 @@
-//! Addresses ⇄ a value for the DHT that only the service can make, and only who knows its name can read.
+//! Addresses ⇄ a value for the DHT that only the service can make, and only who knows its name can
+//! read.
 //!
-//! A record is written as JSON, signed together with its certificate ([`proof`]), and encrypted under a key made of the
-//! key hash and the day ([`envelope`]). Who stores it, or comes by its key, learns neither name nor addresses.
+//! A record is written as JSON, signed together with its certificate ([`proof`]), and encrypted
+//! under a key made of the key hash and the day ([`envelope`]). Who stores it, or comes by its key,
+//! learns neither name nor addresses.
 
 pub mod envelope; // plaintext ⇄ ciphertext of one service and day
 mod newest; // which of a publisher's records counts
@@ -29,12 +31,12 @@ pub const MAX_SEALED: usize = envelope::OVERHEAD + proof::OVERHEAD + MAX_CERTIFI
 
 const _: () = assert!(MAX_SEALED < 65_400);
 
-/// Longest time from issue to expiry, in milliseconds. A clock that was wrong once does not make a record that is read for
-/// ever.
+/// Longest time from issue to expiry, in milliseconds. A clock that was wrong once does not make a
+/// record that is read for ever.
 pub const MAX_LIFETIME_MS: u64 = 24 * 3600 * 1000;
 
-/// How far in the future a record may be issued, in milliseconds: clocks at home are wrong by minutes, now and then by a
-/// time zone.
+/// How far in the future a record may be issued, in milliseconds: clocks at home are wrong by
+/// minutes, now and then by a time zone.
 pub const MAX_AHEAD_MS: u64 = 2 * 3600 * 1000;
 
 /// Versions of the tunnel kept of one record.
@@ -157,13 +159,14 @@ pub enum SealedError {
         /// How long ago, in milliseconds.
         ago_ms: u64,
     },
-    /// Issued more than [`MAX_AHEAD_MS`] from now, or with a lifetime that is negative or above [`MAX_LIFETIME_MS`].
+    /// Issued more than [`MAX_AHEAD_MS`] from now, or with a lifetime that is negative or above
+    /// [`MAX_LIFETIME_MS`].
     #[error("its times make no sense: one of the two clocks is wrong")]
     BadTimes,
 }
 
-/// Seals `record` for one day. `sign` makes the signature of the certificate's key over the bytes it is given, and `None`
-/// when it cannot. `nonce` has to be random.
+/// Seals `record` for one day. `sign` makes the signature of the certificate's key over the bytes
+/// it is given, and `None` when it cannot. `nonce` has to be random.
 ///
 /// # Errors
 /// [`SealError`].
@@ -186,8 +189,8 @@ pub fn seal(
     Ok(envelope::encrypt(&plaintext, &KeyHash::of_certificate(certificate), day, nonce))
 }
 
-/// Opens what [`seal`] made for `key` and `day`. `verify` judges the signature; it is called only for a certificate that
-/// hashes to `key`. Whether the record is a replay, [`Newest`] says.
+/// Opens what [`seal`] made for `key` and `day`. `verify` judges the signature; it is called only
+/// for a certificate that hashes to `key`. Whether the record is a replay, [`Newest`] says.
 ///
 /// # Errors
 /// [`SealedError`] says what is wrong with it; anybody can write such bytes.

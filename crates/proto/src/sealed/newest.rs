@@ -8,7 +8,8 @@ use crate::key::KeyHash;
 /// Publishers remembered. Only who holds a service's key can add one.
 const MAX_PUBLISHERS: usize = 1024;
 
-/// The newest record seen of every publisher, so that an older one that somebody puts again is not believed.
+/// The newest record seen of every publisher, so that an older one that somebody puts again is not
+/// believed.
 ///
 /// A publisher is forgotten when all of its records that were seen have expired.
 #[derive(Debug, Clone, Default)]
@@ -23,7 +24,8 @@ struct Seen {
 }
 
 impl Newest {
-    /// Whether `record` of service `key` counts: its publisher is not known to have written a newer one. Notes it if so.
+    /// Whether `record` of service `key` counts: its publisher is not known to have written a newer
+    /// one. Notes it if so.
     pub fn admit(&mut self, key: &KeyHash, record: &SealedRecord, now_ms: u64) -> bool {
         self.seen.retain(|_, seen| seen.expires_ms > now_ms);
         let newest = self.seen.get(&(*key, record.publisher));

@@ -1,7 +1,9 @@
-//! Certificate, statement and signature ⇄ bytes: vectors behind their lengths, as TLS writes them (RFC 8446, section 3.4).
+//! Certificate, statement and signature ⇄ bytes: vectors behind their lengths, as TLS writes them
+//! (RFC 8446, section 3.4).
 //!
 //! ```text
-//! opaque certificate<0..2^16-1>; uint16 scheme; opaque signature<0..2^16-1>; opaque statement[to the end];
+//! opaque certificate<0..2^16-1>; uint16 scheme; opaque signature<0..2^16-1>;
+//! opaque statement[to the end];
 //! ```
 
 use super::{MAX_CERTIFICATE, MAX_SIGNATURE, MAX_STATEMENT, SealedError};
@@ -9,8 +11,8 @@ use super::{MAX_CERTIFICATE, MAX_SIGNATURE, MAX_STATEMENT, SealedError};
 /// Bytes beside the three parts: two lengths and the scheme.
 pub const OVERHEAD: usize = 6;
 
-/// What is signed begins as in TLS 1.3 (RFC 8446, section 4.4.3), with a text of our own: no handshake's signature can
-/// pass as one over a record, or the other way round.
+/// What is signed begins as in TLS 1.3 (RFC 8446, section 4.4.3), with a text of our own: no
+/// handshake's signature can pass as one over a record, or the other way round.
 const PADDING: [u8; 64] = [b' '; 64];
 const CONTEXT: &[u8] = b"hardline/2, sealed record\0";
 

@@ -45,7 +45,8 @@ impl Address {
     }
 }
 
-/// Writes a record, at most [`MAX_STATEMENT`] bytes long: a list of hosts is bounded, and so are their names.
+/// Writes a record, at most [`MAX_STATEMENT`] bytes long: a list of hosts is bounded, and so are
+/// their names.
 pub(super) fn write(record: &SealedRecord) -> Vec<u8> {
     let direct = record.addresses.as_slice().iter().map(Address::direct);
     let statement = Statement {

@@ -9,7 +9,8 @@ use hardline_proto::dial::{
 };
 use hardline_proto::hosts::HostPort;
 
-/// Two bytes are one operation: which, and with what. Checks the promises of [`DialSchedule`] after each.
+/// Two bytes are one operation: which, and with what. Checks the promises of [`DialSchedule`] after
+/// each.
 pub fn dial_ops(bytes: &[u8]) {
     let mut run = Run::new();
     for operation in bytes.chunks_exact(2) {

@@ -32,7 +32,8 @@ pub fn lan_datagram(bytes: &[u8]) {
     assert_eq!(Datagram::parse(&written), Ok(datagram));
 }
 
-/// Three bytes are one operation: which, and with what. Checks the promises of [`Discovery`] after each.
+/// Three bytes are one operation: which, and with what. Checks the promises of [`Discovery`] after
+/// each.
 pub fn lan_ops(bytes: &[u8]) {
     let mut run = Run::new();
     for operation in bytes.chunks_exact(3).take(MAX_OPERATIONS) {

@@ -1,7 +1,7 @@
 //! What holds for every input of a parser, and for every run of a state machine.
 //!
-//! One function per parser, fed by the property tests, by the replayed corpora, and by the fuzz targets of the same
-//! names (`fuzz/`).
+//! One function per parser, fed by the property tests, by the replayed corpora, and by the fuzz
+//! targets of the same names (`fuzz/`).
 
 #![allow(unreachable_pub, reason = "the fuzz targets reach it")]
 
@@ -46,7 +46,8 @@ pub const ALL: &[(&str, Check)] = &[
     ("tunnel_ops", tunnel_ops),
 ];
 
-/// A service found by a `Host` header is found by its plain name as well; neither case nor port matters.
+/// A service found by a `Host` header is found by its plain name as well; neither case nor port
+/// matters.
 pub fn host(bytes: &[u8]) {
     let found = parse_host(bytes);
     assert_eq!(found, parse_host(&bytes.to_ascii_uppercase()), "in upper case");
@@ -81,7 +82,8 @@ fn label(name: &ServiceName) -> String {
     name.password.as_ref().map_or_else(|| name.key.to_string(), |password| format!("{password}-{}", name.key))
 }
 
-/// How the bytes were cut into reads makes no difference: a verdict on a beginning is the verdict on the whole.
+/// How the bytes were cut into reads makes no difference: a verdict on a beginning is the verdict
+/// on the whole.
 pub fn head(bytes: &[u8]) {
     let whole = sniff(bytes);
     for end in cuts(bytes) {

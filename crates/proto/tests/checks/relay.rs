@@ -6,8 +6,9 @@ use hardline_proto::relay::message::{
     read_client_address, read_data_preamble,
 };
 
-/// The input is a line of the control connection from either side, the beginning of a data connection, and an address as a
-/// person types it. What is understood reads the same when it is written again, and fits into a line.
+/// The input is a line of the control connection from either side, the beginning of a data
+/// connection, and an address as a person types it. What is understood reads the same when it is
+/// written again, and fits into a line.
 pub fn relay_message(bytes: &[u8]) {
     if let Ok(Some(message)) = FromPublisher::parse(bytes) {
         let line = message.encode();

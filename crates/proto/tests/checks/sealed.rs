@@ -7,8 +7,9 @@ use hardline_proto::sealed::{MAX_TUNNEL_VERSIONS, Signature, envelope, open, sea
 /// Time of the corpus's records, Unix milliseconds.
 const NOW: u64 = 1_795_370_400_000;
 
-/// The input is a plaintext that somebody encrypted who knows the address, under a certificate of the corpus; and also a
-/// value as it comes from the DHT. What is read is bounded, and reads the same when it is sealed again.
+/// The input is a plaintext that somebody encrypted who knows the address, under a certificate of
+/// the corpus; and also a value as it comes from the DHT. What is read is bounded, and reads the
+/// same when it is sealed again.
 pub fn sealed(bytes: &[u8]) {
     let certificate = b"certificate";
     let key = KeyHash::of_certificate(certificate);

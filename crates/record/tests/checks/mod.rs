@@ -30,7 +30,8 @@ impl End {
         Self { layer, incoming, sent: Vec::new(), read: Vec::new(), is_closed: false, error: None }
     }
 
-    /// The records that carry `payload`, with a word about new keys in front when it is time for it.
+    /// The records that carry `payload`, with a word about new keys in front when it is time for
+    /// it.
     pub fn seal(&mut self, payload: &[u8]) -> Vec<u8> {
         let mut bytes = self.layer.update().unwrap().map(Vec::from).unwrap_or_default();
         bytes.extend(self.seal_as(ContentType::ApplicationData, payload));
@@ -114,8 +115,9 @@ fn step<Data>(status: UnbufferedStatus<'_, '_, Data>, out: &mut Vec<u8>) -> (usi
     (status.discard, is_busy)
 }
 
-/// Any row of operations on both ends: nothing panics, nobody reads what was not sent, and who reads all reads all of it.
-/// After a record that was changed, left out, or has no meaning, nothing more is read.
+/// Any row of operations on both ends: nothing panics, nobody reads what was not sent, and who
+/// reads all reads all of it. After a record that was changed, left out, or has no meaning, nothing
+/// more is read.
 pub fn record_ops(bytes: &[u8]) {
     let suites = [
         CipherSuite::TLS13_AES_128_GCM_SHA256,
@@ -131,7 +133,8 @@ pub fn record_ops(bytes: &[u8]) {
     }
     // Which end's bytes are no longer what the other sent.
     let mut is_spoilt = [false; 2];
-    // Empty records toward each end: too many are refused, and rightly, with the key updates in front of each.
+    // Empty records toward each end: too many are refused, and rightly, with the key updates in
+    // front of each.
     let mut empty = [0; 2];
     for _ in 0..64 {
         let Some((&[op, size], after)) = rest.split_first_chunk::<2>() else { break };

@@ -1,7 +1,8 @@
 //! A real browser without a window, driven step by step.
 //!
-//! Steps: `open:URL`, `wait:EXPRESSION` (JavaScript, until it is true), `read:EXPRESSION` (its value is printed), `shot:FILE`
-//! (the page as a PNG). Each prints a line of JSON; the first that fails ends it.
+//! Steps: `open:URL`, `wait:EXPRESSION` (JavaScript, until it is true), `read:EXPRESSION` (its
+//! value is printed), `shot:FILE` (the page as a PNG). Each prints a line of JSON; the first that
+//! fails ends it.
 
 mod bidi;
 mod devtools;
@@ -144,7 +145,8 @@ impl Page {
         text.map_or_else(|_| "nothing".to_owned(), |text| format!("{text:?}"))
     }
 
-    /// A page may be gone in the middle of a question, when it loads itself again; the next question finds the new one.
+    /// A page may be gone in the middle of a question, when it loads itself again; the next
+    /// question finds the new one.
     async fn wait(&mut self, expression: &str) -> Result<Value> {
         loop {
             if let Ok(Value::Bool(true)) = self.evaluate(&format!("Boolean({expression})")).await {

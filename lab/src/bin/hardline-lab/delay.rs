@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 
-/// Frames under way in one direction; more are dropped, as a full buffer does. 100 Mbit/s for 100 ms.
+/// Frames under way in one direction; more are dropped, as a full buffer does. 100 Mbit/s for 100
+/// ms.
 const MAX_UNDER_WAY: usize = 1024;
 
 /// Longest frame: the kernel hands over whole segments where the far end offloads cutting them.
 const MAX_FRAME: usize = 65_600;
 
-/// Makes two interfaces in this namespace, which whoever waits for the line `ready` may move elsewhere, and carries frames
-/// between them until one is deleted.
+/// Makes two interfaces in this namespace, which whoever waits for the line `ready` may move
+/// elsewhere, and carries frames between them until one is deleted.
 pub(crate) fn run(left: &str, right: &str, microseconds: u64) -> Result<()> {
     let delay = Duration::from_micros(microseconds);
     let (left, right) = (end(left)?, end(right)?);

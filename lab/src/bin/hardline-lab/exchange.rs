@@ -11,8 +11,9 @@ use tokio::time::{sleep, timeout};
 /// After this a connection counts as one that is never closed.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Sends the file's bytes, one by one with pauses if there are any, and then nothing, keeping its side open. Prints what came
-/// back before the other side closed, and after how many milliseconds that was.
+/// Sends the file's bytes, one by one with pauses if there are any, and then nothing, keeping its
+/// side open. Prints what came back before the other side closed, and after how many milliseconds
+/// that was.
 pub(crate) async fn run(address: &str, file: &str, pause: Option<&str>) -> Result<()> {
     let bytes = std::fs::read(file)?;
     let pause = pause.map(str::parse).transpose()?.map(Duration::from_millis);

@@ -12,7 +12,8 @@ const GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(239, 192, 152, 143),
 /// Time between two announcements nobody asked for.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Claims to be the service `key` at `port`, unasked and in answer to every search, whatever it asks for.
+/// Claims to be the service `key` at `port`, unasked and in answer to every search, whatever it
+/// asks for.
 pub(crate) fn lie(key: &str, port: &str) -> Result<()> {
     let socket = join()?;
     println!("lying");

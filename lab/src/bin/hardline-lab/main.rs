@@ -1,10 +1,12 @@
 //! The lab's helper program.
 //!
-//! `hardline-lab backend LISTEN` is a web server whose every answer is known beforehand; `hardline-lab client GATEWAY HOST CHECK…`
-//! asks such a server through a gateway and compares every byte. `hardline-lab browser KIND FOLDER STEP…` drives a real
-//! browser. `hardline-lab exchange ADDRESS FILE [PAUSE]` sends raw bytes. `hardline-lab liar KEYHASH PORT` claims on the LAN
-//! to be a service that it is not. `hardline-lab delay LEFT RIGHT MICROSECONDS` is a long cable.
-//! `hardline-lab stun ADDRESS ADDRESS PORT` is a STUN server. Programs of their own, because each runs on a host of its own.
+//! `hardline-lab backend LISTEN` is a web server whose every answer is known beforehand;
+//! `hardline-lab client GATEWAY HOST CHECK…` asks such a server through a gateway and compares
+//! every byte. `hardline-lab browser KIND FOLDER STEP…` drives a real browser. `hardline-lab
+//! exchange ADDRESS FILE [PAUSE]` sends raw bytes. `hardline-lab liar KEYHASH PORT` claims on the
+//! LAN to be a service that it is not. `hardline-lab delay LEFT RIGHT MICROSECONDS` is a long
+//! cable. `hardline-lab stun ADDRESS ADDRESS PORT` is a STUN server. Programs of their own, because
+//! each runs on a host of its own.
 
 mod browser;
 mod client;

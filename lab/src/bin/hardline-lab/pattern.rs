@@ -13,7 +13,8 @@ use sha2::{Digest as _, Sha256};
 /// Most bytes in one piece of a streamed body.
 const PIECE: u64 = 64 * 1024;
 
-/// The pattern's bytes from `offset` on; both numbers must be multiples of 8, but for the end of the last piece.
+/// The pattern's bytes from `offset` on; both numbers must be multiples of 8, but for the end of
+/// the last piece.
 fn fill(offset: u64, length: usize) -> Vec<u8> {
     let words = (offset / 8..).map(|index| splitmix64(index).to_le_bytes());
     words.flatten().take(length).collect()

@@ -69,7 +69,8 @@ async fn slow(Path(milliseconds): Path<u64>) -> &'static str {
     "slow"
 }
 
-/// Five events, one every 50 ms, so that one which waits for the end of the answer is seen to be late.
+/// Five events, one every 50 ms, so that one which waits for the end of the answer is seen to be
+/// late.
 async fn events() -> impl IntoResponse {
     let numbers = futures_util::stream::unfold(0, |number| async move {
         if number == 5 {

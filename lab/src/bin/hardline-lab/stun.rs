@@ -45,7 +45,8 @@ fn answer_at(index: usize, sockets: &[UdpSocket]) {
         if len < HEADER || request[..2] != BINDING {
             continue;
         }
-        // Another port flips the lower bit of a socket's number here, another address the upper one.
+        // Another port flips the lower bit of a socket's number here, another address the upper
+        // one.
         let changes = change_request(&request[HEADER..]);
         let _ = sockets[index ^ changes].send_to(&success(request, asker), asker);
     }

@@ -1,4 +1,5 @@
-//! An open file → a response: content type, ranges, conditions. The rules are those of tower-http's `ServeDir`.
+//! An open file → a response: content type, ranges, conditions. The rules are those of tower-http's
+//! `ServeDir`.
 
 use std::ffi::OsStr;
 use std::future::{Ready, ready};
@@ -39,9 +40,10 @@ pub(super) async fn respond<B>(request: &Request<B>, shared: SharedFile) -> io::
     Ok(response)
 }
 
-/// Takes `If-Range` out of `headers`, which `ServeDir` does not know. An entity tag in it means the same as `If-Match`
-/// (RFC 9110, sections 13.1.1 and 13.1.5), but asks for the whole file where that would fail; the answer is whether to
-/// do so. With a date, the whole file is sent at once: dates are too coarse to be sure.
+/// Takes `If-Range` out of `headers`, which `ServeDir` does not know. An entity tag in it means the
+/// same as `If-Match` (RFC 9110, sections 13.1.1 and 13.1.5), but asks for the whole file where
+/// that would fail; the answer is whether to do so. With a date, the whole file is sent at once:
+/// dates are too coarse to be sure.
 fn take_if_range(headers: &mut HeaderMap) -> bool {
     let Some(condition) = headers.remove(header::IF_RANGE) else { return false };
     let has_part = headers.contains_key(header::RANGE);
@@ -67,14 +69,16 @@ async fn serve<B>(request: &Request<B>, name: &str, headers: &HeaderMap, file: O
     Ok(response.map(BodyExt::boxed_unsync))
 }
 
-/// Plain text is UTF-8 nowadays; browsers take it for something older unless told. Markup says it itself.
+/// Plain text is UTF-8 nowadays; browsers take it for something older unless told. Markup says it
+/// itself.
 fn say_charset(response: &mut Response<Body>) {
     if response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "text/plain") {
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     }
 }
 
-/// The only file of the world that `ServeDir` sees: the one that was found, whatever path it asks for.
+/// The only file of the world that `ServeDir` sees: the one that was found, whatever path it asks
+/// for.
 #[derive(Clone)]
 struct OneFile(Arc<std::fs::File>);
 

@@ -9,7 +9,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_e
 /// Everything but the characters that RFC 3986, section 2.3, calls unreserved.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Where something is in the shared folder. Each name is one step down: never empty, never hidden, never up.
+/// Where something is in the shared folder. Each name is one step down: never empty, never hidden,
+/// never up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SharedPath {
     pub(super) names: Vec<OsString>,
@@ -18,7 +19,8 @@ pub(super) struct SharedPath {
 }
 
 impl SharedPath {
-    /// Reads the path of a request. `None` when it is not absolute, or a part of it is empty, hidden, or no name.
+    /// Reads the path of a request. `None` when it is not absolute, or a part of it is empty,
+    /// hidden, or no name.
     pub(super) fn parse(path: &str) -> Option<Self> {
         let path = path.strip_prefix('/')?;
         if path.is_empty() {

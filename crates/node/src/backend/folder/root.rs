@@ -1,7 +1,7 @@
 //! Names → an open file or a folder, never outside the shared one.
 //!
-//! Paths are walked by `cap-std`, which refuses every step and every symbolic link that leads out, also when somebody
-//! swaps them meanwhile. A link with an absolute target counts as leading out.
+//! Paths are walked by `cap-std`, which refuses every step and every symbolic link that leads out,
+//! also when somebody swaps them meanwhile. A link with an absolute target counts as leading out.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -131,8 +131,8 @@ impl PartialOrd for Entry {
     }
 }
 
-/// Follows all links from `path`: what is there, and its path without links. Links to hidden things are refused like
-/// those that lead out.
+/// Follows all links from `path`: what is there, and its path without links. Links to hidden things
+/// are refused like those that lead out.
 fn look(root: &Dir, path: &Path) -> io::Result<(PathBuf, Metadata)> {
     let real = root.canonicalize(path)?;
     if real.components().any(|part| matches!(part, Component::Normal(name) if is_hidden(name))) {

@@ -8,7 +8,8 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tracing::debug;
 
-/// First pause after a name could not be resolved; it doubles. A computer that has just been woken has no network yet.
+/// First pause after a name could not be resolved; it doubles. A computer that has just been woken
+/// has no network yet.
 const RETRY_MIN: Duration = Duration::from_secs(2);
 
 /// Longest pause after a name could not be resolved.

@@ -28,7 +28,8 @@ const MAX_DATAGRAM: usize = 65_536;
 /// Datagrams taken from a socket before the timers are looked at again.
 const BATCH: usize = 64;
 
-/// Pause when nothing but failures came of a batch, so that a socket that keeps failing does not keep the processor busy.
+/// Pause when nothing but failures came of a batch, so that a socket that keeps failing does not
+/// keep the processor busy.
 const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Time between refreshes of the status.
@@ -37,7 +38,8 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// Time between writes of good nodes to the store.
 const SAVE_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
-/// Time after connecting at which good nodes are first written: a node that lives for a minute only should profit.
+/// Time after connecting at which good nodes are first written: a node that lives for a minute only
+/// should profit.
 const FIRST_SAVE: Duration = Duration::from_secs(15);
 
 /// What handles ask for.
@@ -231,7 +233,8 @@ impl Driver {
         }
     }
 
-    /// Remembers who is to hear of an operation. One that was not begun ends by dropping its sender.
+    /// Remembers who is to hear of an operation. One that was not begun ends by dropping its
+    /// sender.
     fn register(
         &mut self,
         ticket: Ticket,
@@ -253,7 +256,8 @@ impl Driver {
             let Some(index) = self.bound.iter().position(|addr| addr.is_ipv4() == transmit.to.is_ipv4()) else {
                 continue;
             };
-            // Waits only while the kernel's buffer is full. A failure is a lost datagram, which the protocol repeats.
+            // Waits only while the kernel's buffer is full. A failure is a lost datagram, which the
+            // protocol repeats.
             if let Some(socket) = self.sockets.get(index)
                 && let Err(error) = socket.send_to(&transmit.payload, transmit.to).await
             {

@@ -24,7 +24,8 @@ use self::driver::{Command, Driver, Ticket};
 use crate::config::{DEFAULT_DHT_PORT, PUBLIC_BOOTSTRAP};
 use crate::store::Store;
 
-/// Events of one operation that may wait for their reader. A `get` reports some thousands of values at most.
+/// Events of one operation that may wait for their reader. A `get` reports some thousands of values
+/// at most.
 const MAX_WAITING_EVENTS: usize = 8192;
 
 /// How this computer takes part in the DHT.
@@ -38,7 +39,8 @@ pub struct DhtConfig {
     pub bootstrap: Vec<String>,
     /// The network's number; 0 is the public one.
     pub network: u32,
-    /// Only ask, and neither store nor answer for others: for computers on batteries or metered lines.
+    /// Only ask, and neither store nor answer for others: for computers on batteries or metered
+    /// lines.
     pub client: bool,
     /// What strangers may cost in a second.
     pub rates: Rates,
@@ -92,7 +94,8 @@ impl DhtStatus {
     }
 }
 
-/// Handle of the running driver, which ends when the handle is dropped or on the token it was started with.
+/// Handle of the running driver, which ends when the handle is dropped or on the token it was
+/// started with.
 #[derive(Debug)]
 pub struct Dht {
     commands: mpsc::UnboundedSender<Command>,
@@ -102,8 +105,9 @@ pub struct Dht {
 }
 
 impl Dht {
-    /// Opens the sockets and starts the driver's task, which ends on `shutdown`. Good nodes are read from `store` and
-    /// kept there, so that the next start needs no bootstrap host. A family that this computer does not have is left out.
+    /// Opens the sockets and starts the driver's task, which ends on `shutdown`. Good nodes are
+    /// read from `store` and kept there, so that the next start needs no bootstrap host. A family
+    /// that this computer does not have is left out.
     ///
     /// # Errors
     /// When no UDP socket can be had at all.
@@ -123,8 +127,8 @@ impl Dht {
         self.begin(|ticket, sender| Command::Get { ticket, hash, sender })
     }
 
-    /// Stores `value` at `hash`: once, or, when `permanent`, until the operation is dropped. What is stored stays there
-    /// until its lifetime is over.
+    /// Stores `value` at `hash`: once, or, when `permanent`, until the operation is dropped. What
+    /// is stored stays there until its lifetime is over.
     #[must_use]
     pub fn put(&self, hash: InfoHash, value: Value, permanent: bool) -> Operation {
         self.begin(|ticket, sender| Command::Put { ticket, hash, value, permanent, sender })
@@ -136,7 +140,8 @@ impl Dht {
         self.begin(|ticket, sender| Command::Listen { ticket, hash, sender })
     }
 
-    /// Asks whether a node answers at `addr`; tells its id and the round trip. `None` when nobody does. Cancel safe.
+    /// Asks whether a node answers at `addr`; tells its id and the round trip. `None` when nobody
+    /// does. Cancel safe.
     pub async fn ping(&self, addr: SocketAddr) -> Option<(InfoHash, Duration)> {
         let mut operation = self.begin(|ticket, sender| Command::Ping { ticket, addr, sender });
         match operation.next().await {
@@ -187,7 +192,8 @@ impl Dht {
 
     /// Waits until good nodes are known. Cancel safe.
     pub async fn connected(&self) {
-        // Fails when the driver has ended; then nobody will ever be known, and the caller's own limit has to do.
+        // Fails when the driver has ended; then nobody will ever be known, and the caller's own
+        // limit has to do.
         if self.status.clone().wait_for(DhtStatus::is_connected).await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -206,7 +212,8 @@ impl Dht {
     }
 
     fn command(&self, command: Command) {
-        // Fails when the driver has ended: what the command carries is dropped, and whoever waits for it sees that.
+        // Fails when the driver has ended: what the command carries is dropped, and whoever waits
+        // for it sees that.
         let _ = self.commands.send(command);
     }
 }
@@ -220,7 +227,8 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// The next event; `None` when the operation is over, or could not be begun because there are too many. Cancel safe.
+    /// The next event; `None` when the operation is over, or could not be begun because there are
+    /// too many. Cancel safe.
     pub async fn next(&mut self) -> Option<Event> {
         self.events.recv().await
     }

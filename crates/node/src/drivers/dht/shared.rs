@@ -1,4 +1,5 @@
-//! One DHT node for all parts of a program, started by its first use and stopped some time after its last.
+//! One DHT node for all parts of a program, started by its first use and stopped some time after
+//! its last.
 
 use std::io;
 use std::net::IpAddr;
@@ -18,13 +19,14 @@ use crate::config::DhtSettings;
 use crate::network::NetworkMonitor;
 use crate::store::Store;
 
-/// Time without use after which the node is stopped. Somebody who opens one service often opens another soon, and finds
-/// the network entered.
+/// Time without use after which the node is stopped. Somebody who opens one service often opens
+/// another soon, and finds the network entered.
 pub const IDLE: Duration = Duration::from_secs(3 * 60);
 
 /// The DHT node of this program, if it runs, and how to start it.
 ///
-/// Nothing is sent before the first use, and nothing some minutes after the last: see [`SharedDht::use_now`].
+/// Nothing is sent before the first use, and nothing some minutes after the last: see
+/// [`SharedDht::use_now`].
 #[derive(Debug)]
 pub struct SharedDht {
     config: DhtConfig,
@@ -47,9 +49,9 @@ struct State {
 }
 
 impl SharedDht {
-    /// Prepares a node; nothing is sent. One that `publishes` takes part in the network and uses the port of the settings;
-    /// another one only asks. Good nodes are remembered in `store`, for the public network only. Everything ends on
-    /// `shutdown`.
+    /// Prepares a node; nothing is sent. One that `publishes` takes part in the network and uses
+    /// the port of the settings; another one only asks. Good nodes are remembered in `store`, for
+    /// the public network only. Everything ends on `shutdown`.
     ///
     /// # Errors
     /// [`ProxyError::BadUrl`].
@@ -81,7 +83,8 @@ impl SharedDht {
         }))
     }
 
-    /// The node, started if it does not run. It goes on at least as long as what this returns is kept. Cancel safe.
+    /// The node, started if it does not run. It goes on at least as long as what this returns is
+    /// kept. Cancel safe.
     ///
     /// # Errors
     /// When no UDP socket can be had, or the program is stopping.
@@ -118,7 +121,8 @@ impl SharedDht {
         self.state().running.as_ref().map(|dht| dht.status())
     }
 
-    /// Public addresses of this computer as other nodes agree, live. They are kept when the node stops.
+    /// Public addresses of this computer as other nodes agree, live. They are kept when the node
+    /// stops.
     #[must_use]
     pub fn public_addresses(&self) -> watch::Receiver<Vec<IpAddr>> {
         self.public.subscribe()

@@ -7,11 +7,12 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tracing::debug;
 
-/// Kernel buffer for each direction, in bytes: a value of the largest size arrives as a burst of 70 kB from each of eight
-/// nodes.
+/// Kernel buffer for each direction, in bytes: a value of the largest size arrives as a burst of 70
+/// kB from each of eight nodes.
 const BUFFER: usize = 1024 * 1024;
 
-/// Opens a socket for each family there is: on the addresses of `bind`, or on all. All get the same port where possible.
+/// Opens a socket for each family there is: on the addresses of `bind`, or on all. All get the same
+/// port where possible.
 ///
 /// # Errors
 /// The last error when no socket could be opened.

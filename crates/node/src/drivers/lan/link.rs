@@ -18,7 +18,8 @@ use super::interfaces::NamedInterface;
 /// Datagrams received and not yet looked at, by all sockets together.
 pub(super) const QUEUE: usize = 256;
 
-/// Pause after a failed receive, so that a socket that keeps failing does not keep the processor busy.
+/// Pause after a failed receive, so that a socket that keeps failing does not keep the processor
+/// busy.
 const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
 
 /// First pause before an interface that could not send is tried again. It doubles each time.
@@ -55,7 +56,8 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Joins the group on an interface, and opens its socket, which sends there and receives the answers.
+    /// Joins the group on an interface, and opens its socket, which sends there and receives the
+    /// answers.
     pub(super) fn open(
         at: NamedInterface,
         group: &Arc<UdpSocket>,
@@ -154,8 +156,9 @@ fn open_sender(addr: Ipv4Addr) -> io::Result<Arc<UdpSocket>> {
 
 /// Joins the group on the interface that has `addr`.
 ///
-/// Systems bound the memberships of one socket (Linux: 20, and container hosts have more interfaces). The interface's own
-/// socket holds the membership then: on Linux that lets the group's socket hear too.
+/// Systems bound the memberships of one socket (Linux: 20, and container hosts have more
+/// interfaces). The interface's own socket holds the membership then: on Linux that lets the
+/// group's socket hear too.
 fn join(group: &UdpSocket, own: &UdpSocket, addr: Ipv4Addr) -> io::Result<()> {
     let joined = |socket: &UdpSocket| match SockRef::from(socket).join_multicast_v4(&GROUP, &addr) {
         // Another address of the same interface has joined.

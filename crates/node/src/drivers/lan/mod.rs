@@ -28,8 +28,9 @@ pub struct LanService {
     pub port: u16,
     /// Its title.
     pub title: String,
-    /// Text that belongs in front of the key hash in its address. Released clients recognise the answer by it, so whoever
-    /// asks for the service by name is told; announcements and answers to browsing leave it out.
+    /// Text that belongs in front of the key hash in its address. Released clients recognise the
+    /// answer by it, so whoever asks for the service by name is told; announcements and answers to
+    /// browsing leave it out.
     pub password: Option<Freetext>,
     /// Whether it answers searches for itself only.
     pub unlisted: bool,
@@ -40,10 +41,11 @@ pub struct LanService {
 pub struct FoundService {
     /// The key hash it claims.
     pub key: KeyHash,
-    /// Text that belongs in front of the key hash in its address, where it told that. Released peers always do.
+    /// Text that belongs in front of the key hash in its address, where it told that. Released
+    /// peers always do.
     pub password: Option<Freetext>,
-    /// The title it claims: at most 256 bytes, no control characters. Not markup. Of several who claim the same key hash
-    /// the first names it.
+    /// The title it claims: at most 256 bytes, no control characters. Not markup. Of several who
+    /// claim the same key hash the first names it.
     pub title: String,
     /// Addresses it was heard from, in the order first heard.
     pub addrs: Vec<SocketAddr>,
@@ -72,7 +74,8 @@ pub struct LanInterface {
     pub error: Option<String>,
 }
 
-/// Handle of the running driver, which ends when the handle is dropped or on the token it was started with.
+/// Handle of the running driver, which ends when the handle is dropped or on the token it was
+/// started with.
 #[derive(Debug)]
 pub struct Lan {
     commands: mpsc::UnboundedSender<Command>,
@@ -83,8 +86,9 @@ pub struct Lan {
 }
 
 impl Lan {
-    /// Opens the sockets and starts the driver's task, which follows `network` and ends on `shutdown`. An interface that cannot multicast is
-    /// noted, not an error. On return every interface of the moment is in use.
+    /// Opens the sockets and starts the driver's task, which follows `network` and ends on
+    /// `shutdown`. An interface that cannot multicast is noted, not an error. On return every
+    /// interface of the moment is in use.
     ///
     /// # Errors
     /// When the group's UDP port cannot be had, because another program holds it for itself alone.
@@ -110,9 +114,9 @@ impl Lan {
         self.command(Command::SetServices(services));
     }
 
-    /// Searches for `key`: addresses arrive as they are heard, those heard of already at once. The search is repeated with
-    /// back-off until the receiver is dropped. The receiver is closed at once when there are too many searches, or when
-    /// the driver has ended.
+    /// Searches for `key`: addresses arrive as they are heard, those heard of already at once. The
+    /// search is repeated with back-off until the receiver is dropped. The receiver is closed at
+    /// once when there are too many searches, or when the driver has ended.
     #[must_use]
     pub fn search(&self, key: KeyHash) -> mpsc::Receiver<SocketAddr> {
         let (sender, receiver) = mpsc::channel(MAX_ADDRS_PER_SERVICE);
@@ -120,8 +124,8 @@ impl Lan {
         receiver
     }
 
-    /// Asks every service to answer, and shows who has been heard in the last 90 s. Asks again now and then for as long
-    /// as somebody holds the receiver.
+    /// Asks every service to answer, and shows who has been heard in the last 90 s. Asks again now
+    /// and then for as long as somebody holds the receiver.
     #[must_use]
     pub fn browse(&self) -> watch::Receiver<Vec<FoundService>> {
         let receiver = self.found.clone();
@@ -159,7 +163,8 @@ impl Lan {
     }
 
     fn command(&self, command: Command) {
-        // Fails when the driver has ended: what the command carries is dropped, and whoever waits for it sees that.
+        // Fails when the driver has ended: what the command carries is dropped, and whoever waits
+        // for it sees that.
         let _ = self.commands.send(command);
     }
 }

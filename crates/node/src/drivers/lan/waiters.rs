@@ -6,7 +6,8 @@ use std::net::{SocketAddr, SocketAddrV4};
 use hardline_proto::KeyHash;
 use tokio::sync::mpsc;
 
-/// Everybody who waits for addresses, by service. A waiter that does not read misses what does not fit its channel.
+/// Everybody who waits for addresses, by service. A waiter that does not read misses what does not
+/// fit its channel.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     by_key: BTreeMap<KeyHash, Vec<mpsc::Sender<SocketAddr>>>,

@@ -1,4 +1,5 @@
-//! Searches in simulated time, with a real LAN driver that nobody answers, so that they do not end by themselves.
+//! Searches in simulated time, with a real LAN driver that nobody answers, so that they do not end
+//! by themselves.
 
 use std::net::Ipv4Addr;
 

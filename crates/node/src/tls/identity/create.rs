@@ -11,8 +11,8 @@ use super::files::Files;
 use super::{Identity, IdentityError, load};
 use crate::tls::config::provider;
 
-/// Makes an ECDSA key on the curve P-256, in PEM (PKCS#8): the released peers accept it, and it signs two orders of
-/// magnitude faster than RSA-4096.
+/// Makes an ECDSA key on the curve P-256, in PEM (PKCS#8): the released peers accept it, and it
+/// signs two orders of magnitude faster than RSA-4096.
 pub(super) fn key() -> Result<Vec<u8>, IdentityError> {
     let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(IdentityError::Make)?;
     Ok(key.serialize_pem().into_bytes())
@@ -44,7 +44,8 @@ pub(super) fn ephemeral() -> Result<Identity, IdentityError> {
     })
 }
 
-/// Makes certificates until one has a hash that TLS can carry as a name: see [`KeyHash::is_all_decimal`].
+/// Makes certificates until one has a hash that TLS can carry as a name: see
+/// [`KeyHash::is_all_decimal`].
 pub(super) fn nameable<T>(
     mut make: impl FnMut() -> Result<T, IdentityError>,
     hash: impl Fn(&T) -> KeyHash,
@@ -57,8 +58,8 @@ pub(super) fn nameable<T>(
     }
 }
 
-/// Signs a certificate that says as little as possible, and is valid for longer than anybody will look. A random serial
-/// number makes every one differ, whatever the kind of key.
+/// Signs a certificate that says as little as possible, and is valid for longer than anybody will
+/// look. A random serial number makes every one differ, whatever the kind of key.
 fn self_signed(key: &KeyPair) -> Result<Certificate, IdentityError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();

@@ -8,8 +8,8 @@ use hardline_proto::key::KeyHashError;
 
 use crate::tls::certificate::CertificateError;
 
-/// Why an identity cannot be used. Every variant names the file; [`Self::remedy`] says what to do. None holds any part
-/// of a private key.
+/// Why an identity cannot be used. Every variant names the file; [`Self::remedy`] says what to do.
+/// None holds any part of a private key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityError {

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::{IdentityError, IdentityNotice};
 
-/// Largest file read, in bytes: a certificate with its whole chain and explanatory text has a few tens of thousands.
+/// Largest file read, in bytes: a certificate with its whole chain and explanatory text has a few
+/// tens of thousands.
 const MAX_FILE: u64 = 1024 * 1024;
 
 /// Where the files of an identity are.
@@ -51,8 +52,8 @@ impl Files {
         Self { certificate: certificate.to_owned(), key: with(".private"), hash: with(".hash") }
     }
 
-    /// Reads what there is, in the reverse order of making: whoever finds a file finds those made before it too, even
-    /// while another process makes them.
+    /// Reads what there is, in the reverse order of making: whoever finds a file finds those made
+    /// before it too, even while another process makes them.
     pub(super) fn read(&self) -> Result<Found, IdentityError> {
         let hash = read(&self.hash)?;
         let certificate = read(&self.certificate)?;
@@ -68,8 +69,9 @@ impl Files {
         }
     }
 
-    /// Makes the file `path`, one of these: after a crash it is there whole, or not at all. Only its owner can read it,
-    /// from the first moment on. False when it was there already; it is left as it is.
+    /// Makes the file `path`, one of these: after a crash it is there whole, or not at all. Only
+    /// its owner can read it, from the first moment on. False when it was there already; it is left
+    /// as it is.
     pub(super) fn write_new(&self, path: &Path, contents: &[u8]) -> Result<bool, IdentityError> {
         match try_write_new(path, contents) {
             Ok(()) => Ok(true),
@@ -83,8 +85,8 @@ impl Files {
         if texts.key.is_some() { &self.key } else { &self.certificate }
     }
 
-    /// A notice when others than the owner can read (or change) the key. Never on systems without Unix permissions,
-    /// where the user's own folders are private by inheritance.
+    /// A notice when others than the owner can read (or change) the key. Never on systems without
+    /// Unix permissions, where the user's own folders are private by inheritance.
     pub(super) fn key_readable_by_others(&self, texts: &Texts) -> Option<IdentityNotice> {
         let path = self.key_file(texts);
         is_open_to_others(path).then(|| IdentityNotice::KeyReadableByOthers { path: path.to_owned() })
@@ -129,7 +131,8 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)
 }
 
-/// Puts a new name in `folder` on the disk. Some network file systems cannot; they promise no more than they can.
+/// Puts a new name in `folder` on the disk. Some network file systems cannot; they promise no more
+/// than they can.
 #[cfg(unix)]
 fn sync_folder(folder: &Path) -> io::Result<()> {
     use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};

@@ -13,7 +13,8 @@ use super::{Identity, IdentityError, hash_file};
 use crate::tls::certificate::PublicKey;
 use crate::tls::config::provider;
 
-/// What marks an encrypted key: the label of PKCS#8 (RFC 5958), the header of the older formats (RFC 1421).
+/// What marks an encrypted key: the label of PKCS#8 (RFC 5958), the header of the older formats
+/// (RFC 1421).
 const ENCRYPTED: [&str; 2] = ["-----BEGIN ENCRYPTED PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED"];
 
 /// Puts an identity together, and checks that certificate, key and hash belong to each other.
@@ -70,7 +71,8 @@ fn certificate(path: &Path, text: &[u8]) -> Result<CertificateDer<'static>, Iden
     Ok(certificate)
 }
 
-/// Compares public keys. `CertifiedKey::keys_match` would do, but refuses certificates of version 1.
+/// Compares public keys. `CertifiedKey::keys_match` would do, but refuses certificates of version
+/// 1.
 fn require_fit(
     files: &Files,
     key_file: &Path,

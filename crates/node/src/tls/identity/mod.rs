@@ -16,8 +16,8 @@ use rustls::sign::CertifiedKey;
 pub use error::IdentityError;
 use files::{Files, Found};
 
-/// Steps to a complete identity: key, certificate, hash, and as many again for losing each to another process that makes
-/// the same identity at the same time.
+/// Steps to a complete identity: key, certificate, hash, and as many again for losing each to
+/// another process that makes the same identity at the same time.
 const MAX_STEPS: usize = 8;
 
 /// A certificate and the key that proves it.
@@ -27,7 +27,8 @@ pub struct Identity {
     pub key: KeyHash,
     /// What TLS presents.
     pub certified: Arc<CertifiedKey>,
-    /// Free text in front of the hash in the `.hash` file: the password of this service (as the releases read it).
+    /// Free text in front of the hash in the `.hash` file: the password of this service (as the
+    /// releases read it).
     pub password: Option<String>,
 }
 
@@ -42,7 +43,8 @@ pub enum IdentityNotice {
         /// Its file.
         path: PathBuf,
     },
-    /// The hash file was absent and could not be made. Nothing needs it but people and the released program.
+    /// The hash file was absent and could not be made. Nothing needs it but people and the released
+    /// program.
     HashNotWritten {
         /// Its file.
         path: PathBuf,
@@ -52,12 +54,13 @@ pub enum IdentityNotice {
 }
 
 impl Identity {
-    /// Loads the identity at `path`, or makes it: `path` holds the certificate (PEM, the first one counts),
-    /// `path.private` the key (PEM: PKCS#8, PKCS#1 or SEC1) and `path.hash` the key hash.
+    /// Loads the identity at `path`, or makes it: `path` holds the certificate (PEM, the first one
+    /// counts), `path.private` the key (PEM: PKCS#8, PKCS#1 or SEC1) and `path.hash` the key hash.
     ///
-    /// What is absent is made: the key first, then a certificate for it, then the hash. Each file appears whole or not
-    /// at all, none is ever overwritten, so a process that is killed in between leaves what the next start goes on
-    /// from, and two processes at once end up with the same identity. Returns when all of it is on the disk.
+    /// What is absent is made: the key first, then a certificate for it, then the hash. Each file
+    /// appears whole or not at all, none is ever overwritten, so a process that is killed in
+    /// between leaves what the next start goes on from, and two processes at once end up with the
+    /// same identity. Returns when all of it is on the disk.
     ///
     /// A `path` that holds the key as well needs no `path.private`. Blocks for some file accesses.
     ///

@@ -275,7 +275,8 @@ fn a_process_killed_at_any_moment_leaves_what_the_next_start_can_use() {
             .unwrap();
         let mut lines = BufReader::new(maker.stdout.take().unwrap()).lines().map(Result::unwrap);
         let mut made: Vec<_> = lines.by_ref().filter(|line| line.starts_with("made ")).take(1 + round % 3).collect();
-        // Not a wait for anything: it spreads the kill over the few milliseconds that one identity takes.
+        // Not a wait for anything: it spreads the kill over the few milliseconds that one identity
+        // takes.
         std::thread::sleep(Duration::from_micros(197) * u32::try_from(round).unwrap());
         maker.kill().unwrap();
         maker.wait().unwrap();

@@ -1,4 +1,5 @@
-//! Two TCP connections joined: bytes are copied both ways, and each end is told how the other ended.
+//! Two TCP connections joined: bytes are copied both ways, and each end is told how the other
+//! ended.
 
 use std::io;
 use std::net::Shutdown;

@@ -19,7 +19,8 @@ impl Socket {
         Ok(Self { stream, sent: 0 })
     }
 
-    /// Sends `{method, params, …extra}` and returns the `result` of its answer; events in between are dropped.
+    /// Sends `{method, params, …extra}` and returns the `result` of its answer; events in between
+    /// are dropped.
     pub(super) async fn call(&mut self, method: &str, params: Value, extra: &Value) -> Result<Value> {
         self.sent += 1;
         let mut command = json!({"id": self.sent, "method": method, "params": params});

@@ -103,8 +103,8 @@ pub enum ProxyError {
 }
 
 impl ProxyClient {
-    /// Takes the proxies at `urls`, at most 16: `http://host:port` or `https://host`, with a path before the routes if
-    /// need be.
+    /// Takes the proxies at `urls`, at most 16: `http://host:port` or `https://host`, with a path
+    /// before the routes if need be.
     ///
     /// # Errors
     /// [`ProxyError::BadUrl`].
@@ -129,12 +129,13 @@ impl ProxyClient {
         self.proxies.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// Asks about `service` under its `keys`, in their order, until `accept` takes a value; gives that one, or `None` when
-    /// proxies answered but none of their values was taken. Ends within `limit`. Cancel safe.
+    /// Asks about `service` under its `keys`, in their order, until `accept` takes a value; gives
+    /// that one, or `None` when proxies answered but none of their values was taken. Ends within
+    /// `limit`. Cancel safe.
     ///
     /// # Errors
-    /// [`ProxyError::AskedJustNow`]: at most one question per service and minute. [`ProxyError`] of the last proxy when
-    /// none answered.
+    /// [`ProxyError::AskedJustNow`]: at most one question per service and minute. [`ProxyError`] of
+    /// the last proxy when none answered.
     pub async fn ask(
         &self,
         service: [u8; 20],
@@ -155,9 +156,9 @@ impl ProxyClient {
         Ok(found)
     }
 
-    /// Asks about `service` and hands every value to `take`, with the place of its key in `keys`. Goes on to the next key,
-    /// and to the next proxy, until `take` has taken a value; then the other values of that key follow, and no more. Ends
-    /// within `limit`. Cancel safe.
+    /// Asks about `service` and hands every value to `take`, with the place of its key in `keys`.
+    /// Goes on to the next key, and to the next proxy, until `take` has taken a value; then the
+    /// other values of that key follow, and no more. Ends within `limit`. Cancel safe.
     ///
     /// # Errors
     /// As [`ask`](Self::ask).
@@ -209,7 +210,8 @@ impl ProxyClient {
         outcome
     }
 
-    /// Publishes a plain value by the first proxy that takes it; with `permanent` the proxy keeps it alive for a day.
+    /// Publishes a plain value by the first proxy that takes it; with `permanent` the proxy keeps
+    /// it alive for a day.
     ///
     /// # Errors
     /// [`ProxyError`] of the last proxy when none took it.
@@ -239,7 +241,8 @@ impl ProxyClient {
         judge: &mut impl FnMut(usize, &Value) -> Verdict,
     ) -> io::Result<bool> {
         for (index, key) in keys.iter().enumerate() {
-            // A connection for each key: an answer that is not read to its end spoils the one it came by.
+            // A connection for each key: an answer that is not read to its end spoils the one it
+            // came by.
             let answer = self.request(proxy, Method::GET, key, Bytes::new()).await?;
             let mut has_taken = false;
             let mut is_enough = |value: &Value| {
@@ -404,8 +407,8 @@ async fn handshake(
     Ok((sender, AbortOnDropHandle::new(task)))
 }
 
-/// Reads values, one a line, until one is accepted or the answer ends. Lines that are no values are passed over; an
-/// answer of nothing else is a failure.
+/// Reads values, one a line, until one is accepted or the answer ends. Lines that are no values are
+/// passed over; an answer of nothing else is a failure.
 async fn first_accepted(mut answer: Answer, accept: &mut impl FnMut(&Value) -> bool) -> io::Result<Option<Value>> {
     let (mut line, mut total, mut values, mut garbage) = (Vec::new(), 0, 0, 0);
     loop {

@@ -9,8 +9,8 @@ use hardline_dht::InfoHash;
 /// Longest JSON line of a value, in bytes: base64 of the largest value, and room for the rest.
 const MAX_LINE: usize = 128 * 1024;
 
-/// The key that a path segment stands for: 40 hex digits are the key itself, whatever follows them; anything else is its
-/// name. Released proxies do not decode percent signs, so neither does this.
+/// The key that a path segment stands for: 40 hex digits are the key itself, whatever follows them;
+/// anything else is its name. Released proxies do not decode percent signs, so neither does this.
 fn key_of(segment: &str) -> InfoHash {
     let literal = segment.get(..2 * InfoHash::LEN).and_then(|digits| digits.parse().ok());
     literal.filter(|key: &InfoHash| !key.is_zero()).unwrap_or_else(|| InfoHash::of(segment.as_bytes()))

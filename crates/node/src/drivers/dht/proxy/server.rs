@@ -39,7 +39,8 @@ const MAX_CONNECTIONS: usize = 512;
 /// Connections open at once from one address: a listening client has one per key.
 const MAX_CONNECTIONS_PER_CLIENT: usize = 32;
 
-/// Requests of one address at once and in a second after that: each may be a search through the network.
+/// Requests of one address at once and in a second after that: each may be a search through the
+/// network.
 const REQUESTS_PER_CLIENT: Rate = Rate { burst: 240, per_second: 4 };
 
 /// Requests of all together, at once and in a second after that.

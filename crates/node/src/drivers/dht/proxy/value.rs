@@ -51,8 +51,9 @@ pub(super) fn to_json(value: &Value) -> Json {
     object
 }
 
-/// Reads a value. Without an id, `fallback_id` is its id. Unknown members are ignored; signed and encrypted ones too, for
-/// their packed form, which signatures cover, cannot be had from JSON: such a value comes without its signature.
+/// Reads a value. Without an id, `fallback_id` is its id. Unknown members are ignored; signed and
+/// encrypted ones too, for their packed form, which signatures cover, cannot be had from JSON: such
+/// a value comes without its signature.
 pub(super) fn from_json(text: &[u8], fallback_id: u64) -> Result<Posted, JsonValueError> {
     let object: Json = serde_json::from_slice(text)?;
     let object = object.as_object().ok_or(JsonValueError::WrongType("the whole"))?;
