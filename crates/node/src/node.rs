@@ -19,7 +19,7 @@ use tracing::{debug, info, warn};
 
 use crate::accept::{Acceptor, Service};
 use crate::backend::Backend;
-use crate::config::{Bound, IdentityConfig, NodeConfig, P2pConfig, RelayConfig, ServiceConfig};
+use crate::config::{Bound, IdentityConfig, NodeConfig, P2pConfig, ServiceConfig};
 use crate::dial::{Dialler, Waiting};
 use crate::drivers::dht::DhtStatus;
 use crate::drivers::dht::proxy::client::ProxyError;
@@ -203,45 +203,39 @@ impl Node {
         let drain = Drain::new(config.tunnel_idle);
         // Whatever fails below drops this guard, which ends what has been started.
         let undo = drain.stop.clone().drop_guard();
-        let Loaded { services, published, mut for_dht } = load_services(&config, &mut notices)?;
-        let relay_identity = load_relay_identity(&config)?;
+        let tasks = TaskTracker::new();
+        let loaded = load_services(&config, &mut notices)?;
+        let relay = start_relay(&config, &drain, &tasks)?;
         let gateway_listeners = match config.gateway_port {
             Some(port) => gateway::bind(port)?,
             None => Vec::new(),
         };
-        let listening = if services.is_empty() && relay_identity.is_none() {
-            None
-        } else {
-            Some(bind_p2p(&config.p2p, &mut notices)?)
-        };
+        let is_listening = relay.is_some() || !loaded.services.is_empty();
+        let listening = if is_listening { Some(bind_p2p(&config.p2p, &mut notices)?) } else { None };
         let (store, store_notices) = Store::open(&config.data_dir, config.import_from.as_deref()).await?;
         notices.extend(store_notices.into_iter().map(Notice::Store));
-        let tasks = TaskTracker::new();
         let network = NetworkMonitor::start(drain.stop.clone(), &tasks);
         let lan = start_lan(&config, &network, &drain, &mut notices).await;
         let p2p_port = listening.as_ref().map_or(0, |listening| listening.port);
         if let Some(lan) = &lan {
-            let mut announced = announced(&config.services, &published, p2p_port);
-            announced.extend(relay_identity.as_ref().map(|relay| announced_relay(relay, p2p_port)));
+            let mut announced = announced(&config.services, &loaded.published, p2p_port);
+            announced.extend(relay.as_ref().map(|(relay, _)| announced_relay(relay.key, p2p_port)));
             lan.set_services(announced);
         }
         let dht = prepare_dht(&config, &store, &network, &drain)?;
         let sources = Sources {
-            own: own_addresses(&published, &config.p2p, p2p_port),
-            given: config.given,
+            own: own_addresses(&loaded.published, &config.p2p, p2p_port),
+            given: config.given.clone(),
             store: Some(store.clone()),
             lan: lan.clone(),
             dht: dht.clone(),
         };
-        let gateway_addrs = gateway_listeners.iter().flat_map(|listener| listener.local_addr());
-        let own_ports = gateway_addrs.map(|addr| addr.port()).chain([p2p_port]).collect();
-        let policy = DialPolicy { own_ports, is_loopback_shared: config.is_loopback_shared };
+        let policy = dial_policy(&gateway_listeners, p2p_port, &config);
         let resolver = Resolver::new(sources, network, policy, drain.stop.clone(), tasks.clone());
         let _ = undo.disarm();
-        let data_dir = config.data_dir.clone();
         let mut node = Self {
             bound: Bound::default(),
-            services: published,
+            services: loaded.published.clone(),
             lan,
             dht,
             reach: None,
@@ -256,30 +250,46 @@ impl Node {
             grace: config.grace,
         };
         if let Some(listening) = listening {
-            if let (Some(identity), Some(config)) = (relay_identity, config.relay) {
-                for_dht.push(Announced { key: identity.key, certified: Arc::clone(&identity.certified) });
-                let tokens = TokenFile::new(&data_dir);
-                tokens.first()?;
-                let (tasks, stop) = (node.tasks.clone(), node.drain.stop.clone());
-                node.relay = Some(Relay::new(&identity, config, tokens, tasks, stop)?);
-            }
-            let relayed = node.start_relays(config.relays, config.dht.publish_plain);
-            let reach = node.start_reach(config.p2p.clone(), p2p_port);
-            node.run_publisher(for_dht, &reach, store, config.dht.publish_plain);
-            node.run_acceptor(listening, relayed, services, reach, &config.p2p);
+            node.listen(listening, loaded, relay, store, &config);
         }
         node.run_gateway(gateway_listeners, config.gateway_connections);
         node.watch_own_addresses();
         node.keep_ready(config.ready);
-        if !node.bound.gateway.is_empty() || !node.bound.p2p.is_empty() {
-            let resolver = Arc::clone(&node.dialler.resolver);
-            node.tasks.spawn(async move {
-                warm_up();
-                resolver.recall().await;
-            });
-        }
+        node.warm_up();
         info!(gateway = ?node.bound.gateway, p2p = ?node.bound.p2p, services = node.services.len(), "started");
         Ok((node, notices))
+    }
+
+    /// Does what is slow the first time before somebody waits for it.
+    fn warm_up(&self) {
+        if self.bound.gateway.is_empty() && self.bound.p2p.is_empty() {
+            return;
+        }
+        let resolver = Arc::clone(&self.dialler.resolver);
+        self.tasks.spawn(async move {
+            warm_up();
+            resolver.recall().await;
+        });
+    }
+
+    /// Lets others in: finds out where this computer is reached, publishes that, and accepts.
+    fn listen(
+        &mut self,
+        listening: Listening,
+        loaded: Loaded,
+        relay: Option<(Arc<Relay>, Announced)>,
+        store: Store,
+        config: &NodeConfig,
+    ) {
+        let Loaded { services, mut for_dht, .. } = loaded;
+        if let Some((relay, announced)) = relay {
+            self.relay = Some(relay);
+            for_dht.push(announced);
+        }
+        let relayed = self.start_relays(config.relays.clone(), config.dht.publish_plain);
+        let reach = self.start_reach(config.p2p.clone(), listening.port);
+        self.run_publisher(for_dht, &reach, store, config.dht.publish_plain);
+        self.run_acceptor(listening, relayed, services, reach, &config.p2p);
     }
 
     /// Closes tunnels whose local address is gone.
@@ -510,14 +520,30 @@ fn load_identity(config: &IdentityConfig) -> Result<(Identity, Vec<IdentityNotic
     }
 }
 
-fn load_relay_identity(config: &NodeConfig) -> Result<Option<Identity>, StartError> {
-    let load = |relay: &RelayConfig| load_identity(&relay.identity).map(|(identity, _)| identity);
-    config.relay.as_ref().map(load).transpose().map_err(StartError::RelayIdentity)
+/// Which addresses this process does not dial: those of itself.
+fn dial_policy(gateway: &[TcpListener], p2p_port: u16, config: &NodeConfig) -> DialPolicy {
+    let gateway_addrs = gateway.iter().flat_map(|listener| listener.local_addr());
+    let own_ports = gateway_addrs.map(|addr| addr.port()).chain([p2p_port]).collect();
+    DialPolicy { own_ports, is_loopback_shared: config.is_loopback_shared }
+}
+
+/// The relay that `config` asks for, and what the DHT is to hear of it.
+fn start_relay(
+    config: &NodeConfig,
+    drain: &Drain,
+    tasks: &TaskTracker,
+) -> Result<Option<(Arc<Relay>, Announced)>, StartError> {
+    let Some(relay) = &config.relay else { return Ok(None) };
+    let (identity, _) = load_identity(&relay.identity).map_err(StartError::RelayIdentity)?;
+    let tokens = TokenFile::new(&config.data_dir);
+    tokens.first()?;
+    let relay = Relay::new(&identity, relay.clone(), tokens, tasks.clone(), drain.stop.clone())?;
+    Ok(Some((relay, Announced { key: identity.key, certified: identity.certified })))
 }
 
 /// What the LAN hears of a relay: who looks for it by its key hash finds it.
-fn announced_relay(identity: &Identity, port: u16) -> LanService {
-    LanService { key: identity.key, port, title: "relay".to_owned(), password: None, unlisted: true }
+fn announced_relay(key: KeyHash, port: u16) -> LanService {
+    LanService { key, port, title: "relay".to_owned(), password: None, unlisted: true }
 }
 
 fn bind_p2p(config: &P2pConfig, notices: &mut Vec<Notice>) -> Result<Listening, StartError> {
