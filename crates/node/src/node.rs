@@ -206,10 +206,7 @@ impl Node {
         let tasks = TaskTracker::new();
         let loaded = load_services(&config, &mut notices)?;
         let relay = start_relay(&config, &drain, &tasks)?;
-        let gateway_listeners = match config.gateway_port {
-            Some(port) => gateway::bind(port)?,
-            None => Vec::new(),
-        };
+        let gateway_listeners = config.gateway_port.map(gateway::bind).transpose()?.unwrap_or_default();
         let is_listening = relay.is_some() || !loaded.services.is_empty();
         let listening = if is_listening { Some(bind_p2p(&config.p2p, &mut notices)?) } else { None };
         let (store, store_notices) = Store::open(&config.data_dir, config.import_from.as_deref()).await?;
