@@ -163,7 +163,7 @@ fn chatter_without_payload_is_ended_and_payload_in_between_makes_it_good() {
             server.incoming.extend(client.seal_as(content_type, content));
         }
         server.open();
-        assert_eq!(server.error, Some(RecordError::Chatter));
+        assert_eq!(server.error, Some(RecordError::TooManyEmptyRecords));
     }
 }
 

@@ -68,6 +68,11 @@ impl End {
 /// A client and a server behind a handshake with `suite`; the server's tickets are on their way.
 pub fn pair(suite: CipherSuite) -> (End, End) {
     let (client, server) = configurations(suite);
+    pair_with(client, server)
+}
+
+/// The same with these configurations.
+pub fn pair_with(client: Arc<ClientConfig>, server: Arc<ServerConfig>) -> (End, End) {
     let name = ServerName::try_from("localhost").unwrap();
     let mut client = UnbufferedClientConnection::new(client, name).unwrap();
     let mut server = UnbufferedServerConnection::new(server).unwrap();
@@ -195,7 +200,8 @@ pub fn record_ops(bytes: &[u8]) {
 }
 
 /// Client and server that speak `suite`. The certificate is made once: it is not what is looked at.
-fn configurations(suite: CipherSuite) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
+/// Both ends' settings, for one cipher.
+pub fn configurations(suite: CipherSuite) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
     static IDENTITY: LazyLock<(CertificateDer<'static>, Vec<u8>)> = LazyLock::new(|| {
         let rcgen::CertifiedKey { cert, signing_key } =
             rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
