@@ -1,8 +1,9 @@
 //! `hardline-record` beside the split interface of rustls 0.24, on one loopback connection.
 //!
-//! `cargo run --release --manifest-path bench/records/Cargo.toml [GIB [ROUNDS]]` prints the CPU time
-//! of both ends per GiB, turn and turn about, and what an idle end keeps. Both read payload from
-//! `/dev/zero` and write it to `/dev/null`, so that the kernel copies it as it would for a program.
+//! `cargo run --release --manifest-path bench/records/Cargo.toml [GIB [ROUNDS]]` prints the CPU
+//! time of both ends per GiB, turn and turn about, and what an idle end keeps. Both read payload
+//! from `/dev/zero` and write it to `/dev/null`, so that the kernel copies it as it would for a
+//! program.
 
 #[path = "../../../crates/record/tests/checks/mod.rs"]
 #[allow(dead_code, reason = "the handshake is all that is wanted")]

@@ -51,6 +51,12 @@ pub fn cli_markdown() -> String {
         let _ = writeln!(text, "| {} | {meaning} |", *exit as u8);
     }
     text.push_str(EVENTS);
+    text.push_str(
+        "\nThe numbers under `metrics` count since the start:\n\n| name | unit | meaning |\n| --- | --- | --- |\n",
+    );
+    for metric in hardline_node::metrics::DESCRIPTIONS {
+        let _ = writeln!(text, "| `{}` | {} | {} |", metric.name, metric.unit, metric.help);
+    }
     for (name, command) in commands() {
         let help = command.clone().bin_name(&name).term_width(100).render_long_help().to_string();
         let help: Vec<&str> = help.lines().map(str::trim_end).collect();
@@ -123,6 +129,7 @@ makes each log line an object too.
 | `id`, `key` | `identity` for each: `name`, `key`, `link`, `files` |
 | `relay token` | an object for each token: `name`, and `address` when it is made, `created` in a list, `revoked` with the name |
 | `open` | `opened` with `link` |
+| `status` | one object without `event`: `gateway`, `p2p`, `services` (each with its state in the `dht`), `reach`, `relay`, `relays`, `dht`, what was `refused` and `lan_dropped` at a limit, `tunnels` open now, `metrics`, `tasks`, and all of it in `sentences` |
 | `doctor` | `finding` for each: `about`, `state` (`fine`, `note` or `wrong`), `sentence`, `remedy`. `done` with `wrong`, a count |
 | `config check` | `problem` for each: `where`, `message`; or `checked` with `file`, `services` and `peers` |
 | `config show` | `key` for each: `key`, `value`, `where`; `service` and `peer` |

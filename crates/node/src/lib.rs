@@ -28,6 +28,7 @@ pub mod store; // SQLite: what is remembered
 mod clock; // what day it is
 pub mod config; // what an embedder may set
 pub mod limits; // every bound in time, size and count
+pub mod metrics; // every counter, declared once
 pub mod network; // the state of this host's networks, observed by all
 pub mod node; // the only place that wires the parts together
 mod rarely; // what happens often → a word a minute

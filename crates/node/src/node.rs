@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hardline_proto::KeyHash;
-use hardline_proto::admission::Refused;
 use hardline_proto::candidate::DialPolicy;
 use hardline_proto::host::ServiceName;
 use hardline_proto::hosts::HostList;
-use hardline_proto::lan::{Dropped, Freetext};
+use hardline_proto::lan::Freetext;
 use hardline_proto::relay::RelayUrl;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -21,15 +20,15 @@ use crate::accept::{Acceptor, Service};
 use crate::backend::Backend;
 use crate::config::{Bound, IdentityConfig, NodeConfig, P2pConfig, ServiceConfig};
 use crate::dial::{Dialler, Waiting};
-use crate::drivers::dht::DhtStatus;
 use crate::drivers::dht::proxy::client::ProxyError;
 use crate::drivers::dht::shared::SharedDht;
-use crate::drivers::lan::{FoundService, Lan, LanInterface, LanService};
+use crate::drivers::lan::{FoundService, Lan, LanService};
 use crate::gateway::{self, Forward, Gateway, GatewayBindError};
+use crate::metrics::Metrics;
 use crate::network::NetworkMonitor;
-use crate::publish::{Announced, Means, PublishStatus, Publisher, system_clock};
-use crate::reach::{Outside, Reach, ReachConfig, ReachStatus};
-use crate::relays::{RelayedThrough, Relays, RelaysContext};
+use crate::publish::{Announced, Means, Publisher, system_clock};
+use crate::reach::{Outside, Reach, ReachConfig};
+use crate::relays::{Relays, RelaysContext};
 use crate::resolve::{Resolver, Sources};
 use crate::session::ServerTls;
 use crate::status::Live;
@@ -37,14 +36,15 @@ use crate::store::{RememberedService, Store, StoreError, StoreNotice};
 use crate::tls::config::ServerSettings;
 use crate::tls::identity::{Identity, IdentityError, IdentityNotice};
 use crate::transport::relay::publisher::RelayedListener;
-use crate::transport::relay::server::{Relay, RelayListener, RelayStatus};
+use crate::transport::relay::server::{Relay, RelayListener};
 use crate::transport::relay::tokens::{TokenError, TokenFile};
 use crate::transport::tcp::listen::{self, Listening};
-use crate::tunnel::{Drain, Tunnels};
+use crate::tunnel::Drain;
 use crate::warm_up::warm_up;
 
 pub use crate::dial::{Cause, ReachError};
 pub use crate::session::TunnelStream;
+pub use crate::status::{Published, Status};
 
 /// A running node.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ pub struct Node {
     relay: Option<Arc<Relay>>,
     relays: Option<Arc<Relays>>,
     dialler: Arc<Dialler>,
-    open: Tunnels,
+    metrics: Metrics,
     drain: Drain,
     tasks: TaskTracker,
     grace: Duration,
@@ -150,48 +150,6 @@ pub enum Notice {
     },
 }
 
-/// One published service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Published {
-    /// Its name.
-    pub key: KeyHash,
-    /// Its title.
-    pub title: String,
-    /// Its password.
-    pub password: Option<String>,
-    /// What it is, for people: `localhost:8080`, `unix:/run/x.sock`, `/home/me/pictures`.
-    pub target: String,
-}
-
-/// What a node is doing.
-#[derive(Debug, Clone)]
-pub struct Status {
-    /// Its sockets.
-    pub bound: Bound,
-    /// Its services, in the order of the configuration.
-    pub services: Vec<Published>,
-    /// Interfaces of LAN discovery.
-    pub lan: Vec<LanInterface>,
-    /// The DHT node; `None` while it does not run.
-    pub dht: Option<DhtStatus>,
-    /// What came of publishing services in the DHT; those that are kept out of it are missing.
-    pub published: Vec<PublishStatus>,
-    /// How this computer is reached from outside; `None` when it has no services.
-    pub reach: Option<ReachStatus>,
-    /// What other computers were refused at a limit since the start; `None` without services.
-    pub refused: Option<Refused>,
-    /// The relay that runs here.
-    pub relay: Option<RelayStatus>,
-    /// Relays through which this computer is reached, in the order of the configuration.
-    pub relays: Vec<RelayedThrough>,
-    /// What neighbours sent or asked over a rate since the start; `None` without LAN discovery.
-    pub lan_dropped: Option<Dropped>,
-    /// Tunnels open now, as listener and as dialler.
-    pub tunnels: u64,
-    /// Tasks that live in the runtime of whoever asks; `None` outside one.
-    pub tasks: Option<usize>,
-}
-
 impl Node {
     /// Starts everything `config` asks for; on return all sockets are bound and all services are
     /// announced.
@@ -203,9 +161,9 @@ impl Node {
         let drain = Drain::new(config.tunnel_idle);
         // Whatever fails below drops this guard, which ends what has been started.
         let undo = drain.stop.clone().drop_guard();
-        let tasks = TaskTracker::new();
+        let (tasks, metrics) = (TaskTracker::new(), Metrics::default());
         let loaded = load_services(&config, &mut notices)?;
-        let relay = start_relay(&config, &drain, &tasks)?;
+        let relay = start_relay(&config, &metrics, &drain, &tasks)?;
         let gateway_listeners = config.gateway_port.map(gateway::bind).transpose()?.unwrap_or_default();
         let is_listening = relay.is_some() || !loaded.services.is_empty();
         let listening = if is_listening { Some(bind_p2p(&config.p2p, &mut notices)?) } else { None };
@@ -241,7 +199,7 @@ impl Node {
             relay: None,
             relays: None,
             dialler: Arc::new(Dialler::new(resolver, config.idle_limits, config.own_records, drain.stop.clone())),
-            open: Tunnels::default(),
+            metrics,
             drain,
             tasks,
             grace: config.grace,
@@ -349,7 +307,7 @@ impl Node {
         reach: Arc<Reach>,
         config: &P2pConfig,
     ) {
-        let acceptor = Arc::new(Acceptor::new(services, reach, config, self.open.clone(), self.drain.clone()));
+        let acceptor = Arc::new(Acceptor::new(services, reach, config, self.metrics.clone(), self.drain.clone()));
         self.tasks.spawn(Arc::clone(&acceptor).report());
         for listener in listening.listeners {
             self.bound.p2p.extend(listener.local_addr());
@@ -388,7 +346,7 @@ impl Node {
             acceptor: self.acceptor.clone(),
             relay: self.relay.clone(),
             relays: self.relays.clone(),
-            open: self.open.clone(),
+            metrics: self.metrics.clone(),
         }
     }
 
@@ -426,14 +384,16 @@ impl Node {
     /// # Errors
     /// [`ReachError`] says what was tried.
     pub async fn connect(&self, name: &ServiceName) -> Result<TunnelStream, ReachError> {
-        self.dialler.reach(name, Waiting::Program, &mut Vec::new()).await
+        let open = self.metrics.tunnel();
+        let tunnel = self.dialler.reach(name, Waiting::Program, &mut Vec::new()).await?;
+        Ok(tunnel.counted(open))
     }
 
     /// Carries every connection to `listener` to one service, until the node stops. A program there
     /// sees a reset when the service is not reached or its tunnel breaks.
     pub fn forward(&self, listener: TcpListener, name: ServiceName) {
-        let (dialler, open) = (Arc::clone(&self.dialler), self.open.clone());
-        let forward = Arc::new(Forward { dialler, name, open, drain: self.drain.clone() });
+        let (dialler, metrics) = (Arc::clone(&self.dialler), self.metrics.clone());
+        let forward = Arc::new(Forward { dialler, name, metrics, drain: self.drain.clone() });
         self.tasks.spawn(forward.run(listener, self.tasks.clone()));
     }
 
@@ -454,7 +414,7 @@ impl Node {
         self.drain.stop.cancel();
         self.tasks.close();
         if tokio::time::timeout(self.grace, self.tasks.wait()).await.is_err() {
-            warn!(tunnels = self.open.open(), "grace is over, closing tunnels");
+            warn!(tunnels = self.metrics.open_tunnels(), "grace is over, closing tunnels");
             self.drain.kill.cancel();
             self.tasks.wait().await;
         }
@@ -527,6 +487,7 @@ fn dial_policy(gateway: &[TcpListener], p2p_port: u16, config: &NodeConfig) -> D
 /// The relay that `config` asks for, and what the DHT is to hear of it.
 fn start_relay(
     config: &NodeConfig,
+    metrics: &Metrics,
     drain: &Drain,
     tasks: &TaskTracker,
 ) -> Result<Option<(Arc<Relay>, Announced)>, StartError> {
@@ -534,7 +495,7 @@ fn start_relay(
     let (identity, _) = load_identity(&relay.identity).map_err(StartError::RelayIdentity)?;
     let tokens = TokenFile::new(&config.data_dir);
     tokens.first()?;
-    let relay = Relay::new(&identity, relay.clone(), tokens, tasks.clone(), drain.stop.clone())?;
+    let relay = Relay::new(&identity, relay.clone(), tokens, metrics.clone(), tasks.clone(), drain.stop.clone())?;
     Ok(Some((relay, Announced { key: identity.key, certified: identity.certified })))
 }
 

@@ -3,6 +3,9 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use hardline_proto::KeyHash;
+use hardline_proto::admission::Refused;
+use hardline_proto::lan::Dropped;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
@@ -10,13 +13,56 @@ use crate::accept::Acceptor;
 use crate::config::Bound;
 use crate::drivers::dht::DhtStatus;
 use crate::drivers::dht::shared::SharedDht;
-use crate::drivers::lan::Lan;
-use crate::node::{Published, Status};
-use crate::publish::Publisher;
+use crate::drivers::lan::{Lan, LanInterface};
+use crate::metrics::Metrics;
+use crate::publish::{PublishStatus, Publisher};
 use crate::reach::{Reach, ReachStatus};
 use crate::relays::{RelayedThrough, Relays};
 use crate::transport::relay::server::{Relay, RelayStatus};
-use crate::tunnel::Tunnels;
+
+/// One published service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// Its name.
+    pub key: KeyHash,
+    /// Its title.
+    pub title: String,
+    /// Its password.
+    pub password: Option<String>,
+    /// What it is, for people: `localhost:8080`, `unix:/run/x.sock`, `/home/me/pictures`.
+    pub target: String,
+}
+
+/// What a node is doing.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// Its sockets.
+    pub bound: Bound,
+    /// Its services, in the order of the configuration.
+    pub services: Vec<Published>,
+    /// Interfaces of LAN discovery.
+    pub lan: Vec<LanInterface>,
+    /// The DHT node; `None` while it does not run.
+    pub dht: Option<DhtStatus>,
+    /// What came of publishing services in the DHT; those that are kept out of it are missing.
+    pub published: Vec<PublishStatus>,
+    /// How this computer is reached from outside; `None` when it has no services.
+    pub reach: Option<ReachStatus>,
+    /// What other computers were refused at a limit since the start; `None` without services.
+    pub refused: Option<Refused>,
+    /// The relay that runs here.
+    pub relay: Option<RelayStatus>,
+    /// Relays through which this computer is reached, in the order of the configuration.
+    pub relays: Vec<RelayedThrough>,
+    /// What neighbours sent or asked over a rate since the start; `None` without LAN discovery.
+    pub lan_dropped: Option<Dropped>,
+    /// Tunnels open now, as listener and as dialler.
+    pub tunnels: u64,
+    /// Every counter by its name; see [`metrics`](crate::metrics).
+    pub metrics: Value,
+    /// Tasks that live in the runtime of whoever asks; `None` outside one.
+    pub tasks: Option<usize>,
+}
 
 /// The parts that are asked how they are.
 #[derive(Debug, Clone)]
@@ -30,7 +76,7 @@ pub(crate) struct Live {
     pub(crate) acceptor: Option<Arc<Acceptor>>,
     pub(crate) relay: Option<Arc<Relay>>,
     pub(crate) relays: Option<Arc<Relays>>,
-    pub(crate) open: Tunnels,
+    pub(crate) metrics: Metrics,
 }
 
 impl Live {
@@ -46,7 +92,8 @@ impl Live {
             relay: self.relay.as_ref().map(|relay| relay.status()),
             relays: self.relays.as_ref().map(|relays| relays.status()).unwrap_or_default(),
             lan_dropped: self.lan.as_ref().map(|lan| lan.dropped()),
-            tunnels: self.open.open(),
+            tunnels: self.metrics.open_tunnels(),
+            metrics: self.metrics.to_json(),
             tasks: Handle::try_current().ok().map(|runtime| runtime.metrics().num_alive_tasks()),
         }
     }
@@ -96,6 +143,7 @@ impl Status {
             "refused": self.refused,
             "lan_dropped": self.lan_dropped,
             "tunnels": self.tunnels,
+            "metrics": self.metrics,
             "tasks": self.tasks,
             "sentences": self.sentences(),
         })

@@ -486,3 +486,56 @@ async fn the_reasons_are_told_to_programs_too() {
     let refusal = Refusal { reason: Reason::Backend, unknown: Vec::new() };
     assert_eq!(error.cause, Cause::Refused { at: listener.p2p().into(), refusal, with_password: false });
 }
+
+/// Through the gateway, through a forwarded port, and by a program of the embedder's.
+#[tokio::test]
+async fn every_tunnel_is_counted_with_its_bytes_and_result_whoever_opened_it() {
+    let (listener, dialler) = pair(echo().await).await;
+    let name = ServiceName { key: listener.key(), password: None };
+    let forwarded = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = forwarded.local_addr().unwrap();
+    dialler.node.forward(forwarded, name.clone());
+
+    let browser = open(dialler.browser_addr(), &format!("{}.localhost", listener.key()), "").await;
+    let mut program = TcpStream::connect(port).await.unwrap();
+    program.write_all(&[1; 1000]).await.unwrap();
+    let mut tunnel = dialler.node.connect(&name).await.unwrap();
+    tunnel.write_all(&[2; 500]).await.unwrap();
+    let mut echoed = 0;
+    for mut stream in [Either::Tcp(browser), Either::Tcp(program), Either::Tunnel(tunnel)] {
+        stream.shutdown().await;
+        echoed += stream.read_to_end().await as u64;
+    }
+    let of = |node: &TestNode, name: &str| node.node.status().metrics[name].as_u64().unwrap();
+    for node in [&dialler, &listener] {
+        while node.node.status().tunnels > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!((of(node, "tunnels_opened"), of(node, "tunnels_clean")), (3, 3));
+        assert!(echoed > 1500, "the browser's head is echoed too");
+        assert_eq!((of(node, "bytes_to_services"), of(node, "bytes_to_diallers")), (echoed, echoed));
+    }
+}
+
+/// What an application has in its hands.
+enum Either {
+    Tcp(TcpStream),
+    Tunnel(hardline_node::node::TunnelStream),
+}
+
+impl Either {
+    async fn shutdown(&mut self) {
+        match self {
+            Self::Tcp(stream) => stream.shutdown().await.unwrap(),
+            Self::Tunnel(stream) => stream.shutdown().await.unwrap(),
+        }
+    }
+
+    async fn read_to_end(&mut self) -> usize {
+        let mut heard = Vec::new();
+        match self {
+            Self::Tcp(stream) => stream.read_to_end(&mut heard).await.unwrap(),
+            Self::Tunnel(stream) => stream.read_to_end(&mut heard).await.unwrap(),
+        }
+    }
+}

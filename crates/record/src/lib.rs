@@ -4,8 +4,8 @@
 //! `rustls::kernel`). What is ours then: the order of records, padding, alerts, key updates, and
 //! how many records one key may seal. It knows no socket: bytes in, bytes out.
 //!
-//! Kept although rustls 0.24 will lend plaintext from the caller's buffer: its split connections take
-//! 3 to 4 % more CPU and half a KiB more for each idle end (docs/performance.md). It keeps the
+//! Kept although rustls 0.24 will lend plaintext from the caller's buffer: its split connections
+//! take 3 to 4 % more CPU and half a KiB more for each idle end (docs/performance.md). It keeps the
 //! interface that this crate stands on.
 //!
 //! rustls's own records cost two more copies of every byte and a system call for each record.

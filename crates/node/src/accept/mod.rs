@@ -18,11 +18,12 @@ use tracing::{debug, warn};
 
 use crate::backend::Backend;
 use crate::config::P2pConfig;
+use crate::metrics::Metrics;
 use crate::rarely::Rarely;
 use crate::reach::Reach;
 use crate::session::{Connection, ServerTls};
 use crate::transport::{Incoming, Listener, accept_each};
-use crate::tunnel::{Drain, Tunnels};
+use crate::tunnel::Drain;
 
 use self::door::Door;
 use self::idle::IdleSessions;
@@ -47,7 +48,7 @@ pub(crate) struct Acceptor {
     idle: IdleSessions,
     /// Time for a peer to finish its handshake and its preamble.
     handshake_timeout: Duration,
-    open: Tunnels,
+    metrics: Metrics,
     drain: Drain,
     /// Backends that were not there when somebody asked.
     missing_backends: Rarely,
@@ -58,7 +59,7 @@ impl Acceptor {
         services: HashMap<KeyHash, Service>,
         reach: Arc<Reach>,
         config: &P2pConfig,
-        open: Tunnels,
+        metrics: Metrics,
         drain: Drain,
     ) -> Self {
         Self {
@@ -68,7 +69,7 @@ impl Acceptor {
             door: Door::new(config.limits.clone()),
             idle: IdleSessions::new(config.idle_limits),
             handshake_timeout: config.handshake_timeout,
-            open,
+            metrics,
             drain,
             missing_backends: Rarely::default(),
         }

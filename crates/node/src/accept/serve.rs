@@ -87,11 +87,12 @@ impl Acceptor {
         backend: &mut BackendStream,
         addr: SocketAddr,
     ) {
-        let open = self.open.begin();
+        let mut open = self.metrics.tunnel();
         let span = info_span!("tunnel", side = "listener", id = open.id, key = %service.key.short());
         async {
             debug!(%addr, "tunnel opened");
             let relayed = relay(backend, Side::Service, session, &self.drain).await;
+            relayed.count(&mut open);
             debug!(?relayed, "tunnel ended");
         }
         .instrument(span)

@@ -13,8 +13,8 @@ use tracing::debug;
 
 use super::answer::{Answer, Content};
 use crate::drivers::lan::{FoundService, Lan};
-use crate::node::Published;
 use crate::resolve::Resolver;
+use crate::status::Published;
 
 /// How long the page waits for the LAN to answer. Services that were heard before are shown all the
 /// same.

@@ -11,15 +11,16 @@ use tracing::{Instrument, debug, info_span, warn};
 
 use crate::dial::{Dialler, Waiting};
 use crate::limits::MAX_FORWARDED;
+use crate::metrics::Metrics;
 use crate::rarely::Rarely;
 use crate::transport::{Reset, accept_each};
-use crate::tunnel::{Drain, Side, Tunnels, relay};
+use crate::tunnel::{Drain, Side, relay};
 
 /// What the tasks of a forwarded port share.
 pub(crate) struct Forward {
     pub(crate) dialler: Arc<Dialler>,
     pub(crate) name: ServiceName,
-    pub(crate) open: Tunnels,
+    pub(crate) metrics: Metrics,
     pub(crate) drain: Drain,
 }
 
@@ -49,7 +50,7 @@ impl Forward {
         if program.set_nodelay(true).is_err() {
             return;
         }
-        let open = self.open.begin();
+        let mut open = self.metrics.tunnel();
         let span = info_span!("forward", id = open.id, key = %self.name.key.short());
         let carrying = async {
             // Nothing is read before the service is reached: what is sent to nobody is lost.
@@ -62,6 +63,7 @@ impl Forward {
                 Ok(mut tunnel) => {
                     let Ok(carrier) = tunnel.carrier() else { return };
                     let relayed = Box::pin(relay(&mut program, Side::Dialler, carrier, &self.drain)).await;
+                    relayed.count(&mut open);
                     debug!(?relayed, "tunnel ended");
                 }
                 Err(error) => {

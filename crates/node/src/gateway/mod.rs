@@ -27,11 +27,12 @@ use tracing::{Instrument, debug, info_span, warn};
 use self::answer::Answer;
 use crate::dial::{Dialler, Waiting};
 use crate::limits::HEAD_TIMEOUT;
+use crate::metrics::{Metrics, OpenTunnel};
 use crate::rarely::Rarely;
 use crate::status::Live;
 use crate::tls::sni::refuse_unknown_name;
 use crate::transport::{accept_each, read_onto};
-use crate::tunnel::{Drain, Prefixed, Side, Tunnels, relay};
+use crate::tunnel::{Drain, Prefixed, Side, relay};
 
 /// Bytes read at once while the head is not whole.
 const READ_CHUNK: usize = 8 * 1024;
@@ -43,7 +44,7 @@ pub(crate) struct Gateway {
     live: Live,
     connections: Arc<Semaphore>,
     refused: Rarely,
-    open: Tunnels,
+    metrics: Metrics,
     drain: Drain,
 }
 
@@ -72,9 +73,9 @@ impl Gateway {
         live: Live,
         drain: Drain,
     ) -> Self {
-        let open = live.open.clone();
+        let metrics = live.metrics.clone();
         let connections = Arc::new(Semaphore::new(connections));
-        Self { dialler, first_page, live, connections, refused: Rarely::default(), open, drain }
+        Self { dialler, first_page, live, connections, refused: Rarely::default(), metrics, drain }
     }
 
     /// Accepts browsers until the node stops, each in a task of its own.
@@ -132,9 +133,9 @@ impl Gateway {
 
     /// Reaches the service and carries the connection, beginning with the `bytes` read so far.
     async fn carry(&self, browser: TcpStream, bytes: Vec<u8>, name: &ServiceName, head: Option<&RequestHead>) {
-        let open = self.open.begin();
+        let mut open = self.metrics.tunnel();
         let span = info_span!("tunnel", side = "dialler", id = open.id, key = %name.key.short());
-        self.carry_counted(browser, bytes, name, head).instrument(span).await;
+        self.carry_counted(browser, bytes, name, head, &mut open).instrument(span).await;
     }
 
     async fn carry_counted(
@@ -143,6 +144,7 @@ impl Gateway {
         mut bytes: Vec<u8>,
         name: &ServiceName,
         head: Option<&RequestHead>,
+        open: &mut OpenTunnel,
     ) {
         let waiting =
             if head.is_some_and(|head| head.accept == Accept::Html) { Waiting::Page } else { Waiting::Program };
@@ -156,6 +158,7 @@ impl Gateway {
                 let mut browser = Prefixed::new(bytes, browser);
                 let Ok(carrier) = tunnel.carrier() else { return };
                 let relayed = Box::pin(relay(&mut browser, Side::Dialler, carrier, &self.drain)).await;
+                relayed.count(open);
                 debug!(?relayed, "tunnel ended");
             }
             (Err(error), Some(head)) => {

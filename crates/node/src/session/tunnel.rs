@@ -4,11 +4,12 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::DiallerSession;
+use crate::metrics::{OpenTunnel, TunnelResult};
 
 /// A tunnel to a verified peer, behind the preambles: payload, 1-for-1.
 ///
@@ -18,6 +19,8 @@ pub struct TunnelStream {
     /// Present until dropped.
     session: Option<Box<dyn DiallerSession>>,
     give_back: Option<GiveBack>,
+    /// Of a tunnel whose bytes are read and written here, and not by the relay.
+    open: Option<OpenTunnel>,
 }
 
 /// What is done with a session whose tunnel has ended.
@@ -32,6 +35,11 @@ impl fmt::Debug for TunnelStream {
 impl Drop for TunnelStream {
     fn drop(&mut self) {
         let Some(mut session) = self.session.take() else { return };
+        if let Some(open) = &mut self.open
+            && session.is_idle()
+        {
+            open.result = Some(TunnelResult::Clean);
+        }
         match self.give_back.take() {
             Some(give_back) if session.is_idle() => give_back(session),
             _ => session.abandon(),
@@ -42,7 +50,7 @@ impl Drop for TunnelStream {
 impl TunnelStream {
     /// `session` carries a tunnel, and nothing after it.
     pub(crate) fn last(session: Box<dyn DiallerSession>) -> Self {
-        Self { session: Some(session), give_back: None }
+        Self { session: Some(session), give_back: None, open: None }
     }
 
     /// `session` carries a tunnel, and goes to `give_back` when that has ended cleanly.
@@ -50,7 +58,14 @@ impl TunnelStream {
         session: Box<dyn DiallerSession>,
         give_back: impl FnOnce(Box<dyn DiallerSession>) + Send + 'static,
     ) -> Self {
-        Self { session: Some(session), give_back: Some(Box::new(give_back)) }
+        Self { session: Some(session), give_back: Some(Box::new(give_back)), open: None }
+    }
+
+    /// Counts in `open` what is read and written.
+    pub(crate) fn counted(self, open: OpenTunnel) -> Self {
+        let mut tunnel = self;
+        tunnel.open = Some(open);
+        tunnel
     }
 
     /// Who carries. There is somebody until the stream is dropped.
@@ -66,13 +81,22 @@ impl TunnelStream {
 
 impl AsyncRead for TunnelStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.carrier()?.poll_copy_out(cx, buf)
+        let before = buf.filled().len();
+        ready!(self.carrier()?.poll_copy_out(cx, buf))?;
+        if let Some(open) = &mut self.open {
+            open.to_dialler += (buf.filled().len() - before) as u64;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for TunnelStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.carrier()?.poll_copy_in(cx, bytes)
+        let written = ready!(self.carrier()?.poll_copy_in(cx, bytes))?;
+        if let Some(open) = &mut self.open {
+            open.to_service += written as u64;
+        }
+        Poll::Ready(Ok(written))
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.carrier()?.poll_send(cx)

@@ -1,7 +1,6 @@
 //! A verified connection → bytes both ways.
 
 mod activity; // when bytes moved
-mod count;
 mod direction; // one direction, copied
 mod local_addr; // this host's address of a tunnel, and when it is lost
 mod prefixed;
@@ -11,6 +10,5 @@ mod tests; // over every transport, by every session
 mod wake_filter; // what rarely happens, polled when it does
 
 pub(crate) use activity::Side;
-pub(crate) use count::Tunnels;
 pub(crate) use prefixed::Prefixed;
 pub(crate) use relay::{Drain, relay};

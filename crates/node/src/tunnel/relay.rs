@@ -16,6 +16,7 @@ use super::activity::{Activity, Side};
 use super::direction::{Direction, FromPeer, Stopped, ToPeer};
 use super::local_addr::LocalAddressWatch;
 use super::wake_filter::WakeFilter;
+use crate::metrics::{OpenTunnel, TunnelResult};
 use crate::session::Carrier;
 use crate::transport::ByteStream;
 
@@ -107,6 +108,20 @@ pub(crate) async fn relay<A: ByteStream, C: Carrier + ?Sized>(
         carrier.reset_on_close(reason);
     }
     Relayed { to_service: activity.bytes(Side::Service), to_dialler: activity.bytes(Side::Dialler), end }
+}
+
+impl Relayed {
+    /// Tells the tunnel's guard what came of it.
+    pub(crate) fn count(&self, open: &mut OpenTunnel) {
+        (open.to_service, open.to_dialler) = (self.to_service, self.to_dialler);
+        open.result = Some(match self.end {
+            End::Clean => TunnelResult::Clean,
+            End::Idle => TunnelResult::Idle,
+            End::Stopped => TunnelResult::Stopped,
+            End::AddressLost => TunnelResult::AddressLost,
+            End::Broken(_) => TunnelResult::Broken,
+        });
+    }
 }
 
 impl End {

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,6 +25,7 @@ use tracing::{debug, info, warn};
 use super::join::{Pace, join, write_all};
 use super::tokens::{TokenError, TokenFile};
 use crate::config::RelayConfig;
+use crate::metrics::{Metric, Metrics};
 use crate::rarely::Rarely;
 use crate::tls::config::server;
 use crate::tls::identity::Identity;
@@ -78,10 +78,7 @@ pub(crate) struct Relay {
     controls: Mutex<HashMap<Registration, Control>>,
     total: Arc<Pace>,
     paces: Mutex<HashMap<String, Arc<Pace>>>,
-    joined: AtomicU64,
-    bytes: AtomicU64,
-    refused: AtomicU64,
-    unanswered: AtomicU64,
+    metrics: Metrics,
     refusals: Rarely,
     tasks: TaskTracker,
     pub(super) stop: CancellationToken,
@@ -144,6 +141,7 @@ impl Relay {
         identity: &Identity,
         config: RelayConfig,
         tokens: TokenFile,
+        metrics: Metrics,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Result<Arc<Self>, TokenError> {
@@ -158,10 +156,7 @@ impl Relay {
             controls: Mutex::default(),
             total,
             paces: Mutex::default(),
-            joined: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
-            unanswered: AtomicU64::new(0),
+            metrics,
             refusals: Rarely::default(),
             tasks,
             stop,
@@ -264,7 +259,7 @@ impl Relay {
                 let slot = timeout(self.config.first_byte_timeout, receive).await;
                 self.books().take_back(registration, wait);
                 slot.ok().and_then(Result::ok).ok_or_else(|| {
-                    self.unanswered.fetch_add(1, Ordering::Relaxed);
+                    self.metrics.add(Metric::RelayUnanswered, 1);
                     NoSlot::Unanswered
                 })
             }
@@ -277,7 +272,7 @@ impl Relay {
     }
 
     pub(super) fn note_refusal(&self, limit: RelayLimit) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
+        self.metrics.add(Metric::RelayRefused, 1);
         if let Some(times) = self.refusals.count() {
             warn!(?limit, times, "refused at a limit of the relay");
         }
@@ -290,10 +285,10 @@ impl Relay {
     async fn join(&self, client: TcpStream, addr: SocketAddr, hello: &[u8], slot: Slot) -> io::Result<(u64, u64)> {
         let Slot { data, end, paces, _place } = slot;
         write_all(&data, &[&client_address(addr)[..], hello].concat()).await?;
-        self.joined.fetch_add(1, Ordering::Relaxed);
+        self.metrics.add(Metric::RelayJoined, 1);
         let joined = end.run_until_cancelled(join(client, data, &paces)).await;
         let (up, down) = joined.unwrap_or_else(|| Err(io::ErrorKind::ConnectionAborted.into()))?;
-        self.bytes.fetch_add(up + down, Ordering::Relaxed);
+        self.metrics.add(Metric::RelayBytes, up + down);
         Ok((up, down))
     }
 
@@ -364,10 +359,10 @@ impl Relay {
         RelayStatus {
             publishers: books.publishers(),
             clients: books.clients(),
-            joined: self.joined.load(Ordering::Relaxed),
-            bytes: self.bytes.load(Ordering::Relaxed),
-            refused: self.refused.load(Ordering::Relaxed),
-            unanswered: self.unanswered.load(Ordering::Relaxed),
+            joined: self.metrics.get(Metric::RelayJoined),
+            bytes: self.metrics.get(Metric::RelayBytes),
+            refused: self.metrics.get(Metric::RelayRefused),
+            unanswered: self.metrics.get(Metric::RelayUnanswered),
         }
     }
 }

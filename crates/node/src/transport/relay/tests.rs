@@ -22,6 +22,7 @@ use super::publisher::{Publisher, RegistrationStatus, RelayedListener};
 use super::server::{Relay, RelayListener};
 use super::tokens::TokenFile;
 use crate::config::{IdentityConfig, RelayConfig};
+use crate::metrics::Metrics;
 use crate::network::NetworkState;
 use crate::tls;
 use crate::tls::config::pinned_client;
@@ -64,7 +65,8 @@ impl World {
         tokens.add("bob").unwrap();
         let (identity, _) = Identity::load_or_create(&folder.path().join("relay")).unwrap();
         let stop = CancellationToken::new();
-        let relay = Relay::new(&identity, config, tokens, TaskTracker::new(), stop.clone()).unwrap();
+        let relay =
+            Relay::new(&identity, config, tokens, Metrics::default(), TaskTracker::new(), stop.clone()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         tokio::spawn(accept(RelayListener { listener, relay: Arc::clone(&relay) }, stop.clone()));
@@ -83,7 +85,8 @@ impl World {
         let (identity, _) = Identity::load_or_create(&self.folder.path().join("relay")).unwrap();
         let stop = CancellationToken::new();
         let config = config();
-        let relay = Relay::new(&identity, config, self.tokens(), TaskTracker::new(), stop.clone()).unwrap();
+        let relay =
+            Relay::new(&identity, config, self.tokens(), Metrics::default(), TaskTracker::new(), stop.clone()).unwrap();
         tokio::spawn(accept(RelayListener { listener, relay: Arc::clone(&relay) }, stop.clone()));
         Self { relay, _stop: stop.clone().drop_guard(), stop, ..self }
     }
