@@ -21,13 +21,13 @@ fn every_link_to_a_file_leads_somewhere() {
 }
 
 #[test]
-fn every_source_folder_named_in_the_code_map_is_there() {
+fn every_place_named_in_the_code_map_is_there() {
     let architecture = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let map = architecture.split("## Code map").nth(1).unwrap().split("\n## ").next().unwrap();
     let places: Vec<_> = map.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
-    assert!(places.len() >= 6, "{places:?}");
+    assert!(places.len() >= 20, "{places:?}");
     for place in places {
-        assert!(root().join(place).is_dir(), "{place}");
+        assert!(root().join(place).exists(), "{place}");
     }
 }
 

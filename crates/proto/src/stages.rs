@@ -1,5 +1,9 @@
 //! When which sources are asked: what is at hand first, then what is near, then the rest of the
 //! world.
+//!
+//! Dialling what is known tells nobody what is opened, so an address that was reached lately goes
+//! before the neighbours, and they go before the DHT. When all that is there has failed, the next
+//! stage opens at once.
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
 //! Service → local program or folder: connects for each tunnel.
 
-pub mod folder; // a folder, shown by the built-in file server
+pub mod folder; // a folder, shown by the built-in file server, over a stream inside this process
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::pin::Pin;

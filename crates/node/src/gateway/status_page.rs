@@ -1,4 +1,6 @@
-//! What the node is doing → a page, for people and for `hardline status`.
+//! What the node is doing → a page, for people and for `hardline status`: it listens on loopback
+//! anyway and answers one origin only. Runner-up: a Unix socket, which would need a second way on
+//! Windows. A program without a gateway cannot be asked.
 
 use http::StatusCode;
 use maud::html;
