@@ -1,17 +1,17 @@
 //! The comparison of Hardline with other tunnels, the attacks on it, and the programs that both
 //! run.
 //!
-//! `cargo xtask bench peers` and `cargo xtask bench siege` build and install what this needs and
+//! `cargo xtask bench peers` and `cargo xtask bench dos` build and install what this needs and
 //! start it.
 
 mod backend;
 mod descriptors;
+mod dos;
 mod http;
 mod load;
 mod pattern;
 mod peers;
 mod relay;
-mod siege;
 mod soak;
 mod usage;
 
@@ -34,12 +34,13 @@ enum Command {
     /// Runs all of them, one beside the other, and prints the table
     Peers(peers::Options),
     /// Serves one honest client while others attack, and prints what it feels
-    Siege(siege::Options),
+    #[command(alias = "siege")]
+    Dos(dos::Options),
     /// Works for an hour and looks what grows
     Soak(soak::Options),
     /// An attack on a publisher or a gateway
     #[command(hide = true)]
-    Attack(siege::AttackOptions),
+    Attack(dos::AttackOptions),
     /// The web server behind the tunnels
     #[command(hide = true)]
     Backend { listen: String },
@@ -54,9 +55,9 @@ enum Command {
 fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Peers(options) => peers::run(&options),
-        Command::Siege(options) => siege::run(&options),
+        Command::Dos(options) => dos::run(&options),
         Command::Soak(options) => soak::run(&options),
-        Command::Attack(options) => on_this_thread(siege::attack(options)),
+        Command::Attack(options) => on_this_thread(dos::attack(options)),
         Command::Backend { listen } => on_this_thread(backend::serve(&listen)),
         Command::Relay { listen, target } => on_this_thread(relay::run(listen, target)),
         Command::Load(load) => on_this_thread(load::run(load)),

@@ -16,7 +16,7 @@ use crate::usage::{load_average, own_memory_kib};
 /// Descriptors for the loads.
 const DESCRIPTORS: u64 = 10_000;
 
-/// Silence after each round, before the samples: what was opened is closed then, but for parked
+/// Silence after each round, before the samples: what was opened is closed then, but for idle
 /// links.
 const REST: Duration = Duration::from_secs(5);
 
@@ -29,7 +29,7 @@ const LOAD_LIMIT: Duration = Duration::from_secs(300);
 /// Growth of memory from the middle third to the last that counts as flat.
 const MEMORY_BAR: f64 = 1.1;
 
-/// Links may be parked at one sample and not at another, and each has a descriptor and a task: as
+/// Sessions may be idle at one sample and not at another, and each has a descriptor and a task: as
 /// many as one side keeps per service, for two services.
 const LINKS_BAR: f64 = 32.0;
 

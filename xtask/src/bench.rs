@@ -34,7 +34,8 @@ enum What {
     },
     /// Attacks Hardline while an honest client uses it; `--help` after it tells more
     #[command(disable_help_flag = true)]
-    Siege {
+    #[command(alias = "siege")]
+    Dos {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
@@ -48,7 +49,7 @@ enum What {
 pub(crate) fn run_benches(options: &Options) -> Result<ExitCode> {
     match &options.what {
         Some(What::Peers { arguments }) => compare_with_peers(arguments)?,
-        Some(What::Siege { arguments }) => in_namespaces("siege", arguments)?,
+        Some(What::Dos { arguments }) => in_namespaces("dos", arguments)?,
         None => {
             run(&mut cargo(&["bench", "--package", "hardline-node", "--bench", "journey"]))?;
             run(&mut cargo(&["bench", "--package", "hardline", "--bench", "start"]))?;

@@ -67,7 +67,7 @@ pub(crate) const PEERS: &[Need] = &[
 pub(crate) fn prepare(purpose: &str, needs: &[Need]) -> Result<()> {
     let missing: Vec<&Need> = needs.iter().filter(|need| !(need.is_there)()).collect();
     if missing.is_empty() {
-        println!("Installed already is what the {purpose} need.");
+        println!("Everything the {purpose} need is already installed.");
         return Ok(());
     }
     println!("The {purpose} need some of Debian's packages, which are installed now:");

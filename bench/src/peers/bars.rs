@@ -42,7 +42,7 @@ const BARS: &[Bar] = &[
     bar("new connection: median time against rathole over Noise", ConnectP50, Against::Row(Row::RatholeNoise), 0.55),
     bar("new connection: CPU against the same", ConnectCpu, Against::Row(Row::RatholeNoise), 0.40),
     bar("first connection to a peer: time against the same", First, Against::Row(Row::RatholeNoise), 1.0),
-    ready_bar("first connection to a peer kept ready", First, Against::Row(Row::RatholeNoise), 1.0),
+    ready_bar("first connection to a peer prewarmed", First, Against::Row(Row::RatholeNoise), 1.0),
     bar("keep-alive: CPU per request against HAProxy", KeepCpu, Against::Row(Row::Haproxy), 0.72),
     bar("keep-alive: requests a second against the same", KeepRate, Against::AtLeast(Row::Haproxy), 1.05),
     bar("KiB per idle tunnel, near end", IdleNear, Against::Limit, 12.5),
@@ -56,7 +56,7 @@ const fn bar(title: &'static str, figure: Figure, against: Against, limit: f64) 
     Bar { title, row: Row::Hardline, figure, against, limit }
 }
 
-/// Of the row that is kept ready.
+/// Of the row that is prewarmed.
 const fn ready_bar(title: &'static str, figure: Figure, against: Against, limit: f64) -> Bar {
     Bar { row: Row::HardlineReady, ..bar(title, figure, against, limit) }
 }

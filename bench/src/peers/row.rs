@@ -25,7 +25,7 @@ pub(crate) enum Row {
     Bore,
     /// Hardline at both ends
     Hardline,
-    /// The same, with the far end kept ready (`ready = true`): its first connection
+    /// The same, with the far end prewarmed (`ready = true`): its first connection
     HardlineReady,
     /// Another build of Hardline at both ends (`--against`)
     OtherBuild,
@@ -48,7 +48,7 @@ impl Row {
             Self::RatholeNoise => "rathole (Noise)",
             Self::Bore => "bore (not encrypted)",
             Self::Hardline => "**hardline**",
-            Self::HardlineReady => "**hardline**, kept ready",
+            Self::HardlineReady => "**hardline**, prewarmed",
             Self::OtherBuild => "hardline, the other build",
             Self::HardlineToPython => "hardline towards a version 1 peer (Python)",
             Self::Python => "hardlinep2p, Python",

@@ -26,7 +26,7 @@ pub struct Args {
 
     /// One service without a configuration.
     #[command(flatten)]
-    pub seed: SeedArgs,
+    pub legacy: LegacyArgs,
 
     /// Flags of every command.
     #[command(flatten)]
@@ -110,7 +110,7 @@ pub struct GlobalArgs {
 /// Publishes one service without a configuration, as the first hardlinep2p did.
 #[derive(Debug, ArgsOf)]
 #[command(next_help_heading = "One service without a configuration, as in the first hardlinep2p")]
-pub struct SeedArgs {
+pub struct LegacyArgs {
     /// Host of the service; it is published instead of those of the configuration
     #[arg(long, value_name = "HOST")]
     pub service: Option<String>,
@@ -345,7 +345,7 @@ pub enum ConfigCommand {
 /// # Errors
 /// The refusal, as clap would print it.
 pub fn check(args: &Args) -> Result<(), clap::Error> {
-    if args.command.is_some() && (args.seed.service.is_some() || args.seed.localport.is_some()) {
+    if args.command.is_some() && (args.legacy.service.is_some() || args.legacy.localport.is_some()) {
         let message = "--service and --localport cannot be used with a command";
         return Err(Args::command().error(clap::error::ErrorKind::ArgumentConflict, message));
     }
@@ -461,11 +461,11 @@ mod tests {
     }
 
     #[test]
-    fn the_commands_of_the_seeds_readme_are_understood() {
+    fn the_commands_of_the_first_readme_are_understood() {
         let line = "hardline --service localhost --serviceport 80 --certfile foo.cert --localport 6767 --p2pport 7684";
         let args = Args::try_parse_from(line.split(' ')).unwrap();
-        assert_eq!(args.seed.service.as_deref(), Some("localhost"));
-        assert_eq!(args.seed.localport, Some(6767));
+        assert_eq!(args.legacy.service.as_deref(), Some("localhost"));
+        assert_eq!(args.legacy.localport, Some(6767));
         assert_eq!(args.global.p2p_port, Some(7684));
         assert!(check(&args).is_ok());
     }

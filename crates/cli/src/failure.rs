@@ -35,7 +35,7 @@ pub enum Exit {
     /// An identity's files cannot be used, or none has that name.
     Identity = 7,
     /// `hardline doctor` found something wrong.
-    Unwell = 8,
+    ChecksFailed = 8,
 }
 
 impl Exit {
@@ -49,7 +49,7 @@ impl Exit {
         (Self::NotReached, "the service was not found, or nobody answered"),
         (Self::WrongKey, "somebody else's certificate answered"),
         (Self::Identity, "an identity cannot be used, or none has that name"),
-        (Self::Unwell, "doctor found something wrong"),
+        (Self::ChecksFailed, "doctor found something wrong"),
     ];
 }
 
@@ -246,7 +246,7 @@ mod tests {
             assert_eq!(*exit as usize, index);
             assert!(!meaning.is_empty());
         }
-        assert_eq!(Exit::Unwell as usize + 1, Exit::ALL.len());
+        assert_eq!(Exit::ChecksFailed as usize + 1, Exit::ALL.len());
     }
 
     #[test]

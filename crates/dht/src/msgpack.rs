@@ -1,6 +1,6 @@
 //! The part of msgpack that the protocol needs: a borrowing reader that never recurses and never
-//! allocates, and a writer of minimal widths. Every byte comes from strangers, hence a reader of our
-//! own; runner-up `rmp`.
+//! allocates, and a writer of minimal widths. Every byte comes from strangers, hence a reader of
+//! our own; runner-up `rmp`.
 
 /// What is wrong with a msgpack item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

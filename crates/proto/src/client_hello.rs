@@ -1,5 +1,5 @@
-//! TLS ClientHello → server name (RFC 8446, section 4.1.2; RFC 6066, section 3). Read by a reader of
-//! our own: rustls's would bring TLS into this crate.
+//! TLS ClientHello → server name (RFC 8446, section 4.1.2; RFC 6066, section 3). Read by a reader
+//! of our own: rustls's would bring TLS into this crate.
 
 /// Longest ClientHello read, in bytes with record headers. Post-quantum key shares take 2 KiB.
 pub const MAX_CLIENT_HELLO: usize = 16 * 1024;

@@ -40,7 +40,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let sources = sources(&args);
     let load = || load(&sources, output);
     match args.command {
-        None => block_on(run::run(load()?, args.seed, output)),
+        None => block_on(run::run(load()?, args.legacy, output)),
         Some(Command::Share(args)) => block_on(share::run(load()?, args, output)),
         Some(Command::Browse(args)) => block_on(browse::run(load()?, args, output)),
         Some(Command::Peers(args)) => block_on(peers::run(load()?, args, output)),
@@ -104,7 +104,7 @@ fn sources(args: &Args) -> Sources {
         file: args.global.config.clone(),
         default_file: identities::platform_config_file(),
         environment: environment(),
-        flags: flags(&args.global, args.seed.localport),
+        flags: flags(&args.global, args.legacy.localport),
     }
 }
 

@@ -1,8 +1,8 @@
-//! `hardline`: the gateway, and every service of the configuration or the one of the seed's flags.
+//! `hardline`: the gateway, and every service of the configuration or the one of the legacy flags.
 
 use std::path::Path;
 
-use crate::args::SeedArgs;
+use crate::args::LegacyArgs;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, printable};
 use crate::settings::{Loaded, ServiceSettings};
@@ -10,11 +10,11 @@ use crate::target;
 
 use super::serve::{self, OtherGateway, Running};
 
-/// The port of a web server, as the seed has it.
+/// The port of a web server, as the first hardlinep2p has it.
 const DEFAULT_SERVICE_PORT: u16 = 80;
 
-pub(super) async fn run(mut loaded: Loaded, seed: SeedArgs, output: Output) -> Result<(), Failure> {
-    if let Some(service) = seed_service(seed, &target::here())? {
+pub(super) async fn run(mut loaded: Loaded, legacy: LegacyArgs, output: Output) -> Result<(), Failure> {
+    if let Some(service) = legacy_service(legacy, &target::here())? {
         loaded.settings.services = vec![service];
     }
     let config = loaded.settings.node_config()?;
@@ -49,10 +49,10 @@ fn tell(running: &Running, output: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The service of the seed's flags.
-fn seed_service(seed: SeedArgs, here: &Path) -> Result<Option<ServiceSettings>, Failure> {
-    let Some(host) = seed.service else { return Ok(None) };
-    let port = seed.serviceport.map_or(DEFAULT_SERVICE_PORT, std::num::NonZeroU16::get);
+/// The service of the legacy flags.
+fn legacy_service(legacy: LegacyArgs, here: &Path) -> Result<Option<ServiceSettings>, Failure> {
+    let Some(host) = legacy.service else { return Ok(None) };
+    let port = legacy.serviceport.map_or(DEFAULT_SERVICE_PORT, std::num::NonZeroU16::get);
     let is_ipv6 = host.contains(':') && !host.starts_with('[');
     let text = if is_ipv6 { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     let target = text.parse().map(hardline_node::config::Target::Tcp).map_err(|_| {
@@ -61,8 +61,8 @@ fn seed_service(seed: SeedArgs, here: &Path) -> Result<Option<ServiceSettings>, 
     })?;
     Ok(Some(ServiceSettings {
         target: Some(target),
-        certfile: seed.certfile.map(|path| here.join(path)),
-        title: seed.servicetitle,
+        certfile: legacy.certfile.map(|path| here.join(path)),
+        title: legacy.servicetitle,
         ..ServiceSettings::default()
     }))
 }
@@ -73,19 +73,19 @@ mod tests {
 
     #[track_caller]
     fn check(host: &str, port: Option<u16>, expected: Option<&str>) {
-        let seed = SeedArgs {
+        let legacy = LegacyArgs {
             service: Some(host.into()),
             serviceport: port.and_then(std::num::NonZeroU16::new),
             certfile: None,
             servicetitle: None,
             localport: None,
         };
-        let service = seed_service(seed, Path::new("/"));
+        let service = legacy_service(legacy, Path::new("/"));
         assert_eq!(service.ok().flatten().and_then(|it| it.target).map(|it| it.to_string()).as_deref(), expected);
     }
 
     #[test]
-    fn the_seeds_flags_name_a_tcp_service() {
+    fn the_legacy_flags_name_a_tcp_service() {
         check("localhost", None, Some("localhost:80"));
         check("localhost", Some(8080), Some("localhost:8080"));
         check("192.168.1.5", Some(80), Some("192.168.1.5:80"));

@@ -360,7 +360,7 @@ pub const KEYS: &[Key<Settings>] = &[
     limit!(
         "limits.handshakes",
         node.p2p.limits.handshakes,
-        "Handshakes of other computers under way at once. At this and every other limit the newcomer is refused, who is in stays, the log tells once a minute, and `hardline status --json` how often."
+        "Handshakes of other computers under way at once. When this or any other limit is reached, new connections are refused and existing ones are kept; a warning is logged once a minute, and `hardline status --json` counts."
     ),
     limit!(
         "limits.handshakes_per_address",
@@ -377,7 +377,7 @@ pub const KEYS: &[Key<Settings>] = &[
         node.p2p.limits.handshake_rate.burst,
         "Handshakes that one address may begin at once, after a rest."
     ),
-    time!("limits.handshake_timeout", node.p2p.handshake_timeout, 1 => 300, "Time for another computer to finish its handshake and its opening line. Longer than limits.backend_timeout, which is a part of it where the other one runs an older program."),
+    time!("limits.handshake_timeout", node.p2p.handshake_timeout, 1 => 300, "Time for another computer to finish its handshake and its preamble. Longer than limits.backend_timeout, which is a part of it where the other one runs an older program."),
     time!("limits.backend_timeout", node.p2p.backend_timeout, 1 => 300, "Time to connect to the program behind a service."),
     limit!("limits.tunnels", node.p2p.limits.tunnels, "Tunnels of other computers open at once."),
     limit!("limits.tunnels_per_address", node.p2p.limits.tunnels_per_address, "Of them, from one address."),
@@ -563,7 +563,7 @@ pub const PEER_KEYS: &[Key<PeerSettings>] = &[
         variable: Variable::None,
         form: "a list of host:port",
         example: "[\"home.example.org:7008\", \"[2001:db8::5]:7008\"]",
-        help: "Where to try it, beside what discovery finds. Needed, unless it is kept ready.",
+        help: "Where to try it, beside what discovery finds. Needed, unless ready is true.",
         get: |it| Some(it.addresses.iter().map(ToString::to_string).collect::<Array>().into()),
         set: |it, raw| raw.host_ports().map(|value| it.addresses = value),
     },
@@ -572,7 +572,7 @@ pub const PEER_KEYS: &[Key<PeerSettings>] = &[
         variable: Variable::None,
         form: BOOLEAN,
         example: "false",
-        help: "Whether a connection is made at the start and kept, so that the first request finds one. It tells the network that this computer wants the service also while nobody opens it, and costs a handshake each minute.",
+        help: "Whether a connection stays open even while nobody uses the service, so that the first request finds one. An observer can tell that you use the service, and it costs a handshake each minute.",
         get: |it| it.is_ready.then(|| true.into()),
         set: |it, raw| raw.boolean().map(|value| it.is_ready = value),
     },

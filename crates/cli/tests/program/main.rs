@@ -9,7 +9,7 @@ mod config; // files, environment, flags
 mod docs; // what is generated from the program
 mod packaging; // unit files
 
-mod run; // `hardline`: start, signals, the seed's flags
+mod run; // `hardline`: start, signals, the legacy flags
 mod share; // links that answer, and stay the same
 
 mod dht; // `dht`, in networks of its own

@@ -1,4 +1,4 @@
-//! `hardline`: start, signals, the seed's flags.
+//! `hardline`: start, signals, the legacy flags.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -106,7 +106,7 @@ fn the_gateway_asks_at_addresses_of_the_configuration() {
 }
 
 #[test]
-fn the_commands_of_the_seeds_readme_work() {
+fn the_commands_of_the_first_readme_work() {
     let program = Program::new();
     let (port, local, p2p) = (web_server("seed").to_string(), free_port().to_string(), free_port().to_string());
     let flags = [

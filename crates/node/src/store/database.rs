@@ -251,9 +251,8 @@ impl Database {
 fn set_pragmas(connection: &Connection) -> rusqlite::Result<()> {
     // A commit is in the hands of the operating system when it returns, so a killed process loses
     // nothing. Only a power cut can lose the last few, which the next connection tells again;
-    // `FULL` would wait for the disk on each of them.
-    // A kill loses nothing that was acknowledged; a power cut may lose the last addresses, which are
-    // found again.
+    // `FULL` would wait for the disk on each of them. A kill loses nothing that was acknowledged; a
+    // power cut may lose the last addresses, which are found again.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     // Answers with the mode it got: in memory, and on file systems without shared memory, another

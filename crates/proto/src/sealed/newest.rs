@@ -1,5 +1,5 @@
-//! Which of a publisher's records counts: the one with the highest sequence. Each publisher counts by
-//! itself, so that two computers with one identity do not hide each other.
+//! Which of a publisher's records counts: the one with the highest sequence. Each publisher counts
+//! by itself, so that two computers with one identity do not hide each other.
 
 use std::collections::BTreeMap;
 

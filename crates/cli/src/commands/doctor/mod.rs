@@ -135,5 +135,5 @@ fn tell(findings: &[Finding], output: Output) -> Result<(), Failure> {
     }
     let wrong = findings.iter().filter(|finding| finding.state == State::Wrong).count();
     output.event(&json!({"event": "done", "wrong": wrong}))?;
-    if wrong == 0 { Ok(()) } else { Err(Failure::silent(Exit::Unwell)) }
+    if wrong == 0 { Ok(()) } else { Err(Failure::silent(Exit::ChecksFailed)) }
 }

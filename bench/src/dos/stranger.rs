@@ -70,7 +70,7 @@ impl Stranger {
             let mut line = Vec::new();
             while !line.ends_with(b"\n") {
                 if stream.read_buf(&mut line).await? == 0 {
-                    bail!("no opening line");
+                    bail!("no preamble");
                 }
             }
         }

@@ -58,7 +58,7 @@ impl Memory {
 pub(super) struct Outcome {
     attack: Attack,
     peace: Felt,
-    siege: Felt,
+    attacked: Felt,
     afterwards: Felt,
     attacker: Attacker,
     memory: Memory,
@@ -72,27 +72,27 @@ pub(super) struct Outcome {
 impl Outcome {
     pub(super) fn new(
         attack: Attack,
-        [peace, siege, afterwards]: [Felt; 3],
+        [peace, attacked, afterwards]: [Felt; 3],
         attacker: Attacker,
         memory: Memory,
         cpu: f64,
     ) -> Self {
-        let p99_ratio_new = siege.new.p99 / peace.new.p99;
-        let p99_ratio_kept = siege.kept.p99 / peace.kept.p99;
-        let is_met = siege.new.failed + siege.kept.failed + afterwards.new.failed + afterwards.kept.failed == 0
+        let p99_ratio_new = attacked.new.p99 / peace.new.p99;
+        let p99_ratio_kept = attacked.kept.p99 / peace.kept.p99;
+        let is_met = attacked.new.failed + attacked.kept.failed + afterwards.new.failed + afterwards.kept.failed == 0
             && p99_ratio_new < P99_BAR
             && p99_ratio_kept < P99_BAR
             && memory.after <= memory.before * Memory::BAR;
-        Self { attack, peace, siege, afterwards, attacker, memory, cpu, p99_ratio_new, p99_ratio_kept, is_met }
+        Self { attack, peace, attacked, afterwards, attacker, memory, cpu, p99_ratio_new, p99_ratio_kept, is_met }
     }
 
     fn row(&self) -> String {
-        let Self { attack, peace, siege, afterwards, attacker, memory, cpu, .. } = self;
+        let Self { attack, peace, attacked, afterwards, attacker, memory, cpu, .. } = self;
         let triple = |of: fn(&Felt) -> &Requests| {
             let pair = |felt| format!("{:.1}/{:.1}", of(felt).p50, of(felt).p99);
-            format!("{} · {} · {}", pair(peace), pair(siege), pair(afterwards))
+            format!("{} · {} · {}", pair(peace), pair(attacked), pair(afterwards))
         };
-        let failed = siege.new.failed + siege.kept.failed;
+        let failed = attacked.new.failed + attacked.kept.failed;
         format!(
             "| {} | {} | {:.1} | {} | {:.1} | {failed} | {}, {:.0}/s / {} / {} | {:.1} · {:.1} · {:.1} | {cpu:.2} | {} |\n",
             attack.title(),

@@ -53,8 +53,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut outcomes = Vec::new();
     for attack in all {
         println!("{}", attack.title());
-        let ends = Ends::start(&lab, &format!("siege{}", outcomes.len()))?;
-        outcomes.push(ends.besiege(*attack, milliseconds)?);
+        let ends = Ends::start(&lab, &format!("dos{}", outcomes.len()))?;
+        outcomes.push(ends.attacked_by(*attack, milliseconds)?);
     }
     println!("\n{}", outcome::render(&outcomes));
     if let Some(file) = &options.json {

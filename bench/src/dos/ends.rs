@@ -57,7 +57,7 @@ impl Ends {
     }
 
     /// Measures in peace, under the attack and afterwards, for so long each.
-    pub(super) fn besiege(self, attack: Attack, milliseconds: u64) -> Result<Outcome> {
+    pub(super) fn attacked_by(self, attack: Attack, milliseconds: u64) -> Result<Outcome> {
         // What a program makes once, it has made after this.
         let _: Felt = self.honest(milliseconds / 2, || Ok(()))?;
         let victim = if attack.is_on_gateway() { self.gateway.process.id() } else { self.publisher.process.id() };
@@ -65,7 +65,7 @@ impl Ends {
         let peace = self.honest(milliseconds, || Ok(()))?;
         let mut attacker = self.attacker(attack)?;
         let (mut most, began, cpu_before) = (0.0_f64, Instant::now(), cpu_seconds(victim)?);
-        let siege = self.honest(milliseconds, || {
+        let attacked = self.honest(milliseconds, || {
             most = most.max(memory_kib(victim)?);
             Ok(())
         })?;
@@ -75,7 +75,7 @@ impl Ends {
         let after = settled(victim, before)?;
         let afterwards = self.honest(milliseconds, || Ok(()))?;
         let memory = Memory { before, most, after };
-        Ok(Outcome::new(attack, [peace, siege, afterwards], said, memory, cpu))
+        Ok(Outcome::new(attack, [peace, attacked, afterwards], said, memory, cpu))
     }
 
     /// Runs the honest client to its end and calls `look` now and then.

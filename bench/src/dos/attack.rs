@@ -39,7 +39,7 @@ pub(crate) enum Attack {
     SilentGateway,
     /// 2,000 that send a byte of their TLS ClientHello every 5 s
     SlowHandshake,
-    /// 2,000 that finish the TLS handshake and send a byte of the opening line every 5 s
+    /// 2,000 that finish the TLS handshake and send a byte of the preamble every 5 s
     SlowOpening,
     /// 2,000 that send the gateway a byte of a request's head every 5 s
     SlowHead,
