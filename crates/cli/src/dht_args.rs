@@ -21,8 +21,8 @@ pub struct DhtArgs {
 #[derive(Debug, ArgsOf)]
 #[command(next_help_heading = "The DHT")]
 pub struct DhtNetworkArgs {
-    /// Where to enter the network; may be repeated [default: bootstrap.jami.net:4222, and the nodes
-    /// met last time]
+    /// Where to enter the network; may be repeated [default: as --dht-bootstrap says, and the nodes met
+    /// last time]
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub bootstrap: Vec<String>,
 
@@ -89,15 +89,39 @@ pub enum DhtCommand {
 }
 
 impl DhtNetworkArgs {
-    /// Whether it is another network than the one whose nodes are remembered.
+    /// Whether it is another network than the one whose nodes are remembered. `configured` is where
+    /// the configuration or `--dht-bootstrap` enters it.
     #[must_use]
-    pub fn is_own(&self) -> bool {
-        !self.bootstrap.is_empty() || self.network != 0
+    pub fn is_own(&self, configured: &[String]) -> bool {
+        !self.bootstrap.is_empty() || self.network != 0 || configured != [PUBLIC_BOOTSTRAP]
     }
 
     /// Where to enter the network.
     #[must_use]
-    pub fn entrances(&self) -> Vec<String> {
-        if self.is_own() { self.bootstrap.clone() } else { vec![PUBLIC_BOOTSTRAP.to_owned()] }
+    pub fn entrances(&self, configured: &[String]) -> Vec<String> {
+        let is_public_elsewhere = self.network != 0 && configured == [PUBLIC_BOOTSTRAP];
+        if !self.bootstrap.is_empty() || is_public_elsewhere { self.bootstrap.clone() } else { configured.to_vec() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(bootstrap: &[&str], network: u32, configured: &[&str], is_own: bool, entrances: &[&str]) {
+        let texts = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let (bootstrap, configured) = (texts(bootstrap), texts(configured));
+        let args = DhtNetworkArgs { bootstrap, port: 0, bind: Vec::new(), network, client: false, limit: 60 };
+        assert_eq!((args.is_own(&configured), args.entrances(&configured)), (is_own, texts(entrances)));
+    }
+
+    #[test]
+    fn the_command_s_own_flag_comes_before_the_configuration() {
+        check(&[], 0, &[PUBLIC_BOOTSTRAP], false, &[PUBLIC_BOOTSTRAP]);
+        check(&[], 0, &["192.0.2.1:4222"], true, &["192.0.2.1:4222"]);
+        check(&["192.0.2.2:4222"], 0, &["192.0.2.1:4222"], true, &["192.0.2.2:4222"]);
+        check(&[], 7, &[PUBLIC_BOOTSTRAP], true, &[]);
+        check(&[], 7, &["192.0.2.1:4222"], true, &["192.0.2.1:4222"]);
     }
 }

@@ -51,11 +51,13 @@ impl Session {
     async fn start(loaded: &Loaded, args: &DhtNetworkArgs, output: Output) -> Result<Self, Failure> {
         let begun = Instant::now();
         // Nodes of a network of one's own are not remembered among those of the public one.
-        let store = if args.is_own() { None } else { Some(Store::open(&loaded.settings.data_dir()?, None).await?.0) };
+        let configured = &loaded.settings.node.dht.bootstrap;
+        let store =
+            if args.is_own(configured) { None } else { Some(Store::open(&loaded.settings.data_dir()?, None).await?.0) };
         let config = DhtConfig {
             port: args.port,
             bind: args.bind.clone(),
-            bootstrap: args.entrances(),
+            bootstrap: args.entrances(configured),
             network: args.network,
             client: args.client,
             rates: loaded.settings.node.dht.rates,

@@ -174,6 +174,14 @@ fn not_found() -> Response<Body> {
     html_response(StatusCode::NOT_FOUND, &page("Nothing here", &body))
 }
 
+/// Whether a symbolic link leads to itself (`ELOOP`).
+fn is_loop(error: &io::Error) -> bool {
+    #[cfg(target_os = "linux")]
+    return error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+    #[cfg(not(target_os = "linux"))]
+    return error.to_string().contains("symbolic links");
+}
+
 /// Tells what cannot be read from what is not there, without a word about names outside the share.
 fn failed(error: &io::Error) -> Response<Body> {
     match error.kind() {
@@ -182,6 +190,7 @@ fn failed(error: &io::Error) -> Response<Body> {
         | io::ErrorKind::PermissionDenied
         | io::ErrorKind::InvalidFilename
         | io::ErrorKind::InvalidInput => not_found(),
+        _ if is_loop(error) => not_found(),
         kind => {
             debug!(?kind, "shared folder not read");
             let body = html! {

@@ -13,7 +13,7 @@ use crate::dial::{Dialler, Waiting};
 use crate::limits::MAX_FORWARDED;
 use crate::metrics::Metrics;
 use crate::rarely::Rarely;
-use crate::transport::{Reset, accept_each};
+use crate::transport::{Reset, accept_each, tcp};
 use crate::tunnel::{Drain, Side, relay};
 
 /// What the tasks of a forwarded port share.
@@ -47,9 +47,7 @@ impl Forward {
     }
 
     async fn carry(&self, mut program: TcpStream) {
-        if program.set_nodelay(true).is_err() {
-            return;
-        }
+        tcp::tune(&program);
         let mut open = self.metrics.tunnel();
         let span = info_span!("forward", id = open.id, key = %self.name.key.short());
         let carrying = async {

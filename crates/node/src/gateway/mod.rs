@@ -31,7 +31,7 @@ use crate::metrics::{Metrics, OpenTunnel};
 use crate::rarely::Rarely;
 use crate::status::Live;
 use crate::tls::sni::refuse_unknown_name;
-use crate::transport::{accept_each, read_onto};
+use crate::transport::{accept_each, read_onto, tcp};
 use crate::tunnel::{Drain, Prefixed, Side, relay};
 
 /// Bytes read at once while the head is not whole.
@@ -100,9 +100,7 @@ impl Gateway {
     }
 
     async fn serve(&self, mut browser: TcpStream) {
-        if browser.set_nodelay(true).is_err() {
-            return;
-        }
+        tcp::tune(&browser);
         let mut bytes = Vec::new();
         let request = tokio::select! {
             () = self.drain.stop.cancelled() => return,

@@ -117,7 +117,7 @@ async fn read_hello<W: ByteStream>(mut wire: W, mut bytes: Vec<u8>) -> io::Resul
 /// or speaks no TLS, does not get it.
 pub(super) async fn answer<W: ByteStream, T>(
     wire: W,
-    prepare: impl FnOnce(&W) -> io::Result<()>,
+    prepare: impl FnOnce(&W),
     choose: impl FnOnce(&ClientHello<'_>) -> Result<(Arc<ServerConfig>, T), Unserved>,
 ) -> Result<(SecureStream<W>, T), Unserved> {
     let hello = Box::pin(greet(wire, prepare)).await?;
@@ -133,12 +133,9 @@ pub(super) async fn answer<W: ByteStream, T>(
 
 /// Waits for the first bytes, which must begin a TLS handshake, has the stream prepared, and reads
 /// the hello.
-pub(super) async fn greet<W: ByteStream>(
-    mut wire: W,
-    prepare: impl FnOnce(&W) -> io::Result<()>,
-) -> Result<Hello<W>, Unserved> {
+pub(super) async fn greet<W: ByteStream>(mut wire: W, prepare: impl FnOnce(&W)) -> Result<Hello<W>, Unserved> {
     let first = expect_tls(&mut wire).await?;
-    prepare(&wire).map_err(Unserved::Handshake)?;
+    prepare(&wire);
     Box::pin(read_hello(wire, first)).await.map_err(Unserved::Handshake)
 }
 

@@ -74,7 +74,7 @@ impl Incoming for MemoryStream {
         self,
         choose: impl FnOnce(&ClientHello<'_>) -> Result<(Arc<ServerConfig>, T), Unserved> + Send,
     ) -> Result<(Self::Connection, T), Unserved> {
-        handshake::answer(self, |_| Ok(()), choose).await
+        handshake::answer(self, |_| (), choose).await
     }
 }
 

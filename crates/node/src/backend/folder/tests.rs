@@ -310,6 +310,17 @@ async fn of_a_huge_folder_the_first_entries_are_shown_and_the_rest_is_counted() 
     assert!(reply.body.len() < 2 << 20, "{}", reply.body.len());
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_symbolic_link_to_itself_is_not_there() {
+    let share = Share::new(&[("share/a", "x")]);
+    std::os::unix::fs::symlink("loop", share.path("share/loop")).unwrap();
+    let server = FolderServer::new(share.path("share")).unwrap();
+    assert_eq!(ask(&server, &get("/loop")).await.status, 404);
+    assert_eq!(ask(&server, &get("/loop/a")).await.status, 404);
+    assert_eq!(ask(&server, &get("/a")).await.text(), "x");
+}
+
 #[tokio::test]
 async fn a_folder_that_is_away_and_comes_back_is_shown_again() {
     let share = Share::new(&[("share/a", "x")]);

@@ -267,7 +267,6 @@ pub(super) fn client_tls(key: KeyHash) -> Arc<ClientConfig> {
 
 async fn wait_for_client(at: &HostPort, token: Id) -> io::Result<(TcpStream, SocketAddr)> {
     let mut tcp = tcp::connect(at, DATA_LIMIT).await?;
-    tcp::notice_if_gone(&tcp)?;
     tcp.write_all(&data_preamble(&token)).await?;
     let mut client = [0; CLIENT_ADDRESS];
     tcp.read_exact(&mut client).await?;

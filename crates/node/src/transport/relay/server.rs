@@ -423,10 +423,10 @@ impl Incoming for RelayIncoming {
         let mut first = [0];
         let length = self.tcp.peek(&mut first).await.map_err(Unserved::Handshake)?;
         if length > 0 && first[0] == DATA_MAGIC[0] {
-            tcp::prepare(&self.tcp).map_err(Unserved::Handshake)?;
+            tcp::tune(&self.tcp);
             return Err(self.relay.data(self.tcp).await.map_or(Unserved::NoTls, |()| Unserved::Relayed));
         }
-        let hello = Box::pin(handshake::greet(self.tcp, tcp::prepare)).await?;
+        let hello = Box::pin(handshake::greet(self.tcp, tcp::tune)).await?;
         let chosen = choose(&hello.client_hello());
         match chosen {
             Ok((config, chosen)) => {

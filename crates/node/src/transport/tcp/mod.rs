@@ -5,7 +5,7 @@ pub(crate) mod listen; // the P2P port
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use hardline_proto::hosts::{Host, HostPort};
@@ -15,6 +15,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tracing::debug;
 
 use super::dial::over_streams;
 use super::secure::SecureStream;
@@ -38,7 +39,6 @@ impl Transport for Tcp {
     async fn connect(&self, at: &HostPort, target: &Target) -> Result<Connected<Self::Connection>, ConnectError> {
         let open = || async move {
             let stream = connect(at, CONNECT_TIMEOUT).await?;
-            notice_if_gone(&stream)?;
             let remote = stream.peer_addr()?;
             Ok((stream, remote))
         };
@@ -61,14 +61,8 @@ impl Incoming for TcpStream {
         self,
         choose: impl FnOnce(&ClientHello<'_>) -> Result<(Arc<ServerConfig>, T), Unserved> + Send,
     ) -> Result<(Self::Connection, T), Unserved> {
-        handshake::answer(self, prepare, choose).await
+        handshake::answer(self, tune, choose).await
     }
-}
-
-/// Sets a connection up that somebody made to us.
-pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    notice_if_gone(stream)
 }
 
 /// Opens a stream to a program, whoever that is: nobody is verified.
@@ -95,17 +89,25 @@ pub(crate) async fn connect(at: &HostPort, limit: Duration) -> io::Result<TcpStr
     .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", limit.as_secs()))))
 }
 
-/// Lets the system ask now and then whether a peer's computer is still there. Who only receives
-/// would otherwise not learn that it is gone. (No `TCP_USER_TIMEOUT`: that one also ends
-/// connections whose receiver takes a pause.)
-pub(super) fn notice_if_gone(stream: &TcpStream) -> io::Result<()> {
+/// Sets what only tunes: segments leave at once, and the system asks now and then whether the peer's
+/// computer is still there. Who only receives would otherwise not learn that it is gone. (No
+/// `TCP_USER_TIMEOUT`: that one also ends connections whose receiver takes a pause.)
+///
+/// Best effort: WSL 1, gVisor and Wine refuse one or the other, and the connection works without.
+pub(crate) fn tune(stream: &TcpStream) {
+    static TOLD: Once = Once::new();
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
-    SockRef::from(stream).set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_RETRIES))
+    let refused = stream
+        .set_nodelay(true)
+        .and(SockRef::from(stream).set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_RETRIES)));
+    if let Err(error) = refused {
+        TOLD.call_once(|| debug!(%error, "an option of TCP is not to be had here"));
+    }
 }
 
 async fn connect_addr(addr: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(addr).await?;
-    stream.set_nodelay(true)?;
+    tune(&stream);
     Ok(stream)
 }
 
@@ -148,6 +150,8 @@ fn alternate_families(addrs: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     #[test]
@@ -155,6 +159,21 @@ mod tests {
         let addrs = ["[::1]:1", "[::2]:1", "1.1.1.1:1", "[::3]:1"].map(|addr| addr.parse().unwrap());
         let mixed: Vec<_> = alternate_families(addrs.into_iter()).iter().map(ToString::to_string).collect();
         assert_eq!(mixed, ["[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1"]);
+    }
+
+    /// A Unix socket, which has none of TCP's options, in the place of a connection.
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_system_without_the_options_that_tune_keeps_its_connections() {
+        let (near, mut far) = tokio::net::UnixStream::pair().unwrap();
+        let near = std::os::fd::OwnedFd::from(near.into_std().unwrap());
+        let mut near = TcpStream::from_std(near.into()).unwrap();
+        assert!(near.set_nodelay(true).is_err(), "the option is refused");
+        tune(&near);
+        near.write_all(b"on").await.unwrap();
+        let mut got = [0; 2];
+        far.read_exact(&mut got).await.unwrap();
+        assert_eq!(&got, b"on");
     }
 
     #[tokio::test]
