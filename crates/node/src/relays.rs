@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use hardline_proto::KeyHash;
 use hardline_proto::dial::{DialSchedule, MAX_CANDIDATES};
 use hardline_proto::hosts::{HostList, HostPort};
+use hardline_proto::relay::message::MAX_NAMES;
 use hardline_proto::relay::{Id, Name, RelayUrl};
 use hardline_proto::rolling::{Day, RollingCode};
 use serde::{Serialize, Serializer};
@@ -14,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::warn;
 
 use crate::clock;
 use crate::limits::LOOKUP_TIMEOUT;
@@ -170,14 +172,19 @@ fn locate(resolver: &Arc<Resolver>, at: Option<&HostPort>, key: KeyHash) -> mpsc
     receiver
 }
 
-/// What clients ask for on the days around `today`.
+/// What clients ask for on the days around `today`, as far as it fits into a registration: services
+/// first that come first.
 fn names(services: &[KeyHash], today: Day, plain: bool) -> Vec<Name> {
-    let codes = |key: &KeyHash| today.with_neighbours().map(|day| *RollingCode::of(key, day).as_bytes());
-    let mut names: Vec<Name> = services.iter().flat_map(codes).collect();
-    if plain {
-        names.extend(services.iter().map(|key| *key.as_bytes()));
+    let of = |key: &KeyHash| {
+        let codes = today.with_neighbours().map(|day| *RollingCode::of(key, day).as_bytes());
+        codes.into_iter().chain(plain.then_some(*key.as_bytes()))
+    };
+    let per_service = if plain { 4 } else { 3 };
+    let most = MAX_NAMES / per_service;
+    if services.len() > most {
+        warn!(services = services.len(), most, "more services than are registered at a relay");
     }
-    names
+    services.iter().take(most).flat_map(of).collect()
 }
 
 async fn follow_days(services: Vec<KeyHash>, plain: bool, sender: watch::Sender<Vec<Name>>) {
@@ -227,5 +234,12 @@ mod tests {
         let plain = names(&[key], Day(20_000), true);
         assert_eq!((plain.len(), plain[3]), (4, *key.as_bytes()));
         assert_eq!(names(&[key], Day(20_001), false)[0], hidden[1], "tomorrow's names were known today");
+    }
+
+    #[test]
+    fn a_registration_holds_whole_services_and_no_more_than_fit() {
+        let many: Vec<KeyHash> = (0..=255).map(|n| KeyHash::from_bytes([n; 20])).collect();
+        assert_eq!(names(&many, Day(20_000), true).len(), MAX_NAMES / 4 * 4);
+        assert_eq!(names(&many, Day(20_000), false).len(), MAX_NAMES / 3 * 3);
     }
 }

@@ -184,7 +184,7 @@ impl Publisher {
                         other => self.heard(other, &at)?,
                     }
                 }
-                _ = self.names.changed() => self.say_names(&mut tls).await?,
+                Ok(()) = self.names.changed() => self.say_names(&mut tls).await?,
                 // Whether this connection has survived the move shows at once.
                 Ok(()) = self.network.changed() => ping_at = Instant::now(),
                 () = sleep_until(ping_at.into()) => {
