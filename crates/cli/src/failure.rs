@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use hardline_node::gateway::GatewayBindError;
 use hardline_node::node::{Cause, ReachError, StartError};
 use hardline_node::proto::tunnel::Reason;
+use hardline_node::services::ServiceError;
 use hardline_node::store::StoreError;
 use hardline_node::tls::identity::IdentityError;
 use hardline_node::transport::relay::tokens::TokenError;
@@ -140,14 +141,19 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         let failure = Self::new(start_exit(&error), chain(&error));
         match error {
-            StartError::Gateway(GatewayBindError { source, .. }) | StartError::P2p { source, .. } => {
-                failure.remedy(port_remedy(source.kind()))
+            StartError::Gateway(GatewayBindError { source, .. })
+            | StartError::Service(ServiceError::P2p { source, .. }) => failure.remedy(port_remedy(source.kind())),
+            StartError::Service(ServiceError::Identity { source, .. }) | StartError::RelayIdentity(source) => {
+                failure.remedy(source.remedy())
             }
-            StartError::Identity { source, .. } | StartError::RelayIdentity(source) => failure.remedy(source.remedy()),
             StartError::RelayTokens(error) => failure.remedy(token_remedy(&error)),
             StartError::Store(source) => failure.remedy(source.remedy()),
-            StartError::SameIdentity { .. } => failure.remedy("give one of the services another name or certfile"),
-            StartError::Backend { .. } => failure.remedy("check that it is there and that this user may read it"),
+            StartError::Service(ServiceError::SameIdentity { .. }) => {
+                failure.remedy("give one of the services another name or certfile")
+            }
+            StartError::Service(ServiceError::Backend { .. }) => {
+                failure.remedy("check that it is there and that this user may read it")
+            }
             _ => failure,
         }
     }
@@ -201,13 +207,14 @@ const WRONG_KEY_REMEDY: &str = "do not trust what answers there; if it is your o
 
 fn start_exit(error: &StartError) -> Exit {
     match error {
-        StartError::Gateway(GatewayBindError { source, .. }) | StartError::P2p { source, .. }
+        StartError::Gateway(GatewayBindError { source, .. })
+        | StartError::Service(ServiceError::P2p { source, .. })
             if source.kind() == io::ErrorKind::AddrInUse =>
         {
             Exit::InUse
         }
-        StartError::Identity { .. } | StartError::RelayIdentity(_) => Exit::Identity,
-        StartError::SameIdentity { .. } => Exit::Configuration,
+        StartError::Service(ServiceError::Identity { .. }) | StartError::RelayIdentity(_) => Exit::Identity,
+        StartError::Service(ServiceError::SameIdentity { .. }) => Exit::Configuration,
         _ => Exit::Failed,
     }
 }

@@ -33,6 +33,7 @@ pub mod network; // the state of this host's networks, observed by all
 pub mod node; // the only place that wires the parts together
 mod rarely; // what happens often → a word a minute
 pub mod relays; // relays through which this computer is reached
+pub mod services; // the table of services, observed by all
 mod status; // what a node is doing → sentences, JSON
 mod warm_up; // one handshake before somebody waits
 

@@ -38,6 +38,7 @@ metrics! {
     TunnelsClean "tunnels_clean" "tunnels" "Tunnels whose both directions were closed by their senders."
     TunnelsIdle "tunnels_idle" "tunnels" "Tunnels closed because nothing moved for `limits.tunnel_idle`."
     TunnelsStopped "tunnels_stopped" "tunnels" "Tunnels closed because this program stopped."
+    TunnelsRemoved "tunnels_removed" "tunnels" "Tunnels closed because their service was removed."
     TunnelsAddressLost "tunnels_address_lost" "tunnels" "Tunnels closed because this computer lost their local address."
     TunnelsBroken "tunnels_broken" "tunnels" "Tunnels of which a connection broke; both ends were reset."
     TunnelsUnfinished "tunnels_unfinished" "tunnels" "Tunnels given up by whoever had them opened, and requests that reached no service."
@@ -69,6 +70,8 @@ pub(crate) enum TunnelResult {
     Idle,
     /// The node stops.
     Stopped,
+    /// The service was removed.
+    Removed,
     /// Its local address is gone.
     AddressLost,
     /// One of its connections broke.
@@ -124,10 +127,11 @@ impl Metrics {
 }
 
 /// The metrics of which every tunnel counts in one.
-const RESULTS: [Metric; 6] = [
+const RESULTS: [Metric; 7] = [
     Metric::TunnelsClean,
     Metric::TunnelsIdle,
     Metric::TunnelsStopped,
+    Metric::TunnelsRemoved,
     Metric::TunnelsAddressLost,
     Metric::TunnelsBroken,
     Metric::TunnelsUnfinished,
@@ -144,6 +148,7 @@ impl Drop for OpenTunnel {
             Some(TunnelResult::Clean) => Metric::TunnelsClean,
             Some(TunnelResult::Idle) => Metric::TunnelsIdle,
             Some(TunnelResult::Stopped) => Metric::TunnelsStopped,
+            Some(TunnelResult::Removed) => Metric::TunnelsRemoved,
             Some(TunnelResult::AddressLost) => Metric::TunnelsAddressLost,
             Some(TunnelResult::Broken) => Metric::TunnelsBroken,
             None => Metric::TunnelsUnfinished,

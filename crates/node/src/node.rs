@@ -1,24 +1,21 @@
 //! The only place that wires the parts together.
 
-use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hardline_proto::KeyHash;
 use hardline_proto::candidate::DialPolicy;
 use hardline_proto::host::ServiceName;
-use hardline_proto::hosts::HostList;
-use hardline_proto::lan::Freetext;
 use hardline_proto::relay::RelayUrl;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use crate::accept::{Acceptor, Service};
-use crate::backend::Backend;
-use crate::config::{Bound, IdentityConfig, NodeConfig, P2pConfig, ServiceConfig};
+use crate::accept::Acceptor;
+use crate::config::{NodeConfig, P2pConfig, ServiceConfig};
 use crate::dial::{Dialler, Waiting};
 use crate::drivers::dht::proxy::client::ProxyError;
 use crate::drivers::dht::shared::SharedDht;
@@ -30,39 +27,43 @@ use crate::publish::{Announced, Means, Publisher, system_clock};
 use crate::reach::{Outside, Reach, ReachConfig};
 use crate::relays::{Relays, RelaysContext};
 use crate::resolve::{Resolver, Sources};
-use crate::session::ServerTls;
-use crate::status::Live;
+use crate::services::{OwnAddresses, ServiceContext, ServiceError, Services, load_identity};
+use crate::status::{Listening, Live};
 use crate::store::{RememberedService, Store, StoreError, StoreNotice};
-use crate::tls::config::ServerSettings;
-use crate::tls::identity::{Identity, IdentityError, IdentityNotice};
+use crate::tls::identity::{IdentityError, IdentityNotice};
 use crate::transport::relay::publisher::RelayedListener;
 use crate::transport::relay::server::{Relay, RelayListener};
 use crate::transport::relay::tokens::{TokenError, TokenFile};
-use crate::transport::tcp::listen::{self, Listening};
+use crate::transport::tcp::listen;
 use crate::tunnel::Drain;
 use crate::warm_up::warm_up;
 
 pub use crate::dial::{Cause, ReachError};
+pub use crate::services::Access;
 pub use crate::session::TunnelStream;
 pub use crate::status::{Published, Status};
 
 /// A running node.
 #[derive(Debug)]
 pub struct Node {
-    bound: Bound,
-    services: Vec<Published>,
-    lan: Option<Arc<Lan>>,
-    dht: Option<Arc<SharedDht>>,
-    reach: Option<Arc<Reach>>,
-    publisher: Option<Arc<Publisher>>,
-    acceptor: Option<Arc<Acceptor>>,
-    relay: Option<Arc<Relay>>,
-    relays: Option<Arc<Relays>>,
+    live: Live,
+    /// How to begin to listen, until that has begun.
+    begin: Mutex<Option<BeginListening>>,
     dialler: Arc<Dialler>,
-    metrics: Metrics,
     drain: Drain,
     tasks: TaskTracker,
     grace: Duration,
+}
+
+/// What the listening side is begun with.
+#[derive(Debug)]
+struct BeginListening {
+    p2p: P2pConfig,
+    relays: Vec<RelayUrl>,
+    /// The relay that runs here, as the DHT hears of it.
+    relay: Option<Announced>,
+    plain: bool,
+    store: Store,
 }
 
 /// Why a node cannot start.
@@ -72,43 +73,9 @@ pub enum StartError {
     /// The browser's port cannot be had.
     #[error(transparent)]
     Gateway(#[from] GatewayBindError),
-    /// The port for other daemons cannot be had.
-    #[error("cannot listen for other computers at port {port}")]
-    P2p {
-        /// The port asked for.
-        port: u16,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A service's identity cannot be used.
-    #[error("the identity of service {target}")]
-    Identity {
-        /// The service, for people.
-        target: String,
-        /// Why.
-        #[source]
-        source: IdentityError,
-    },
-    /// A service's backend cannot be used, whatever runs there: a folder that is none, say.
-    #[error("service {target}")]
-    Backend {
-        /// The service, for people.
-        target: String,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Two services have one identity, so nothing tells them apart.
-    #[error("services {first} and {second} have the same identity {key}")]
-    SameIdentity {
-        /// The identity.
-        key: KeyHash,
-        /// One service.
-        first: String,
-        /// The other.
-        second: String,
-    },
+    /// A service cannot be served, or the port for other computers cannot be had.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
     /// A proxy of the DHT has no usable address.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
@@ -161,63 +128,106 @@ impl Node {
         let drain = Drain::new(config.tunnel_idle);
         // Whatever fails below drops this guard, which ends what has been started.
         let undo = drain.stop.clone().drop_guard();
-        let (tasks, metrics) = (TaskTracker::new(), Metrics::default());
-        let loaded = load_services(&config, &mut notices)?;
+        let tasks = TaskTracker::new();
+        let services = load_services(&config, &drain, &mut notices)?;
+        let metrics = Metrics::default();
         let relay = start_relay(&config, &metrics, &drain, &tasks)?;
         let gateway_listeners = config.gateway_port.map(gateway::bind).transpose()?.unwrap_or_default();
-        let is_listening = relay.is_some() || !loaded.services.is_empty();
+        let is_listening = relay.is_some() || !services.now().services.is_empty();
         let listening = if is_listening { Some(bind_p2p(&config.p2p, &mut notices)?) } else { None };
         let (store, store_notices) = Store::open(&config.data_dir, config.import_from.as_deref()).await?;
         notices.extend(store_notices.into_iter().map(Notice::Store));
         let network = NetworkMonitor::start(drain.stop.clone(), &tasks);
         let lan = start_lan(&config, &network, &drain, &mut notices).await;
-        let p2p_port = listening.as_ref().map_or(0, |listening| listening.port);
-        if let Some(lan) = &lan {
-            let mut announced = announced(&config.services, &loaded.published, p2p_port);
-            announced.extend(relay.as_ref().map(|(relay, _)| announced_relay(relay.key, p2p_port)));
-            lan.set_services(announced);
-        }
         let dht = prepare_dht(&config, &store, &network, &drain)?;
         let sources = Sources {
-            own: own_addresses(&loaded.published, &config.p2p, p2p_port),
+            own: OwnAddresses::new(Arc::clone(&services)),
             given: config.given.clone(),
             store: Some(store.clone()),
             lan: lan.clone(),
             dht: dht.clone(),
         };
-        let policy = dial_policy(&gateway_listeners, p2p_port, &config);
+        let policy = dial_policy(&gateway_listeners, &config);
         let resolver = Resolver::new(sources, network, policy, drain.stop.clone(), tasks.clone());
         let _ = undo.disarm();
-        let mut node = Self {
-            bound: Bound::default(),
-            services: loaded.published.clone(),
-            lan,
-            dht,
-            reach: None,
-            publisher: None,
-            acceptor: None,
-            relay: None,
-            relays: None,
+        let (relay, announced_relay) = relay.unzip();
+        let begin = BeginListening {
+            p2p: config.p2p,
+            relays: config.relays,
+            relay: announced_relay,
+            plain: config.dht.publish_plain,
+            store,
+        };
+        let node = Self {
+            live: Live {
+                gateway: gateway_listeners.iter().flat_map(|listener| listener.local_addr()).collect(),
+                services,
+                lan,
+                dht,
+                relay,
+                listening: Arc::default(),
+                metrics,
+            },
+            begin: Mutex::new(Some(begin)),
             dialler: Arc::new(Dialler::new(resolver, config.idle_limits, config.own_records, drain.stop.clone())),
-            metrics,
             drain,
             tasks,
             grace: config.grace,
         };
         if let Some(listening) = listening {
-            node.listen(listening, loaded, relay, store, &config);
+            node.begin_listening(|_| Ok(listening))?;
         }
         node.run_gateway(gateway_listeners, config.gateway_connections);
         node.watch_own_addresses();
         node.keep_ready(config.ready);
         node.warm_up();
-        info!(gateway = ?node.bound.gateway, p2p = ?node.bound.p2p, services = node.services.len(), "started");
+        let bound = node.live.bound();
+        info!(gateway = ?bound.gateway, p2p = ?bound.p2p, services = node.live.services.now().services.len(), "started");
         Ok((node, notices))
+    }
+
+    /// Adds a service while the node runs. The first one of a node without services opens the port
+    /// for other computers.
+    ///
+    /// # Errors
+    /// [`ServiceError`] names what is in the way; then nothing has changed.
+    pub fn add_service(&self, config: ServiceConfig) -> Result<(KeyHash, Vec<IdentityNotice>), ServiceError> {
+        let publishes = config.dht;
+        let (service, notices) = self.live.services.load(config)?;
+        self.begin_listening(|p2p| listen::bind(&p2p.bind, p2p.port))?;
+        if let Some(dht) = self.live.dht.as_ref().filter(|_| publishes) {
+            dht.take_part();
+        }
+        Ok((self.live.services.add(service)?, notices))
+    }
+
+    /// Lets `change` change a service while it is served: what it is, its title, who may use it,
+    /// where it is shown. Its identity stays, and so do the tunnels that run.
+    ///
+    /// # Errors
+    /// [`ServiceError::Unknown`], or what is in the way of the change, which is not made then.
+    pub fn change_service(&self, key: &KeyHash, change: impl FnOnce(&mut ServiceConfig)) -> Result<(), ServiceError> {
+        self.live.services.change(key, change)?;
+        let publishes = self.live.services.now().get(key).is_some_and(|service| service.config.dht);
+        if let Some(dht) = self.live.dht.as_ref().filter(|_| publishes) {
+            dht.take_part();
+        }
+        Ok(())
+    }
+
+    /// Takes a service away: whoever asks for it is refused as for a name that was never there, and
+    /// its tunnels are reset. The port for other computers stays open.
+    ///
+    /// # Errors
+    /// [`ServiceError::Unknown`].
+    pub fn remove_service(&self, key: &KeyHash) -> Result<(), ServiceError> {
+        self.live.services.remove(key)
     }
 
     /// Does what is slow the first time before somebody waits for it.
     fn warm_up(&self) {
-        if self.bound.gateway.is_empty() && self.bound.p2p.is_empty() {
+        let bound = self.live.bound();
+        if bound.gateway.is_empty() && bound.p2p.is_empty() {
             return;
         }
         let resolver = Arc::clone(&self.dialler.resolver);
@@ -227,24 +237,35 @@ impl Node {
         });
     }
 
-    /// Lets others in: finds out where this computer is reached, publishes that, and accepts.
-    fn listen(
-        &mut self,
-        listening: Listening,
-        loaded: Loaded,
-        relay: Option<(Arc<Relay>, Announced)>,
-        store: Store,
-        config: &NodeConfig,
-    ) {
-        let Loaded { services, mut for_dht, .. } = loaded;
-        if let Some((relay, announced)) = relay {
-            self.relay = Some(relay);
-            for_dht.push(announced);
-        }
-        let relayed = self.start_relays(config.relays.clone(), config.dht.publish_plain);
-        let reach = self.start_reach(config.p2p.clone(), listening.port);
-        self.run_publisher(for_dht, &reach, store, config.dht.publish_plain);
-        self.run_acceptor(listening, relayed, services, reach, &config.p2p);
+    /// Lets others in at the sockets of `bind`, unless they are let in already: finds out where
+    /// this host is reached, announces and publishes that, and accepts.
+    fn begin_listening(
+        &self,
+        bind: impl FnOnce(&P2pConfig) -> io::Result<listen::Listening>,
+    ) -> Result<(), ServiceError> {
+        let mut begin = self.begin.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(BeginListening { p2p, .. }) = &*begin else { return Ok(()) };
+        let bound = bind(p2p).map_err(|source| ServiceError::P2p { port: p2p.port, source })?;
+        let Some(BeginListening { p2p, relays, relay, plain, store }) = begin.take() else { return Ok(()) };
+        let ip = p2p.bind.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        self.dialler.resolver.listen_at(SocketAddr::new(ip, bound.port));
+        self.announce(bound.port, relay.as_ref());
+        let (relays, relayed) = self.start_relays(relays, plain);
+        let reach = self.start_reach(p2p.clone(), bound.port, &relays);
+        let publisher = self.run_publisher(relay, &reach, &relays, store, plain);
+        let addrs = bound.listeners.iter().flat_map(|listener| listener.local_addr()).collect();
+        let acceptor = self.run_acceptor(bound, relayed, Arc::clone(&reach), &p2p);
+        let _ = self.live.listening.set(Listening { addrs, reach, publisher, acceptor, relays });
+        Ok(())
+    }
+
+    /// Tells the LAN of the services and of the relay.
+    fn announce(&self, port: u16, relay: Option<&Announced>) {
+        let Some(lan) = self.live.lan.clone() else { return };
+        let others = relay.map(|relay| announced_relay(relay.key, port)).into_iter().collect();
+        let following = lan.follow(self.live.services.watch(), port, others);
+        let stop = self.drain.stop.clone();
+        self.tasks.spawn(async move { stop.run_until_cancelled(following).await });
     }
 
     /// Closes tunnels whose local address is gone.
@@ -260,59 +281,56 @@ impl Node {
         }
     }
 
-    fn start_reach(&mut self, config: P2pConfig, port: u16) -> Arc<Reach> {
+    fn start_reach(&self, config: P2pConfig, port: u16, relays: &Relays) -> Arc<Reach> {
         let P2pConfig { public_addresses: by_hand, bind: bound, port_mapping, .. } = config;
         let config = ReachConfig { by_hand, port, bound, port_mapping };
         // Without the DHT nobody tells what others see.
-        let public = self.dht.as_ref().map_or_else(|| watch::channel(Vec::new()).1, |dht| dht.public_addresses());
-        let relays = self.relay_hosts();
-        let outside = Outside { public, relays };
-        let reach = Reach::start(config, &self.dialler.resolver.network, outside, self.drain.stop.clone(), &self.tasks);
-        self.reach = Some(Arc::clone(&reach));
-        reach
+        let public = self.live.dht.as_ref().map_or_else(|| watch::channel(Vec::new()).1, |dht| dht.public_addresses());
+        let outside = Outside { public, relays: relays.hosts() };
+        Reach::start(config, &self.dialler.resolver.network, outside, self.drain.stop.clone(), &self.tasks)
     }
 
-    /// Registers this computer's services at `relays`. Returns where their clients come in.
-    fn start_relays(&mut self, relays: Vec<RelayUrl>, plain: bool) -> RelayedListener {
+    /// Registers this host's services at `relays`. Returns where their clients come in, too.
+    fn start_relays(&self, relays: Vec<RelayUrl>, plain: bool) -> (Arc<Relays>, RelayedListener) {
         let (relayed, listener) = RelayedListener::new();
         let context = RelaysContext {
-            services: self.services.iter().map(|service| service.key).collect(),
+            services: self.live.services.watch(),
             plain,
             resolver: Arc::clone(&self.dialler.resolver),
             relayed,
             tasks: self.tasks.clone(),
             stop: self.drain.stop.clone(),
         };
-        self.relays = Some(Relays::start(relays, context));
-        listener
+        (Relays::start(relays, context), listener)
     }
 
-    /// Relays at which this computer is registered now.
-    fn relay_hosts(&self) -> watch::Receiver<HostList> {
-        self.relays.as_ref().map_or_else(|| watch::channel(HostList::default()).1, |relays| relays.hosts())
-    }
-
-    fn run_publisher(&mut self, services: Vec<Announced>, reach: &Reach, store: Store, plain: bool) {
-        let Some(dht) = self.dht.clone() else { return };
-        let relays = self.relay_hosts();
-        let means = Means { dht, hosts: reach.watch(), relays, store, plain, clock: system_clock };
-        self.publisher = Some(Arc::new(Publisher::start(services, &means, &self.drain.stop, &self.tasks)));
+    fn run_publisher(
+        &self,
+        relay: Option<Announced>,
+        reach: &Reach,
+        relays: &Relays,
+        store: Store,
+        plain: bool,
+    ) -> Option<Arc<Publisher>> {
+        let dht = self.live.dht.clone()?;
+        let means = Means { dht, hosts: reach.watch(), relays: relays.hosts(), store, plain, clock: system_clock };
+        let (table, always) = (self.live.services.watch(), relay.into_iter().collect());
+        Some(Publisher::start(always, table, means, &self.drain.stop, &self.tasks))
     }
 
     fn run_acceptor(
-        &mut self,
-        listening: Listening,
+        &self,
+        bound: listen::Listening,
         relayed: RelayedListener,
-        services: HashMap<KeyHash, Service>,
         reach: Arc<Reach>,
         config: &P2pConfig,
-    ) {
-        let acceptor = Arc::new(Acceptor::new(services, reach, config, self.metrics.clone(), self.drain.clone()));
+    ) -> Arc<Acceptor> {
+        let (services, metrics) = (Arc::clone(&self.live.services), self.live.metrics.clone());
+        let acceptor = Arc::new(Acceptor::new(services, reach, config, metrics, self.drain.clone()));
         self.tasks.spawn(Arc::clone(&acceptor).report());
-        for listener in listening.listeners {
-            self.bound.p2p.extend(listener.local_addr());
+        for listener in bound.listeners {
             let (acceptor, tasks) = (Arc::clone(&acceptor), self.tasks.clone());
-            match &self.relay {
+            match &self.live.relay {
                 Some(relay) => {
                     let relay = Arc::clone(relay);
                     self.tasks.spawn(acceptor.run(RelayListener { listener, relay }, tasks))
@@ -321,51 +339,35 @@ impl Node {
             };
         }
         self.tasks.spawn(Arc::clone(&acceptor).run(relayed, self.tasks.clone()));
-        self.acceptor = Some(acceptor);
+        acceptor
     }
 
-    fn run_gateway(&mut self, listeners: Vec<TcpListener>, connections: usize) {
-        self.bound.gateway = listeners.iter().flat_map(|listener| listener.local_addr()).collect();
-        let Some(port) = self.bound.gateway.first().map(SocketAddr::port) else { return };
-        let first_page = gateway::FirstPage { own: self.services.clone(), port };
-        let (dialler, live) = (Arc::clone(&self.dialler), self.live());
+    fn run_gateway(&self, listeners: Vec<TcpListener>, connections: usize) {
+        let Some(port) = self.live.gateway.first().map(SocketAddr::port) else { return };
+        let first_page = gateway::FirstPage { own: Arc::clone(&self.live.services), port };
+        let (dialler, live) = (Arc::clone(&self.dialler), self.live.clone());
         let gateway = Arc::new(Gateway::new(dialler, first_page, connections, live, self.drain.clone()));
         for listener in listeners {
             self.tasks.spawn(Arc::clone(&gateway).run(listener, self.tasks.clone()));
         }
     }
 
-    fn live(&self) -> Live {
-        Live {
-            bound: self.bound.clone(),
-            services: self.services.clone(),
-            lan: self.lan.clone(),
-            dht: self.dht.clone(),
-            reach: self.reach.clone(),
-            publisher: self.publisher.clone(),
-            acceptor: self.acceptor.clone(),
-            relay: self.relay.clone(),
-            relays: self.relays.clone(),
-            metrics: self.metrics.clone(),
-        }
-    }
-
     /// Name of the relay that runs here.
     #[must_use]
     pub fn relay_key(&self) -> Option<KeyHash> {
-        self.relay.as_ref().map(|relay| relay.key)
+        self.live.relay.as_ref().map(|relay| relay.key)
     }
 
     /// What it is doing now.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.live().status()
+        self.live.status()
     }
 
     /// Services heard on the LAN, live. Without LAN discovery the list stays empty.
     #[must_use]
     pub fn browse(&self) -> watch::Receiver<Vec<FoundService>> {
-        self.lan.as_ref().map_or_else(|| watch::channel(Vec::new()).1, |lan| lan.browse())
+        self.live.lan.as_ref().map_or_else(|| watch::channel(Vec::new()).1, |lan| lan.browse())
     }
 
     /// Services remembered, the one used last first.
@@ -384,7 +386,7 @@ impl Node {
     /// # Errors
     /// [`ReachError`] says what was tried.
     pub async fn connect(&self, name: &ServiceName) -> Result<TunnelStream, ReachError> {
-        let open = self.metrics.tunnel();
+        let open = self.live.metrics.tunnel();
         let tunnel = self.dialler.reach(name, Waiting::Program, &mut Vec::new()).await?;
         Ok(tunnel.counted(open))
     }
@@ -392,7 +394,7 @@ impl Node {
     /// Carries every connection to `listener` to one service, until the node stops. A program there
     /// sees a reset when the service is not reached or its tunnel breaks.
     pub fn forward(&self, listener: TcpListener, name: ServiceName) {
-        let (dialler, metrics) = (Arc::clone(&self.dialler), self.metrics.clone());
+        let (dialler, metrics) = (Arc::clone(&self.dialler), self.live.metrics.clone());
         let forward = Arc::new(Forward { dialler, name, metrics, drain: self.drain.clone() });
         self.tasks.spawn(forward.run(listener, self.tasks.clone()));
     }
@@ -414,14 +416,14 @@ impl Node {
         self.drain.stop.cancel();
         self.tasks.close();
         if tokio::time::timeout(self.grace, self.tasks.wait()).await.is_err() {
-            warn!(tunnels = self.metrics.open_tunnels(), "grace is over, closing tunnels");
+            warn!(tunnels = self.live.metrics.open_tunnels(), "grace is over, closing tunnels");
             self.drain.kill.cancel();
             self.tasks.wait().await;
         }
-        if let Some(lan) = &self.lan {
+        if let Some(lan) = &self.live.lan {
             lan.stopped().await;
         }
-        if let Some(dht) = &self.dht {
+        if let Some(dht) = &self.live.dht {
             dht.stopped().await;
         }
         if let Some(store) = &self.dialler.resolver.store {
@@ -431,56 +433,23 @@ impl Node {
     }
 }
 
-/// Services, ready to be served and published.
-#[derive(Default)]
-struct Loaded {
-    services: HashMap<KeyHash, Service>,
-    published: Vec<Published>,
-    for_dht: Vec<Announced>,
-}
-
 /// Loads every identity and prepares every backend.
-fn load_services(node: &NodeConfig, notices: &mut Vec<Notice>) -> Result<Loaded, StartError> {
-    let mut loaded = Loaded::default();
-    for (index, config) in node.services.iter().enumerate() {
-        let target = config.target.to_string();
-        let (identity, identity_notices) = load_identity(&config.identity)
-            .map_err(|source| StartError::Identity { target: target.clone(), source })?;
-        notices.extend(identity_notices.into_iter().map(|notice| Notice::Identity { service: index, notice }));
-        if let Some(other) = loaded.published.iter().find(|other| other.key == identity.key) {
-            return Err(StartError::SameIdentity { key: identity.key, first: other.target.clone(), second: target });
-        }
-        let backend = Backend::new(&config.target, node.p2p.backend_timeout)
-            .map_err(|source| StartError::Backend { target: target.clone(), source })?;
-        let password = config.password.clone().or_else(|| identity.password.clone());
-        loaded.services.insert(
-            identity.key,
-            Service {
-                key: identity.key,
-                tls: ServerTls::new(ServerSettings { identity: &identity, own_records: node.own_records }),
-                backend,
-                password: password.clone(),
-            },
-        );
-        loaded.published.push(Published { key: identity.key, title: config.title.clone(), password, target });
-        if config.dht {
-            loaded.for_dht.push(Announced { key: identity.key, certified: identity.certified });
-        }
+fn load_services(config: &NodeConfig, drain: &Drain, notices: &mut Vec<Notice>) -> Result<Arc<Services>, ServiceError> {
+    let (backend_timeout, own_records) = (config.p2p.backend_timeout, config.own_records);
+    let services = Services::new(ServiceContext { drain: drain.clone(), backend_timeout, own_records });
+    for (index, config) in config.services.iter().enumerate() {
+        let (service, of_identity) = services.load(config.clone())?;
+        notices.extend(of_identity.into_iter().map(|notice| Notice::Identity { service: index, notice }));
+        services.add(service)?;
     }
-    Ok(loaded)
+    Ok(Arc::new(services))
 }
 
-fn load_identity(config: &IdentityConfig) -> Result<(Identity, Vec<IdentityNotice>), IdentityError> {
-    match config {
-        IdentityConfig::File(path) => Identity::load_or_create(path),
-        IdentityConfig::Ephemeral => Ok((Identity::ephemeral()?, Vec::new())),
-    }
-}
-
-/// Which addresses this process does not dial: those of itself.
-fn dial_policy(gateway: &[TcpListener], p2p_port: u16, config: &NodeConfig) -> DialPolicy {
+/// Which addresses this process does not dial: those of itself. The P2P port is known to the
+/// resolver when it is listened at.
+fn dial_policy(gateway: &[TcpListener], config: &NodeConfig) -> DialPolicy {
     let gateway_addrs = gateway.iter().flat_map(|listener| listener.local_addr());
-    let own_ports = gateway_addrs.map(|addr| addr.port()).chain([p2p_port]).collect();
+    let own_ports = gateway_addrs.map(|addr| addr.port()).collect();
     DialPolicy { own_ports, is_loopback_shared: config.is_loopback_shared }
 }
 
@@ -504,9 +473,9 @@ fn announced_relay(key: KeyHash, port: u16) -> LanService {
     LanService { key, port, title: "relay".to_owned(), password: None, unlisted: true }
 }
 
-fn bind_p2p(config: &P2pConfig, notices: &mut Vec<Notice>) -> Result<Listening, StartError> {
+fn bind_p2p(config: &P2pConfig, notices: &mut Vec<Notice>) -> Result<listen::Listening, ServiceError> {
     let listening =
-        listen::bind(&config.bind, config.port).map_err(|source| StartError::P2p { port: config.port, source })?;
+        listen::bind(&config.bind, config.port).map_err(|source| ServiceError::P2p { port: config.port, source })?;
     if config.port != 0 && listening.port != config.port {
         notices.push(Notice::PortTaken { wanted: config.port, got: listening.port });
     }
@@ -544,25 +513,4 @@ fn prepare_dht(
     let publishes = config.relay.is_some() || config.services.iter().any(|service| service.dht);
     let (store, network) = (Some(store.clone()), network.clone());
     Ok(Some(SharedDht::new(&config.dht, publishes, store, network, drain.stop.clone())?))
-}
-
-/// What the LAN hears of the services.
-fn announced(configs: &[ServiceConfig], published: &[Published], port: u16) -> Vec<LanService> {
-    let announce = |(config, published): (&ServiceConfig, &Published)| LanService {
-        key: published.key,
-        port,
-        title: published.title.clone(),
-        // Released clients look for `freetext-hash` in an answer, and so every neighbour can ask
-        // for it. The text of a `.hash` file was meant so; a password that a person set is told to
-        // nobody.
-        password: published.password.as_deref().filter(|_| config.password.is_none()).and_then(Freetext::new),
-        unlisted: config.unlisted,
-    };
-    configs.iter().zip(published).map(announce).collect()
-}
-
-/// Where this process reaches its own services without asking anybody.
-fn own_addresses(published: &[Published], config: &P2pConfig, port: u16) -> HashMap<KeyHash, SocketAddr> {
-    let ip = config.bind.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    published.iter().map(|service| (service.key, SocketAddr::new(ip, port))).collect()
 }

@@ -20,6 +20,7 @@ use tracing::warn;
 use crate::clock;
 use crate::limits::LOOKUP_TIMEOUT;
 use crate::resolve::Resolver;
+use crate::services::Table;
 use crate::transport::relay::publisher::{Publisher, RegistrationStatus, Relayed};
 
 /// How it stands with a relay through which this computer is reached.
@@ -75,7 +76,7 @@ pub(crate) struct Relays {
 /// What all registrations share.
 pub(crate) struct RelaysContext {
     /// The services that are reached through the relays.
-    pub(crate) services: Vec<KeyHash>,
+    pub(crate) services: watch::Receiver<Arc<Table>>,
     /// Whether clients of the legacy protocol are served, who ask by the plain key hash.
     pub(crate) plain: bool,
     /// Finds relays whose address is not given.
@@ -88,13 +89,16 @@ pub(crate) struct RelaysContext {
 impl Relays {
     /// Starts a task for each relay; they belong to the context's tracker and end on its `stop`.
     pub(crate) fn start(relays: Vec<RelayUrl>, context: RelaysContext) -> Arc<Self> {
-        let RelaysContext { services, plain, resolver, relayed, tasks, stop } = context;
+        let RelaysContext { mut services, plain, resolver, relayed, tasks, stop } = context;
         let network = resolver.network.watch();
         let id = Id::from_bytes(rand::random());
-        let (names_sender, names) = watch::channel(names(&services, clock::today(), plain));
+        let (names_sender, names) = {
+            let keys: Vec<_> = services.borrow_and_update().keys().collect();
+            watch::channel(names(&keys, clock::today(), plain))
+        };
         tasks.spawn({
             let stop = stop.clone();
-            async move { stop.run_until_cancelled(follow_days(services, plain, names_sender)).await }
+            async move { stop.run_until_cancelled(follow_names(services, plain, names_sender)).await }
         });
         let (statuses, receiver) = watch::channel(Vec::new());
         for (index, relay) in relays.into_iter().enumerate() {
@@ -187,14 +191,19 @@ fn names(services: &[KeyHash], today: Day, plain: bool) -> Vec<Name> {
     services.iter().take(most).flat_map(of).collect()
 }
 
-async fn follow_days(services: Vec<KeyHash>, plain: bool, sender: watch::Sender<Vec<Name>>) {
+/// Keeps the names up with the days and the table.
+async fn follow_names(mut services: watch::Receiver<Arc<Table>>, plain: bool, sender: watch::Sender<Vec<Name>>) {
     loop {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         // Tomorrow's names are registered already: an hour's delay by a clock that is set hurts
         // nobody.
         let rest = (Day::SECONDS - now % Day::SECONDS).min(3600);
-        sleep(Duration::from_secs(rest + 1)).await;
-        let fresh = names(&services, clock::today(), plain);
+        tokio::select! {
+            () = sleep(Duration::from_secs(rest + 1)) => {}
+            Ok(()) = services.changed() => {}
+        }
+        let keys: Vec<_> = services.borrow_and_update().keys().collect();
+        let fresh = names(&keys, clock::today(), plain);
         sender.send_if_modified(|known| {
             let is_news = *known != fresh;
             *known = fresh;

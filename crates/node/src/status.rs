@@ -1,7 +1,8 @@
 //! What a node is doing → sentences for people, an object for programs.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 
 use hardline_proto::KeyHash;
 use hardline_proto::admission::Refused;
@@ -18,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::publish::{PublishStatus, Publisher};
 use crate::reach::{Reach, ReachStatus};
 use crate::relays::{RelayedThrough, Relays};
+use crate::services::{Access, Service, Services};
 use crate::transport::relay::server::{Relay, RelayStatus};
 
 /// One published service.
@@ -27,8 +29,8 @@ pub struct Published {
     pub key: KeyHash,
     /// Its title.
     pub title: String,
-    /// Its password.
-    pub password: Option<String>,
+    /// Who may use it.
+    pub access: Access,
     /// What it is, for people: `localhost:8080`, `unix:/run/x.sock`, `/home/me/pictures`.
     pub target: String,
 }
@@ -56,10 +58,10 @@ pub struct Status {
     pub relays: Vec<RelayedThrough>,
     /// What neighbours sent or asked over a rate since the start; `None` without LAN discovery.
     pub lan_dropped: Option<Dropped>,
-    /// Tunnels open now, as listener and as dialler.
-    pub tunnels: u64,
     /// Every counter by its name; see [`metrics`](crate::metrics).
     pub metrics: Value,
+    /// Tunnels open now, as listener and as dialler.
+    pub tunnels: u64,
     /// Tasks that live in the runtime of whoever asks; `None` outside one.
     pub tasks: Option<usize>,
 }
@@ -67,35 +69,59 @@ pub struct Status {
 /// The parts that are asked how they are.
 #[derive(Debug, Clone)]
 pub(crate) struct Live {
-    pub(crate) bound: Bound,
-    pub(crate) services: Vec<Published>,
+    /// Addresses for browsers.
+    pub(crate) gateway: Vec<SocketAddr>,
+    pub(crate) services: Arc<Services>,
     pub(crate) lan: Option<Arc<Lan>>,
     pub(crate) dht: Option<Arc<SharedDht>>,
-    pub(crate) reach: Option<Arc<Reach>>,
-    pub(crate) publisher: Option<Arc<Publisher>>,
-    pub(crate) acceptor: Option<Arc<Acceptor>>,
     pub(crate) relay: Option<Arc<Relay>>,
-    pub(crate) relays: Option<Arc<Relays>>,
+    /// Begins at the start, or with the first service.
+    pub(crate) listening: Arc<OnceLock<Listening>>,
     pub(crate) metrics: Metrics,
 }
 
+/// The parts of the listening side.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    /// Addresses for other daemons.
+    pub(crate) addrs: Vec<SocketAddr>,
+    pub(crate) reach: Arc<Reach>,
+    pub(crate) publisher: Option<Arc<Publisher>>,
+    pub(crate) acceptor: Arc<Acceptor>,
+    pub(crate) relays: Arc<Relays>,
+}
+
 impl Live {
+    pub(crate) fn bound(&self) -> Bound {
+        let p2p = self.listening.get().map(|listening| listening.addrs.clone()).unwrap_or_default();
+        Bound { gateway: self.gateway.clone(), p2p }
+    }
+
     pub(crate) fn status(&self) -> Status {
+        let listening = self.listening.get();
+        let publisher = listening.and_then(|listening| listening.publisher.as_ref());
         Status {
-            bound: self.bound.clone(),
-            services: self.services.clone(),
+            bound: self.bound(),
+            services: self.services.now().services.iter().map(|service| Published::of(service)).collect(),
             lan: self.lan.as_ref().map(|lan| lan.interfaces()).unwrap_or_default(),
             dht: self.dht.as_ref().and_then(|dht| dht.status()),
-            published: self.publisher.as_ref().map(|publisher| publisher.status()).unwrap_or_default(),
-            reach: self.reach.as_ref().map(|reach| reach.status()),
-            refused: self.acceptor.as_ref().map(|acceptor| acceptor.refused()),
+            published: publisher.map(|publisher| publisher.status()).unwrap_or_default(),
+            reach: listening.map(|listening| listening.reach.status()),
+            refused: listening.map(|listening| listening.acceptor.refused()),
             relay: self.relay.as_ref().map(|relay| relay.status()),
-            relays: self.relays.as_ref().map(|relays| relays.status()).unwrap_or_default(),
+            relays: listening.map(|listening| listening.relays.status()).unwrap_or_default(),
             lan_dropped: self.lan.as_ref().map(|lan| lan.dropped()),
-            tunnels: self.metrics.open_tunnels(),
             metrics: self.metrics.to_json(),
+            tunnels: self.metrics.open_tunnels(),
             tasks: Handle::try_current().ok().map(|runtime| runtime.metrics().num_alive_tasks()),
         }
+    }
+}
+
+impl Published {
+    fn of(service: &Service) -> Self {
+        let (title, target) = (service.config.title.clone(), service.config.target.to_string());
+        Self { key: service.key(), title, access: service.access.clone(), target }
     }
 }
 
@@ -121,7 +147,7 @@ impl Status {
     /// The same for programs; no password in it.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let texts = |addrs: &[std::net::SocketAddr]| addrs.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let texts = |addrs: &[SocketAddr]| addrs.iter().map(ToString::to_string).collect::<Vec<_>>();
         let service = |service: &Published| {
             let dht = self.published.iter().find(|published| published.key == service.key);
             let dht = dht.map(|dht| {
@@ -142,8 +168,8 @@ impl Status {
             "relays": self.relays,
             "refused": self.refused,
             "lan_dropped": self.lan_dropped,
-            "tunnels": self.tunnels,
             "metrics": self.metrics,
+            "tunnels": self.tunnels,
             "tasks": self.tasks,
             "sentences": self.sentences(),
         })

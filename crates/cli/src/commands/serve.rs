@@ -113,7 +113,7 @@ impl Running {
 
     /// The link of a service on this computer.
     pub(super) fn link(&self, service: &Published) -> String {
-        links::link(service.key, service.password.as_deref(), self.gateway_port)
+        links::link(service.key, service.access.password(), self.gateway_port)
     }
 
     fn ready(&self) -> Value {
@@ -128,7 +128,7 @@ impl Running {
                     "title": service.title,
                     "target": service.target,
                     "link": self.link(service),
-                    "link_elsewhere": links::link_elsewhere(service.key, service.password.as_deref()),
+                    "link_elsewhere": links::link_elsewhere(service.key, service.access.password()),
                 })
             })
             .collect();

@@ -51,7 +51,7 @@ fn service(args: ShareArgs) -> Result<ServiceSettings, Failure> {
 
 fn tell(running: &Running, service: &Published, wants_qr: bool, output: Output) -> Result<(), Failure> {
     let link = running.link(service);
-    let link_elsewhere = links::link_elsewhere(service.key, service.password.as_deref());
+    let link_elsewhere = links::link_elsewhere(service.key, service.access.password());
     if output.is_quiet {
         return output.line(link);
     }

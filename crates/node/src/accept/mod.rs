@@ -6,22 +6,20 @@ mod names; // ClientHello → service
 mod peer;
 mod serve; // tunnels asked for one after the other
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hardline_proto::KeyHash;
 use hardline_proto::admission::Refused;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use crate::backend::Backend;
 use crate::config::P2pConfig;
 use crate::metrics::Metrics;
 use crate::rarely::Rarely;
 use crate::reach::Reach;
-use crate::session::{Connection, ServerTls};
+use crate::services::{Service, Services};
+use crate::session::Connection;
 use crate::transport::{Incoming, Listener, accept_each};
 use crate::tunnel::Drain;
 
@@ -29,19 +27,10 @@ use self::door::Door;
 use self::idle::IdleSessions;
 use self::names::Names;
 
-/// One service, ready to be served.
-#[derive(Debug)]
-pub(crate) struct Service {
-    pub(crate) key: KeyHash,
-    pub(crate) tls: ServerTls,
-    pub(crate) backend: Backend,
-    pub(crate) password: Option<String>,
-}
-
 /// What the tasks of the listening side share.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
-    services: HashMap<KeyHash, Service>,
+    services: Arc<Services>,
     names: Names,
     reach: Arc<Reach>,
     door: Door,
@@ -56,14 +45,14 @@ pub(crate) struct Acceptor {
 
 impl Acceptor {
     pub(crate) fn new(
-        services: HashMap<KeyHash, Service>,
+        services: Arc<Services>,
         reach: Arc<Reach>,
         config: &P2pConfig,
         metrics: Metrics,
         drain: Drain,
     ) -> Self {
         Self {
-            names: Names::of(services.keys().copied()),
+            names: Names::default(),
             services,
             reach,
             door: Door::new(config.limits.clone()),
@@ -88,7 +77,7 @@ impl Acceptor {
     /// Says, now and then, that a backend was not there.
     fn note_missing_backend(&self, service: &Service, error: &io::Error) {
         if let Some(times) = self.missing_backends.count() {
-            warn!(%error, key = %service.key.short(), times, "backend not reached, tunnel refused");
+            warn!(%error, key = %service.key().short(), times, "backend not reached, tunnel refused");
         }
     }
 

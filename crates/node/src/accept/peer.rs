@@ -11,10 +11,11 @@ use rustls::server::ClientHello;
 use tokio::time::timeout;
 use tracing::debug;
 
+use super::Acceptor;
 use super::door::{HandshakeSlot, TunnelSlot};
-use super::{Acceptor, Service};
 use crate::backend::BackendStream;
 use crate::clock;
+use crate::services::Service;
 use crate::session::{Begun, Connection, ListenerSession, PreambleFailure, SessionEnd};
 use crate::transport::{Incoming, Unserved};
 
@@ -34,15 +35,18 @@ enum Refused {
 }
 
 /// A peer behind the handshake and the preambles.
-struct Peer<'a> {
-    service: &'a Service,
+struct Peer {
+    service: Arc<Service>,
     session: Box<dyn ListenerSession>,
-    /// Whether it sent the service's password, or there is none.
-    is_allowed: bool,
+    /// What it sent, to be looked at for each tunnel: the service's own may change.
+    password: Option<String>,
     /// Of a tunnel that was asked for by connecting.
     backend: Option<BackendStream>,
     _slot: TunnelSlot,
 }
+
+/// The service that a peer asks for, and its place there.
+type Chosen = (Arc<Service>, TunnelSlot);
 
 impl Acceptor {
     /// Serves one peer. `handshake_slot` is given back when its first tunnel begins, or its session
@@ -60,16 +64,16 @@ impl Acceptor {
         drop(handshake_slot);
         match greeted {
             Ok(Peer { service, mut session, backend: Some(mut backend), _slot, .. }) => {
-                Box::pin(self.carry(service, &mut *session, &mut backend, addr)).await;
+                Box::pin(self.carry(&service, &mut *session, &mut backend, addr)).await;
             }
-            Ok(Peer { service, session, is_allowed, backend: None, _slot }) => {
-                Box::pin(self.serve_session(service, session, is_allowed, addr)).await;
+            Ok(Peer { service, session, password, backend: None, _slot }) => {
+                Box::pin(self.serve_session(service, session, password, addr)).await;
             }
             Err(refused) => debug!(%addr, error = %chain(&refused), "peer refused"),
         }
     }
 
-    async fn greet_in_time<I>(&self, incoming: I, addr: SocketAddr) -> Result<Peer<'_>, Refused>
+    async fn greet_in_time<I>(&self, incoming: I, addr: SocketAddr) -> Result<Peer, Refused>
     where
         I: Incoming<Connection: Connection>,
     {
@@ -81,48 +85,37 @@ impl Acceptor {
     }
 
     /// Says how a hello is answered: as which service, with which TLS settings.
-    fn choose(
-        &self,
-        hello: &ClientHello<'_>,
-        addr: SocketAddr,
-    ) -> Result<(Arc<ServerConfig>, (&Service, TunnelSlot)), Unserved> {
+    fn choose(&self, hello: &ClientHello<'_>, addr: SocketAddr) -> Result<(Arc<ServerConfig>, Chosen), Unserved> {
         let service = hello.server_name().and_then(|name| self.service(name)).ok_or(Unserved::UnknownName)?;
         // Before the handshake, which is what costs.
-        let slot = self.door.tunnel(addr.ip(), service.key).map_err(Unserved::Limit)?;
-        Ok((service.tls.choose(hello), (service, slot)))
+        let slot = self.door.tunnel(addr.ip(), service.key()).map_err(Unserved::Limit)?;
+        Ok((service.identity.tls.choose(hello), (service, slot)))
     }
 
-    async fn greet<'a, C: Connection>(
-        &'a self,
+    async fn greet<C: Connection>(
+        &self,
         connection: C,
-        service: &'a Service,
+        service: Arc<Service>,
         slot: TunnelSlot,
-    ) -> Result<Peer<'a>, Refused> {
+    ) -> Result<Peer, Refused> {
         let ours = Preamble { wan_hosts: Some(self.reach.hosts()), password: None };
-        let Begun { mut session, preamble } = connection.listen(ours, service.password.is_some()).await?;
-        let is_allowed = service.allows(&preamble);
+        let Begun { mut session, preamble } = connection.listen(ours, service.access.wants_password()).await?;
+        let password = preamble.password;
         let backend = if session.asks_at_once() {
             let open = poll_fn(|cx| session.poll_next_tunnel(cx)).await?;
-            let backend = self.decide(service, is_allowed, open).await.map_err(Refused::Tunnel)?;
+            let backend = self.decide(&service, password.as_deref(), open).await.map_err(Refused::Tunnel)?;
             session.grant().await?;
             Some(backend)
         } else {
             None
         };
-        Ok(Peer { service, session, is_allowed, backend, _slot: slot })
+        Ok(Peer { service, session, password, backend, _slot: slot })
     }
 
-    fn service(&self, sni: &str) -> Option<&Service> {
-        self.services.get(&self.names.find(sni, clock::today())?)
-    }
-}
-
-impl Service {
-    /// Whether `theirs`, a dialler's preamble, has the password that is asked for. Browsers lower
-    /// the case of host names.
-    fn allows(&self, theirs: &Preamble) -> bool {
-        let is_it = |password: &String| theirs.password.as_ref().is_some_and(|it| it.eq_ignore_ascii_case(password));
-        self.password.as_ref().is_none_or(is_it)
+    fn service(&self, sni: &str) -> Option<Arc<Service>> {
+        let table = self.services.now();
+        let key = self.names.find(sni, clock::today(), table.generation, table.keys())?;
+        table.get(&key).cloned()
     }
 }
 

@@ -2,14 +2,16 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use hardline_proto::tunnel::{Open, Reason, Refusal};
 use tokio::time::timeout;
 use tracing::{Instrument, debug, info_span};
 
-use super::{Acceptor, Service};
+use super::Acceptor;
 use crate::backend::BackendStream;
 use crate::limits::CROWDED_IDLE_LIMIT;
+use crate::services::Service;
 use crate::session::ListenerSession;
 use crate::tunnel::{Side, relay};
 
@@ -18,18 +20,20 @@ impl Acceptor {
     /// more. The backend is not touched before a tunnel is asked for.
     pub(super) async fn serve_session(
         &self,
-        service: &Service,
+        mut service: Arc<Service>,
         mut session: Box<dyn ListenerSession>,
-        is_allowed: bool,
+        password: Option<String>,
         addr: SocketAddr,
     ) {
-        while let Some(open) = self.next_open(&mut *session, is_allowed, addr).await {
-            match self.decide(service, is_allowed, open).await {
+        while let Some(open) = self.next_open(&mut *session, &service, password.as_deref(), addr).await {
+            let Some(now) = self.services.now().get(&service.key()).cloned() else { break };
+            service = now;
+            match self.decide(&service, password.as_deref(), open).await {
                 Ok(mut backend) => {
                     if session.grant().await.is_err() {
                         return;
                     }
-                    self.carry(service, &mut *session, &mut backend, addr).await;
+                    self.carry(&service, &mut *session, &mut backend, addr).await;
                 }
                 Err(refusal) => {
                     debug!(%addr, %refusal, "tunnel refused");
@@ -46,10 +50,16 @@ impl Acceptor {
     }
 
     /// Waits for the next question while the session is idle. `None` when there will be none.
-    async fn next_open(&self, session: &mut dyn ListenerSession, is_allowed: bool, addr: SocketAddr) -> Option<Open> {
+    async fn next_open(
+        &self,
+        session: &mut dyn ListenerSession,
+        service: &Service,
+        password: Option<&str>,
+        addr: SocketAddr,
+    ) -> Option<Open> {
         let place = self.idle.enter(addr.ip());
         let patience = match &place {
-            Some(_) if is_allowed => self.idle.time(),
+            Some(_) if service.access.allows(password) => self.idle.time(),
             // Who does not know the password may ask, to be told so, and has no other business
             // here.
             Some(_) => self.handshake_timeout,
@@ -58,6 +68,7 @@ impl Acceptor {
         };
         tokio::select! {
             () = self.drain.stop.cancelled() => None,
+            () = service.removed().cancelled() => None,
             asked = timeout(patience, poll_fn(|cx| session.poll_next_tunnel(cx))) => asked.ok()?.ok(),
         }
     }
@@ -66,11 +77,11 @@ impl Acceptor {
     pub(super) async fn decide(
         &self,
         service: &Service,
-        is_allowed: bool,
+        password: Option<&str>,
         open: Open,
     ) -> Result<BackendStream, Refusal> {
         let refusal = |reason| Refusal { reason, unknown: open.unknown };
-        if !is_allowed {
+        if !service.access.allows(password) {
             return Err(refusal(Reason::Password));
         }
         service.backend.connect().await.map_err(|error| {
@@ -88,10 +99,10 @@ impl Acceptor {
         addr: SocketAddr,
     ) {
         let mut open = self.metrics.tunnel();
-        let span = info_span!("tunnel", side = "listener", id = open.id, key = %service.key.short());
+        let span = info_span!("tunnel", side = "listener", id = open.id, key = %service.key().short());
         async {
             debug!(%addr, "tunnel opened");
-            let relayed = relay(backend, Side::Service, session, &self.drain).await;
+            let relayed = relay(backend, Side::Service, session, &service.identity.drain).await;
             relayed.count(&mut open);
             debug!(?relayed, "tunnel ended");
         }

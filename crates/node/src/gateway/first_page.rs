@@ -1,6 +1,7 @@
 //! What can be opened from here → the gateway's first page.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hardline_proto::KeyHash;
@@ -14,7 +15,7 @@ use tracing::debug;
 use super::answer::{Answer, Content};
 use crate::drivers::lan::{FoundService, Lan};
 use crate::resolve::Resolver;
-use crate::status::Published;
+use crate::services::{Service, Services};
 
 /// How long the page waits for the LAN to answer. Services that were heard before are shown all the
 /// same.
@@ -23,7 +24,7 @@ const LISTEN: Duration = Duration::from_millis(400);
 /// The first page of one gateway.
 pub(crate) struct FirstPage {
     /// Services of this computer.
-    pub(crate) own: Vec<Published>,
+    pub(crate) own: Arc<Services>,
     /// The gateway's own port, for links.
     pub(crate) port: u16,
 }
@@ -39,8 +40,9 @@ struct Entry {
 
 impl FirstPage {
     pub(super) async fn answer(&self, resolver: &Resolver) -> Answer {
-        let own: Vec<_> =
-            self.own.iter().map(|own| self.entry(own.key, None, &own.title, vec![own.target.clone()])).collect();
+        let entry =
+            |own: &Arc<Service>| self.entry(own.key(), None, &own.config.title, vec![own.config.target.to_string()]);
+        let own: Vec<_> = self.own.now().services.iter().map(entry).collect();
         let found = match &resolver.lan {
             Some(lan) => self.found(lan).await,
             None => Vec::new(),

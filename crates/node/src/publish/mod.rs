@@ -5,7 +5,7 @@ mod announcer; // one service: when to publish what
 mod status; // what came of it, in sentences
 mod values; // addresses → a value for every key
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hardline_proto::KeyHash;
@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 pub use status::{Copy, Kind, PublishState, PublishStatus};
 
 use crate::drivers::dht::shared::SharedDht;
+use crate::services::Table;
 use crate::store::Store;
 use announcer::Announcer;
 
@@ -53,33 +54,82 @@ pub(crate) struct Means {
 /// Handle of the tasks that publish, one a service.
 #[derive(Debug)]
 pub(crate) struct Publisher {
-    services: Vec<(KeyHash, watch::Receiver<PublishState>)>,
+    running: Mutex<Vec<Running>>,
+    means: Means,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// The task of one service.
+#[derive(Debug)]
+struct Running {
+    key: KeyHash,
+    /// Whether it is of the table, and ends when it is not there any more.
+    is_of_table: bool,
+    state: watch::Receiver<PublishState>,
+    stop: CancellationToken,
 }
 
 impl Publisher {
-    /// Starts a task for each service; they belong to `tasks` and end on `shutdown`.
+    /// Starts a task for each of `always` and each service of `table` that wants it, and follows
+    /// the table; all belong to `tasks` and end on `shutdown`.
     pub(crate) fn start(
-        services: Vec<Announced>,
-        means: &Means,
+        always: Vec<Announced>,
+        mut table: watch::Receiver<Arc<Table>>,
+        means: Means,
         shutdown: &CancellationToken,
         tasks: &TaskTracker,
-    ) -> Self {
-        let start = |service: Announced| {
-            let (sender, status) = watch::channel(PublishState::Starting);
-            let key = service.key;
-            tasks.spawn(Announcer::new(service, means.clone(), sender).run(shutdown.clone()));
-            (key, status)
-        };
-        Self { services: services.into_iter().map(start).collect() }
+    ) -> Arc<Self> {
+        let (running, shutdown, tasks) = (Mutex::default(), shutdown.clone(), tasks.clone());
+        let publisher = Arc::new(Self { running, means, shutdown, tasks });
+        for service in always {
+            publisher.publish(service, false);
+        }
+        publisher.follow(&table.borrow_and_update());
+        let following = Arc::clone(&publisher);
+        publisher.tasks.spawn(async move {
+            let stop = following.shutdown.clone();
+            let changes = async {
+                while table.changed().await.is_ok() {
+                    let now = Arc::clone(&table.borrow_and_update());
+                    following.follow(&now);
+                }
+            };
+            stop.run_until_cancelled(changes).await;
+        });
+        publisher
+    }
+
+    /// Ends the tasks of services that are gone or shall not be published, and starts those that
+    /// are missing.
+    fn follow(&self, table: &Table) {
+        let wanted = |key: &KeyHash| table.get(key).filter(|service| service.config.dht);
+        for ended in self.lock().extract_if(.., |it| it.is_of_table && wanted(&it.key).is_none()) {
+            ended.stop.cancel();
+        }
+        for service in table.services.iter().filter(|service| service.config.dht) {
+            if !self.lock().iter().any(|it| it.key == service.key()) {
+                let certified = Arc::clone(&service.identity.certified);
+                self.publish(Announced { key: service.key(), certified }, true);
+            }
+        }
+    }
+
+    fn publish(&self, service: Announced, is_of_table: bool) {
+        let (sender, state) = watch::channel(PublishState::Starting);
+        let (key, stop) = (service.key, self.shutdown.child_token());
+        self.tasks.spawn(Announcer::new(service, self.means.clone(), sender).run(stop.clone()));
+        self.lock().push(Running { key, is_of_table, state, stop });
     }
 
     /// What came of it, service by service.
     pub(crate) fn status(&self) -> Vec<PublishStatus> {
-        let one = |(key, state): &(KeyHash, watch::Receiver<PublishState>)| PublishStatus {
-            key: *key,
-            state: state.borrow().clone(),
-        };
-        self.services.iter().map(one).collect()
+        let one = |it: &Running| PublishStatus { key: it.key, state: it.state.borrow().clone() };
+        self.lock().iter().map(one).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

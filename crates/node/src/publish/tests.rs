@@ -210,7 +210,7 @@ struct Publishing {
     identity: Identity,
     key: KeyHash,
     hosts: watch::Sender<HostList>,
-    publisher: Publisher,
+    publisher: Arc<Publisher>,
     dht: Arc<SharedDht>,
     _dir: TempDir,
     _stop: DropGuard,
@@ -246,14 +246,15 @@ impl Publishing {
         let relays = watch::channel(HostList::default()).1;
         let means = Means { dht: Arc::clone(&dht), hosts: watched, relays, store, plain, clock };
         let service = Announced { key: identity.key, certified: Arc::clone(&identity.certified) };
-        let publisher = Publisher::start(vec![service], &means, &stop, &TaskTracker::new());
+        let publisher =
+            Publisher::start(vec![service], watch::channel(Arc::default()).1, means, &stop, &TaskTracker::new());
         let (identity, key) = (identity.clone(), identity.key);
         Self { identity, key, hosts, publisher, dht, _dir: dir, _stop: stop.drop_guard() }
     }
 
     /// The first state that satisfies `is_it`.
     async fn next(&self, is_it: impl Fn(&PublishState) -> bool) -> PublishState {
-        let mut status = self.publisher.services[0].1.clone();
+        let mut status = self.publisher.lock()[0].state.clone();
         let state = tokio::time::timeout(LIMIT, status.wait_for(is_it)).await;
         state.unwrap_or_else(|_| panic!("still {:?}", self.publisher.status())).unwrap().clone()
     }

@@ -13,9 +13,9 @@ pub(crate) use report::Journal;
 pub use report::{AttemptReport, Outcome, Report, SourceReport};
 pub(crate) use search::Lookup;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use hardline_proto::KeyHash;
 use hardline_proto::candidate::DialPolicy;
@@ -28,13 +28,14 @@ use crate::config::GivenAddress;
 use crate::drivers::dht::shared::SharedDht;
 use crate::drivers::lan::Lan;
 use crate::network::NetworkMonitor;
+use crate::services::OwnAddresses;
 use crate::store::Store;
 
 /// Everything that may know where a service is.
 #[derive(Debug)]
 pub(crate) struct Resolver {
     /// Services of this process and where they listen.
-    own: HashMap<KeyHash, SocketAddr>,
+    own: OwnAddresses,
     given: Vec<GivenAddress>,
     /// Of the services with given addresses, those that spoke version 2 when they were reached
     /// last; once it is known.
@@ -46,7 +47,7 @@ pub(crate) struct Resolver {
     /// Which sealed records are not to be believed because there was a newer one.
     newest: Mutex<Newest>,
     pub(crate) network: NetworkMonitor,
-    policy: DialPolicy,
+    policy: RwLock<DialPolicy>,
     searches: Searches,
     /// Ends every search.
     stop: CancellationToken,
@@ -58,7 +59,7 @@ pub(crate) struct Resolver {
 #[derive(Debug)]
 pub(crate) struct Sources {
     /// Services of this process and where they listen.
-    pub(crate) own: HashMap<KeyHash, SocketAddr>,
+    pub(crate) own: OwnAddresses,
     /// Addresses given by hand.
     pub(crate) given: Vec<GivenAddress>,
     pub(crate) store: Option<Store>,
@@ -77,8 +78,14 @@ impl Resolver {
     ) -> Arc<Self> {
         let Sources { own, given, store, lan, dht } = sources;
         let (recent, newest, searches) = (Recent::default(), Mutex::default(), Searches::default());
-        let given_v2 = OnceLock::new();
+        let (given_v2, policy) = (OnceLock::new(), RwLock::new(policy));
         Arc::new(Self { own, given, given_v2, recent, store, lan, dht, newest, network, policy, searches, stop, tasks })
+    }
+
+    /// Notes where this process listens: there its own services are, and nobody else.
+    pub(crate) fn listen_at(&self, at: SocketAddr) {
+        self.own.listen_at(at);
+        self.policy.write().unwrap_or_else(PoisonError::into_inner).own_ports.push(at.port());
     }
 
     /// Looks up what is remembered of services with given addresses, before somebody waits for it.
@@ -106,7 +113,7 @@ impl Resolver {
 
     /// Whether there is an address that needs no asking.
     fn has_at_hand(&self, key: &KeyHash) -> bool {
-        self.own.contains_key(key)
+        self.own.get(key).is_some()
             || self.given.iter().any(|given| given.key == *key)
             || self.recent.address(key, &self.network.now()).is_some()
     }

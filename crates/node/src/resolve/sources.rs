@@ -1,6 +1,6 @@
 //! What is asked nearby: this process, the person, the store, the LAN.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use hardline_proto::candidate::{Candidate, Source};
@@ -31,7 +31,7 @@ impl Asking<'_> {
         let key = self.search.key;
         if let Some(addr) = self.resolver.own.get(&key) {
             let _source = self.search.asked(Source::Own);
-            self.offer(Source::Own, Source::Own, (*addr).into());
+            self.offer(Source::Own, Source::Own, addr.into());
         }
         let given: Vec<_> = self.resolver.given.iter().filter(|given| given.key == key).collect();
         let _source = given.first().map(|_| self.search.asked(Source::Given));
@@ -99,7 +99,7 @@ impl Asking<'_> {
 
     /// Whether `at`, told by `source`, may be dialled from here.
     pub(super) fn permits(&self, at: &HostPort, source: Source) -> bool {
-        self.resolver.policy.permits(self.here, at, source)
+        self.resolver.policy.read().unwrap_or_else(PoisonError::into_inner).permits(self.here, at, source)
     }
 
     /// Notes an address that `asked` named, if it makes sense to dial it from here. `source` is who

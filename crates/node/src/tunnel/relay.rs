@@ -31,12 +31,15 @@ pub(crate) struct Drain {
     pub(crate) idle: Duration,
     /// The address that the tunnel uses is lost.
     pub(crate) local_addrs: LocalAddressWatch,
+    /// The service is removed; never, on the dialling side.
+    pub(crate) removed: CancellationToken,
 }
 
 impl Drain {
     pub(crate) fn new(idle: Duration) -> Self {
         let kill = CancellationToken::new();
-        Self { stop: CancellationToken::new(), local_addrs: LocalAddressWatch::new(kill.clone()), kill, idle }
+        let local_addrs = LocalAddressWatch::new(kill.clone());
+        Self { stop: CancellationToken::new(), local_addrs, kill, idle, removed: CancellationToken::new() }
     }
 }
 
@@ -60,6 +63,8 @@ pub(crate) enum End {
     Idle,
     /// The node stops.
     Stopped,
+    /// The service is removed.
+    Removed,
     /// This host has lost the address that the peer knows.
     AddressLost,
     /// One of the two connections broke; both were reset.
@@ -88,6 +93,7 @@ pub(crate) async fn relay<A: ByteStream, C: Carrier + ?Sized>(
             tokio::select! {
                 () = activity.silent_for(drain.idle) => End::Idle,
                 () = activity.drained(&drain.stop) => End::Stopped,
+                () = drain.removed.cancelled() => End::Removed,
                 () = lost.cancelled() => if drain.kill.is_cancelled() { End::Stopped } else { End::AddressLost },
             }
         });
@@ -118,6 +124,7 @@ impl Relayed {
             End::Clean => TunnelResult::Clean,
             End::Idle => TunnelResult::Idle,
             End::Stopped => TunnelResult::Stopped,
+            End::Removed => TunnelResult::Removed,
             End::AddressLost => TunnelResult::AddressLost,
             End::Broken(_) => TunnelResult::Broken,
         });
@@ -129,7 +136,7 @@ impl End {
         match self {
             Self::Clean => None,
             Self::Idle => Some(ResetReason::IDLE),
-            Self::Stopped => Some(ResetReason::STOPPING),
+            Self::Stopped | Self::Removed => Some(ResetReason::STOPPING),
             // To the peer this says nothing: it does not get there.
             Self::Broken(_) | Self::AddressLost => Some(ResetReason::APPLICATION),
         }

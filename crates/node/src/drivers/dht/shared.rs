@@ -4,6 +4,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +31,9 @@ pub const IDLE: Duration = Duration::from_secs(3 * 60);
 #[derive(Debug)]
 pub struct SharedDht {
     config: DhtConfig,
+    /// The port of a node that takes part in the network.
+    port: u16,
+    takes_part: AtomicBool,
     store: Option<Store>,
     network: NetworkMonitor,
     proxies: ProxyClient,
@@ -63,17 +67,19 @@ impl SharedDht {
         shutdown: CancellationToken,
     ) -> Result<Arc<Self>, ProxyError> {
         let config = DhtConfig {
-            port: if publishes { settings.port } else { 0 },
+            port: 0,
             bind: settings.bind.clone(),
             bootstrap: settings.bootstrap.clone(),
             network: settings.network,
-            client: !publishes,
+            client: true,
             rates: settings.rates,
         };
         Ok(Arc::new(Self {
             store: store.filter(|_| settings.network == 0),
             network,
             config,
+            port: settings.port,
+            takes_part: AtomicBool::new(publishes),
             proxies: ProxyClient::new(&settings.proxies)?,
             public: watch::Sender::default(),
             state: Mutex::new(State { running: None, uses: 0, last_use: Instant::now() }),
@@ -100,13 +106,24 @@ impl SharedDht {
             return Err(io::Error::other("stopping"));
         }
         let stop = self.shutdown.child_token();
-        let dht = Dht::start(self.config.clone(), self.store.clone(), stop.clone()).await?;
-        info!(addrs = ?dht.status().bound, client = self.config.client, "DHT node started");
+        let mut config = self.config.clone();
+        if self.takes_part.load(Ordering::Relaxed) {
+            (config.port, config.client) = (self.port, false);
+        }
+        let client = config.client;
+        let dht = Dht::start(config, self.store.clone(), stop.clone()).await?;
+        info!(addrs = ?dht.status().bound, client, "DHT node started");
         self.tasks.spawn(Arc::clone(self).look_after(Arc::clone(&dht), stop));
         let mut state = self.state();
         state.running = Some(Arc::clone(&dht));
         state.uses += 1;
         Ok(DhtUse { dht, shared: Arc::clone(self) })
+    }
+
+    /// Lets the node take part in the network, for something is to be published now. One that runs
+    /// as a mere client goes on as one, and publishes all the same, until it has been idle.
+    pub fn take_part(&self) {
+        self.takes_part.store(true, Ordering::Relaxed);
     }
 
     /// Proxies that answer in the node's place.

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use self::driver::{Command, Driver};
 use crate::config::LanConfig;
 use crate::network::NetworkMonitor;
+use crate::services::{Service, Table};
 
 /// A service of this computer, as the LAN hears of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +54,18 @@ pub struct FoundService {
     pub titles: Vec<String>,
     /// Of `addrs`, those that say they know version 2 of the tunnel.
     pub v2: Vec<SocketAddr>,
+}
+
+impl LanService {
+    fn of(service: &Service, port: u16) -> Self {
+        Self {
+            key: service.key(),
+            port,
+            title: service.config.title.clone(),
+            password: service.told_password().and_then(Freetext::new),
+            unlisted: service.config.unlisted,
+        }
+    }
 }
 
 impl FoundService {
@@ -112,6 +125,27 @@ impl Lan {
     /// Replaces the services this computer answers for and announces.
     pub fn set_services(&self, services: Vec<LanService>) {
         self.command(Command::SetServices(services));
+    }
+
+    /// Announces the services of `table`, which listen at `port`, and `others`; follows the table
+    /// until the future is dropped. The first set is announced before this returns.
+    pub(crate) fn follow(
+        self: Arc<Self>,
+        mut table: watch::Receiver<Arc<Table>>,
+        port: u16,
+        others: Vec<LanService>,
+    ) -> impl Future<Output = ()> + Send {
+        let announced = move |table: &Table| {
+            let services = table.services.iter().map(|service| LanService::of(service, port));
+            services.chain(others.iter().cloned()).collect()
+        };
+        self.set_services(announced(&table.borrow_and_update()));
+        async move {
+            while table.changed().await.is_ok() {
+                let services = announced(&table.borrow_and_update());
+                self.set_services(services);
+            }
+        }
     }
 
     /// Searches for `key`: addresses arrive as they are heard, those heard of already at once. The

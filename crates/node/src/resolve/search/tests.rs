@@ -14,6 +14,7 @@ use crate::config::{GivenAddress, LanConfig};
 use crate::drivers::lan::Lan;
 use crate::network::simulated::Addresses;
 use crate::resolve::Sources;
+use crate::services::OwnAddresses;
 
 const KEY: KeyHash = KeyHash::from_bytes([7; 20]);
 
@@ -33,7 +34,7 @@ impl Fixture {
         let addresses = Addresses::default();
         addresses.set(&["192.168.1.2"]);
         let sources = Sources {
-            own: HashMap::new(),
+            own: OwnAddresses::default(),
             given: given.iter().map(|at| GivenAddress { key: KEY, at: at.parse().unwrap() }).collect(),
             store: None,
             lan: Some(Lan::start(lan, &addresses.monitor(), stop.clone()).await.unwrap()),
