@@ -28,10 +28,10 @@ pub mod store; // SQLite: what is remembered
 mod clock; // what day it is
 pub mod config; // what an embedder may set
 pub mod limits; // every bound in time, size and count
+mod log_throttle; // a log message a minute, with a count
 pub mod metrics; // every counter, declared once
 pub mod network; // the state of this host's networks, observed by all
 pub mod node; // the only place that wires the parts together
-mod rarely; // what happens often → a word a minute
 pub mod relays; // relays through which this computer is reached
 pub mod services; // the table of services, observed by all
 mod status; // what a node is doing → sentences, JSON

@@ -23,7 +23,7 @@ use crate::drivers::lan::{FoundService, Lan, LanService};
 use crate::gateway::{self, Forward, Gateway, GatewayBindError};
 use crate::metrics::Metrics;
 use crate::network::NetworkMonitor;
-use crate::publish::{Announced, Means, Publisher, system_clock};
+use crate::publish::{Announced, PublishContext, Publisher, system_clock};
 use crate::reach::{Outside, Reach, ReachConfig};
 use crate::relays::{Relays, RelaysContext};
 use crate::resolve::{Resolver, Sources};
@@ -313,9 +313,10 @@ impl Node {
         plain: bool,
     ) -> Option<Arc<Publisher>> {
         let dht = self.live.dht.clone()?;
-        let means = Means { dht, hosts: reach.watch(), relays: relays.hosts(), store, plain, clock: system_clock };
+        let context =
+            PublishContext { dht, hosts: reach.watch(), relays: relays.hosts(), store, plain, clock: system_clock };
         let (table, always) = (self.live.services.watch(), relay.into_iter().collect());
-        Some(Publisher::start(always, table, means, &self.drain.stop, &self.tasks))
+        Some(Publisher::start(always, table, context, &self.drain.stop, &self.tasks))
     }
 
     fn run_acceptor(

@@ -1,5 +1,9 @@
 //! The table of this node's services. Accept, LAN discovery, publishing, the relay registrations,
 //! status, the first page and the resolver observe it; none keeps a copy made at the start.
+//!
+//! A table that is replaced whole, in a watch: readers on the accept path take one pointer, and a
+//! change is seen by all or by none. Runner-up: messages to each part, which can be lost or
+//! overtake each other where a part begins late.
 
 use std::io;
 use std::net::SocketAddr;

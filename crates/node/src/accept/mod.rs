@@ -1,10 +1,10 @@
 //! Incoming peer → TLS, service by SNI → backend → tunnel.
 
-mod door; // who may come in
+mod gate; // who may come in
 mod idle; // how many sessions are idle
-mod names; // ClientHello → service
 mod peer;
 mod serve; // tunnels asked for one after the other
+mod sni_index; // ClientHello → service
 
 use std::io;
 use std::sync::Arc;
@@ -15,32 +15,32 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use crate::config::P2pConfig;
+use crate::log_throttle::LogThrottle;
 use crate::metrics::Metrics;
-use crate::rarely::Rarely;
 use crate::reach::Reach;
 use crate::services::{Service, Services};
 use crate::session::Connection;
 use crate::transport::{Incoming, Listener, accept_each};
 use crate::tunnel::Drain;
 
-use self::door::Door;
+use self::gate::AdmissionGate;
 use self::idle::IdleSessions;
-use self::names::Names;
+use self::sni_index::SniIndex;
 
 /// What the tasks of the listening side share.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
     services: Arc<Services>,
-    names: Names,
+    sni_index: SniIndex,
     reach: Arc<Reach>,
-    door: Door,
+    gate: AdmissionGate,
     idle: IdleSessions,
     /// Time for a peer to finish its handshake and its preamble.
     handshake_timeout: Duration,
     metrics: Metrics,
     drain: Drain,
     /// Backends that were not there when somebody asked.
-    missing_backends: Rarely,
+    missing_backends: LogThrottle,
 }
 
 impl Acceptor {
@@ -52,26 +52,26 @@ impl Acceptor {
         drain: Drain,
     ) -> Self {
         Self {
-            names: Names::default(),
+            sni_index: SniIndex::default(),
             services,
             reach,
-            door: Door::new(config.limits.clone()),
+            gate: AdmissionGate::new(config.limits.clone()),
             idle: IdleSessions::new(config.idle_limits),
             handshake_timeout: config.handshake_timeout,
             metrics,
             drain,
-            missing_backends: Rarely::default(),
+            missing_backends: LogThrottle::default(),
         }
     }
 
     /// Tells what was refused, until the node stops.
     pub(crate) async fn report(self: Arc<Self>) {
-        self.door.report(&self.drain.stop).await;
+        self.gate.report(&self.drain.stop).await;
     }
 
     /// What was refused at a limit since the start.
     pub(crate) fn refused(&self) -> Refused {
-        self.door.refused()
+        self.gate.refused()
     }
 
     /// Says, now and then, that a backend was not there.
@@ -87,7 +87,7 @@ impl Acceptor {
     where
         L: Listener<Incoming: Incoming<Connection: Connection>>,
     {
-        accept_each(&listener, &self.drain.stop, |incoming, addr| match self.door.handshake(addr.ip()) {
+        accept_each(&listener, &self.drain.stop, |incoming, addr| match self.gate.handshake(addr.ip()) {
             Ok(slot) => {
                 let acceptor = Arc::clone(&self);
                 tasks.spawn(async move { acceptor.serve(incoming, addr, slot).await });

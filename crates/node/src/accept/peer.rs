@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::Acceptor;
-use super::door::{HandshakeSlot, TunnelSlot};
+use super::gate::{HandshakeSlot, TunnelSlot};
 use crate::backend::BackendStream;
 use crate::clock;
 use crate::services::Service;
@@ -88,7 +88,7 @@ impl Acceptor {
     fn choose(&self, hello: &ClientHello<'_>, addr: SocketAddr) -> Result<(Arc<ServerConfig>, Chosen), Unserved> {
         let service = hello.server_name().and_then(|name| self.service(name)).ok_or(Unserved::UnknownName)?;
         // Before the handshake, which is what costs.
-        let slot = self.door.tunnel(addr.ip(), service.key()).map_err(Unserved::Limit)?;
+        let slot = self.gate.tunnel(addr.ip(), service.key()).map_err(Unserved::Limit)?;
         Ok((service.identity.tls.choose(hello), (service, slot)))
     }
 
@@ -114,7 +114,7 @@ impl Acceptor {
 
     fn service(&self, sni: &str) -> Option<Arc<Service>> {
         let table = self.services.now();
-        let key = self.names.find(sni, clock::today(), table.generation, table.keys())?;
+        let key = self.sni_index.find(sni, clock::today(), table.generation, table.keys())?;
         table.get(&key).cloned()
     }
 }

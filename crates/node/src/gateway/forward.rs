@@ -11,8 +11,8 @@ use tracing::{Instrument, debug, info_span, warn};
 
 use crate::dial::{Dialler, Waiting};
 use crate::limits::MAX_FORWARDED;
+use crate::log_throttle::LogThrottle;
 use crate::metrics::Metrics;
-use crate::rarely::Rarely;
 use crate::transport::{Reset, accept_each, tcp};
 use crate::tunnel::{Drain, Side, relay};
 
@@ -28,7 +28,7 @@ impl Forward {
     /// Accepts programs until the node stops, each in a task of its own. A program sees a reset
     /// when the service is not reached or its tunnel breaks.
     pub(crate) async fn run(self: Arc<Self>, listener: TcpListener, tasks: TaskTracker) {
-        let (connections, refused) = (Arc::new(Semaphore::new(MAX_FORWARDED)), Rarely::default());
+        let (connections, refused) = (Arc::new(Semaphore::new(MAX_FORWARDED)), LogThrottle::default());
         accept_each(&listener, &self.drain.stop, |program, _| match Arc::clone(&connections).try_acquire_owned() {
             Ok(slot) => {
                 let forward = Arc::clone(&self);

@@ -27,8 +27,8 @@ use tracing::{Instrument, debug, info_span, warn};
 use self::answer::Answer;
 use crate::dial::{Dialler, Waiting};
 use crate::limits::HEAD_TIMEOUT;
+use crate::log_throttle::LogThrottle;
 use crate::metrics::{Metrics, OpenTunnel};
-use crate::rarely::Rarely;
 use crate::status::Live;
 use crate::tls::sni::refuse_unknown_name;
 use crate::transport::{accept_each, read_onto, tcp};
@@ -43,7 +43,7 @@ pub(crate) struct Gateway {
     first_page: FirstPage,
     live: Live,
     connections: Arc<Semaphore>,
-    refused: Rarely,
+    refused: LogThrottle,
     metrics: Metrics,
     drain: Drain,
 }
@@ -75,7 +75,7 @@ impl Gateway {
     ) -> Self {
         let metrics = live.metrics.clone();
         let connections = Arc::new(Semaphore::new(connections));
-        Self { dialler, first_page, live, connections, refused: Rarely::default(), metrics, drain }
+        Self { dialler, first_page, live, connections, refused: LogThrottle::default(), metrics, drain }
     }
 
     /// Accepts browsers until the node stops, each in a task of its own.

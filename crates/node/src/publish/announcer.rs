@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::status::{Copy, Kind, PublishState};
-use super::values::{Maker, Slot, slots};
-use super::{Announced, Means};
+use super::values::{RecordBuilder, Slot, slots};
+use super::{Announced, PublishContext};
 use crate::drivers::dht::shared::DhtUse;
 use crate::drivers::dht::{Dht, Operation};
 
@@ -43,19 +43,19 @@ const READ_BACK_LIMIT: Duration = Duration::from_secs(20);
 
 /// Longest sleep before the clock is looked at again: it goes on while the computer sleeps, and
 /// timers do not.
-const NAP: Duration = Duration::from_secs(60);
+const MAX_SLEEP: Duration = Duration::from_secs(60);
 
 /// Publishes one service for as long as it runs.
 pub(super) struct Announcer {
     service: Announced,
-    means: Means,
+    context: PublishContext,
     status: watch::Sender<PublishState>,
-    kept: Vec<Kept>,
+    active: Vec<ActivePut>,
     retry_ms: u64,
 }
 
 /// A value that our node keeps alive.
-struct Kept {
+struct ActivePut {
     slot: Slot,
     hosts: HostList,
     value: Value,
@@ -71,8 +71,8 @@ struct Round {
 }
 
 impl Announcer {
-    pub(super) fn new(service: Announced, means: Means, status: watch::Sender<PublishState>) -> Self {
-        Self { service, means, status, kept: Vec::new(), retry_ms: RETRY_MIN_MS }
+    pub(super) fn new(service: Announced, context: PublishContext, status: watch::Sender<PublishState>) -> Self {
+        Self { service, context, status, active: Vec::new(), retry_ms: RETRY_MIN_MS }
     }
 
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
@@ -83,8 +83,8 @@ impl Announcer {
     }
 
     async fn publish_for_ever(&mut self) {
-        let mut hosts = self.means.hosts.clone();
-        let dht = self.means.dht.use_now().await.inspect_err(|error| info!(%error, "no DHT node")).ok();
+        let mut hosts = self.context.hosts.clone();
+        let dht = self.context.dht.use_now().await.inspect_err(|error| info!(%error, "no DHT node")).ok();
         loop {
             let earliest_next = Instant::now() + MIN_INTERVAL;
             let latest = hosts.borrow_and_update().clone();
@@ -108,7 +108,7 @@ impl Announcer {
     /// Publishes everything that is not published, and reads it back.
     async fn round(&mut self, dht: Option<&DhtUse>, hosts: &HostList) -> Round {
         if hosts.as_slice().is_empty() {
-            self.kept.clear();
+            self.active.clear();
             return Round { state: PublishState::NoAddresses, next_ms: RENEW_MS };
         }
         let outcome = if timeout(ENTER_LIMIT, entered(dht)).await.is_ok()
@@ -131,60 +131,60 @@ impl Announcer {
     }
 
     async fn publish(&mut self, dht: &Dht, hosts: &HostList) -> Result<PublishState, String> {
-        let slots = slots(&self.service, self.unix_seconds(), self.means.plain);
-        let mut kept = std::mem::take(&mut self.kept);
+        let slots = slots(&self.service, self.unix_seconds(), self.context.plain);
+        let mut active = std::mem::take(&mut self.active);
         // Texts of released clients stay as they are; a sealed record would expire.
-        kept.retain(|it| {
+        active.retain(|it| {
             it.slot.kind != Kind::Sealed && slots.contains(&it.slot) && it.hosts == *hosts && it.nodes > 0
         });
         for slot in slots {
-            if !kept.iter().any(|it| it.slot == slot) {
+            if !active.iter().any(|it| it.slot == slot) {
                 let value = self.value(&slot, hosts).await?;
                 let operation = dht.put(slot.hash, value.clone(), true);
-                kept.push(Kept { slot, hosts: hosts.clone(), value, nodes: 0, operation });
+                active.push(ActivePut { slot, hosts: hosts.clone(), value, nodes: 0, operation });
             }
         }
-        kept.sort_by_key(|it| it.slot.kind as u8);
-        self.kept = kept;
+        active.sort_by_key(|it| it.slot.kind as u8);
+        self.active = active;
         let deadline = Instant::now() + PUT_LIMIT;
-        for kept in self.kept.iter_mut().filter(|kept| kept.nodes == 0) {
-            kept.nodes = timeout_at(deadline, acknowledged(&mut kept.operation)).await.unwrap_or(0);
+        for put in self.active.iter_mut().filter(|put| put.nodes == 0) {
+            put.nodes = timeout_at(deadline, acknowledged(&mut put.operation)).await.unwrap_or(0);
         }
-        if self.kept.iter().all(|kept| kept.nodes == 0) {
+        if self.active.iter().all(|put| put.nodes == 0) {
             return Err("no node of it took the addresses".to_owned());
         }
         let mut copies = Vec::new();
-        for kept in &self.kept {
+        for put in &self.active {
             copies.push(Copy {
-                kind: kept.slot.kind,
-                dht_key: kept.slot.hash.to_string(),
-                nodes: kept.nodes,
-                read_back_ms: read_back(dht, kept).await,
+                kind: put.slot.kind,
+                dht_key: put.slot.hash.to_string(),
+                nodes: put.nodes,
+                read_back_ms: read_back(dht, put).await,
             });
         }
-        Ok(PublishState::Stored { copies, at_ms: (self.means.clock)() })
+        Ok(PublishState::Stored { copies, at_ms: (self.context.clock)() })
     }
 
     /// Gives the values to a proxy, for once: what a proxy keeps alive for a day could not be taken
     /// back.
     async fn publish_by_proxy(&mut self, hosts: &HostList) -> Result<PublishState, String> {
-        self.kept.clear();
-        let slots = slots(&self.service, self.unix_seconds(), self.means.plain);
+        self.active.clear();
+        let slots = slots(&self.service, self.unix_seconds(), self.context.plain);
         let (mut values, mut reason) = (0, String::new());
         for slot in slots {
             let value = self.value(&slot, hosts).await?;
-            match self.means.dht.proxies().put(slot.hash, &value, false).await {
+            match self.context.dht.proxies().put(slot.hash, &value, false).await {
                 Ok(()) => values += 1,
                 Err(error) => reason = format!("no node of it answers, and no proxy: {error}"),
             }
         }
-        if values == 0 { Err(reason) } else { Ok(PublishState::ByProxy { values, at_ms: (self.means.clock)() }) }
+        if values == 0 { Err(reason) } else { Ok(PublishState::ByProxy { values, at_ms: (self.context.clock)() }) }
     }
 
     async fn value(&self, slot: &Slot, hosts: &HostList) -> Result<Value, String> {
-        let (store, clock) = (&self.means.store, self.means.clock);
-        let relays = self.means.relays.borrow().clone();
-        Maker { service: &self.service, hosts, relays, store, clock }.value(slot).await
+        let (store, clock) = (&self.context.store, self.context.clock);
+        let relays = self.context.relays.borrow().clone();
+        RecordBuilder { service: &self.service, hosts, relays, store, clock }.value(slot).await
     }
 
     fn tell(&self, state: PublishState) {
@@ -199,23 +199,23 @@ impl Announcer {
     }
 
     fn unix_seconds(&self) -> u64 {
-        (self.means.clock)() / 1000
+        (self.context.clock)() / 1000
     }
 
     fn days_change_in_ms(&self) -> u64 {
-        (dht_key::days_change_after(self.unix_seconds()) * 1000).saturating_sub((self.means.clock)())
+        (dht_key::days_change_after(self.unix_seconds()) * 1000).saturating_sub((self.context.clock)())
     }
 
     /// Sleeps until the clock has gone on by `ms`.
     async fn sleep(&self, ms: u64) {
-        let due = (self.means.clock)().saturating_add(ms);
+        let due = (self.context.clock)().saturating_add(ms);
         loop {
-            let left = due.saturating_sub((self.means.clock)());
+            let left = due.saturating_sub((self.context.clock)());
             // A clock that is set back does not make the sleep longer.
             if left == 0 || left > ms {
                 return;
             }
-            sleep(NAP.min(Duration::from_millis(left))).await;
+            sleep(MAX_SLEEP.min(Duration::from_millis(left))).await;
         }
     }
 }
@@ -239,13 +239,13 @@ async fn acknowledged(operation: &mut Operation) -> usize {
 }
 
 /// Time until the network gives the value back, in milliseconds. Our own node is not asked.
-async fn read_back(dht: &Dht, kept: &Kept) -> Option<u64> {
+async fn read_back(dht: &Dht, put: &ActivePut) -> Option<u64> {
     let started = Instant::now();
-    let mut get = dht.get(kept.slot.hash);
+    let mut get = dht.get(put.slot.hash);
     let found = async {
         while let Some(event) = get.next().await {
             match event {
-                Event::Found { value, .. } if value.id() == kept.value.id() && value.same_content(&kept.value) => {
+                Event::Found { value, .. } if value.id() == put.value.id() && value.same_content(&put.value) => {
                     return true;
                 }
                 Event::GetDone { .. } => return false,

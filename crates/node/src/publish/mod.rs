@@ -36,7 +36,7 @@ pub(crate) struct Announced {
 
 /// What all announcers share.
 #[derive(Debug, Clone)]
-pub(crate) struct Means {
+pub(crate) struct PublishContext {
     /// The network.
     pub(crate) dht: Arc<SharedDht>,
     /// Addresses of this computer, live.
@@ -55,7 +55,7 @@ pub(crate) struct Means {
 #[derive(Debug)]
 pub(crate) struct Publisher {
     running: Mutex<Vec<Running>>,
-    means: Means,
+    context: PublishContext,
     shutdown: CancellationToken,
     tasks: TaskTracker,
 }
@@ -76,12 +76,12 @@ impl Publisher {
     pub(crate) fn start(
         always: Vec<Announced>,
         mut table: watch::Receiver<Arc<Table>>,
-        means: Means,
+        context: PublishContext,
         shutdown: &CancellationToken,
         tasks: &TaskTracker,
     ) -> Arc<Self> {
         let (running, shutdown, tasks) = (Mutex::default(), shutdown.clone(), tasks.clone());
-        let publisher = Arc::new(Self { running, means, shutdown, tasks });
+        let publisher = Arc::new(Self { running, context, shutdown, tasks });
         for service in always {
             publisher.publish(service, false);
         }
@@ -118,7 +118,7 @@ impl Publisher {
     fn publish(&self, service: Announced, is_of_table: bool) {
         let (sender, state) = watch::channel(PublishState::Starting);
         let (key, stop) = (service.key, self.shutdown.child_token());
-        self.tasks.spawn(Announcer::new(service, self.means.clone(), sender).run(stop.clone()));
+        self.tasks.spawn(Announcer::new(service, self.context.clone(), sender).run(stop.clone()));
         self.lock().push(Running { key, is_of_table, state, stop });
     }
 

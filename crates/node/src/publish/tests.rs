@@ -244,10 +244,10 @@ impl Publishing {
         let dht = SharedDht::new(&settings, true, None, own_network, stop.clone()).unwrap();
         let (hosts, watched) = watch::channel(HostList::parse_lenient(hosts));
         let relays = watch::channel(HostList::default()).1;
-        let means = Means { dht: Arc::clone(&dht), hosts: watched, relays, store, plain, clock };
+        let context = PublishContext { dht: Arc::clone(&dht), hosts: watched, relays, store, plain, clock };
         let service = Announced { key: identity.key, certified: Arc::clone(&identity.certified) };
         let publisher =
-            Publisher::start(vec![service], watch::channel(Arc::default()).1, means, &stop, &TaskTracker::new());
+            Publisher::start(vec![service], watch::channel(Arc::default()).1, context, &stop, &TaskTracker::new());
         let (identity, key) = (identity.clone(), identity.key);
         Self { identity, key, hosts, publisher, dht, _dir: dir, _stop: stop.drop_guard() }
     }

@@ -42,7 +42,7 @@ pub(super) fn slots(service: &Announced, unix_seconds: u64, plain: bool) -> Vec<
 
 /// Makes values, each with a random id: content under an id cannot be changed, and another
 /// publisher of the same service has ids of its own.
-pub(super) struct Maker<'a> {
+pub(super) struct RecordBuilder<'a> {
     pub(super) service: &'a Announced,
     pub(super) hosts: &'a HostList,
     /// Those of the hosts that are relays.
@@ -51,7 +51,7 @@ pub(super) struct Maker<'a> {
     pub(super) clock: Clock,
 }
 
-impl Maker<'_> {
+impl RecordBuilder<'_> {
     /// The value for one place.
     ///
     /// # Errors
@@ -67,7 +67,7 @@ impl Maker<'_> {
 
     async fn sealed(&self, day: Day) -> Result<Vec<u8>, String> {
         let now_ms = (self.clock)();
-        let issue = self.store.next_issue(now_ms, rand::random()).await.map_err(|error| error.to_string())?;
+        let number = self.store.next_sequence(now_ms, rand::random()).await.map_err(|error| error.to_string())?;
         let is_relay = |at: &&HostPort| self.relays.as_slice().contains(at);
         let (relays, direct): (Vec<_>, Vec<_>) = self.hosts.as_slice().iter().partition(is_relay);
         let record = SealedRecord {
@@ -75,8 +75,8 @@ impl Maker<'_> {
             relays: relays.into_iter().cloned().collect(),
             issued_ms: now_ms,
             expires_ms: now_ms.saturating_add(LIFETIME_MS),
-            sequence: issue.sequence,
-            publisher: issue.publisher,
+            sequence: number.sequence,
+            publisher: number.publisher,
             tunnels: TUNNELS.to_vec(),
         };
         let certified = &self.service.certified;

@@ -33,7 +33,7 @@ pub const NEWS_RESOLUTION: Duration = Duration::from_secs(60);
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Numbered by their place: never change one that was released, add another.
-const STEPS: &[M<'static>] = &[FIRST_STEP, super::dht_nodes::STEP, super::issues::STEP, super::tunnels::STEP];
+const STEPS: &[M<'static>] = &[FIRST_STEP, super::dht_nodes::STEP, super::sequence::STEP, super::tunnels::STEP];
 
 const FIRST_STEP: M<'static> = M::up(
     "CREATE TABLE services (

@@ -9,8 +9,8 @@ mod database; // the tables: what is kept, in which order, for how long
 mod dht_nodes; // where the DHT was entered last time
 mod error; // what can be wrong, and what helps
 mod import; // the Python program's `peers.db`
-mod issues; // what was published last
 mod open; // a folder → an open database
+mod sequence; // what was published last
 mod tunnels; // which version of the tunnel was spoken last
 mod worker; // the thread that owns the connection
 
@@ -23,8 +23,8 @@ use hardline_proto::hosts::{HostList, HostPort};
 pub use database::{ADDRESS_LIFETIME, MAX_ADDRESSES, MAX_SERVICES, MAX_TITLE, NEWS_RESOLUTION};
 pub use dht_nodes::MAX_DHT_NODES;
 pub use error::StoreError;
-pub use issues::Issue;
 pub use open::DATABASE_FILE;
+pub use sequence::SequenceNumber;
 
 use database::Database;
 use worker::Worker;

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::rarely::Rarely;
+use crate::log_throttle::LogThrottle;
 
 /// Pause after a failed accept. Out of descriptors, the next try would fail at once, and the next.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -66,7 +66,7 @@ pub(crate) async fn accept_each<L: Listener>(
     stop: &CancellationToken,
     mut serve: impl FnMut(L::Incoming, SocketAddr),
 ) {
-    let failures = Rarely::default();
+    let failures = LogThrottle::default();
     for number in 1_u32.. {
         if number.is_multiple_of(ACCEPTED_IN_A_ROW) {
             tokio::task::yield_now().await;

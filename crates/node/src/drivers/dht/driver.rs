@@ -16,7 +16,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{debug, info, trace, warn};
 
 use super::{DhtConfig, DhtStatus, bootstrap, signature, socket};
-use crate::rarely::Rarely;
+use crate::log_throttle::LogThrottle;
 use crate::store::Store;
 
 /// Number by which a handle knows its operation.
@@ -65,7 +65,7 @@ pub(super) struct Driver {
     status_due: Instant,
     /// Datagrams dropped at a rate of which was told.
     dropped: u64,
-    over_rate: Rarely,
+    over_rate: LogThrottle,
     /// When the sockets are read again.
     receive_after: Instant,
     store: Option<Store>,
@@ -110,7 +110,7 @@ impl Driver {
             status,
             status_due: now,
             dropped: 0,
-            over_rate: Rarely::default(),
+            over_rate: LogThrottle::default(),
             receive_after: now,
             store,
             save_due: None,

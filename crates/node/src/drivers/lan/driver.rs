@@ -20,8 +20,8 @@ use super::waiters::Waiters;
 use super::{FoundService, LanInterface, LanService};
 use crate::clock::today;
 use crate::config::LanConfig;
+use crate::log_throttle::LogThrottle;
 use crate::network::NetworkState;
-use crate::rarely::Rarely;
 
 /// Time after which an address that could not be taken into use is tried again: the system tells of
 /// it before it can be used, or it has gone meanwhile.
@@ -47,7 +47,7 @@ pub(super) struct Driver {
     found: watch::Sender<Vec<FoundService>>,
     interfaces: watch::Sender<Vec<LanInterface>>,
     dropped: watch::Sender<Dropped>,
-    over_rate: Rarely,
+    over_rate: LogThrottle,
     group: Arc<UdpSocket>,
     received: (mpsc::Sender<Received>, mpsc::Receiver<Received>),
     tasks: TaskTracker,
@@ -80,7 +80,7 @@ impl Driver {
             found,
             interfaces,
             dropped,
-            over_rate: Rarely::default(),
+            over_rate: LogThrottle::default(),
             group,
             received,
             tasks,

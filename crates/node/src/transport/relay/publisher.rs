@@ -25,8 +25,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::lines::Lines;
+use crate::log_throttle::LogThrottle;
 use crate::network::NetworkState;
-use crate::rarely::Rarely;
 use crate::tls::config::pinned_client;
 use crate::tls::sni::server_name;
 use crate::transport::Listener;
@@ -135,7 +135,7 @@ pub(crate) struct Publisher {
 impl Publisher {
     /// Keeps the names registered until the node stops.
     pub(crate) async fn run(mut self) {
-        let (stop, failures) = (self.stop.clone(), Rarely::default());
+        let (stop, failures) = (self.stop.clone(), LogThrottle::default());
         let registering = async {
             loop {
                 let pause = match self.register().await {

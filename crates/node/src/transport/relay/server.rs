@@ -25,8 +25,8 @@ use tracing::{debug, info, warn};
 use super::join::{Pace, join, write_all};
 use super::tokens::{TokenError, TokenFile};
 use crate::config::RelayConfig;
+use crate::log_throttle::LogThrottle;
 use crate::metrics::{Metric, Metrics};
-use crate::rarely::Rarely;
 use crate::tls::config::server;
 use crate::tls::identity::Identity;
 use crate::transport::handshake::{self, Hello};
@@ -79,7 +79,7 @@ pub(crate) struct Relay {
     total: Arc<Pace>,
     paces: Mutex<HashMap<String, Arc<Pace>>>,
     metrics: Metrics,
-    refusals: Rarely,
+    refusals: LogThrottle,
     tasks: TaskTracker,
     pub(super) stop: CancellationToken,
 }
@@ -157,7 +157,7 @@ impl Relay {
             total,
             paces: Mutex::default(),
             metrics,
-            refusals: Rarely::default(),
+            refusals: LogThrottle::default(),
             tasks,
             stop,
         };

@@ -30,7 +30,7 @@ use tracing::{debug, warn};
 
 use super::super::{Dht, DhtStatus, Operation};
 use super::{MAX_LINE, key_of, value};
-use crate::rarely::Rarely;
+use crate::log_throttle::LogThrottle;
 use crate::transport::{ByteStream, accept_each};
 
 /// Connections open at once.
@@ -110,7 +110,7 @@ struct Shared {
     /// Requests of all clients.
     requests: Mutex<TokenBucket>,
     /// Connections and requests that were refused.
-    refused: Rarely,
+    refused: LogThrottle,
     kept: Mutex<HashMap<(InfoHash, u64), Kept>>,
 }
 
@@ -298,7 +298,7 @@ async fn post(place: &Place, key: InfoHash, body: Incoming) -> Answer {
 impl Shared {
     fn new(dht: Arc<Dht>) -> Self {
         let requests = Mutex::new(TokenBucket::new(REQUESTS_IN_TOTAL));
-        Self { dht, clients: Mutex::default(), requests, refused: Rarely::default(), kept: Mutex::default() }
+        Self { dht, clients: Mutex::default(), requests, refused: LogThrottle::default(), kept: Mutex::default() }
     }
 
     fn note_refused(&self) {

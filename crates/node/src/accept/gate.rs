@@ -1,4 +1,5 @@
-//! Who may come in, asked by every task of the listening side.
+//! The admission gate: limits of handshakes and tunnels, in all and per address, asked by every
+//! task of the listening side.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,9 +13,9 @@ use tracing::warn;
 
 /// Counts handshakes and tunnels; see [`Admission`].
 #[derive(Debug, Clone)]
-pub(super) struct Door(Arc<Mutex<Admission>>);
+pub(super) struct AdmissionGate(Arc<Mutex<Admission>>);
 
-impl Door {
+impl AdmissionGate {
     pub(super) fn new(limits: AdmissionLimits) -> Self {
         Self(Arc::new(Mutex::new(Admission::new(limits))))
     }
@@ -25,7 +26,7 @@ impl Door {
     /// The limit that refuses it.
     pub(super) fn handshake(&self, addr: IpAddr) -> Result<HandshakeSlot, Limit> {
         self.lock().handshake(Instant::now(), addr)?;
-        Ok(HandshakeSlot { door: self.clone(), addr })
+        Ok(HandshakeSlot { gate: self.clone(), addr })
     }
 
     /// Lets a tunnel to one of our services begin; it counts until the slot is dropped.
@@ -34,7 +35,7 @@ impl Door {
     /// The limit that refuses it.
     pub(super) fn tunnel(&self, addr: IpAddr, service: KeyHash) -> Result<TunnelSlot, Limit> {
         self.lock().tunnel(Instant::now(), addr, service)?;
-        Ok(TunnelSlot { door: self.clone(), addr, service })
+        Ok(TunnelSlot { gate: self.clone(), addr, service })
     }
 
     /// Tells what was refused, once a minute at most, until `stop`.
@@ -65,26 +66,26 @@ impl Door {
 /// A handshake under way.
 #[derive(Debug)]
 pub(super) struct HandshakeSlot {
-    door: Door,
+    gate: AdmissionGate,
     addr: IpAddr,
 }
 
 impl Drop for HandshakeSlot {
     fn drop(&mut self) {
-        self.door.lock().handshake_ended(self.addr);
+        self.gate.lock().handshake_ended(self.addr);
     }
 }
 
 /// An open tunnel.
 #[derive(Debug)]
 pub(super) struct TunnelSlot {
-    door: Door,
+    gate: AdmissionGate,
     addr: IpAddr,
     service: KeyHash,
 }
 
 impl Drop for TunnelSlot {
     fn drop(&mut self) {
-        self.door.lock().tunnel_ended(self.addr, self.service);
+        self.gate.lock().tunnel_ended(self.addr, self.service);
     }
 }

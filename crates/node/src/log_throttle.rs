@@ -1,16 +1,16 @@
-//! What happens often is said once a minute.
+//! Limits a log message to once a minute, with a count.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Time between two words about the same thing.
+/// Time between two messages about the same thing.
 const INTERVAL: Duration = Duration::from_secs(60);
 
 /// Counts something that a stranger can make happen thousands of times a second.
 #[derive(Debug, Default)]
-pub(crate) struct Rarely(Mutex<Counted>);
+pub(crate) struct LogThrottle(Mutex<Counted>);
 
 #[derive(Debug, Default)]
 struct Counted {
@@ -18,7 +18,7 @@ struct Counted {
     said: Option<Instant>,
 }
 
-impl Rarely {
+impl LogThrottle {
     /// Counts one more. Returns how many there were since something was said, when it is time to
     /// say something: at the first, and then once a minute.
     pub(crate) fn count(&self) -> Option<u64> {
@@ -43,7 +43,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_first_is_said_at_once_and_the_rest_once_a_minute_with_their_number() {
-        let refused = Rarely::default();
+        let refused = LogThrottle::default();
         assert_eq!(refused.count(), Some(1));
         assert_eq!((0..1000).find_map(|_| refused.count()), None);
         tokio::time::advance(INTERVAL).await;

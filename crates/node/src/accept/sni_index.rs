@@ -12,7 +12,7 @@ use hardline_proto::rolling::{Day, RollingCode};
 ///
 /// The codes are made anew when the day or the table has changed, by the first who asks.
 #[derive(Debug, Default)]
-pub(super) struct Names(Mutex<Codes>);
+pub(super) struct SniIndex(Mutex<Codes>);
 
 /// The rolling codes around one day, with whose they are.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ struct Codes {
     keys: HashMap<[u8; KeyHash::LEN], KeyHash>,
 }
 
-impl Names {
+impl SniIndex {
     /// The service that `server_name` means `today`, of those with `keys`, which are the table's of
     /// this `generation`.
     pub(super) fn find(
@@ -52,8 +52,8 @@ mod tests {
     #[test]
     fn a_service_is_known_by_its_key_hash_and_by_the_codes_of_three_days() {
         let keys = [KeyHash::from_bytes([7; 20]), KeyHash::from_bytes([8; 20])];
-        let names = Names::default();
-        let find = |name: &str, day| names.find(name, day, 1, keys.into_iter());
+        let index = SniIndex::default();
+        let find = |name: &str, day| index.find(name, day, 1, keys.into_iter());
         let today = Day(20_000);
         for key in keys {
             assert_eq!(find(&key.to_string(), today), Some(key));
@@ -66,6 +66,6 @@ mod tests {
         }
         assert_eq!(find("localhost", today), None);
         let removed = RollingCode::of(&keys[0], today).to_string();
-        assert_eq!(names.find(&removed, today, 2, keys[1..].iter().copied()), None, "as the table changes");
+        assert_eq!(index.find(&removed, today, 2, keys[1..].iter().copied()), None, "as the table changes");
     }
 }
