@@ -21,8 +21,8 @@ pub struct DhtArgs {
 #[derive(Debug, ArgsOf)]
 #[command(next_help_heading = "The DHT")]
 pub struct DhtNetworkArgs {
-    /// Where to enter the network; may be repeated [default: as --dht-bootstrap says, and the nodes met
-    /// last time]
+    /// Where to enter the network; may be repeated [default: as --dht-bootstrap says, and the nodes
+    /// met last time]
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub bootstrap: Vec<String>,
 

@@ -178,11 +178,7 @@ impl Node {
             node.begin_listening(|_| Ok(listening))?;
         }
         node.run_gateway(gateway_listeners, config.gateway_connections);
-        node.watch_own_addresses();
-        node.keep_ready(config.ready);
-        node.warm_up();
-        let bound = node.live.bound();
-        info!(gateway = ?bound.gateway, p2p = ?bound.p2p, services = node.live.services.now().services.len(), "started");
+        node.run_in_background(config.ready);
         Ok((node, notices))
     }
 
@@ -222,6 +218,15 @@ impl Node {
     /// [`ServiceError::Unknown`].
     pub fn remove_service(&self, key: &KeyHash) -> Result<(), ServiceError> {
         self.live.services.remove(key)
+    }
+
+    /// Begins what nobody waits for.
+    fn run_in_background(&self, ready: Vec<ServiceName>) {
+        self.watch_own_addresses();
+        self.keep_ready(ready);
+        self.warm_up();
+        let (bound, services) = (self.live.bound(), self.live.services.now().services.len());
+        info!(gateway = ?bound.gateway, p2p = ?bound.p2p, services, "started");
     }
 
     /// Does what is slow the first time before somebody waits for it.

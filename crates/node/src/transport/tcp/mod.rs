@@ -89,8 +89,8 @@ pub(crate) async fn connect(at: &HostPort, limit: Duration) -> io::Result<TcpStr
     .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", limit.as_secs()))))
 }
 
-/// Sets what only tunes: segments leave at once, and the system asks now and then whether the peer's
-/// computer is still there. Who only receives would otherwise not learn that it is gone. (No
+/// Sets what only tunes: segments leave at once, and the system asks now and then whether the
+/// peer's computer is still there. Who only receives would otherwise not learn that it is gone. (No
 /// `TCP_USER_TIMEOUT`: that one also ends connections whose receiver takes a pause.)
 ///
 /// Best effort: WSL 1, gVisor and Wine refuse one or the other, and the connection works without.
