@@ -1,4 +1,5 @@
-//! Counts the bytes that are in use on the heap.
+//! Counts the bytes that are in use on the heap. An allocator cannot be without `unsafe`, which the
+//! program's own crates forbid; this is no part of it.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};

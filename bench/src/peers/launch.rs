@@ -9,9 +9,9 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use hardline_lab::{Lab, Process, Release, hardline_program};
 
-use super::pair::{ENTRY_PORT, Stage, own_program};
 use super::row::Row;
 use super::secrets::{NAME, PASSWORD, Secrets};
+use super::stage::{ENTRY_PORT, Stage, own_program};
 
 /// Where the far end listens for the near one, or the near one for the far one, as the row has it.
 const LINK_PORT: u16 = 7008;
@@ -241,7 +241,7 @@ impl World {
 
     /// Lets the program make the far end's identity, which stays the same from then on.
     fn make_hardline_identity(&self) -> Result<String> {
-        let stage = Stage::new(self, Row::Hardline)?;
+        let stage = Stage::new(&self.lab, &self.fresh_name(), Row::Hardline)?;
         let far = self.hardline_far(&stage, hardline_program()?)?;
         let link = far.wait_for("event ready", |line| {
             let event: serde_json::Value = serde_json::from_str(line).ok()?;

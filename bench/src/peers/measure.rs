@@ -7,8 +7,9 @@ use serde::Deserialize;
 
 use super::figure::Figure::{self, *};
 use super::launch::World;
-use super::pair::{Pair, Stage, entry_of, spawn_load};
+use super::pair::{Pair, entry_of, spawn_load};
 use super::row::Row;
+use super::stage::Stage;
 
 const MIB: u64 = 1024 * 1024;
 const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
@@ -132,7 +133,7 @@ pub(super) fn first(world: &World, row: Row) -> Result<Numbers> {
 
 /// From starting both ends to the first answer to somebody who keeps asking.
 pub(super) fn start(world: &World, row: Row) -> Result<Numbers> {
-    let stage = Stage::new(world, row)?;
+    let stage = Stage::new(&world.lab, &world.fresh_name(), row)?;
     let asking = spawn_load(&stage, "first", entry_of(row, &stage), world.host_header(row), &[])?;
     asking.wait_for_line("asking")?;
     let began = Instant::now();

@@ -9,6 +9,7 @@ mod measure;
 mod pair;
 mod row;
 mod secrets;
+mod stage;
 mod table;
 
 use std::path::PathBuf;

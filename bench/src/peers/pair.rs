@@ -1,20 +1,17 @@
 //! One tunnel's two ends with a backend behind them, in a network namespace of their own.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use hardline_lab::{Host, Process, Switch};
+use hardline_lab::Process;
 use serde::de::DeserializeOwned;
 
 use super::launch::{World, link_port};
 use super::row::Row;
+use super::stage::{ENTRY_PORT, Stage, own_program};
 use crate::usage::{cpu_seconds, is_listening, memory_kib};
-
-/// Where clients connect.
-pub(super) const ENTRY_PORT: u16 = 7009;
 
 /// How long an end may take until clients can connect.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -32,42 +29,10 @@ pub(super) struct Pair {
     stage: Stage,
 }
 
-/// Where a pair runs: the computer and the backend on it.
-pub(super) struct Stage {
-    pub(super) host: Host,
-    pub(super) backend: SocketAddr,
-    /// Gone with its computer.
-    backend_process: Option<Process>,
-    _switch: Option<Switch>,
-}
-
-impl Stage {
-    /// A computer with a backend. The Python program works only where there seems to be a LAN.
-    pub(super) fn new(world: &World, row: Row) -> Result<Self> {
-        let (host, switch) = if row.is_slow() {
-            let (switch, host) = world.lab.lone_host(&world.fresh_name())?;
-            (host, Some(switch))
-        } else {
-            (world.lab.host(&world.fresh_name())?, None)
-        };
-        let process = host.spawn("backend", host.command(own_program()?).args(["backend", "127.0.0.1:0"]))?;
-        let backend = process.wait_for("listening at", |line| line.strip_prefix("listening at ")?.parse().ok())?;
-        Ok(Self { host, backend, backend_process: Some(process), _switch: switch })
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        if let Some(process) = self.backend_process.take() {
-            process.discard();
-        }
-    }
-}
-
 impl Pair {
     /// Starts a row on a new computer and waits until clients can connect.
     pub(super) fn start(world: &World, row: Row) -> Result<Self> {
-        let pair = Self::start_on(Stage::new(world, row)?, world, row)?;
+        let pair = Self::start_on(Stage::new(&world.lab, &world.fresh_name(), row)?, world, row)?;
         pair.wait_until_listening()?;
         Ok(pair)
     }
@@ -146,9 +111,4 @@ pub(super) fn spawn_load(
     let mut command = stage.host.command(own_program()?);
     command.args(["load", kind, &entry.to_string(), host_header]).args(arguments);
     stage.host.spawn(&format!("load {kind}"), &mut command)
-}
-
-/// This program, which is also backend, relay and load.
-pub(super) fn own_program() -> Result<PathBuf> {
-    std::env::current_exe().context("this program's own path")
 }

@@ -6,7 +6,7 @@
 //!
 //! Kept although rustls 0.24 will lend plaintext from the caller's buffer: its split connections
 //! take 3 to 4 % more CPU and half a KiB more for each idle end (docs/performance.md). It keeps the
-//! interface that this crate stands on.
+//! interface that this crate stands on. Runner-up: rustls's unbuffered interface alone.
 //!
 //! rustls's own records cost two more copies of every byte and a system call for each record.
 //! Everything here is a fuzz target, and is held against OpenSSL by the tests of `hardline-node`.

@@ -150,7 +150,7 @@ fn padding_is_taken_off() {
 }
 
 #[test]
-fn chatter_without_payload_is_ended_and_payload_in_between_makes_it_good() {
+fn records_without_payload_are_ended_and_payload_in_between_makes_it_good() {
     for (content_type, content) in [(ContentType::ApplicationData, &[][..]), (ContentType::Alert, &[1, 90])] {
         let (mut client, mut server) = pair(SUITE);
         for _ in 0..32 {

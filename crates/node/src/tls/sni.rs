@@ -36,8 +36,8 @@ pub fn pseudonym(key: KeyHash, today: Day) -> Option<ServerName<'static>> {
 
 /// Refuses a ClientHello whose name is absent or not one of ours, and closes the sending half.
 ///
-/// For the `io` of a `tokio_rustls::StartHandshake` that is not carried on: rustls itself answers
-/// with `access_denied` when no certificate fits, and RFC 6066 wants `unrecognized_name`.
+/// For a handshake that is not carried on: rustls itself would answer with `access_denied` when no
+/// certificate fits, and RFC 6066 wants `unrecognized_name`.
 ///
 /// # Errors
 /// That of the connection, when it is gone already.
