@@ -24,7 +24,7 @@ async fn ours_hears_from_a_released_node_that_a_value_is_over() -> Result<()> {
     put_aged(node.addr(), key, &Value::new(3, ValueType::ICE_CANDIDATES, b"short", TEXT)?)?;
     let mut listening = ours.listen(key);
     ensure!(heard(&mut listening).await? == b"short");
-    match tokio::time::timeout(LIMIT, listening.next()).await? {
+    match tokio::time::timeout(LIMIT, listening.next()).await.context("nothing is heard of the end")? {
         Some(Event::Expired { value, .. }) if value.id() == 3 => Ok(()),
         other => bail!("not told: {other:?}"),
     }

@@ -28,8 +28,8 @@ const WATCHED: Duration = Duration::from_secs(20);
 /// Pause between looks at their tables.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Longer than any lookup here may take, dead nodes included.
-const LIMIT: Duration = Duration::from_secs(30);
+/// Longer than anything here may take, dead nodes and a busy machine included.
+const LIMIT: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn values_put_by_either_side_are_got_by_the_other_and_ours_stays_in_their_tables() -> Result<()> {
@@ -144,15 +144,17 @@ async fn a_restart_needs_no_bootstrap_host() -> Result<()> {
     let stop = CancellationToken::new();
     let first = Dht::start(config(&[nodes[0].addr()]), Some(store.clone()), stop.clone()).await?;
     let mut status = first.watch();
-    tokio::time::timeout(LIMIT, status.wait_for(|status| status.table_v4.good >= 3)).await??;
+    let known = tokio::time::timeout(LIMIT, status.wait_for(|status| status.table_v4.good >= 3)).await;
+    let good = first.status().table_v4.good;
+    known.with_context(|| format!("the first of ours knows {good} good nodes, not 3"))??;
     stop.cancel();
     first.stopped().await;
 
     nodes.swap_remove(0).stop()?;
     let second = Dht::start(config(&[]), Some(store), CancellationToken::new()).await?;
-    tokio::time::timeout(LIMIT, second.connected()).await?;
+    tokio::time::timeout(LIMIT, second.connected()).await.context("no node of those kept answers")?;
     let key = InfoHash::of(b"put after the restart");
-    put(&second, key, 1, b"x").await
+    put(&second, key, 1, b"x").await.context("by the second of ours")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,7 +177,7 @@ os._exit(0) # the binding hangs in node.join() now and then",
     );
     // Debian builds the binding for its own Python only.
     let python = tokio::process::Command::new("/usr/bin/python3").args(["-c", &script]).output();
-    let output = tokio::time::timeout(LIMIT, python).await??;
+    let output = tokio::time::timeout(LIMIT, python).await.context("the script does not end")??;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let (values, summary) = ours.get_all(reply_key, LIMIT).await;
     ensure!(values.iter().any(|value| value.data() == b"from Python"), "{values:?} {summary:?}");
@@ -191,7 +193,7 @@ async fn ipv6_works_like_ipv4() -> Result<()> {
     }
     let config = DhtConfig { bind: vec!["::1".parse()?], ..config(&[bootstrap]) };
     let ours = Dht::start(config, None, CancellationToken::new()).await?;
-    tokio::time::timeout(LIMIT, ours.connected()).await?;
+    tokio::time::timeout(LIMIT, ours.connected()).await.context("not connected by IPv6")?;
     ensure!(ours.status().connected_v6 && !ours.status().connected_v4);
     let key = InfoHash::of(b"over IPv6");
     put(&ours, key, 1, b"six").await?;
@@ -241,14 +243,14 @@ async fn put(ours: &Dht, key: InfoHash, id: u64, data: &[u8]) -> Result<()> {
 }
 
 async fn announced(operation: &mut Operation) -> Result<()> {
-    match tokio::time::timeout(LIMIT, operation.next()).await? {
+    match tokio::time::timeout(LIMIT, operation.next()).await.context("a put does not end")? {
         Some(Event::PutDone { acknowledged: 1.., .. }) => Ok(()),
         other => bail!("not stored: {other:?}"),
     }
 }
 
 async fn heard(operation: &mut Operation) -> Result<Vec<u8>> {
-    match tokio::time::timeout(LIMIT, operation.next()).await? {
+    match tokio::time::timeout(LIMIT, operation.next()).await.context("nothing is heard")? {
         Some(Event::Heard { value, .. }) => Ok(value.data().to_vec()),
         other => bail!("not heard: {other:?}"),
     }
