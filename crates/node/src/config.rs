@@ -12,6 +12,7 @@ use hardline_proto::lan;
 use hardline_proto::relay::RelayUrl;
 use hardline_proto::relay::registry::RelayLimits;
 
+use crate::access::Access;
 use crate::limits::{
     BACKEND_CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, IDLE_LIMIT, LISTENER_IDLE_LIMIT, MAX_GATEWAY_CONNECTIONS, MAX_IDLE,
     MAX_IDLE_PER_SERVICE, MAX_LISTENER_IDLE, MAX_LISTENER_IDLE_PER_ADDRESS, TUNNEL_IDLE,
@@ -264,9 +265,8 @@ pub struct ServiceConfig {
     pub identity: IdentityConfig,
     /// Shown to people who browse the LAN. At most 256 bytes.
     pub title: String,
-    /// Needed in front of the key hash in the address, if any. Overrides what the `.hash` file
-    /// says.
-    pub password: Option<String>,
+    /// Who may use it; `None` leaves that to its `.hash` file.
+    pub access: Option<Access>,
     /// Whether browsing the LAN does not show it. Who knows its name finds it all the same.
     pub unlisted: bool,
     /// Whether its addresses are published in the DHT.

@@ -38,8 +38,8 @@ use crate::transport::tcp::listen;
 use crate::tunnel::Drain;
 use crate::warm_up::warm_up;
 
+pub use crate::access::Access;
 pub use crate::dial::{Cause, ReachError};
-pub use crate::services::Access;
 pub use crate::session::TunnelStream;
 pub use crate::status::{Published, Status};
 
@@ -476,7 +476,7 @@ fn start_relay(
 
 /// What the LAN hears of a relay: who looks for it by its key hash finds it.
 fn announced_relay(key: KeyHash, port: u16) -> LanService {
-    LanService { key, port, title: "relay".to_owned(), password: None, unlisted: true }
+    LanService { key, port, title: "relay".to_owned(), freetext: None, unlisted: true }
 }
 
 fn bind_p2p(config: &P2pConfig, notices: &mut Vec<Notice>) -> Result<listen::Listening, ServiceError> {

@@ -15,48 +15,13 @@ use rustls::sign::CertifiedKey;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Access;
 use crate::backend::Backend;
 use crate::config::{IdentityConfig, ServiceConfig};
 use crate::session::ServerTls;
 use crate::tls::config::ServerSettings;
 use crate::tls::identity::{Identity, IdentityError, IdentityNotice};
 use crate::tunnel::Drain;
-
-/// Who may use a service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Access {
-    /// Whoever knows its name.
-    Open,
-    /// Whoever knows this password too.
-    Password(String),
-}
-
-impl Access {
-    /// Whether a dialler that sent `password` may use the service. Browsers lower the case of host
-    /// names, so the case does not count.
-    #[must_use]
-    pub fn allows(&self, password: Option<&str>) -> bool {
-        match self {
-            Self::Open => true,
-            Self::Password(wanted) => password.is_some_and(|it| it.eq_ignore_ascii_case(wanted)),
-        }
-    }
-
-    /// The password, where one is wanted.
-    #[must_use]
-    pub fn password(&self) -> Option<&str> {
-        match self {
-            Self::Open => None,
-            Self::Password(password) => Some(password),
-        }
-    }
-
-    /// Whether a dialler has to send a password.
-    #[must_use]
-    pub fn wants_password(&self) -> bool {
-        matches!(self, Self::Password(_))
-    }
-}
 
 /// Why a service cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -120,7 +85,7 @@ pub(crate) struct ServiceIdentity {
     pub(crate) certified: Arc<CertifiedKey>,
     pub(crate) tls: ServerTls,
     /// What the `.hash` file says.
-    password: Option<String>,
+    access: Access,
     /// What ends its tunnels; its removal too.
     pub(crate) drain: Drain,
 }
@@ -130,11 +95,11 @@ impl Service {
         self.identity.key
     }
 
-    /// The password that neighbours may hear. Released clients look for `freetext-hash` in an
-    /// answer, and so every neighbour can ask for it. The text of a `.hash` file was meant so; a
-    /// password that a person set is told to nobody.
-    pub(crate) fn told_password(&self) -> Option<&str> {
-        self.identity.password.as_deref().filter(|_| self.config.password.is_none())
+    /// The text that neighbours may hear. Released clients look for `freetext-hash` in an answer,
+    /// and so every neighbour can ask for it. The text of a `.hash` file was meant so; a password
+    /// that a person set is told to nobody.
+    pub(crate) fn told_text(&self) -> Option<&str> {
+        self.identity.access.password().filter(|_| self.config.access.is_none())
     }
 
     /// Ends when the service is removed.
@@ -203,8 +168,8 @@ impl Services {
         let settings = ServerSettings { identity: &identity, own_records: self.context.own_records };
         let tls = ServerTls::new(settings);
         let drain = Drain { removed: CancellationToken::new(), ..self.context.drain.clone() };
-        let Identity { key, certified, password, .. } = identity;
-        let identity = Arc::new(ServiceIdentity { key, certified, tls, password, drain });
+        let Identity { key, certified, access } = identity;
+        let identity = Arc::new(ServiceIdentity { key, certified, tls, access, drain });
         Ok((self.make(config, identity)?, notices))
     }
 
@@ -258,8 +223,7 @@ impl Services {
     fn make(&self, config: ServiceConfig, identity: Arc<ServiceIdentity>) -> Result<Service, ServiceError> {
         let backend = Backend::new(&config.target, self.context.backend_timeout)
             .map_err(|source| ServiceError::Backend { target: config.target.to_string(), source })?;
-        let password = config.password.as_ref().or(identity.password.as_ref());
-        let access = password.map_or(Access::Open, |password| Access::Password(password.clone()));
+        let access = config.access.as_ref().unwrap_or(&identity.access).clone();
         Ok(Service { config, access, backend, identity })
     }
 
@@ -315,7 +279,7 @@ mod tests {
             target: Target::Tcp(format!("localhost:{port}").parse().unwrap()),
             identity: IdentityConfig::Ephemeral,
             title: "a test".into(),
-            password: None,
+            access: None,
             unlisted: false,
             dht: true,
         }
@@ -332,7 +296,7 @@ mod tests {
         assert_eq!(table.borrow_and_update().keys().collect::<Vec<_>>(), keys);
         let before = Arc::clone(table.borrow().get(&keys[0]).unwrap());
 
-        services.change(&keys[0], |config| config.password = Some("sesame".into())).unwrap();
+        services.change(&keys[0], |config| config.access = Some(Access::Password("sesame".into()))).unwrap();
         assert!(table.has_changed().unwrap());
         let after = Arc::clone(table.borrow_and_update().get(&keys[0]).unwrap());
         assert_eq!(after.access, Access::Password("sesame".into()));
@@ -343,12 +307,5 @@ mod tests {
         assert_eq!(table.borrow_and_update().keys().collect::<Vec<_>>(), keys[1..]);
         assert!(matches!(services.remove(&keys[0]), Err(ServiceError::Unknown(_))));
         assert!(matches!(services.change(&keys[0], |_| {}), Err(ServiceError::Unknown(_))));
-    }
-
-    #[test]
-    fn the_case_of_a_password_does_not_count_and_an_open_service_needs_none() {
-        let access = Access::Password("Sesame".into());
-        assert!(access.allows(Some("sesame")) && !access.allows(Some("sesam")) && !access.allows(None));
-        assert!(Access::Open.allows(None) && Access::Open.allows(Some("x")));
     }
 }

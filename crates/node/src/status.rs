@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 use crate::accept::Acceptor;
+use crate::access::Access;
 use crate::config::Bound;
 use crate::drivers::dht::DhtStatus;
 use crate::drivers::dht::shared::SharedDht;
@@ -19,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::publish::{PublishStatus, Publisher};
 use crate::reach::{Reach, ReachStatus};
 use crate::relays::{RelayedThrough, Relays};
-use crate::services::{Access, Service, Services};
+use crate::services::{Service, Services};
 use crate::transport::relay::server::{Relay, RelayStatus};
 
 /// One published service.

@@ -4,6 +4,7 @@
 mod common;
 
 use common::{TestNode, backend, echo, get, nobody, open, pair, pair_for, path_in, service, service_for};
+use hardline_node::access::Access;
 use hardline_node::config::{IdentityConfig, Target};
 use hardline_node::limits::{HANDSHAKE_TIMEOUT, HEAD_TIMEOUT};
 use hardline_node::node::Cause;
@@ -216,7 +217,7 @@ async fn a_tls_client_that_names_no_service_gets_the_alert_for_it() {
 #[tokio::test]
 async fn the_password_in_the_name_is_asked_for() {
     let mut guarded = service(pages().await);
-    guarded.password = Some("Sesame".into());
+    guarded.access = Some(Access::Password("Sesame".into()));
     let (listener, gateway) = pair_for(guarded).await;
     let key = listener.key();
     let ask = async |host: String| get(gateway.browser_addr(), &host, "Connection: close\r\n").await;

@@ -66,7 +66,7 @@ async fn browsing_shows_listed_services_and_not_the_others() {
 async fn who_searches_by_name_learns_the_text_in_front_of_it() {
     let lan = Network::new();
     let host = lan.start().await;
-    host.set_services(vec![LanService { password: Freetext::new("pass"), ..service(KEY, 7008) }]);
+    host.set_services(vec![LanService { freetext: Freetext::new("pass"), ..service(KEY, 7008) }]);
     let seeker = lan.start().await;
     let mut list = seeker.browse();
     let _search = seeker.search(KEY);
@@ -204,7 +204,7 @@ impl Network {
 }
 
 fn service(key: KeyHash, port: u16) -> LanService {
-    LanService { key, port, title: "A title".into(), password: None, unlisted: false }
+    LanService { key, port, title: "A title".into(), freetext: None, unlisted: false }
 }
 
 fn unlisted(key: KeyHash, port: u16) -> LanService {

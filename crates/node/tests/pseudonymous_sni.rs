@@ -171,6 +171,6 @@ async fn neighbour(lan: LanConfig, key: KeyHash, at: SocketAddr) -> Arc<Lan> {
     .await
     .unwrap();
     let title = "a test".to_owned();
-    lan.set_services(vec![LanService { key, port: at.port(), title, password: None, unlisted: false }]);
+    lan.set_services(vec![LanService { key, port: at.port(), title, freetext: None, unlisted: false }]);
     lan
 }

@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::{TestNode, backend, echo, get, service, service_for};
+use hardline_node::access::Access;
 use hardline_node::config::{IdentityConfig, ServiceConfig, Target};
 use hardline_node::node::{Node, TunnelStream};
 use hardline_node::proto::KeyHash;
 use hardline_node::proto::host::ServiceName;
-use hardline_node::services::{Access, ServiceError};
+use hardline_node::services::ServiceError;
 use hardline_node::tls::identity::Identity;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -165,7 +166,7 @@ async fn a_new_password_is_asked_of_new_tunnels_over_old_sessions_too() {
     assert_eq!(ended.read_to_end(&mut Vec::new()).await.unwrap(), 0);
     drop(ended); // its session is idle
 
-    listener.node.change_service(&key, |config| config.password = Some("sesame".into())).unwrap();
+    listener.node.change_service(&key, |config| config.access = Some(Access::Password("sesame".into()))).unwrap();
     assert_eq!(listener.node.status().services[0].access, Access::Password("sesame".into()));
     assert!(is_refused(&dialler.node, key).await);
     let with_password = ServiceName { key, password: Some("sesame".into()) };

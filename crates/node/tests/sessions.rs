@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{TestNode, backend, echo, get, nobody, open, pair_for, service};
+use hardline_node::access::Access;
 use hardline_node::config::{GivenAddress, IdentityConfig, IdleLimits, ServiceConfig};
 use hardline_node::limits::FRESH_SESSION;
 use hardline_node::node::TunnelStream;
@@ -387,7 +388,7 @@ async fn why_a_service_refuses_is_told_apart() {
     }
 
     let mut guarded = service(echo().await);
-    guarded.password = Some("sesame".into());
+    guarded.access = Some(Access::Password("sesame".into()));
     let (listener, gateway) = pair_for(guarded).await;
     for (host, code) in [
         (format!("{}.localhost", listener.key()), "\"password_needed\""),
@@ -497,7 +498,7 @@ async fn what_may_have_been_received_is_not_sent_again() {
 #[tokio::test]
 async fn a_listener_refuses_by_name_what_it_does_not_understand_and_serves_on() {
     let mut guarded = service(echo().await);
-    guarded.password = Some("sesame".into());
+    guarded.access = Some(Access::Password("sesame".into()));
     let listener = TestNode::listener(vec![guarded]).await;
     let tls = TlsConnector::from(v2::client_tls(listener.key(), true));
     let tcp = TcpStream::connect(listener.p2p()).await.unwrap();

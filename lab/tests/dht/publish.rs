@@ -68,7 +68,7 @@ async fn sharing(folder: &std::path::Path, entrance: String) -> Result<Node> {
         target: Target::Folder(folder.to_owned()),
         identity: IdentityConfig::Ephemeral,
         title: "a test".into(),
-        password: None,
+        access: None,
         unlisted: false,
         dht: true,
     }];

@@ -90,7 +90,7 @@ fn show(path: &Path, port: u16, output: Output) -> Result<(), Failure> {
 
 fn tell(path: &Path, identity: &Identity, port: u16, output: Output) -> Result<(), Failure> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let link = links::link(identity.key, identity.password.as_deref(), port);
+    let link = links::link(identity.key, identity.access.password(), port);
     let files = [path.to_owned(), identities::private_key(path), identities::hash_file(path)];
     let files: Vec<String> = files.iter().filter(|file| file.exists()).map(|file| file.display().to_string()).collect();
     output.event(&json!({

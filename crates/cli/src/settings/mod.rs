@@ -11,6 +11,7 @@ pub mod schema; // every key: name, environment variable, meaning
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use hardline_node::access::Access;
 use hardline_node::config::{
     DEFAULT_GATEWAY_PORT, GivenAddress, IdentityConfig, NodeConfig, RelayConfig, ServiceConfig, Target,
 };
@@ -216,8 +217,8 @@ impl ServiceSettings {
             (None, None) => IdentityConfig::File(identities::path(data_dir, &crate::target::identity_name(&target))),
         };
         let title = self.title.clone().unwrap_or_else(|| default_title(&target));
-        let password = self.password.clone();
-        Some(ServiceConfig { target, identity, title, password, unlisted: self.unlisted, dht: !self.no_dht })
+        let access = self.password.clone().map(Access::Password);
+        Some(ServiceConfig { target, identity, title, access, unlisted: self.unlisted, dht: !self.no_dht })
     }
 }
 

@@ -7,6 +7,7 @@ use crate::common::{Program, expect_current, folder};
 use hardline_cli::docs;
 use hardline_cli::settings::schema::KEYS;
 use hardline_cli::settings::{Origin, Settings, Sources, load};
+use hardline_node::access::Access;
 
 #[test]
 fn every_valid_file_is_read() {
@@ -72,7 +73,7 @@ fn every_setting_of_a_file_arrives() {
     assert_eq!(config.dht.proxies, [] as [String; 0]);
     assert_eq!(config.services.iter().map(|service| service.dht).collect::<Vec<_>>(), [false, true, true]);
     assert_eq!(config.services[0].title, "Möbel");
-    assert_eq!(config.services[0].password.as_deref(), Some("correcthorse"));
+    assert_eq!(config.services[0].access, Some(Access::Password("correcthorse".into())));
     assert_eq!(config.services[1].title, "192.168.1.5:80");
     assert_eq!(config.given.len(), 2);
 }

@@ -81,7 +81,7 @@ pub fn service_for(target: Target) -> ServiceConfig {
         target,
         identity: IdentityConfig::Ephemeral,
         title: "a test".into(),
-        password: None,
+        access: None,
         unlisted: false,
         dht: true,
     }

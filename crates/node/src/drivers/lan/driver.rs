@@ -254,8 +254,8 @@ impl Driver {
 }
 
 fn own_service(service: LanService) -> OwnService {
-    let LanService { key, port, title, password, unlisted } = service;
-    OwnService { key, freetext: password, port, title: Title::clean(&title), unlisted }
+    let LanService { key, port, title, freetext, unlisted } = service;
+    OwnService { key, freetext, port, title: Title::clean(&title), unlisted }
 }
 
 fn found_service(found: Found) -> FoundService {

@@ -32,7 +32,7 @@ pub struct LanService {
     /// Text that belongs in front of the key hash in its address. Released clients recognise the
     /// answer by it, so whoever asks for the service by name is told; announcements and answers to
     /// browsing leave it out.
-    pub password: Option<Freetext>,
+    pub freetext: Option<Freetext>,
     /// Whether it answers searches for itself only.
     pub unlisted: bool,
 }
@@ -62,7 +62,7 @@ impl LanService {
             key: service.key(),
             port,
             title: service.config.title.clone(),
-            password: service.told_password().and_then(Freetext::new),
+            freetext: service.told_text().and_then(Freetext::new),
             unlisted: service.config.unlisted,
         }
     }

@@ -9,6 +9,7 @@ use rustls::sign::CertifiedKey;
 
 use super::files::Files;
 use super::{Identity, IdentityError, load};
+use crate::access::Access;
 use crate::tls::config::provider;
 
 /// Makes an ECDSA key on the curve P-256, in PEM (PKCS#8): the released peers accept it, and it
@@ -40,7 +41,7 @@ pub(super) fn ephemeral() -> Result<Identity, IdentityError> {
     Ok(Identity {
         key: KeyHash::of_certificate(&certificate),
         certified: Arc::new(CertifiedKey::new(vec![certificate], signing_key)),
-        password: None,
+        access: Access::Open,
     })
 }
 

@@ -1,4 +1,4 @@
-//! Text of `NAME.hash` → password and key hash.
+//! Text of `NAME.hash` → access and key hash.
 //!
 //! Written as the hash alone, which the releases read as "no password". They write and read
 //! `freetext-hash`.
@@ -6,13 +6,16 @@
 use hardline_proto::KeyHash;
 use hardline_proto::key::KeyHashError;
 
+use crate::access::Access;
+
 /// Reads a `.hash` file as the releases do: the password is the text in front of the first `-`, the
 /// hash that behind the last.
-pub(super) fn parse(text: &str) -> Result<(Option<String>, KeyHash), KeyHashError> {
+pub(super) fn parse(text: &str) -> Result<(Access, KeyHash), KeyHashError> {
     let text = text.trim();
     let (_, hash) = text.rsplit_once('-').unwrap_or(("", text));
     let (password, _) = text.split_once('-').unwrap_or(("", text));
-    Ok(((!password.is_empty()).then(|| password.to_owned()), hash.parse()?))
+    let access = if password.is_empty() { Access::Open } else { Access::Password(password.to_owned()) };
+    Ok((access, hash.parse()?))
 }
 
 #[cfg(test)]
@@ -27,8 +30,9 @@ mod tests {
     fn the_hash_stands_alone_or_behind_the_password() {
         #[track_caller]
         fn check(text: &str, expected: Option<Option<&str>>) {
-            let password = expected.map(|password| (password.map(str::to_owned), HASH.parse().unwrap()));
-            assert_eq!(parse(text).ok(), password);
+            let access = |password: &str| Access::Password(password.into());
+            let expected = expected.map(|password| (password.map_or(Access::Open, access), HASH.parse().unwrap()));
+            assert_eq!(parse(text).ok(), expected);
         }
         check(HASH, Some(None));
         check(&format!("  {HASH}\r\n"), Some(None));
@@ -47,7 +51,7 @@ mod tests {
         #[test]
         fn a_password_and_hash_are_read_back(password in "[^-\\s]{1,40}", bytes: [u8; 20]) {
             let hash = KeyHash::from_bytes(bytes);
-            prop_assert_eq!(parse(&format!("{password}-{hash}")), Ok((Some(password), hash)));
+            prop_assert_eq!(parse(&format!("{password}-{hash}")), Ok((Access::Password(password), hash)));
         }
 
         #[test]

@@ -10,6 +10,7 @@ use rustls::sign::{CertifiedKey, SigningKey};
 
 use super::files::{Files, Texts};
 use super::{Identity, IdentityError, hash_file};
+use crate::access::Access;
 use crate::tls::certificate::PublicKey;
 use crate::tls::config::provider;
 
@@ -35,8 +36,8 @@ pub(super) fn identity(files: &Files, texts: &Texts) -> Result<Identity, Identit
     if hash.is_all_decimal() {
         return Err(IdentityError::AllDecimal { path: files.certificate.clone(), hash });
     }
-    let password = texts.hash.as_ref().map_or(Ok(None), |text| password(files, text, hash))?;
-    Ok(Identity { key: hash, certified: Arc::new(CertifiedKey::new(vec![certificate], signing_key)), password })
+    let access = texts.hash.as_ref().map_or(Ok(Access::Open), |text| access(files, text, hash))?;
+    Ok(Identity { key: hash, certified: Arc::new(CertifiedKey::new(vec![certificate], signing_key)), access })
 }
 
 /// The first private key of a file, in whichever of the three encodings.
@@ -86,15 +87,15 @@ fn require_fit(
     Err(IdentityError::KeyDoesNotFit { certificate: files.certificate.clone(), key: key_file.to_owned() })
 }
 
-/// The password in a `.hash` file whose hash is that of the certificate.
-fn password(files: &Files, text: &[u8], actual: KeyHash) -> Result<Option<String>, IdentityError> {
-    let (password, stated) = hash_file::parse(&String::from_utf8_lossy(text))
+/// Who may come in by a `.hash` file whose hash is that of the certificate.
+fn access(files: &Files, text: &[u8], actual: KeyHash) -> Result<Access, IdentityError> {
+    let (access, stated) = hash_file::parse(&String::from_utf8_lossy(text))
         .map_err(|source| IdentityError::BadHash { path: files.hash.clone(), source })?;
     if stated != actual {
         let (path, certificate) = (files.hash.clone(), files.certificate.clone());
         return Err(IdentityError::HashContradicts { path, stated, certificate, actual });
     }
-    Ok(password)
+    Ok(access)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 mod create; // nothing → key → certificate
 mod error; // what is wrong with which file, and the remedy
 mod files; // the three files: names, bounded reading, atomic writing
-mod hash_file; // text of `NAME.hash` ↔ password and key hash
+mod hash_file; // text of `NAME.hash` → access and key hash
 mod load; // texts of the files → identity
 
 use std::fmt;
@@ -16,6 +16,8 @@ use rustls::sign::CertifiedKey;
 pub use error::IdentityError;
 use files::{Files, Found};
 
+use crate::access::Access;
+
 /// Steps to a complete identity: key, certificate, hash, and as many again for losing each to
 /// another process that makes the same identity at the same time.
 const MAX_STEPS: usize = 8;
@@ -27,9 +29,9 @@ pub struct Identity {
     pub key: KeyHash,
     /// What TLS presents.
     pub certified: Arc<CertifiedKey>,
-    /// Free text in front of the hash in the `.hash` file: the password of this service (as the
-    /// releases read it).
-    pub password: Option<String>,
+    /// Who may use the service: free text in front of the hash in the `.hash` file is its password,
+    /// as the releases read it.
+    pub access: Access,
 }
 
 /// What a person should hear about loading an identity.

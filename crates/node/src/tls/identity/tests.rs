@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::files::Files;
 use super::{Identity, IdentityError, IdentityNotice, complete, create};
+use crate::access::Access;
 
 #[test]
 fn the_first_use_makes_certificate_key_and_hash_and_the_second_finds_them() {
@@ -25,7 +26,7 @@ fn the_first_use_makes_certificate_key_and_hash_and_the_second_finds_them() {
 
     let before = place.contents();
     let (found, notices) = Identity::load_or_create(&place.name()).unwrap();
-    assert_eq!((found.key, found.password, notices), (made.key, None, vec![]));
+    assert_eq!((found.key, found.access, notices), (made.key, Access::Open, vec![]));
     assert_eq!(place.contents(), before);
 }
 
@@ -104,7 +105,7 @@ fn text_in_front_of_the_hash_is_the_password() {
     ] {
         place.write("service.hash", &text);
         let (found, _) = Identity::load_or_create(&place.name()).unwrap();
-        assert_eq!((found.key, found.password.as_deref()), (made.key, password), "{text:?}");
+        assert_eq!((found.key, found.access.password()), (made.key, password), "{text:?}");
     }
 }
 
@@ -217,7 +218,7 @@ fn neither_key_nor_password_appears_in_debug_output() {
     let place = Place::made();
     place.write("service.hash", &format!("opensesame-{}", place.text("service.hash")));
     let (identity, _) = Identity::load_or_create(&place.name()).unwrap();
-    assert_eq!(identity.password.as_deref(), Some("opensesame"));
+    assert_eq!(identity.access.password(), Some("opensesame"));
     let said = format!("{identity:?}");
     assert_eq!(said, format!("Identity {{ key: KeyHash({}), .. }}", identity.key));
 }
