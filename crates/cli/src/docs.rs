@@ -129,7 +129,7 @@ makes each log line an object too.
 | `id`, `key` | `identity` for each: `name`, `key`, `link`, `files` |
 | `relay token` | an object for each token: `name`, and `address` when it is made, `created` in a list, `revoked` with the name |
 | `open` | `opened` with `link` |
-| `status` | one object without `event`: `gateway`, `p2p`, `services` (each with its state in the `dht`), `reach`, `relay`, `relays`, `dht`, what was `refused` and `lan_dropped` at a limit, `tunnels` open now, `metrics`, `tasks`, and all of it in `sentences` |
+| `status` | one object without `event`: `gateway`, `p2p`, `services` (each with its state in the `dht`), `reach`, `relay`, `relays`, `dht`, `tunnels` open now, `metrics` (what was refused and dropped at a limit, too), `tasks`, and all of it in `sentences` |
 | `doctor` | `finding` for each: `about`, `state` (`fine`, `note` or `wrong`), `sentence`, `remedy`. `done` with `wrong`, a count |
 | `config check` | `problem` for each: `where`, `message`; or `checked` with `file`, `services` and `peers` |
 | `config show` | `key` for each: `key`, `value`, `where`; `service` and `peer` |

@@ -138,7 +138,7 @@ impl Node {
         let (store, store_notices) = Store::open(&config.data_dir, config.import_from.as_deref()).await?;
         notices.extend(store_notices.into_iter().map(Notice::Store));
         let network = NetworkMonitor::start(drain.stop.clone(), &tasks);
-        let lan = start_lan(&config, &network, &drain, &mut notices).await;
+        let lan = start_lan(&config, &network, &metrics, &drain, &mut notices).await;
         let dht = prepare_dht(&config, &store, &network, &drain)?;
         let sources = Sources {
             own: OwnAddresses::new(Arc::clone(&services)),
@@ -259,8 +259,8 @@ impl Node {
         let reach = self.start_reach(p2p.clone(), bound.port, &relays);
         let publisher = self.run_publisher(relay, &reach, &relays, store, plain);
         let addrs = bound.listeners.iter().flat_map(|listener| listener.local_addr()).collect();
-        let acceptor = self.run_acceptor(bound, relayed, Arc::clone(&reach), &p2p);
-        let _ = self.live.listening.set(Listening { addrs, reach, publisher, acceptor, relays });
+        self.run_acceptor(bound, relayed, Arc::clone(&reach), &p2p);
+        let _ = self.live.listening.set(Listening { addrs, reach, publisher, relays });
         Ok(())
     }
 
@@ -324,13 +324,7 @@ impl Node {
         Some(Publisher::start(always, table, context, &self.drain.stop, &self.tasks))
     }
 
-    fn run_acceptor(
-        &self,
-        bound: listen::Listening,
-        relayed: RelayedListener,
-        reach: Arc<Reach>,
-        config: &P2pConfig,
-    ) -> Arc<Acceptor> {
+    fn run_acceptor(&self, bound: listen::Listening, relayed: RelayedListener, reach: Arc<Reach>, config: &P2pConfig) {
         let (services, metrics) = (Arc::clone(&self.live.services), self.live.metrics.clone());
         let acceptor = Arc::new(Acceptor::new(services, reach, config, metrics, self.drain.clone()));
         self.tasks.spawn(Arc::clone(&acceptor).report());
@@ -344,8 +338,7 @@ impl Node {
                 None => self.tasks.spawn(acceptor.run(listener, tasks)),
             };
         }
-        self.tasks.spawn(Arc::clone(&acceptor).run(relayed, self.tasks.clone()));
-        acceptor
+        self.tasks.spawn(acceptor.run(relayed, self.tasks.clone()));
     }
 
     fn run_gateway(&self, listeners: Vec<TcpListener>, connections: usize) {
@@ -491,13 +484,14 @@ fn bind_p2p(config: &P2pConfig, notices: &mut Vec<Notice>) -> Result<listen::Lis
 async fn start_lan(
     config: &NodeConfig,
     network: &NetworkMonitor,
+    metrics: &Metrics,
     drain: &Drain,
     notices: &mut Vec<Notice>,
 ) -> Option<Arc<Lan>> {
     if !config.lan.enabled {
         return None;
     }
-    match Lan::start(config.lan.clone(), network, drain.stop.clone()).await {
+    match Lan::start_counted(config.lan.clone(), network, metrics.clone(), drain.stop.clone()).await {
         Ok(lan) => Some(lan),
         Err(error) => {
             notices.push(Notice::NoLan { reason: error.to_string() });

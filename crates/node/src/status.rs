@@ -5,12 +5,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use hardline_proto::KeyHash;
-use hardline_proto::admission::Refused;
-use hardline_proto::lan::Dropped;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
-use crate::accept::Acceptor;
 use crate::access::Access;
 use crate::config::Bound;
 use crate::drivers::dht::DhtStatus;
@@ -51,14 +48,10 @@ pub struct Status {
     pub published: Vec<PublishStatus>,
     /// How this computer is reached from outside; `None` when it has no services.
     pub reach: Option<ReachStatus>,
-    /// What other computers were refused at a limit since the start; `None` without services.
-    pub refused: Option<Refused>,
     /// The relay that runs here.
     pub relay: Option<RelayStatus>,
     /// Relays through which this computer is reached, in the order of the configuration.
     pub relays: Vec<RelayedThrough>,
-    /// What neighbours sent or asked over a rate since the start; `None` without LAN discovery.
-    pub lan_dropped: Option<Dropped>,
     /// Every counter by its name; see [`metrics`](crate::metrics).
     pub metrics: Value,
     /// Tunnels open now, as listener and as dialler.
@@ -88,7 +81,6 @@ pub(crate) struct Listening {
     pub(crate) addrs: Vec<SocketAddr>,
     pub(crate) reach: Arc<Reach>,
     pub(crate) publisher: Option<Arc<Publisher>>,
-    pub(crate) acceptor: Arc<Acceptor>,
     pub(crate) relays: Arc<Relays>,
 }
 
@@ -108,10 +100,8 @@ impl Live {
             dht: self.dht.as_ref().and_then(|dht| dht.status()),
             published: publisher.map(|publisher| publisher.status()).unwrap_or_default(),
             reach: listening.map(|listening| listening.reach.status()),
-            refused: listening.map(|listening| listening.acceptor.refused()),
             relay: self.relay.as_ref().map(|relay| relay.status()),
             relays: listening.map(|listening| listening.relays.status()).unwrap_or_default(),
-            lan_dropped: self.lan.as_ref().map(|lan| lan.dropped()),
             metrics: self.metrics.to_json(),
             tunnels: self.metrics.open_tunnels(),
             tasks: Handle::try_current().ok().map(|runtime| runtime.metrics().num_alive_tasks()),
@@ -167,8 +157,6 @@ impl Status {
             "dht": self.dht.as_ref().map(dht_json),
             "relay": self.relay,
             "relays": self.relays,
-            "refused": self.refused,
-            "lan_dropped": self.lan_dropped,
             "metrics": self.metrics,
             "tunnels": self.tunnels,
             "tasks": self.tasks,

@@ -4,11 +4,14 @@
 mod common;
 
 use std::io::ErrorKind;
+use std::net::Ipv4Addr;
 
-use common::{TestNode, backend, echo, get, open, service};
+use common::{TestNode, backend, echo, get, lan_of_its_own, open, service};
+use hardline_node::config::LanConfig;
 use hardline_node::proto::admission::AdmissionLimits;
+use hardline_node::proto::lan::Rates;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
 async fn listener(limits: AdmissionLimits) -> TestNode {
     let service = service(echo().await);
@@ -97,7 +100,22 @@ async fn what_was_refused_is_counted_for_who_asks() {
     let mut refused = silent_peer("127.0.0.1", &listener).await;
     assert_eq!(refused.read(&mut [0]).await.unwrap(), 0);
     let status = listener.node.status().to_json();
-    assert_eq!(status["refused"]["handshakes_per_address"], 1, "{status}");
+    assert_eq!(status["metrics"]["refused_handshakes_per_address"], 1, "{status}");
+}
+
+#[tokio::test]
+async fn what_was_dropped_of_a_loud_neighbour_is_counted_for_who_asks() {
+    let lan = LanConfig { rates: Rates { datagrams_per_source: 1, ..Rates::DEFAULT }, ..lan_of_its_own() };
+    let at = (Ipv4Addr::LOCALHOST, lan.port);
+    let node = TestNode::start(|config| config.lan = lan).await.node;
+    let neighbour = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let loud = async {
+        while node.status().metrics["lan_dropped_datagrams"] == 0 {
+            neighbour.send_to(b"noise", at).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), loud).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,19 +1,15 @@
 //! Who may come in: handshakes and tunnels of strangers, counted per address, per service and in
 //! total.
 //!
-//! At a limit the newcomer is refused and those who are in stay. What is refused is counted, and
-//! told once a minute.
+//! At a limit the newcomer is refused and those who are in stay.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::key::KeyHash;
 use crate::rate::{Rate, TokenBucket};
-
-/// Time between two reports of what was refused.
-pub const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Addresses with nothing open whose rate is still counted. Above that, those who have rested
 /// longest are forgotten.
@@ -70,50 +66,28 @@ pub enum Limit {
     TunnelsPerService,
 }
 
-/// What was refused, by limit.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Refused {
-    /// See [`Limit::Handshakes`].
-    pub handshakes: u64,
-    /// See [`Limit::HandshakesPerAddress`].
-    pub handshakes_per_address: u64,
-    /// See [`Limit::HandshakeRate`].
-    pub handshake_rate: u64,
-    /// See [`Limit::Tunnels`].
-    pub tunnels: u64,
-    /// See [`Limit::TunnelsPerAddress`].
-    pub tunnels_per_address: u64,
-    /// See [`Limit::TunnelsPerService`].
-    pub tunnels_per_service: u64,
+impl Limit {
+    /// All of them, in the order in which they are asked.
+    pub const ALL: [Self; 6] = [
+        Self::Handshakes,
+        Self::HandshakesPerAddress,
+        Self::HandshakeRate,
+        Self::Tunnels,
+        Self::TunnelsPerService,
+        Self::TunnelsPerAddress,
+    ];
 }
 
-impl Refused {
-    fn count(&mut self, limit: Limit) {
-        *match limit {
-            Limit::Handshakes => &mut self.handshakes,
-            Limit::HandshakesPerAddress => &mut self.handshakes_per_address,
-            Limit::HandshakeRate => &mut self.handshake_rate,
-            Limit::Tunnels => &mut self.tunnels,
-            Limit::TunnelsPerAddress => &mut self.tunnels_per_address,
-            Limit::TunnelsPerService => &mut self.tunnels_per_service,
-        } += 1;
-    }
-}
-
-impl fmt::Display for Refused {
-    /// One line for the log: the limits that were met, and how often.
+impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = [
-            (self.handshakes, "handshakes in total"),
-            (self.handshakes_per_address, "handshakes of one address"),
-            (self.handshake_rate, "handshakes a second of one address"),
-            (self.tunnels, "tunnels in total"),
-            (self.tunnels_per_address, "tunnels of one address"),
-            (self.tunnels_per_service, "tunnels to one service"),
-        ];
-        let met: Vec<_> =
-            all.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} by {what}")).collect();
-        f.write_str(&met.join(", "))
+        f.write_str(match self {
+            Self::Handshakes => "handshakes in total",
+            Self::HandshakesPerAddress => "handshakes of one address",
+            Self::HandshakeRate => "handshakes a second of one address",
+            Self::Tunnels => "tunnels in total",
+            Self::TunnelsPerAddress => "tunnels of one address",
+            Self::TunnelsPerService => "tunnels to one service",
+        })
     }
 }
 
@@ -125,11 +99,6 @@ pub struct Admission {
     tunnels: usize,
     addresses: HashMap<IpAddr, Address>,
     services: HashMap<KeyHash, usize>,
-    /// Since the last report.
-    unreported: Refused,
-    /// Since the start.
-    refused: Refused,
-    report_due: Option<Instant>,
 }
 
 /// What one address has open.
@@ -150,16 +119,7 @@ impl Admission {
     /// Nobody is in.
     #[must_use]
     pub fn new(limits: AdmissionLimits) -> Self {
-        Self {
-            limits,
-            handshakes: 0,
-            tunnels: 0,
-            addresses: HashMap::new(),
-            services: HashMap::new(),
-            unreported: Refused::default(),
-            refused: Refused::default(),
-            report_due: None,
-        }
+        Self { limits, handshakes: 0, tunnels: 0, addresses: HashMap::new(), services: HashMap::new() }
     }
 
     /// A connection from `addr` wants to begin its handshake.
@@ -167,64 +127,6 @@ impl Admission {
     /// # Errors
     /// The limit that refuses it.
     pub fn handshake(&mut self, now: Instant, addr: IpAddr) -> Result<(), Limit> {
-        let admitted = self.try_handshake(now, addr);
-        self.note(now, admitted)
-    }
-
-    /// A handshake that was admitted has ended, well or not.
-    pub fn handshake_ended(&mut self, addr: IpAddr) {
-        self.handshakes = self.handshakes.saturating_sub(1);
-        if let Some(address) = self.addresses.get_mut(&counted(addr)) {
-            address.handshakes = address.handshakes.saturating_sub(1);
-        }
-    }
-
-    /// A peer at `addr` wants a tunnel to `service`, which is one of ours.
-    ///
-    /// # Errors
-    /// The limit that refuses it.
-    pub fn tunnel(&mut self, now: Instant, addr: IpAddr, service: KeyHash) -> Result<(), Limit> {
-        let admitted = self.try_tunnel(now, addr, service);
-        self.note(now, admitted)
-    }
-
-    /// A tunnel that was admitted has ended.
-    pub fn tunnel_ended(&mut self, addr: IpAddr, service: KeyHash) {
-        self.tunnels = self.tunnels.saturating_sub(1);
-        if let Some(address) = self.addresses.get_mut(&counted(addr)) {
-            address.tunnels = address.tunnels.saturating_sub(1);
-        }
-        if let Some(tunnels) = self.services.get_mut(&service) {
-            *tunnels = tunnels.saturating_sub(1);
-        }
-    }
-
-    /// What was refused since the last report, once a minute and only if there was something.
-    pub fn poll_report(&mut self, now: Instant) -> Option<Refused> {
-        self.report_due.take_if(|due| now >= *due)?;
-        Some(std::mem::take(&mut self.unreported))
-    }
-
-    /// What was refused since the start.
-    #[must_use]
-    pub const fn refused(&self) -> &Refused {
-        &self.refused
-    }
-
-    /// When [`Self::poll_report`] has something to tell.
-    #[must_use]
-    pub const fn poll_timeout(&self) -> Option<Instant> {
-        self.report_due
-    }
-
-    /// Forgets addresses that have nothing open and whose rate is whole again: after a crowd its
-    /// memory is given back.
-    pub fn forget_rested(&mut self, now: Instant) {
-        self.addresses.retain(|_, address| !address.is_resting() || address.rate.full_at().is_some_and(|at| at > now));
-        self.addresses.shrink_to(self.addresses.len() * 2);
-    }
-
-    fn try_handshake(&mut self, now: Instant, addr: IpAddr) -> Result<(), Limit> {
         if self.handshakes >= self.limits.handshakes {
             return Err(Limit::Handshakes);
         }
@@ -241,7 +143,19 @@ impl Admission {
         Ok(())
     }
 
-    fn try_tunnel(&mut self, now: Instant, addr: IpAddr, service: KeyHash) -> Result<(), Limit> {
+    /// A handshake that was admitted has ended, well or not.
+    pub fn handshake_ended(&mut self, addr: IpAddr) {
+        self.handshakes = self.handshakes.saturating_sub(1);
+        if let Some(address) = self.addresses.get_mut(&counted(addr)) {
+            address.handshakes = address.handshakes.saturating_sub(1);
+        }
+    }
+
+    /// A peer at `addr` wants a tunnel to `service`, which is one of ours.
+    ///
+    /// # Errors
+    /// The limit that refuses it.
+    pub fn tunnel(&mut self, now: Instant, addr: IpAddr, service: KeyHash) -> Result<(), Limit> {
         if self.tunnels >= self.limits.tunnels {
             return Err(Limit::Tunnels);
         }
@@ -259,13 +173,22 @@ impl Admission {
         Ok(())
     }
 
-    fn note(&mut self, now: Instant, admitted: Result<(), Limit>) -> Result<(), Limit> {
-        if let Err(limit) = admitted {
-            self.unreported.count(limit);
-            self.refused.count(limit);
-            self.report_due.get_or_insert(now + REPORT_INTERVAL);
+    /// A tunnel that was admitted has ended.
+    pub fn tunnel_ended(&mut self, addr: IpAddr, service: KeyHash) {
+        self.tunnels = self.tunnels.saturating_sub(1);
+        if let Some(address) = self.addresses.get_mut(&counted(addr)) {
+            address.tunnels = address.tunnels.saturating_sub(1);
         }
-        admitted
+        if let Some(tunnels) = self.services.get_mut(&service) {
+            *tunnels = tunnels.saturating_sub(1);
+        }
+    }
+
+    /// Forgets addresses that have nothing open and whose rate is whole again: after a crowd its
+    /// memory is given back.
+    pub fn forget_rested(&mut self, now: Instant) {
+        self.addresses.retain(|_, address| !address.is_resting() || address.rate.full_at().is_some_and(|at| at > now));
+        self.addresses.shrink_to(self.addresses.len() * 2);
     }
 
     fn address(&mut self, now: Instant, addr: IpAddr) -> &mut Address {
@@ -307,6 +230,8 @@ pub fn counted(addr: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const HOUR: Duration = Duration::from_secs(3600);
@@ -407,20 +332,6 @@ mod tests {
             assert_eq!(admission.handshake(now, ip(addr)), Ok(()), "{addr}");
         }
         assert_eq!(admission.handshake(now, ip("192.0.2.1")), Err(Limit::HandshakesPerAddress));
-    }
-
-    #[test]
-    fn refusals_are_told_once_a_minute() {
-        let (start, mut admission) = (Instant::now(), Admission::new(small()));
-        assert_eq!(admission.poll_timeout(), None);
-        for _ in 0..1000 {
-            let _ = admission.handshake(start, ip("192.0.2.1"));
-        }
-        assert_eq!(admission.poll_report(start), None);
-        assert_eq!(admission.poll_timeout(), Some(start + REPORT_INTERVAL));
-        let report = admission.poll_report(start + REPORT_INTERVAL).unwrap();
-        assert_eq!(report.to_string(), "996 by handshakes of one address");
-        assert_eq!(admission.poll_report(start + HOUR), None);
     }
 
     #[test]

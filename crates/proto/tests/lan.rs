@@ -154,7 +154,7 @@ fn one_loud_neighbour_is_read_up_to_an_allowance_and_others_still_are() {
         let heard = sim.lan.handle_datagram(sim.now, NEIGHBOUR, b"rubbish");
         assert_eq!(heard.is_err(), port <= 80, "{port}");
     }
-    assert_eq!(sim.lan.dropped().datagrams, 1000 - 80);
+    assert_eq!(sim.lan.take_dropped().datagrams, 1000 - 80);
     sim.receive(OTHER_NEIGHBOUR, &claim(KEY, 7008, "heard"));
     assert_eq!(sim.lan.found().len(), 1);
     sim.advance(SECOND);
@@ -170,7 +170,7 @@ fn all_neighbours_together_are_read_up_to_an_allowance() {
         let neighbour = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, (n % 200) as u8 + 20), 40_000);
         sim.receive(neighbour, &claim(key(n), 7008, "flood"));
     }
-    assert_eq!(sim.lan.dropped().datagrams, 10_000 - 400);
+    assert_eq!(sim.lan.take_dropped().datagrams, 10_000 - 400);
 }
 
 #[test]

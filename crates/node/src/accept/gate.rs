@@ -3,21 +3,29 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hardline_proto::KeyHash;
-use hardline_proto::admission::{Admission, AdmissionLimits, Limit, REPORT_INTERVAL, Refused};
+use hardline_proto::admission::{Admission, AdmissionLimits, Limit};
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::metrics::{Metric, Metrics};
+
+/// Time between two reports of what was refused.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
+
 /// Counts handshakes and tunnels; see [`Admission`].
 #[derive(Debug, Clone)]
-pub(super) struct AdmissionGate(Arc<Mutex<Admission>>);
+pub(super) struct AdmissionGate {
+    admission: Arc<Mutex<Admission>>,
+    metrics: Metrics,
+}
 
 impl AdmissionGate {
-    pub(super) fn new(limits: AdmissionLimits) -> Self {
-        Self(Arc::new(Mutex::new(Admission::new(limits))))
+    pub(super) fn new(limits: AdmissionLimits, metrics: Metrics) -> Self {
+        Self { admission: Arc::new(Mutex::new(Admission::new(limits))), metrics }
     }
 
     /// Lets a handshake begin; it counts until the slot is dropped.
@@ -25,7 +33,8 @@ impl AdmissionGate {
     /// # Errors
     /// The limit that refuses it.
     pub(super) fn handshake(&self, addr: IpAddr) -> Result<HandshakeSlot, Limit> {
-        self.lock().handshake(Instant::now(), addr)?;
+        let admitted = self.lock().handshake(Instant::now(), addr);
+        self.count(admitted)?;
         Ok(HandshakeSlot { gate: self.clone(), addr })
     }
 
@@ -34,32 +43,49 @@ impl AdmissionGate {
     /// # Errors
     /// The limit that refuses it.
     pub(super) fn tunnel(&self, addr: IpAddr, service: KeyHash) -> Result<TunnelSlot, Limit> {
-        self.lock().tunnel(Instant::now(), addr, service)?;
+        let admitted = self.lock().tunnel(Instant::now(), addr, service);
+        self.count(admitted)?;
         Ok(TunnelSlot { gate: self.clone(), addr, service })
     }
 
     /// Tells what was refused, once a minute at most, until `stop`.
     pub(super) async fn report(&self, stop: &CancellationToken) {
-        let mut minutes = interval(REPORT_INTERVAL);
+        let (mut minutes, mut told) = (interval(REPORT_INTERVAL), Limit::ALL.map(|_| 0));
         while stop.run_until_cancelled(minutes.tick()).await.is_some() {
-            let refused = {
-                let mut admission = self.lock();
-                admission.forget_rested(Instant::now());
-                admission.poll_report(Instant::now())
-            };
-            if let Some(refused) = refused {
-                warn!(%refused, "peers refused at a limit");
+            self.lock().forget_rested(Instant::now());
+            if let Some(refused) = self.news(&mut told) {
+                warn!(refused, "peers refused at a limit");
             }
         }
     }
 
-    /// What was refused since the start.
-    pub(super) fn refused(&self) -> Refused {
-        self.lock().refused().clone()
+    /// One line for the log: the limits that were met since `told`, and how often.
+    fn news(&self, told: &mut [u64; Limit::ALL.len()]) -> Option<String> {
+        let counts = Limit::ALL.map(|limit| self.metrics.get(metric(limit)));
+        let before = std::mem::replace(told, counts);
+        let more = counts.iter().zip(before).zip(Limit::ALL).filter(|((now, before), _)| *now > before);
+        let lines: Vec<_> = more.map(|((now, before), limit)| format!("{} by {limit}", now - before)).collect();
+        (!lines.is_empty()).then(|| lines.join(", "))
+    }
+
+    fn count(&self, admitted: Result<(), Limit>) -> Result<(), Limit> {
+        admitted.inspect_err(|limit| self.metrics.add(metric(*limit), 1))
     }
 
     fn lock(&self) -> MutexGuard<'_, Admission> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.admission.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where what a limit refused is counted.
+const fn metric(limit: Limit) -> Metric {
+    match limit {
+        Limit::Handshakes => Metric::RefusedHandshakes,
+        Limit::HandshakesPerAddress => Metric::RefusedHandshakesPerAddress,
+        Limit::HandshakeRate => Metric::RefusedHandshakeRate,
+        Limit::Tunnels => Metric::RefusedTunnels,
+        Limit::TunnelsPerAddress => Metric::RefusedTunnelsPerAddress,
+        Limit::TunnelsPerService => Metric::RefusedTunnelsPerService,
     }
 }
 
@@ -87,5 +113,38 @@ pub(super) struct TunnelSlot {
 impl Drop for TunnelSlot {
     fn drop(&mut self) {
         self.gate.lock().tunnel_ended(self.addr, self.service);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_limit_refused_is_counted_under_its_name_and_told_once() {
+        let limits =
+            AdmissionLimits { handshakes_per_address: 1, tunnels_per_service: 1, ..AdmissionLimits::default() };
+        let gate = AdmissionGate::new(limits, Metrics::default());
+        let (addr, mut told) = (IpAddr::from([192, 0, 2, 1]), Limit::ALL.map(|_| 0));
+        let service = KeyHash::from_bytes([7; 20]);
+        let _inside = (gate.handshake(addr).unwrap(), gate.tunnel(addr, service).unwrap());
+        assert_eq!(gate.news(&mut told), None);
+        for _ in 0..3 {
+            assert_eq!(gate.handshake(addr).unwrap_err(), Limit::HandshakesPerAddress);
+        }
+        assert_eq!(gate.tunnel(addr, service).unwrap_err(), Limit::TunnelsPerService);
+        assert_eq!(gate.metrics.get(Metric::RefusedHandshakesPerAddress), 3);
+        let expected = "3 by handshakes of one address, 1 by tunnels to one service";
+        assert_eq!(gate.news(&mut told).as_deref(), Some(expected));
+        assert_eq!(gate.news(&mut told), None);
+        assert!(gate.handshake(addr).is_err());
+        assert_eq!(gate.news(&mut told).as_deref(), Some("1 by handshakes of one address"));
+    }
+
+    #[test]
+    fn every_limit_has_a_metric_of_its_own() {
+        let mut metrics = Limit::ALL.map(|limit| metric(limit) as usize);
+        metrics.sort_unstable();
+        assert!(metrics.windows(2).all(|pair| pair[0] != pair[1]));
     }
 }

@@ -10,7 +10,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hardline_proto::admission::Refused;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
@@ -55,7 +54,7 @@ impl Acceptor {
             sni_index: SniIndex::default(),
             services,
             reach,
-            gate: AdmissionGate::new(config.limits.clone()),
+            gate: AdmissionGate::new(config.limits.clone(), metrics.clone()),
             idle: IdleSessions::new(config.idle_limits),
             handshake_timeout: config.handshake_timeout,
             metrics,
@@ -67,11 +66,6 @@ impl Acceptor {
     /// Tells what was refused, until the node stops.
     pub(crate) async fn report(self: Arc<Self>) {
         self.gate.report(&self.drain.stop).await;
-    }
-
-    /// What was refused at a limit since the start.
-    pub(crate) fn refused(&self) -> Refused {
-        self.gate.refused()
     }
 
     /// Says, now and then, that a backend was not there.

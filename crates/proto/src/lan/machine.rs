@@ -256,10 +256,9 @@ impl Discovery {
         self.claims.found()
     }
 
-    /// What was dropped at a rate, since the start.
-    #[must_use]
-    pub const fn dropped(&self) -> Dropped {
-        self.dropped
+    /// What was dropped at a rate since the last call.
+    pub fn take_dropped(&mut self) -> Dropped {
+        std::mem::take(&mut self.dropped)
     }
 
     /// Forgets what was heard from computers on no network of ours.

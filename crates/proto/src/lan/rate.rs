@@ -33,8 +33,8 @@ impl Rates {
     };
 }
 
-/// What was dropped at a rate, since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+/// What was dropped at a rate since it was last asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Dropped {
     /// Datagrams that were not read.
     pub datagrams: u64,

@@ -21,6 +21,7 @@ use super::{FoundService, LanInterface, LanService};
 use crate::clock::today;
 use crate::config::LanConfig;
 use crate::log_throttle::LogThrottle;
+use crate::metrics::{Metric, Metrics};
 use crate::network::NetworkState;
 
 /// Time after which an address that could not be taken into use is tried again: the system tells of
@@ -46,7 +47,7 @@ pub(super) struct Driver {
     is_browsing: bool,
     found: watch::Sender<Vec<FoundService>>,
     interfaces: watch::Sender<Vec<LanInterface>>,
-    dropped: watch::Sender<Dropped>,
+    metrics: Metrics,
     over_rate: LogThrottle,
     group: Arc<UdpSocket>,
     received: (mpsc::Sender<Received>, mpsc::Receiver<Received>),
@@ -61,7 +62,7 @@ impl Driver {
         network: watch::Receiver<Arc<NetworkState>>,
         found: watch::Sender<Vec<FoundService>>,
         interfaces: watch::Sender<Vec<LanInterface>>,
-        dropped: watch::Sender<Dropped>,
+        metrics: Metrics,
         tasks: TaskTracker,
     ) -> io::Result<Self> {
         let group = link::open_group(config.port)?;
@@ -79,7 +80,7 @@ impl Driver {
             is_browsing: false,
             found,
             interfaces,
-            dropped,
+            metrics,
             over_rate: LogThrottle::default(),
             group,
             received,
@@ -149,17 +150,17 @@ impl Driver {
                 trace!(%error, %from, "datagram ignored");
             }
         }
-        self.tell_dropped();
+        self.count_dropped();
     }
 
-    fn tell_dropped(&self) {
-        let (all, known) = (self.discovery.dropped(), *self.dropped.borrow());
-        if all == known {
+    fn count_dropped(&mut self) {
+        let Dropped { datagrams, answers } = self.discovery.take_dropped();
+        if datagrams + answers == 0 {
             return;
         }
-        self.dropped.send_replace(all);
-        let more = all.datagrams - known.datagrams + all.answers - known.answers;
-        if let Some(times) = self.over_rate.count_many(more) {
+        self.metrics.add(Metric::LanDroppedDatagrams, datagrams);
+        self.metrics.add(Metric::LanDroppedAnswers, answers);
+        if let Some(times) = self.over_rate.count_many(datagrams + answers) {
             warn!(times, "neighbours on the LAN ask or tell more than is listened to");
         }
     }
@@ -282,9 +283,8 @@ mod tests {
         host.set(&["192.0.2.77"]);
         let network = host.monitor();
         let config = LanConfig { port: 0, ..LanConfig::default() };
-        let (found, interfaces, dropped) =
-            (watch::Sender::default(), watch::Sender::default(), watch::Sender::default());
-        let mut driver = Driver::new(&config, network.watch(), found, interfaces, dropped, TaskTracker::new()).unwrap();
+        let (found, interfaces, metrics) = (watch::Sender::default(), watch::Sender::default(), Metrics::default());
+        let mut driver = Driver::new(&config, network.watch(), found, interfaces, metrics, TaskTracker::new()).unwrap();
         for _ in 0..3 {
             assert_eq!(driver.next_deadline(), Some(Instant::now() + TAKE_UP_AGAIN));
             sleep_until(Instant::now() + TAKE_UP_AGAIN).await;

@@ -10,13 +10,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use hardline_proto::KeyHash;
-use hardline_proto::lan::{Dropped, Freetext, MAX_ADDRS_PER_SERVICE};
+use hardline_proto::lan::{Freetext, MAX_ADDRS_PER_SERVICE};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::driver::{Command, Driver};
 use crate::config::LanConfig;
+use crate::metrics::Metrics;
 use crate::network::NetworkMonitor;
 use crate::services::{Service, Table};
 
@@ -94,7 +95,6 @@ pub struct Lan {
     commands: mpsc::UnboundedSender<Command>,
     found: watch::Receiver<Vec<FoundService>>,
     interfaces: watch::Receiver<Vec<LanInterface>>,
-    dropped: watch::Receiver<Dropped>,
     tasks: TaskTracker,
 }
 
@@ -110,16 +110,25 @@ impl Lan {
         network: &NetworkMonitor,
         shutdown: CancellationToken,
     ) -> io::Result<Arc<Self>> {
+        Self::start_counted(config, network, Metrics::default(), shutdown).await
+    }
+
+    /// The same, with what is dropped at a rate counted in `metrics`.
+    pub(crate) async fn start_counted(
+        config: LanConfig,
+        network: &NetworkMonitor,
+        metrics: Metrics,
+        shutdown: CancellationToken,
+    ) -> io::Result<Arc<Self>> {
         let (commands, received) = mpsc::unbounded_channel();
         let (found_sender, found) = watch::channel(Vec::new());
         let (interfaces_sender, interfaces) = watch::channel(Vec::new());
-        let (dropped_sender, dropped) = watch::channel(Dropped::default());
         let tasks = TaskTracker::new();
         let network = network.watch();
-        let driver = Driver::new(&config, network, found_sender, interfaces_sender, dropped_sender, tasks.clone())?;
+        let driver = Driver::new(&config, network, found_sender, interfaces_sender, metrics, tasks.clone())?;
         tasks.spawn(driver.run(received, shutdown));
         tasks.close();
-        Ok(Arc::new(Self { commands, found, interfaces, dropped, tasks }))
+        Ok(Arc::new(Self { commands, found, interfaces, tasks }))
     }
 
     /// Replaces the services this computer answers for and announces.
@@ -183,12 +192,6 @@ impl Lan {
     #[must_use]
     pub fn interfaces(&self) -> Vec<LanInterface> {
         self.interfaces.borrow().clone()
-    }
-
-    /// What was dropped at a rate, since the start.
-    #[must_use]
-    pub fn dropped(&self) -> Dropped {
-        *self.dropped.borrow()
     }
 
     /// Waits until every task has ended and every socket is closed. Cancel safe.
