@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crate::candidate::{Candidate, MAX_CANDIDATES_PER_SOURCE, Source};
-use crate::hosts::HostPort;
+use crate::candidate::{Candidate, SourceInfo, Tier, TransportAddr, Trust};
 
 /// Time between the starts of two attempts (RFC 8305, section 5: 250 ms recommended, 100 ms at
 /// least). A failure starts the next one at once.
@@ -17,11 +16,17 @@ pub const MAX_PARALLEL_DIALS: usize = 8;
 /// Most addresses dialled for one lookup, by whomever they were named.
 pub const MAX_CANDIDATES: usize = 16;
 
-/// How many of these are kept for each source that is being asked still: what one source says, many
-/// addresses that all fail at once, leaves room for what another finds out later.
-pub const RESERVED_PER_SOURCE: usize = 2;
+/// How many of these are kept for each tier and trust in it, as long as a source of it is being
+/// asked: many addresses that all fail at once leave room for what another source finds out later,
+/// and no stranger takes the place of the service. Kept so by tier and trust, it does not matter
+/// how many sources there are.
+pub const RESERVED_PER_RANK: usize = 2;
 
-const _: () = assert!(RESERVED_PER_SOURCE * Source::ALL.len() <= MAX_CANDIDATES);
+/// Most that is kept in all.
+const MAX_RESERVED: usize = MAX_CANDIDATES / 2;
+
+/// What is kept for: see [`SourceInfo::rank`].
+type Rank = (Tier, Trust);
 
 /// Number of an attempt within one schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,26 +40,27 @@ pub struct AttemptId(pub u32);
 /// these and whenever [`poll_timeout`](Self::poll_timeout) passes. It ends when one attempt
 /// succeeds (drop it) or when [`is_exhausted`](Self::is_exhausted).
 ///
-/// - A candidate's address is tried once per schedule, whoever else names it, and once more each
-///   time it is taken back by [`again`](Self::again).
-/// - At most [`MAX_CANDIDATES`] are tried, [`MAX_CANDIDATES_PER_SOURCE`] of each source, and
-///   [`RESERVED_PER_SOURCE`] are kept for each source that is being asked.
-/// - Sources take turns, in the order of [`Source`]: first the first candidate of each, then the
+/// - A candidate is tried once, and once more each time it is taken back by [`again`](Self::again).
+///   That there is one for each address only, and not too many of a source, is seen to by the
+///   [`CandidateSet`](crate::candidate::CandidateSet).
+/// - At most [`MAX_CANDIDATES`] are tried, and [`RESERVED_PER_RANK`] are kept for each tier and
+///   trust in it that is being asked.
+/// - Sources take turns, in the order of their ranks: first the first candidate of each, then the
 ///   second of each. So a long list of dead addresses does not hold up what another source knows.
 /// - A candidate of a better source than all attempts under way starts at once: an answer on the
 ///   LAN need not wait for a remembered address that no longer works. So does one that was
 ///   [preferred](Self::prefer).
 #[derive(Debug, Default)]
 pub struct DialSchedule {
-    /// Every address taken so far, with who named it first.
-    known: BTreeMap<HostPort, Source>,
+    /// Candidates taken so far, by the name of their source.
+    taken: BTreeMap<&'static str, usize>,
     /// Not yet started, in the order in which they will be.
     waiting: Vec<Waiting>,
-    /// Started so far, by source.
-    started: BTreeMap<Source, usize>,
+    /// Started so far, by rank.
+    started: BTreeMap<Rank, usize>,
     /// Sources that may name more.
-    asked: BTreeSet<Source>,
-    under_way: BTreeMap<AttemptId, Source>,
+    asked: BTreeSet<SourceInfo>,
+    under_way: BTreeMap<AttemptId, Rank>,
     next_id: u32,
     /// When the next attempt may start; `None` is at once.
     next_start: Option<Instant>,
@@ -76,39 +82,37 @@ impl DialSchedule {
         Self::default()
     }
 
-    /// Takes a candidate. Returns whether it is new and within the limit of its source.
-    pub fn add(&mut self, candidate: Candidate) -> bool {
-        let turn = self.known.values().filter(|&&source| source == candidate.source).count();
-        if turn >= MAX_CANDIDATES_PER_SOURCE || self.known.contains_key(&candidate.at) {
-            return false;
-        }
-        self.known.insert(candidate.at.clone(), candidate.source);
+    /// Takes a candidate at an address that is new.
+    pub fn add(&mut self, candidate: Candidate) {
+        let taken = self.taken.entry(candidate.source.name).or_default();
+        let turn = *taken;
+        *taken += 1;
         self.insert(candidate, turn);
-        true
     }
 
     /// Takes back a candidate of this schedule that nobody answered at, to be tried again behind
     /// all others.
     pub fn again(&mut self, candidate: Candidate) {
-        let started = self.started.entry(candidate.source).or_default();
+        let started = self.started.entry(candidate.source.rank()).or_default();
         *started = started.saturating_sub(1);
         self.insert(candidate, usize::MAX);
     }
 
     fn insert(&mut self, candidate: Candidate, turn: usize) {
+        let rank = candidate.source.rank();
         let goes_before =
-            |other: &Waiting| other.is_preferred || (other.turn, other.candidate.source) <= (turn, candidate.source);
+            |other: &Waiting| other.is_preferred || (other.turn, other.candidate.source.rank()) <= (turn, rank);
         let place = self.waiting.partition_point(goes_before);
         self.waiting.insert(place, Waiting { candidate, turn, is_preferred: false });
     }
 
     /// Says that `source` is being asked and may name candidates.
-    pub fn asked(&mut self, source: Source) {
+    pub fn asked(&mut self, source: SourceInfo) {
         self.asked.insert(source);
     }
 
     /// Says that `source` will name no more.
-    pub fn ended(&mut self, source: Source) {
+    pub fn ended(&mut self, source: SourceInfo) {
         self.asked.remove(&source);
     }
 
@@ -118,10 +122,10 @@ impl DialSchedule {
         self.asked.clear();
     }
 
-    /// Says that the service was reached at `at` just now, by another connection: if that waits
+    /// Says that the service was reached at `addr` just now, by another connection: if that waits
     /// here, it starts at once.
-    pub fn prefer(&mut self, at: &HostPort) {
-        if let Some(place) = self.waiting.iter().position(|waiting| waiting.candidate.at == *at) {
+    pub fn prefer(&mut self, addr: &TransportAddr) {
+        if let Some(place) = self.waiting.iter().position(|waiting| waiting.candidate.addr == *addr) {
             let waiting = self.waiting.remove(place);
             self.waiting.insert(0, Waiting { is_preferred: true, ..waiting });
         }
@@ -144,8 +148,9 @@ impl DialSchedule {
         let candidate = self.waiting.remove(place).candidate;
         let id = AttemptId(self.next_id);
         self.next_id += 1;
-        *self.started.entry(candidate.source).or_default() += 1;
-        self.under_way.insert(id, candidate.source);
+        let rank = candidate.source.rank();
+        *self.started.entry(rank).or_default() += 1;
+        self.under_way.insert(id, rank);
         self.next_start = Some(now + CONNECTION_ATTEMPT_DELAY);
         Some((id, candidate))
     }
@@ -180,18 +185,23 @@ impl DialSchedule {
         self.waiting.iter().position(|waiting| self.is_affordable(waiting)).filter(|_| has_room)
     }
 
-    /// Whether starting it keeps to [`MAX_CANDIDATES`], with what is reserved for other sources.
+    /// Whether starting it keeps to [`MAX_CANDIDATES`], with what is reserved for others.
     fn is_affordable(&self, waiting: &Waiting) -> bool {
-        let started = |source: &Source| self.started.get(source).copied().unwrap_or(0);
-        let others = self.asked.iter().filter(|source| **source != waiting.candidate.source);
-        let reserved: usize = others.map(|source| RESERVED_PER_SOURCE.saturating_sub(started(source))).sum();
-        let all: usize = self.started.values().sum();
-        all + if waiting.is_preferred { 0 } else { reserved } < MAX_CANDIDATES
+        let reserved = if waiting.is_preferred { 0 } else { self.reserved_from(waiting.candidate.source.rank()) };
+        self.started.values().sum::<usize>() + reserved < MAX_CANDIDATES
+    }
+
+    /// What is kept for sources being asked of other ranks than `rank`.
+    fn reserved_from(&self, rank: Rank) -> usize {
+        let asked: BTreeSet<Rank> = self.asked.iter().map(SourceInfo::rank).filter(|asked| *asked != rank).collect();
+        let started = |rank| self.started.get(rank).copied().unwrap_or(0);
+        let reserved: usize = asked.iter().map(|rank| RESERVED_PER_RANK.saturating_sub(started(rank))).sum();
+        reserved.min(MAX_RESERVED)
     }
 
     /// Whether it is better than every attempt under way.
     fn overtakes(&self, waiting: &Waiting) -> bool {
-        waiting.is_preferred || self.under_way.values().all(|&source| waiting.candidate.source < source)
+        waiting.is_preferred || self.under_way.values().all(|&rank| waiting.candidate.source.rank() < rank)
     }
 }
 
@@ -202,22 +212,33 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
     const NOTHING: [u16; 0] = [];
 
-    fn candidate(source: Source, port: u16) -> Candidate {
-        Candidate { at: format!("192.0.2.1:{port}").parse().unwrap(), source }
+    const OWN: SourceInfo = info(Tier::Local, Trust::Own, "own");
+    const STATIC: SourceInfo = info(Tier::Local, Trust::Person, "static");
+    const LAN: SourceInfo = info(Tier::Lan, Trust::Neighbour, "lan");
+    const STORE: SourceInfo = info(Tier::Lan, Trust::Service, "store");
+    const SIGNED: SourceInfo = info(Tier::Wan, Trust::Service, "signed");
+    const TEXT: SourceInfo = info(Tier::Wan, Trust::Stranger, "text");
+
+    const fn info(tier: Tier, trust: Trust, name: &'static str) -> SourceInfo {
+        SourceInfo { tier, trust, name, label: name }
+    }
+
+    fn candidate(source: SourceInfo, port: u16) -> Candidate {
+        Candidate { addr: TransportAddr::Tcp(format!("192.0.2.1:{port}").parse().unwrap()), source, version: None }
     }
 
     /// A schedule that knows remembered addresses with these ports.
     fn remembering(ports: impl IntoIterator<Item = u16>) -> DialSchedule {
         let mut schedule = DialSchedule::new();
         for port in ports {
-            assert!(schedule.add(candidate(Source::Remembered, port)));
+            schedule.add(candidate(STORE, port));
         }
         schedule
     }
 
     /// The ports of the attempts that start at `now`.
     fn started(schedule: &mut DialSchedule, now: Instant) -> Vec<u16> {
-        std::iter::from_fn(|| schedule.poll_start(now)).map(|(_, candidate)| candidate.at.port).collect()
+        std::iter::from_fn(|| schedule.poll_start(now)).map(|(_, candidate)| candidate.addr.host_port().port).collect()
     }
 
     #[test]
@@ -250,8 +271,8 @@ mod tests {
     #[test]
     fn sources_take_turns_the_better_first() {
         let mut schedule = remembering([1, 2]);
-        for (source, port) in [(Source::Lan, 3), (Source::Given, 4), (Source::Own, 5), (Source::Lan, 6)] {
-            assert!(schedule.add(candidate(source, port)));
+        for (source, port) in [(LAN, 3), (STATIC, 4), (OWN, 5), (LAN, 6)] {
+            schedule.add(candidate(source, port));
         }
         let now = Instant::now();
         let order: Vec<_> =
@@ -262,12 +283,12 @@ mod tests {
     #[test]
     fn addresses_that_all_fail_at_once_leave_room_for_what_is_found_later() {
         let mut schedule = DialSchedule::new();
-        for source in [Source::Lan, Source::Remembered, Source::Sealed] {
+        for source in [LAN, STORE, SIGNED] {
             schedule.asked(source);
         }
         for port in 1..=8 {
-            schedule.add(candidate(Source::Lan, port));
-            schedule.add(candidate(Source::Remembered, 100 + port));
+            schedule.add(candidate(LAN, port));
+            schedule.add(candidate(STORE, 100 + port));
         }
         let now = Instant::now();
         let mut tried = 0;
@@ -275,9 +296,9 @@ mod tests {
             schedule.failed(now, id);
             tried += 1;
         }
-        assert_eq!(tried, MAX_CANDIDATES - RESERVED_PER_SOURCE);
+        assert_eq!(tried, MAX_CANDIDATES - RESERVED_PER_RANK);
         assert!(schedule.is_idle() && !schedule.is_exhausted());
-        schedule.add(candidate(Source::Sealed, 200));
+        schedule.add(candidate(SIGNED, 200));
         assert_eq!(started(&mut schedule, now), [200]);
         schedule.no_more();
         let later = now + CONNECTION_ATTEMPT_DELAY;
@@ -290,8 +311,8 @@ mod tests {
         let mut schedule = remembering([1, 2, 3]);
         let now = Instant::now();
         assert_eq!(started(&mut schedule, now), [1]);
-        schedule.prefer(&candidate(Source::Remembered, 3).at);
-        schedule.prefer(&candidate(Source::Remembered, 77).at);
+        schedule.prefer(&candidate(STORE, 3).addr);
+        schedule.prefer(&candidate(STORE, 77).addr);
         assert_eq!(started(&mut schedule, now + MS), [3]);
     }
 
@@ -300,22 +321,10 @@ mod tests {
         let mut schedule = remembering([1, 2]);
         let now = Instant::now();
         assert_eq!(started(&mut schedule, now), [1]);
-        schedule.add(candidate(Source::Lan, 3));
-        schedule.add(candidate(Source::Lan, 4));
+        schedule.add(candidate(LAN, 3));
+        schedule.add(candidate(LAN, 4));
         assert_eq!(started(&mut schedule, now + MS), [3]);
         assert_eq!(schedule.poll_timeout(), Some(now + MS + CONNECTION_ATTEMPT_DELAY));
-    }
-
-    #[test]
-    fn an_address_is_tried_once_whoever_names_it() {
-        let mut schedule = remembering([1]);
-        assert!(!schedule.add(candidate(Source::Remembered, 1)));
-        assert!(!schedule.add(candidate(Source::Lan, 1)));
-        let now = Instant::now();
-        let (id, _) = schedule.poll_start(now).unwrap();
-        schedule.failed(now, id);
-        assert!(!schedule.add(candidate(Source::Lan, 1)));
-        assert_eq!(started(&mut schedule, now), NOTHING);
     }
 
     #[test]
@@ -327,11 +336,11 @@ mod tests {
         for round in 0..100 {
             schedule.again(first.clone());
             if round == 0 {
-                schedule.add(candidate(Source::Plain, 9));
+                schedule.add(candidate(TEXT, 9));
             }
             let mut order = Vec::new();
             while let Some((id, next)) = schedule.poll_start(now) {
-                order.push(next.at.port);
+                order.push(next.addr.host_port().port);
                 schedule.failed(now, id);
             }
             assert_eq!(order.last(), Some(&1), "round {round}: {order:?}");
@@ -339,19 +348,10 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_from_one_source_does_not_displace_another() {
-        let mut schedule = DialSchedule::new();
-        let taken = (1..=1000).filter(|&port| schedule.add(candidate(Source::Lan, port))).count();
-        assert_eq!(taken, MAX_CANDIDATES_PER_SOURCE);
-        assert!(schedule.add(candidate(Source::Remembered, 1001)));
-        assert!(schedule.add(candidate(Source::Given, 1002)));
-    }
-
-    #[test]
     fn a_bounded_number_of_attempts_runs_at_once() {
         let mut schedule = remembering(1..=8);
-        schedule.add(candidate(Source::Plain, 9));
-        schedule.add(candidate(Source::Plain, 10));
+        schedule.add(candidate(TEXT, 9));
+        schedule.add(candidate(TEXT, 10));
         let mut now = Instant::now();
         for _ in 0..20 {
             while schedule.poll_start(now).is_some() {}

@@ -26,7 +26,7 @@ pub mod hosts; // `host:port` lists, as `WANHosts` carries them
 pub mod lan; // LAN discovery: datagrams and their state machine
 pub mod network; // the networks that this host is in
 pub mod rate; // how often → not too often
-pub mod stages; // when which sources are asked
+pub mod stages; // when which tier of sources is asked
 
 pub mod relay; // joining connections by server name, without a key
 

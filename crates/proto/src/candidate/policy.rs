@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::Source;
-use crate::hosts::{Host, HostPort};
+use super::{TransportAddr, Trust};
+use crate::hosts::Host;
 use crate::network::NetworkState;
 
 /// Ranges that many networks use, each for itself: an address in one means something only beside
@@ -29,8 +29,8 @@ pub struct DialPolicy {
 }
 
 impl DialPolicy {
-    /// Whether `at`, told by `source`, is worth dialling from `network` and safe to dial. Ask again
-    /// with the addresses a name resolves to.
+    /// Whether `addr`, behind which `trust` stands, is worth dialling from `network` and safe to
+    /// dial. Ask again with the addresses a name resolves to.
     ///
     /// Left out are:
     /// - port 0, unspecified, multicast and broadcast addresses, and link-local IPv6 addresses,
@@ -43,19 +43,20 @@ impl DialPolicy {
     /// - addresses in private ranges that no interface is in, unless the person said so or a
     ///   neighbour answered.
     #[must_use]
-    pub fn permits(&self, network: &NetworkState, at: &HostPort, source: Source) -> bool {
+    pub fn permits(&self, network: &NetworkState, addr: &TransportAddr, trust: Trust) -> bool {
+        let at = addr.host_port();
         at.port != 0
             && match &at.host {
-                Host::Name(name) => may_name(source) && (is_near(source) || !is_localhost(name)),
-                Host::Ip(ip) => self.permits_ip(network, ip.to_canonical(), at.port, source),
+                Host::Name(name) => may_name(trust) && (is_near(trust) || !is_localhost(name)),
+                Host::Ip(ip) => self.permits_ip(network, ip.to_canonical(), at.port, trust),
             }
     }
 
-    fn permits_ip(&self, network: &NetworkState, ip: IpAddr, port: u16, source: Source) -> bool {
+    fn permits_ip(&self, network: &NetworkState, ip: IpAddr, port: u16, trust: Trust) -> bool {
         is_unicast(ip)
-            && (source == Source::Own || !self.is_this_process(network, ip, port))
-            && (is_near(source) || self.is_loopback_shared || !ip.is_loopback())
-            && (is_near(source) || is_routed(network, ip))
+            && (trust == Trust::Own || !self.is_this_process(network, ip, port))
+            && (is_near(trust) || self.is_loopback_shared || !ip.is_loopback())
+            && (is_near(trust) || is_routed(network, ip))
     }
 
     fn is_this_process(&self, network: &NetworkState, ip: IpAddr, port: u16) -> bool {
@@ -68,16 +69,16 @@ fn is_routed(network: &NetworkState, ip: IpAddr) -> bool {
     range_of(ip).is_none_or(|range| network.ips().any(|own| range_of(own) == Some(range)))
 }
 
-/// Whether `source` may name this computer and every network: the person, a neighbour whose packet
-/// came from there.
-fn is_near(source: Source) -> bool {
-    source <= Source::Lan
+/// Whether who stands behind an address may name this computer and every network: the person, a
+/// neighbour whose packet came from there.
+fn is_near(trust: Trust) -> bool {
+    trust <= Trust::Person
 }
 
-/// Whether the person or the verified service stands behind what `source` says. (A LAN answer never
-/// is a name.)
-fn may_name(source: Source) -> bool {
-    matches!(source, Source::Own | Source::Given | Source::Remembered | Source::Sealed)
+/// Whether who stands behind an address may give a name in its place: the person, the verified
+/// service. (A LAN answer never is a name.)
+fn may_name(trust: Trust) -> bool {
+    matches!(trust, Trust::Own | Trust::Person | Trust::Service)
 }
 
 /// Which private range `ip` is in.
@@ -107,7 +108,10 @@ fn is_unicast(ip: IpAddr) -> bool {
 mod tests {
     use super::*;
     use crate::network::InterfaceAddr;
-    use Source::{Given, Lan, Own, Plain, Proxy, Remembered, Rolling, Sealed};
+    use crate::hosts::HostPort;
+    use Trust::{KeyHolder, Neighbour, Own, Person, Service, Stranger};
+
+    const ALL: [Trust; 6] = [Own, Neighbour, Person, Service, KeyHolder, Stranger];
 
     fn network() -> NetworkState {
         let addrs = ["192.168.1.2", "200:1::2", "127.0.0.1"].map(|ip| InterfaceAddr {
@@ -124,50 +128,53 @@ mod tests {
         DialPolicy { own_ports: vec![7008], is_loopback_shared: false }
     }
 
-    /// `at` is permitted to `permitted`, and to no other source.
+    fn tcp(at: &str) -> TransportAddr {
+        TransportAddr::Tcp(at.parse().unwrap())
+    }
+
+    /// `at` is permitted with `permitted` behind it, and with nobody else.
     #[track_caller]
-    fn check(at: &str, permitted: &[Source]) {
-        let at = at.parse().unwrap();
-        let found: Vec<_> =
-            Source::ALL.into_iter().filter(|source| policy().permits(&network(), &at, *source)).collect();
+    fn check(at: &str, permitted: &[Trust]) {
+        let addr = tcp(at);
+        let found: Vec<_> = ALL.into_iter().filter(|trust| policy().permits(&network(), &addr, *trust)).collect();
         assert_eq!(found, permitted, "{at}");
     }
 
     #[test]
     fn one_hosts_address_may_be_dialled_whoever_names_it() {
         for at in ["203.0.113.5:1", "255.255.255.254:7008", "172.32.0.1:80", "100.128.0.1:80", "[2001:db8::1]:7008"] {
-            check(at, &Source::ALL);
+            check(at, &ALL);
         }
     }
 
     #[test]
     fn a_private_address_needs_an_interface_in_its_range() {
         for at in ["192.168.77.5:7008", "[200::1]:7008", "[3ff::1]:7008"] {
-            check(at, &Source::ALL);
+            check(at, &ALL);
         }
         for at in ["10.0.0.5:7008", "172.31.0.1:80", "100.64.0.1:80", "169.254.7.7:80", "[fd00::1]:7008"] {
-            check(at, &[Own, Given, Lan]);
+            check(at, &[Own, Neighbour, Person]);
         }
     }
 
     #[test]
     fn a_name_needs_somebody_who_vouches_for_it() {
         for at in ["home.example.org:7008", "notlocalhost:7008", "localhost.example.org:7008"] {
-            check(at, &[Own, Given, Remembered, Sealed]);
+            check(at, &[Own, Person, Service]);
         }
     }
 
     #[test]
     fn nobody_far_away_may_name_this_computers_loopback() {
         for at in ["127.0.0.1:22", "127.9.9.9:22", "[::1]:22"] {
-            check(at, &[Own, Given, Lan]);
+            check(at, &[Own, Neighbour, Person]);
         }
         for at in ["localhost:22", "x.LOCALHOST:22", "localhost.:22"] {
-            check(at, &[Own, Given]);
+            check(at, &[Own, Person]);
         }
         let shared = DialPolicy { is_loopback_shared: true, ..policy() };
-        for source in [Remembered, Sealed, Rolling, Plain, Proxy] {
-            assert!(shared.permits(&network(), &"127.0.0.1:22".parse().unwrap(), source), "{source:?}");
+        for trust in [Service, KeyHolder, Stranger] {
+            assert!(shared.permits(&network(), &tcp("127.0.0.1:22"), trust), "{trust:?}");
         }
     }
 
@@ -175,8 +182,8 @@ mod tests {
     fn this_process_is_dialled_for_its_own_services_only() {
         check("192.168.1.2:7008", &[Own]);
         check("127.0.0.1:7008", &[Own]);
-        check("192.168.1.2:7010", &Source::ALL);
-        check("192.168.1.3:7008", &Source::ALL);
+        check("192.168.1.2:7010", &ALL);
+        check("192.168.1.3:7008", &ALL);
     }
 
     #[test]
@@ -199,8 +206,9 @@ mod tests {
     fn a_hand_made_value_is_not_trusted_to_be_canonical() {
         let mapped = |v4: &str| Host::Ip(IpAddr::V6(v4.parse::<Ipv4Addr>().unwrap().to_ipv6_mapped()));
         for (host, port) in [(mapped("127.0.0.1"), 22), (mapped("224.0.0.1"), 22), (mapped("192.0.2.1"), 0)] {
-            assert!(!policy().permits(&network(), &HostPort { host, port }, Remembered));
+            assert!(!policy().permits(&network(), &HostPort { host, port }.into(), Service));
         }
-        assert!(policy().permits(&network(), &HostPort { host: mapped("192.0.2.1"), port: 1 }, Remembered));
+        let at = HostPort { host: mapped("192.0.2.1"), port: 1 };
+        assert!(policy().permits(&network(), &at.into(), Service));
     }
 }

@@ -11,7 +11,7 @@ mod relay;
 mod sealed;
 mod tunnel;
 
-use hardline_proto::candidate::{DialPolicy, Source};
+use hardline_proto::candidate::{DialPolicy, Trust};
 use hardline_proto::client_hello::{Hello, HelloError, MAX_CLIENT_HELLO, read_client_hello};
 use hardline_proto::head::{HeadError, MAX_HEAD, Sniffed, sniff};
 use hardline_proto::host::{Authority, ServiceName, parse_host, parse_service_name};
@@ -164,8 +164,9 @@ pub fn hosts(bytes: &[u8]) {
         assert!(!entries[..i].contains(at), "{at} twice");
         assert_ne!(at.port, 0);
         assert_eq!(at.to_string().parse::<HostPort>().as_ref(), Ok(at));
-        let permit = |source| DialPolicy::default().permits(&NetworkState::default(), at, source);
-        assert!(permit(Source::Given) || !permit(Source::Remembered), "the person may more");
+        let addr = at.clone().into();
+        let permit = |trust| DialPolicy::default().permits(&NetworkState::default(), &addr, trust);
+        assert!(permit(Trust::Person) || !permit(Trust::Service), "the person may more");
     }
     assert_eq!(HostList::parse_lenient(&list.to_string()), list);
     if let Ok(at) = text.parse::<HostPort>() {
