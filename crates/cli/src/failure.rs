@@ -174,7 +174,7 @@ impl From<&ReachError> for Failure {
             _ => (Exit::NotReached, "check that hardline runs there, and that no firewall is in between"),
         };
         let tried: Vec<String> =
-            error.report.attempts.iter().map(|attempt| format!("\n  {}: {}", attempt.at, attempt.outcome)).collect();
+            error.report.attempts.iter().map(|attempt| format!("\n  {}: {}", attempt.addr, attempt.outcome)).collect();
         Self::new(exit, format_args!("{error}{}", tried.concat())).remedy(remedy)
     }
 }

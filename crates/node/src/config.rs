@@ -56,7 +56,7 @@ pub struct NodeConfig {
     /// The DHT.
     pub dht: DhtSettings,
     /// Addresses given by hand, tried for every service asked for beside what discovery finds.
-    pub given: Vec<GivenAddress>,
+    pub static_addresses: Vec<StaticAddress>,
     /// Services to which a link is dialled before anybody asks, and kept: the first request costs
     /// no handshake. It tells the network that they are wanted here.
     pub ready: Vec<ServiceName>,
@@ -111,7 +111,7 @@ impl NodeConfig {
             relay: None,
             lan: LanConfig::default(),
             dht: DhtSettings::default(),
-            given: Vec::new(),
+            static_addresses: Vec::new(),
             ready: Vec::new(),
             is_loopback_shared: false,
             grace: Duration::from_secs(30),
@@ -306,7 +306,7 @@ pub enum IdentityConfig {
 
 /// An address given by hand for a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GivenAddress {
+pub struct StaticAddress {
     /// The service.
     pub key: hardline_proto::KeyHash,
     /// Where to try.

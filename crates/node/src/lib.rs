@@ -8,8 +8,8 @@
 //! Start with [`Node::start`](node::Node::start).
 
 pub mod dial; // candidates → one verified connection
+pub mod discovery; // key hash → candidates, from all sources
 pub mod gateway; // browser → service name
-pub mod resolve; // service name → stream of candidates
 pub mod session; // over a connection: the preambles, then one tunnel after the other
 pub mod tls; // certificates, keys, the pin
 pub mod transport; // verified connections to other computers

@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 use crate::accept::Acceptor;
 use crate::config::{NodeConfig, P2pConfig, ServiceConfig};
 use crate::dial::{Dialler, Waiting};
+use crate::discovery::{Resolver, SourceContext};
 use crate::drivers::dht::proxy::client::ProxyError;
 use crate::drivers::dht::shared::SharedDht;
 use crate::drivers::lan::{FoundService, Lan, LanService};
@@ -26,7 +27,6 @@ use crate::network::NetworkMonitor;
 use crate::publish::{Announced, PublishContext, Publisher, system_clock};
 use crate::reach::{Outside, Reach, ReachConfig};
 use crate::relays::{Relays, RelaysContext};
-use crate::resolve::{Resolver, Sources};
 use crate::services::{OwnAddresses, ServiceContext, ServiceError, Services, load_identity};
 use crate::status::{Listening, Live};
 use crate::store::{RememberedService, Store, StoreError, StoreNotice};
@@ -140,12 +140,13 @@ impl Node {
         let network = NetworkMonitor::start(drain.stop.clone(), &tasks);
         let lan = start_lan(&config, &network, &metrics, &drain, &mut notices).await;
         let dht = prepare_dht(&config, &store, &network, &drain)?;
-        let sources = Sources {
-            own: OwnAddresses::new(Arc::clone(&services)),
-            given: config.given.clone(),
+        let sources = SourceContext {
+            own: Arc::new(OwnAddresses::new(Arc::clone(&services))),
+            static_addresses: config.static_addresses.clone(),
             store: Some(store.clone()),
             lan: lan.clone(),
             dht: dht.clone(),
+            last_known_good: Arc::default(),
         };
         let policy = dial_policy(&gateway_listeners, &config);
         let resolver = Resolver::new(sources, network, policy, drain.stop.clone(), tasks.clone());
@@ -238,7 +239,7 @@ impl Node {
         let resolver = Arc::clone(&self.dialler.resolver);
         self.tasks.spawn(async move {
             warm_up();
-            resolver.recall().await;
+            resolver.warm_up().await;
         });
     }
 
@@ -374,7 +375,7 @@ impl Node {
     /// # Errors
     /// When the store fails.
     pub async fn remembered(&self) -> Result<Vec<RememberedService>, StoreError> {
-        match &self.dialler.resolver.store {
+        match &self.dialler.resolver.context.store {
             Some(store) => store.services().await,
             None => Ok(Vec::new()),
         }
@@ -425,7 +426,7 @@ impl Node {
         if let Some(dht) = &self.live.dht {
             dht.stopped().await;
         }
-        if let Some(store) = &self.dialler.resolver.store {
+        if let Some(store) = &self.dialler.resolver.context.store {
             store.close().await;
         }
         debug!("stopped");

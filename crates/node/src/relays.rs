@@ -18,8 +18,8 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::clock;
+use crate::discovery::Resolver;
 use crate::limits::LOOKUP_TIMEOUT;
-use crate::resolve::Resolver;
 use crate::services::Table;
 use crate::transport::relay::publisher::{Publisher, RegistrationStatus, Relayed};
 
@@ -158,7 +158,7 @@ fn locate(resolver: &Arc<Resolver>, at: Option<&HostPort>, key: KeyHash) -> mpsc
                 lookup.changed().await;
                 lookup.tell(&mut schedule);
                 while let Some((id, candidate)) = schedule.poll_start(Instant::now()) {
-                    if sender.send(candidate.at).await.is_err() {
+                    if sender.send(candidate.addr.host_port().clone()).await.is_err() {
                         return; // it has been reached
                     }
                     // Whether it answers is seen by who gets it; the next source is asked

@@ -6,7 +6,7 @@ mod common;
 use std::time::Duration;
 
 use common::{TestNode, backend, get, lan_of_its_own, path_in, service};
-use hardline_node::config::{GivenAddress, IdentityConfig, LanConfig, NodeConfig, ServiceConfig};
+use hardline_node::config::{IdentityConfig, LanConfig, NodeConfig, ServiceConfig, StaticAddress};
 use hardline_node::limits::DIAL_AGAIN;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -55,7 +55,7 @@ async fn a_service_that_comes_up_at_its_address_is_reached_within_the_same_reque
     // The LAN is asked, and nobody there knows: the address is all there is.
     let gateway = TestNode::start(|config| {
         network.join(config);
-        config.given = vec![GivenAddress { key, at: at.into() }];
+        config.static_addresses = vec![StaticAddress { key, at: at.into() }];
     })
     .await;
     tokio::time::pause();

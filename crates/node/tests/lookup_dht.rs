@@ -13,10 +13,10 @@ use common::wire::wiretap;
 use common::{TestNode, backend, get, path_in, service};
 use hardline_node::config::{IdentityConfig, NodeConfig, ServiceConfig};
 use hardline_node::dht::{Event, InfoHash, Value, ValueType};
+use hardline_node::discovery::{DHT_PLAIN, DHT_SEALED};
 use hardline_node::drivers::dht::proxy::server::ProxyServer;
 use hardline_node::drivers::dht::{Dht, DhtConfig};
 use hardline_node::limits::{LOOKUP_TIMEOUT, PATIENT_LOOKUP_TIMEOUT};
-use hardline_node::proto::candidate::Source;
 use hardline_node::proto::host::ServiceName;
 use hardline_node::proto::hosts::HostList;
 use hardline_node::proto::rolling::Day;
@@ -93,7 +93,7 @@ async fn forged_expired_and_replayed_records_lead_nowhere() {
     let name = ServiceName { key: world.identity.key, password: None };
     let error = gateway.node.connect(&name).await.unwrap_err();
     assert!(error.report.attempts.is_empty(), "{:?}", error.report);
-    assert!(error.report.sources.iter().any(|entry| entry.source == Source::Sealed && entry.found == 0));
+    assert!(error.report.sources.iter().any(|entry| entry.source == DHT_SEALED && entry.found == 0));
 
     // A newer record has been read once; who puts the older one again is not believed.
     let listener = world.listener().await;
@@ -102,7 +102,7 @@ async fn forged_expired_and_replayed_records_lead_nowhere() {
     listener.node.shutdown().await;
     world.put_sealed(5, &SealedRecord { sequence: 4, ..record(at(3)) }).await;
     let error = gateway.node.connect(&name).await.unwrap_err();
-    assert!(error.report.attempts.iter().all(|attempt| attempt.at != at(3).into()), "{:?}", error.report);
+    assert!(error.report.attempts.iter().all(|attempt| attempt.addr != at(3).into()), "{:?}", error.report);
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn two_hundred_values_of_a_stranger_neither_hide_the_service_nor_make_us_d
     let gateway = world.gateway().await;
     let name = ServiceName { key: world.identity.key, password: None };
     let error = gateway.node.connect(&name).await.unwrap_err();
-    let plain = error.report.attempts.iter().filter(|attempt| attempt.source == Source::Plain).count();
+    let plain = error.report.attempts.iter().filter(|attempt| attempt.source == DHT_PLAIN).count();
     assert!((1..=8).contains(&plain), "{:?}", error.report);
     assert!(error.report.attempts.len() <= 16, "{:?}", error.report);
 }
@@ -149,7 +149,8 @@ async fn a_client_that_reaches_what_is_at_hand_sends_nothing_to_the_dht() {
     let gateway = TestNode::start(|config| {
         world.join(config);
         config.dht.bootstrap = vec![bootstrap.local_addr().unwrap().to_string()];
-        config.given = vec![hardline_node::config::GivenAddress { key: listener.key(), at: listener.p2p().into() }];
+        config.static_addresses =
+            vec![hardline_node::config::StaticAddress { key: listener.key(), at: listener.p2p().into() }];
     })
     .await;
     assert!(world.open(&gateway).await.ends_with("hello"));

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::wire::wiretap;
 use common::{TestNode, backend, echo, lan_of_its_own, service};
-use hardline_node::config::{GivenAddress, LanConfig};
+use hardline_node::config::{LanConfig, StaticAddress};
 use hardline_node::drivers::lan::{Lan, LanService};
 use hardline_node::network::NetworkMonitor;
 use hardline_node::proto::KeyHash;
@@ -60,7 +60,7 @@ async fn what_an_earlier_run_remembers_hides_the_name_too() {
     let listener = TestNode::listener(vec![service(echo().await)]).await;
     let key = listener.key();
     let (at, mut heard) = wiretap(listener.p2p()).await;
-    let given = vec![GivenAddress { key, at: at.into() }];
+    let given = vec![StaticAddress { key, at: at.into() }];
     let first = TestNode::gateway(&[(key, at)]).await;
     drop(first.node.connect(&name(key)).await.unwrap());
     let dir = first.dir;
@@ -69,7 +69,7 @@ async fn what_an_earlier_run_remembers_hides_the_name_too() {
     for given in [Vec::new(), given] {
         let later = TestNode::start(|config| {
             config.data_dir = dir.path().to_owned();
-            config.given = given;
+            config.static_addresses = given;
         })
         .await;
         drop(later.node.connect(&name(key)).await.unwrap());

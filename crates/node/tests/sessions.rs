@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::{TestNode, backend, echo, get, nobody, open, pair_for, service};
 use hardline_node::access::Access;
-use hardline_node::config::{GivenAddress, IdentityConfig, IdleLimits, ServiceConfig};
+use hardline_node::config::{IdentityConfig, IdleLimits, ServiceConfig, StaticAddress};
 use hardline_node::limits::FRESH_SESSION;
 use hardline_node::node::TunnelStream;
 use hardline_node::proto::KeyHash;
@@ -140,7 +140,7 @@ async fn rustls_may_make_the_records_of_either_side() {
         .await;
         let cable = Cable::to(listener.p2p()).await;
         let gateway = TestNode::start(|config| {
-            config.given = vec![GivenAddress { key: listener.key(), at: cable.addr.into() }];
+            config.static_addresses = vec![StaticAddress { key: listener.key(), at: cable.addr.into() }];
             config.own_records = ours;
         })
         .await;
@@ -242,7 +242,7 @@ async fn kept_ready(backend: SocketAddr, idle_limits: IdleLimits) -> (TestNode, 
     let listener = TestNode::listener(vec![service(backend)]).await;
     let cable = Cable::to(listener.p2p()).await;
     let gateway = TestNode::start(|config| {
-        config.given = vec![GivenAddress { key: listener.key(), at: cable.addr.into() }];
+        config.static_addresses = vec![StaticAddress { key: listener.key(), at: cable.addr.into() }];
         config.ready = vec![name(listener.key())];
         config.idle_limits = idle_limits;
     })

@@ -80,9 +80,9 @@ fn seconds(time: SystemTime) -> u64 {
 fn history(address: &Remembered, now: SystemTime) -> String {
     let told = ago(address.told_at, now);
     let origin = match address.origin {
-        Origin::Told => format!("told by the service {told}"),
+        Origin::Advertised => format!("told by the service {told}"),
         Origin::Lan => format!("heard on the local network {told}"),
-        Origin::Given => format!("given by hand {told}"),
+        Origin::Static => format!("given by hand {told}"),
         Origin::Dht => format!("found in the DHT {told}"),
         Origin::Imported => format!("taken over from the Python program {told}"),
     };
@@ -114,7 +114,7 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let mut address = Remembered {
             at: "203.0.113.5:7008".parse().unwrap(),
-            origin: Origin::Told,
+            origin: Origin::Advertised,
             told_at: now - Duration::from_secs(7_300),
             worked_at: None,
         };
@@ -123,7 +123,7 @@ mod tests {
         for (origin, words) in [
             (Origin::Lan, "heard on the local network 2 hours ago, worked 1 minute ago"),
             (Origin::Dht, "found in the DHT 2 hours ago, worked 1 minute ago"),
-            (Origin::Given, "given by hand 2 hours ago, worked 1 minute ago"),
+            (Origin::Static, "given by hand 2 hours ago, worked 1 minute ago"),
         ] {
             assert_eq!(history(&Remembered { origin, ..address.clone() }, now), words);
         }

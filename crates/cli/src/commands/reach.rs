@@ -1,7 +1,7 @@
 //! A service's bytes without a browser: what `hardline connect` and `hardline forward` have in
 //! common.
 
-use hardline_node::config::GivenAddress;
+use hardline_node::config::StaticAddress;
 use hardline_node::node::Node;
 use hardline_node::proto::host::ServiceName;
 
@@ -21,7 +21,7 @@ pub(super) async fn dialler(loaded: &Loaded, args: &ReachArgs) -> Result<(Node, 
         let at = address.parse().map_err(|err| {
             Failure::new(Exit::Usage, format_args!("--address: {err}")).remedy("write HOST:PORT, IPv6 in brackets")
         })?;
-        config.given.push(GivenAddress { key: name.key, at });
+        config.static_addresses.push(StaticAddress { key: name.key, at });
     }
     let (node, _) = Node::start(config).await?;
     Ok((node, name))

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use hardline_node::access::Access;
 use hardline_node::config::{
-    DEFAULT_GATEWAY_PORT, GivenAddress, IdentityConfig, NodeConfig, RelayConfig, ServiceConfig, Target,
+    DEFAULT_GATEWAY_PORT, IdentityConfig, NodeConfig, RelayConfig, ServiceConfig, StaticAddress, Target,
 };
 use hardline_node::proto::host::ServiceName;
 use hardline_node::proto::hosts::HostPort;
@@ -192,7 +192,7 @@ impl Settings {
             gateway_port: self.gateway_enabled.then_some(self.gateway_port),
             relay: self.relay_enabled.then(|| self.relay(&data_dir)),
             services: self.services.iter().filter_map(|service| service.node_config(&data_dir)).collect(),
-            given: self.peers.iter().filter_map(PeerSettings::given).flatten().collect(),
+            static_addresses: self.peers.iter().filter_map(PeerSettings::static_addresses).flatten().collect(),
             ready: self.peers.iter().filter(|peer| peer.is_ready).filter_map(|peer| peer.name.clone()).collect(),
             import_from: directories::BaseDirs::new().map(|dirs| dirs.home_dir().join(PYTHON_DATABASE)),
             data_dir,
@@ -242,9 +242,9 @@ impl ServiceSettings {
 }
 
 impl PeerSettings {
-    fn given(&self) -> Option<impl Iterator<Item = GivenAddress>> {
+    fn static_addresses(&self) -> Option<impl Iterator<Item = StaticAddress>> {
         let key = self.name.as_ref()?.key;
-        Some(self.addresses.iter().cloned().map(move |at| GivenAddress { key, at }))
+        Some(self.addresses.iter().cloned().map(move |at| StaticAddress { key, at }))
     }
 }
 

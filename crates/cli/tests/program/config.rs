@@ -75,7 +75,7 @@ fn every_setting_of_a_file_arrives() {
     assert_eq!(config.services[0].title, "Möbel");
     assert_eq!(config.services[0].access, Some(Access::Password("correcthorse".into())));
     assert_eq!(config.services[1].title, "192.168.1.5:80");
-    assert_eq!(config.given.len(), 2);
+    assert_eq!(config.static_addresses.len(), 2);
 }
 
 #[test]

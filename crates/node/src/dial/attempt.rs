@@ -3,13 +3,13 @@
 
 use std::net::SocketAddr;
 
-use hardline_proto::hosts::HostPort;
+use hardline_proto::candidate::TransportAddr;
 use hardline_proto::preamble::Preamble;
 use rustls::pki_types::ServerName;
 use tokio::time::timeout_at;
 
+use crate::discovery::Outcome;
 use crate::limits::DIAL_HANDSHAKE_TIMEOUT;
-use crate::resolve::Outcome;
 use crate::session::{
     Begun, Connection, DiallerSession, NoSession, NoTunnel, PreambleFailure, Purpose, SessionEnd, Version,
     knows_pseudonyms,
@@ -46,7 +46,7 @@ impl Job {
     /// and then stalls must not win the race.
     pub(super) async fn dial(
         &self,
-        at: &HostPort,
+        addr: &TransportAddr,
         said: Option<Version>,
         purpose: Purpose,
     ) -> Result<Reached, Outcome> {
@@ -54,7 +54,10 @@ impl Job {
         let is_pseudonymous = self.version.or(said).is_some_and(knows_pseudonyms);
         let pseudonym = self.pseudonym.as_ref().filter(|_| is_pseudonymous).cloned();
         let target = Target { pseudonym, ..self.target.clone() };
-        self.over(&Tcp, at, &target, purpose).await
+        match addr {
+            TransportAddr::Tcp(at) => self.over(&Tcp, at, &target, purpose).await,
+            _ => Err(Outcome::Unreachable { reason: "this build does not have that transport".into() }),
+        }
     }
 
     async fn over<T: Transport<Connection: Connection>>(

@@ -16,8 +16,8 @@ use super::peers::Peers;
 use super::{ReachError, Waiting, cause_of, race};
 use crate::clock;
 use crate::config::IdleLimits;
+use crate::discovery::{AttemptReport, Outcome, Report, Resolver};
 use crate::limits::{DIAL_HANDSHAKE_TIMEOUT, READY_AGAIN, STALE_ANSWER};
-use crate::resolve::{AttemptReport, Outcome, Report, Resolver};
 use crate::session::{DiallerSession, Idle, NoTunnel, Pool, Purpose, SessionEnd, TunnelStream};
 use crate::tls::sni;
 use crate::transport::Target;
@@ -187,7 +187,7 @@ impl Dialler {
         let (pool, resolver) = (Arc::clone(&self.pool), Arc::clone(&self.resolver));
         let (stop, name, job) = (self.stop.clone(), name.clone(), self.job(name));
         self.resolver.tasks.spawn(async move {
-            let dialling = async { job?.dial(&candidate.at, None, Purpose::Prewarm).await.ok() };
+            let dialling = async { job?.dial(&candidate.addr, None, Purpose::Prewarm).await.ok() };
             let reached = stop.run_until_cancelled(dialling).await.flatten();
             let idle = reached.map(|reached| Idle::new(reached.session, candidate, resolver.network.generation()));
             pool.refilled(&name, idle);
@@ -217,7 +217,7 @@ fn patience(renewal: Duration, failures: u32) -> Duration {
 /// The error of a session that was idle.
 fn failed(name: &ServiceName, candidate: Candidate, outcome: Outcome, began: Instant) -> ReachError {
     let took = began.elapsed();
-    let attempt = AttemptReport { at: candidate.at, source: candidate.source, outcome, took };
+    let attempt = AttemptReport { addr: candidate.addr, source: candidate.source, outcome, took };
     let report = Report { sources: Vec::new(), attempts: vec![attempt], took };
     ReachError { key: name.key, cause: cause_of(&report, name), report: Arc::new(report) }
 }

@@ -12,17 +12,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hardline_proto::KeyHash;
-use hardline_proto::candidate::{Candidate, Source};
+use hardline_proto::candidate::{Candidate, Tier, TransportAddr, Trust};
 use hardline_proto::dial::{AttemptId, DialSchedule};
 use hardline_proto::host::ServiceName;
-use hardline_proto::hosts::HostPort;
 use hardline_proto::tunnel::Refusal;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
+use crate::discovery::{AttemptLog, AttemptReport, Lookup, Outcome, Report, Resolver};
 use crate::limits::{DIAL_AGAIN, LOOKUP_TIMEOUT, PATIENT_LOOKUP_TIMEOUT};
-use crate::resolve::{AttemptReport, Journal, Lookup, Outcome, Report, Resolver};
 use crate::store::{Origin, StoreError};
 
 use self::attempt::Reached;
@@ -56,7 +55,7 @@ pub enum Cause {
     /// Somebody else answers at the address.
     WrongKey {
         /// Where.
-        at: HostPort,
+        at: TransportAddr,
         /// Whose certificate was presented.
         got: KeyHash,
     },
@@ -64,14 +63,14 @@ pub enum Cause {
     /// it is down, or the password is wrong.
     Closed {
         /// Where.
-        at: HostPort,
+        at: TransportAddr,
         /// Whether a password was sent.
         with_password: bool,
     },
     /// The service proved its key and said no, in version 2 of the protocol.
     Refused {
         /// Where.
-        at: HostPort,
+        at: TransportAddr,
         /// Why.
         refusal: Refusal,
         /// Whether a password was sent.
@@ -81,7 +80,7 @@ pub enum Cause {
     /// may have been received, so it was not sent again.
     Unanswered {
         /// Where.
-        at: HostPort,
+        at: TransportAddr,
     },
     /// No TLS server name can be made of this key hash: its digits are all decimal.
     Unnameable,
@@ -118,7 +117,7 @@ pub(crate) enum Waiting {
 impl Waiting {
     fn limit(self, resolver: &Resolver) -> Duration {
         match self {
-            Self::Program if resolver.asks_far_away() => PATIENT_LOOKUP_TIMEOUT,
+            Self::Program if resolver.asks_wan() => PATIENT_LOOKUP_TIMEOUT,
             _ => LOOKUP_TIMEOUT,
         }
     }
@@ -148,21 +147,21 @@ async fn race(
         attempts: JoinSet::new(),
         job: Arc::new(job),
         purpose,
-        journal: Journal::new(),
+        log: AttemptLog::new(),
         silent: Vec::new(),
         again: None,
         give_up: None,
     };
     match race.run(waiting.limit(resolver)).await {
         Some((candidate, reached)) => {
-            debug!(key = %name.key.short(), addr = %reached.addr, source = ?candidate.source, "reached");
+            debug!(key = %name.key.short(), addr = %reached.addr, source = candidate.source.name, "reached");
             remember(resolver, name.key, &candidate, &reached);
-            race.lookup.reached(&candidate.at);
+            race.lookup.reached(&candidate.addr);
             Ok((candidate, reached))
         }
         None => {
-            resolver.recent.forget(&name.key);
-            let report = race.journal.report(race.lookup.report());
+            resolver.context.last_known_good.forget(&name.key);
+            let report = race.log.report(race.lookup.report());
             Err(ReachError { key: name.key, cause: cause_of(&report, name), report: Arc::new(report) })
         }
     }
@@ -176,7 +175,7 @@ struct Race {
     attempts: JoinSet<Ended>,
     job: Arc<attempt::Job>,
     purpose: Purpose,
-    journal: Journal,
+    log: AttemptLog,
     /// Where nobody answered, to be tried once more.
     silent: Vec<Candidate>,
     /// When that is.
@@ -188,7 +187,7 @@ struct Race {
 struct Ended {
     moves: u32,
     id: AttemptId,
-    /// In the journal.
+    /// In the log.
     number: usize,
     candidate: Candidate,
     result: Result<Reached, Outcome>,
@@ -244,11 +243,11 @@ impl Race {
     }
 
     fn start(&mut self, id: AttemptId, candidate: Candidate) {
-        let number = self.journal.started(candidate.at.clone(), candidate.source);
+        let number = self.log.started(candidate.addr.clone(), candidate.source);
         let (moves, job, purpose) = (self.moves, Arc::clone(&self.job), self.purpose);
-        let said = self.lookup.version(&candidate.at);
+        let said = self.lookup.version(&candidate.addr);
         self.attempts.spawn(async move {
-            let result = job.dial(&candidate.at, said, purpose).await;
+            let result = job.dial(&candidate.addr, said, purpose).await;
             Ended { moves, id, number, candidate, result }
         });
     }
@@ -259,7 +258,7 @@ impl Race {
             self.give_up.get_or_insert(Instant::now() + AFTER_CLOSED);
         }
         let is_silent = matches!(outcome, Outcome::Unreachable { .. });
-        self.journal.ended(number, outcome);
+        self.log.ended(number, outcome);
         // One that was started in another network is not in this schedule.
         if moves == self.moves {
             self.schedule.failed(now(), id);
@@ -291,7 +290,7 @@ async fn at(when: Option<Instant>) {
 fn cause_of(report: &Report, name: &ServiceName) -> Cause {
     let with_password = name.password.is_some();
     let cause = |attempt: &AttemptReport| {
-        let at = attempt.at.clone();
+        let at = attempt.addr.clone();
         match &attempt.outcome {
             Outcome::Refused { refusal } => Some((0, Cause::Refused { at, refusal: refusal.clone(), with_password })),
             Outcome::Closed => Some((1, Cause::Closed { at, with_password })),
@@ -308,26 +307,21 @@ fn cause_of(report: &Report, name: &ServiceName) -> Cause {
 /// Keeps what a verified listener taught us. In the background: the tunnel does not wait for the
 /// disk.
 fn remember(resolver: &Arc<Resolver>, key: KeyHash, candidate: &Candidate, reached: &Reached) {
-    let told = reached.preamble.wan_hosts.clone();
-    let origin = match candidate.source {
-        Source::Own => return,
-        Source::Given => Origin::Given,
-        Source::Lan => Origin::Lan,
-        Source::Sealed | Source::Rolling | Source::Plain | Source::Proxy => Origin::Dht,
-        _ => Origin::Told,
-    };
-    if !resolver.recent.note(now(), key, candidate.at.clone(), told.clone(), resolver.network.now()) {
+    let advertised = reached.preamble.wan_hosts.clone();
+    let Some(origin) = origin(candidate) else { return };
+    let (addr, here) = (candidate.addr.clone(), resolver.network.now());
+    if !resolver.context.last_known_good.note(now(), key, addr, advertised.clone(), here) {
         return;
     }
-    let Some(store) = resolver.store.clone() else { return };
-    let at = candidate.at.clone();
+    let Some(store) = resolver.context.store.clone() else { return };
+    let TransportAddr::Tcp(at) = candidate.addr.clone() else { return };
     let version = reached.session.version();
-    let title = resolver.lan.as_ref().and_then(|lan| title_of(&lan.heard(), key, reached.addr));
+    let title = resolver.context.lan.as_ref().and_then(|lan| title_of(&lan.heard(), key, reached.addr));
     resolver.tasks.spawn(async move {
         let written = async {
             store.worked(key, at, origin, title).await?;
             store.spoke(key, version).await?;
-            match told {
+            match advertised {
                 Some(hosts) => store.told(key, hosts).await,
                 None => Ok(()),
             }
@@ -339,6 +333,17 @@ fn remember(resolver: &Arc<Resolver>, key: KeyHash, candidate: &Candidate, reach
             Err(error) => warn!(%error, remedy = error.remedy(), "address not remembered"),
         }
     });
+}
+
+/// How the store is to remember the candidate; `None` if this process has the service itself.
+fn origin(candidate: &Candidate) -> Option<Origin> {
+    match candidate.source.rank() {
+        (_, Trust::Own) => None,
+        (Tier::Local, _) => Some(Origin::Static),
+        (Tier::Lan, Trust::Neighbour) => Some(Origin::Lan),
+        (Tier::Lan, _) => Some(Origin::Advertised),
+        (Tier::Wan, _) => Some(Origin::Dht),
+    }
 }
 
 /// The title announced from the very address that was verified just now.

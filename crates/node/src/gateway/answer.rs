@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hardline_proto::KeyHash;
-use hardline_proto::candidate::Source;
 use hardline_proto::head::Accept;
 use http::StatusCode;
 use maud::{Markup, html};
@@ -14,8 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::discovery::Report;
 use crate::page::{CONTENT_SECURITY_POLICY, page};
-use crate::resolve::Report;
 
 /// Seconds after which a page that may help itself loads again.
 const RETRY_SECONDS: u32 = 3;
@@ -235,29 +234,18 @@ fn tried_text(report: &Report) -> String {
 
 fn tried_lines(report: &Report) -> Vec<String> {
     let sources = report.sources.iter().map(|entry| {
-        let name = match entry.source {
-            Source::Own => "this computer",
-            Source::Given => "addresses given by hand",
-            Source::Lan => "the local network",
-            Source::Remembered => "remembered addresses",
-            Source::Sealed => "the DHT for what the service signed",
-            Source::Rolling => "the DHT for what may be written by who knows the link",
-            Source::Plain => "the DHT for what anybody may write",
-            Source::Proxy => "a proxy of the DHT",
-            _ => "another source",
-        };
         let found = match entry.found {
             0 => "nothing".to_owned(),
             1 => "1 address".to_owned(),
             n => format!("{n} addresses"),
         };
         let problem = entry.problem.as_ref().map(|problem| format!(" ({problem})")).unwrap_or_default();
-        format!("Asked {name}: {found} after {}{problem}", seconds(entry.took))
+        format!("Asked {}: {found} after {}{problem}", entry.source.label, seconds(entry.took))
     });
     let attempts = report
         .attempts
         .iter()
-        .map(|attempt| format!("Dialled {}: {} ({})", attempt.at, attempt.outcome, seconds(attempt.took)));
+        .map(|attempt| format!("Dialled {}: {} ({})", attempt.addr, attempt.outcome, seconds(attempt.took)));
     sources.chain(attempts).collect()
 }
 

@@ -1,15 +1,14 @@
 //! Why a request is not served → an answer a person can act on.
 
-use hardline_proto::candidate::Source;
+use hardline_proto::candidate::{Tier, TransportAddr};
 use hardline_proto::head::HeadError;
 use hardline_proto::host::HostError;
-use hardline_proto::hosts::HostPort;
 use hardline_proto::tunnel::{Reason, Refusal};
 use http::StatusCode;
 
 use super::answer::Answer;
 use crate::dial::{Cause, ReachError};
-use crate::resolve::Report;
+use crate::discovery::{self, Report};
 
 /// The answer to first bytes that name nothing the gateway serves.
 pub(super) fn bad_head(error: &HeadError) -> Answer {
@@ -73,7 +72,7 @@ pub(super) fn read_only() -> Answer {
 }
 
 /// The answer when the right computer says no.
-fn refused(at: &HostPort, refusal: &Refusal, with_password: bool) -> Answer {
+fn refused(at: &TransportAddr, refusal: &Refusal, with_password: bool) -> Answer {
     let proved = format!("The right computer was reached at {at}, and it proved its name.");
     match refusal.reason {
         Reason::Backend => Answer::new(StatusCode::BAD_GATEWAY, "backend_down", "The program behind this service does not answer")
@@ -129,11 +128,11 @@ pub(super) fn not_reached(error: &ReachError) -> Answer {
 
 /// Where nothing was found, in one sentence.
 fn nothing_found(report: &Report) -> String {
-    let was_asked = |wanted: &[Source]| report.sources.iter().any(|entry| wanted.contains(&entry.source));
+    let was_asked = |name| report.sources.iter().any(|entry| entry.source.name == name);
     let places = [
-        ("no computer on this network answers for it", was_asked(&[Source::Lan])),
-        ("no address of it is remembered here", was_asked(&[Source::Remembered])),
-        ("the DHT has none so far", was_asked(&[Source::Sealed, Source::Proxy])),
+        ("no computer on this network answers for it", was_asked(discovery::LAN.name)),
+        ("no address of it is remembered here", was_asked(discovery::STORE.name)),
+        ("the DHT has none so far", report.sources.iter().any(|entry| entry.source.tier == Tier::Wan)),
     ];
     let said: Vec<_> = places.into_iter().filter(|(_, is_said)| *is_said).map(|(place, _)| place).collect();
     format!(

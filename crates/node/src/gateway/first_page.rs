@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::answer::{Answer, Content};
+use crate::discovery::Resolver;
 use crate::drivers::lan::{FoundService, Lan};
-use crate::resolve::Resolver;
 use crate::services::{Service, Services};
 
 /// How long the page waits for the LAN to answer. Services that were heard before are shown all the
@@ -43,7 +43,7 @@ impl FirstPage {
         let entry =
             |own: &Arc<Service>| self.entry(own.key(), None, &own.config.title, vec![own.config.target.to_string()]);
         let own: Vec<_> = self.own.now().services.iter().map(entry).collect();
-        let found = match &resolver.lan {
+        let found = match &resolver.context.lan {
             Some(lan) => self.found(lan).await,
             None => Vec::new(),
         };
@@ -79,7 +79,7 @@ impl FirstPage {
     }
 
     async fn remembered(&self, resolver: &Resolver) -> Vec<Entry> {
-        let Some(store) = &resolver.store else { return Vec::new() };
+        let Some(store) = &resolver.context.store else { return Vec::new() };
         let services = store.services().await.unwrap_or_else(|error| {
             debug!(%error, "remembered services not read");
             Vec::new()

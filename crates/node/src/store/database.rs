@@ -126,7 +126,7 @@ impl Database {
             return Ok(());
         }
         self.write(|tx| {
-            replace_list(tx, now, key, Origin::Told, hosts)?;
+            replace_list(tx, now, key, Origin::Advertised, hosts)?;
             prune(tx, now)
         })
     }
@@ -352,16 +352,16 @@ fn remembered(at: &str, origin: &str, told_at: i64, worked_at: Option<i64>) -> O
 
 fn origin_name(origin: Origin) -> &'static str {
     match origin {
-        Origin::Told => "told",
+        Origin::Advertised => "told",
         Origin::Lan => "lan",
-        Origin::Given => "given",
+        Origin::Static => "given",
         Origin::Dht => "dht",
         Origin::Imported => "imported",
     }
 }
 
 fn origin_of(name: &str) -> Option<Origin> {
-    let all = [Origin::Told, Origin::Lan, Origin::Given, Origin::Dht, Origin::Imported];
+    let all = [Origin::Advertised, Origin::Lan, Origin::Static, Origin::Dht, Origin::Imported];
     all.into_iter().find(|origin| origin_name(*origin) == name)
 }
 

@@ -34,11 +34,11 @@ use worker::Worker;
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// `WANHosts` of the verified listener.
-    Told,
+    Advertised,
     /// A LAN answer that led to the verified listener.
     Lan,
     /// A person, by hand, and the verified listener answered there.
-    Given,
+    Static,
     /// The DHT or a proxy of it, and the verified listener answered there.
     Dht,
     /// The database of the Python program.

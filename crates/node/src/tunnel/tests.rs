@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use hardline_proto::KeyHash;
-use hardline_proto::candidate::{Candidate, Source};
+use hardline_proto::candidate::Candidate;
 use hardline_proto::host::ServiceName;
 use hardline_proto::hosts::HostPort;
 use hardline_proto::preamble::Preamble;
@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use super::{Drain, Side, relay};
 use crate::config::IdleLimits;
+use crate::discovery::OWN;
 use crate::limits::TUNNEL_IDLE;
 use crate::session::{
     Begun, Connection, DiallerSession, Idle, ListenerSession, NoSession, NoTunnel, Pool, PreambleFailure, Purpose,
@@ -267,7 +268,7 @@ async fn a_session_goes_back_to_the_pool_and_carries_the_next_tunnel_if_it_can()
         let pool = Arc::new(Pool::new(IdleLimits::DIALLER));
         let name = ServiceName { key: house.key, password: None };
         let candidate =
-            Candidate { at: HostPort::from(std::net::SocketAddr::from(([127, 0, 0, 1], 1))), source: Source::Own };
+            Candidate { addr: std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into(), source: OWN, version: None };
         let lend = |session: Box<dyn DiallerSession>| {
             let (pool, name, candidate) = (Arc::clone(&pool), name.clone(), candidate.clone());
             TunnelStream::lent(session, move |session| pool.put(&name, Idle::new(session, candidate, 0)))

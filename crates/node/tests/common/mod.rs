@@ -6,7 +6,7 @@ pub mod wire; // somebody who reads along
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 
-use hardline_node::config::{GivenAddress, IdentityConfig, LanConfig, NodeConfig, P2pConfig, ServiceConfig, Target};
+use hardline_node::config::{IdentityConfig, LanConfig, NodeConfig, P2pConfig, ServiceConfig, StaticAddress, Target};
 use hardline_node::node::Node;
 use hardline_node::proto::KeyHash;
 use hardline_node::proto::hosts::HostPort;
@@ -39,7 +39,8 @@ impl TestNode {
     /// A node with a gateway, told by hand where services are.
     pub async fn gateway(given: &[(KeyHash, SocketAddr)]) -> Self {
         Self::start(|config| {
-            config.given = given.iter().map(|(key, at)| GivenAddress { key: *key, at: HostPort::from(*at) }).collect();
+            config.static_addresses =
+                given.iter().map(|(key, at)| StaticAddress { key: *key, at: HostPort::from(*at) }).collect();
         })
         .await
     }

@@ -1,7 +1,7 @@
 //! Our node dials `openssl s_server`.
 
+use hardline_node::discovery::Outcome;
 use hardline_node::proto::host::ServiceName;
-use hardline_node::resolve::Outcome;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::common::TestNode;

@@ -107,8 +107,8 @@ fn is_unicast(ip: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::InterfaceAddr;
     use crate::hosts::HostPort;
+    use crate::network::InterfaceAddr;
     use Trust::{KeyHolder, Neighbour, Own, Person, Service, Stranger};
 
     const ALL: [Trust; 6] = [Own, Neighbour, Person, Service, KeyHolder, Stranger];

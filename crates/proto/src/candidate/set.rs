@@ -60,7 +60,7 @@ impl CandidateSet {
 
     /// Takes a candidate from the source that was `asked`; another one may stand behind it, as a
     /// service does behind the record that a proxy hands out. Returns whether the address is new.
-    /// An address known already keeps its first source and learns the version, where it had none.
+    /// An address known already keeps its first source, and the highest version that anybody names.
     pub fn found(&mut self, asked: SourceInfo, candidate: Candidate) -> bool {
         let Some(source) = self.source(asked.name) else { return false };
         if !source.found.contains(&candidate.addr) {
@@ -71,7 +71,7 @@ impl CandidateSet {
         }
         match self.candidates.iter_mut().find(|known| known.addr == candidate.addr) {
             Some(known) => {
-                known.version = known.version.or(candidate.version);
+                known.version = known.version.max(candidate.version);
                 false
             }
             None => {
@@ -141,7 +141,9 @@ mod tests {
     /// A set whose sources are all being asked since the beginning.
     fn asking() -> CandidateSet {
         let mut set = CandidateSet::default();
-        [LAN, SIGNED, TEXT].map(|info| set.asked(Duration::ZERO, info));
+        for info in [LAN, SIGNED, TEXT] {
+            set.asked(Duration::ZERO, info);
+        }
         set
     }
 

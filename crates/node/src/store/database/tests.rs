@@ -13,7 +13,7 @@ fn an_address_that_worked_last_comes_first_then_those_told_last_in_their_order()
     let mut sim = Sim::new();
     sim.worked(KEY, "192.168.1.5:7008", Origin::Lan);
     sim.wait(DAY);
-    sim.worked(KEY, "10.0.0.5:7008", Origin::Given);
+    sim.worked(KEY, "10.0.0.5:7008", Origin::Static);
     sim.wait(DAY);
     sim.told(KEY, &["203.0.113.7:7008", "[200::1]:7008"]);
 
@@ -40,14 +40,19 @@ fn a_list_told_anew_keeps_the_time_its_addresses_worked() {
     let mut sim = Sim::new();
     sim.told(KEY, &["203.0.113.7:7008", "[200::1]:7008"]);
     let worked_at = sim.now;
-    sim.worked(KEY, "[200::1]:7008", Origin::Told);
+    sim.worked(KEY, "[200::1]:7008", Origin::Advertised);
     sim.wait(DAY);
     sim.told(KEY, &["203.0.113.7:7008", "[200::1]:7008"]);
 
     let best = sim.database.addresses(KEY).unwrap().swap_remove(0);
     assert_eq!(
         best,
-        Remembered { at: at("[200::1]:7008"), origin: Origin::Told, told_at: sim.now, worked_at: Some(worked_at) }
+        Remembered {
+            at: at("[200::1]:7008"),
+            origin: Origin::Advertised,
+            told_at: sim.now,
+            worked_at: Some(worked_at)
+        }
     );
 }
 
@@ -133,7 +138,7 @@ fn a_list_told_now_stays_whole_however_much_worked_before() {
     let told: Vec<String> = (0..MAX_HOSTS).map(|n| format!("203.0.113.7:{}", 1000 + n)).collect();
     sim.told(KEY, &told.iter().map(String::as_str).collect::<Vec<_>>());
     let kept = sim.database.addresses(KEY).unwrap();
-    assert_eq!(kept.iter().filter(|address| address.origin == Origin::Told).count(), MAX_HOSTS);
+    assert_eq!(kept.iter().filter(|address| address.origin == Origin::Advertised).count(), MAX_HOSTS);
     assert_eq!(kept.len(), MAX_ADDRESSES);
 }
 
@@ -141,15 +146,15 @@ fn a_list_told_now_stays_whole_however_much_worked_before() {
 fn news_that_repeats_itself_at_once_is_not_written_again() {
     let mut sim = Sim::new();
     sim.told(KEY, &["203.0.113.7:7008"]);
-    sim.worked(KEY, "203.0.113.7:7008", Origin::Told);
+    sim.worked(KEY, "203.0.113.7:7008", Origin::Advertised);
     let written = sim.changes();
     sim.wait(NEWS_RESOLUTION);
     sim.told(KEY, &["203.0.113.7:7008"]);
-    sim.worked(KEY, "203.0.113.7:7008", Origin::Told);
+    sim.worked(KEY, "203.0.113.7:7008", Origin::Advertised);
     assert_eq!(sim.changes(), written);
 
     sim.wait(SECOND);
-    sim.worked(KEY, "203.0.113.7:7008", Origin::Told);
+    sim.worked(KEY, "203.0.113.7:7008", Origin::Advertised);
     assert_ne!(sim.changes(), written);
 }
 
@@ -297,7 +302,7 @@ proptest! {
                     prop_assert!(list.as_slice().iter().all(|told| kept.contains(told)));
                 }
                 Op::Worked { service, port, origin } => {
-                    let origin = [Origin::Told, Origin::Lan, Origin::Given, Origin::Imported][*origin];
+                    let origin = [Origin::Advertised, Origin::Lan, Origin::Static, Origin::Imported][*origin];
                     let at = at(&format!("a:{port}"));
                     sim.database.worked(sim.now, key(*service), &at, origin, None).unwrap();
                     let kept = sim.database.addresses(key(*service)).unwrap();

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use hardline_proto::KeyHash;
-use hardline_proto::candidate::Source;
-use hardline_proto::hosts::HostPort;
+use hardline_proto::candidate::{SourceInfo, TransportAddr};
 use hardline_proto::tunnel::Refusal;
 use serde::Serialize;
 use tokio::time::Instant;
@@ -25,7 +24,7 @@ pub struct Report {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SourceReport {
     /// Which.
-    pub source: Source,
+    pub source: SourceInfo,
     /// Addresses it named.
     pub found: usize,
     /// Milliseconds until it had no more to say, or until the lookup ended.
@@ -41,9 +40,10 @@ pub struct SourceReport {
 pub struct AttemptReport {
     /// Where.
     #[serde(serialize_with = "as_text")]
-    pub at: HostPort,
+    #[serde(rename = "at")]
+    pub addr: TransportAddr,
     /// Who named it.
-    pub source: Source,
+    pub source: SourceInfo,
     /// What came of it.
     #[serde(flatten)]
     pub outcome: Outcome,
@@ -103,19 +103,19 @@ pub enum Outcome {
 
 /// Collects the attempts of one race.
 #[derive(Debug)]
-pub(crate) struct Journal {
+pub(crate) struct AttemptLog {
     began: Instant,
     attempts: Vec<AttemptReport>,
 }
 
-impl Journal {
+impl AttemptLog {
     pub(crate) fn new() -> Self {
         Self { began: Instant::now(), attempts: Vec::new() }
     }
 
     /// Notes the start of an attempt. Returns its number.
-    pub(crate) fn started(&mut self, at: HostPort, source: Source) -> usize {
-        self.attempts.push(AttemptReport { at, source, outcome: Outcome::Unfinished, took: self.began.elapsed() });
+    pub(crate) fn started(&mut self, addr: TransportAddr, source: SourceInfo) -> usize {
+        self.attempts.push(AttemptReport { addr, source, outcome: Outcome::Unfinished, took: self.began.elapsed() });
         self.attempts.len() - 1
     }
 

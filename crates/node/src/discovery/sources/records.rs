@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hardline_dht::InfoHash;
 use hardline_proto::hosts::{Host, HostList, HostPort};
@@ -13,7 +13,13 @@ use rand::Rng;
 use rand::seq::SliceRandom as _;
 use tracing::debug;
 
+use super::{DHT_SEALED, unix_time};
+use crate::discovery::source::Findings;
 use crate::tls;
+
+/// Addresses of one sealed record that are taken before those of another publisher have had their
+/// turn.
+const FIRST_ADDRESSES: usize = 4;
 
 /// Longest `WANHosts` text read from the DHT, in bytes: sixteen long host names.
 const MAX_TEXT: usize = 4096;
@@ -37,17 +43,59 @@ pub(super) fn keys(key: &KeyHash, unix_seconds: u64) -> Vec<(Kind, InfoHash)> {
     sealed.chain(rolling).chain([(Kind::Plain, InfoHash(dht_key::plain(key)))]).collect()
 }
 
-/// Opens a sealed record that is genuine, has not expired, and is not an older one that somebody
-/// put again.
-pub(super) fn open(bytes: &[u8], key: &KeyHash, day: Day, now_ms: u64, newest: &Mutex<Newest>) -> Option<SealedRecord> {
-    let record = sealed::open(bytes, key, day, now_ms, tls::sealed::verify)
-        .inspect_err(|error| debug!(%error, key = %key.short(), "sealed record refused"))
-        .ok()?;
-    let is_newest = newest.lock().unwrap_or_else(PoisonError::into_inner).admit(key, &record, now_ms);
-    if !is_newest {
-        debug!(key = %key.short(), sequence = record.sequence, "sealed record refused: there was a newer one");
+/// Which sealed records are not to be believed because there was a newer one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct NewestRecords(Arc<Mutex<Newest>>);
+
+/// Opens sealed records and hands in their addresses.
+pub(super) struct RecordReader<'a> {
+    findings: &'a Findings<'a>,
+    newest: &'a NewestRecords,
+    /// Addresses that wait until every publisher has had a turn.
+    rest: Vec<(HostPort, Option<u16>)>,
+}
+
+impl<'a> RecordReader<'a> {
+    pub(super) fn new(findings: &'a Findings<'a>, newest: &'a NewestRecords) -> Self {
+        Self { findings, newest, rest: Vec::new() }
     }
-    is_newest.then_some(record)
+
+    /// Takes the first addresses of a record that is genuine. Returns whether it is.
+    pub(super) fn read(&mut self, bytes: &[u8], day: Day) -> bool {
+        let Some(record) = self.open(bytes, day) else { return false };
+        let version = record.tunnels.contains(&2).then_some(2);
+        let (first, others) =
+            record.addresses.as_slice().split_at_checked(FIRST_ADDRESSES).unwrap_or((record.addresses.as_slice(), &[]));
+        // Relays behind what may be a shorter way, and before addresses that are left when those
+        // are dead.
+        for at in first.iter().chain(record.relays.as_slice()) {
+            self.findings.found_for(DHT_SEALED, at.clone(), version);
+        }
+        self.rest.extend(others.iter().map(|at| (at.clone(), version)));
+        true
+    }
+
+    /// Takes the addresses that are left.
+    pub(super) fn finish(self) {
+        for (at, version) in self.rest {
+            self.findings.found_for(DHT_SEALED, at, version);
+        }
+    }
+
+    /// Opens a sealed record that is genuine, has not expired, and is not an older one that
+    /// somebody put again.
+    fn open(&self, bytes: &[u8], day: Day) -> Option<SealedRecord> {
+        let key = self.findings.key();
+        let now_ms = u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX);
+        let record = sealed::open(bytes, &key, day, now_ms, tls::sealed::verify)
+            .inspect_err(|error| debug!(%error, key = %key.short(), "sealed record refused"))
+            .ok()?;
+        let is_newest = self.newest.0.lock().unwrap_or_else(PoisonError::into_inner).admit(&key, &record, now_ms);
+        if !is_newest {
+            debug!(key = %key.short(), sequence = record.sequence, "sealed record refused: there was a newer one");
+        }
+        is_newest.then_some(record)
+    }
 }
 
 /// Reads the text of a value that is not signed. `None` when there is no address in it.

@@ -10,11 +10,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::config::{GivenAddress, LanConfig};
+use crate::config::{LanConfig, StaticAddress};
+use crate::discovery::{LAN, STATIC, SourceContext};
 use crate::drivers::lan::Lan;
 use crate::network::simulated::Addresses;
-use crate::resolve::Sources;
-use crate::services::OwnAddresses;
 
 const KEY: KeyHash = KeyHash::from_bytes([7; 20]);
 
@@ -33,12 +32,10 @@ impl Fixture {
         let lan = LanConfig { port: 0, bind: vec![Ipv4Addr::LOCALHOST], ..LanConfig::default() };
         let addresses = Addresses::default();
         addresses.set(&["192.168.1.2"]);
-        let sources = Sources {
-            own: OwnAddresses::default(),
-            given: given.iter().map(|at| GivenAddress { key: KEY, at: at.parse().unwrap() }).collect(),
-            store: None,
+        let sources = SourceContext {
+            static_addresses: given.iter().map(|at| StaticAddress { key: KEY, at: at.parse().unwrap() }).collect(),
             lan: Some(Lan::start(lan, &addresses.monitor(), stop.clone()).await.unwrap()),
-            dht: None,
+            ..SourceContext::default()
         };
         let (network, policy) = (addresses.monitor(), DialPolicy::default());
         Self { resolver: Resolver::new(sources, network, policy, stop, TaskTracker::new()), addresses }
@@ -57,7 +54,7 @@ async fn next_attempts(lookup: &mut Lookup, schedule: &mut DialSchedule) -> Vec<
             lookup.tell(schedule);
             let now = Instant::now().into_std();
             let started = std::iter::from_fn(|| schedule.poll_start(now));
-            let started: Vec<_> = started.map(|(id, candidate)| (id, candidate.at.to_string())).collect();
+            let started: Vec<_> = started.map(|(id, candidate)| (id, candidate.addr.to_string())).collect();
             if !started.is_empty() {
                 break started;
             }
@@ -67,11 +64,11 @@ async fn next_attempts(lookup: &mut Lookup, schedule: &mut DialSchedule) -> Vec<
 }
 
 /// Waits until `lookup` has been told of the source.
-async fn asked(lookup: &mut Lookup, source: Source) {
+async fn asked(lookup: &mut Lookup, source: SourceInfo) {
     let wait = async {
         while !lookup.report().iter().any(|entry| entry.source == source) {
             lookup.changed().await;
-            lookup.board.borrow_and_update();
+            lookup.state.borrow_and_update();
         }
     };
     timeout(LONG, wait).await.unwrap();
@@ -114,7 +111,7 @@ async fn a_success_ends_the_search_at_once_and_tells_the_others_where_it_was() {
     let mut schedule = DialSchedule::new();
     let started = next_attempts(&mut second, &mut schedule).await;
     assert_eq!(started[0].1, "192.0.2.1:1");
-    first.reached(&"192.0.2.1:3".parse().unwrap());
+    first.reached(&TransportAddr::Tcp("192.0.2.1:3".parse().unwrap()));
     assert_eq!(next_attempts(&mut second, &mut schedule).await[0].1, "192.0.2.1:3");
     drop((first, second));
     sleep(LINGER / 2).await;
@@ -122,16 +119,16 @@ async fn a_success_ends_the_search_at_once_and_tells_the_others_where_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn neighbours_hear_of_a_service_only_when_what_is_at_hand_does_not_answer() {
+async fn neighbours_hear_of_a_service_only_when_a_known_address_does_not_answer() {
     let fixture = Fixture::new(&["192.0.2.1:7008"]).await;
     let mut lookup = fixture.resolver.lookup(KEY);
     next_attempts(&mut lookup, &mut DialSchedule::new()).await;
-    let given_alone: Vec<_> = lookup.report().into_iter().map(|entry| entry.source).collect();
-    assert_eq!(given_alone, [Source::Given]);
+    let static_alone: Vec<_> = lookup.report().into_iter().map(|entry| entry.source).collect();
+    assert_eq!(static_alone, [STATIC]);
     let began = Instant::now();
     lookup.all_failed();
-    asked(&mut lookup, Source::Lan).await;
-    assert!(began.elapsed() < hardline_proto::stages::AT_HAND_HEAD_START, "a failure opens the next stage at once");
+    asked(&mut lookup, LAN).await;
+    assert!(began.elapsed() < hardline_proto::stages::LOCAL_HEAD_START, "a failure begins the next tier at once");
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,7 +138,7 @@ async fn in_another_network_everything_is_asked_and_dialled_anew() {
     let mut schedule = DialSchedule::new();
     let started = next_attempts(&mut lookup, &mut schedule).await;
     schedule.failed(Instant::now().into_std(), started[0].0);
-    asked(&mut lookup, Source::Lan).await;
+    asked(&mut lookup, LAN).await;
     fixture.addresses.set(&["10.0.0.2"]);
     let moved = async {
         loop {
@@ -159,14 +156,18 @@ async fn in_another_network_everything_is_asked_and_dialled_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kept_address_belongs_to_the_network_it_worked_in() {
+async fn an_address_reached_last_belongs_to_the_network_it_worked_in() {
     let fixture = Fixture::new(&[]).await;
-    let here = fixture.resolver.network.now();
-    fixture.resolver.recent.note(std::time::Instant::now(), KEY, "192.168.1.9:7008".parse().unwrap(), None, here);
-    assert!(fixture.resolver.has_at_hand(&KEY));
+    let (here, addr) = (fixture.resolver.network.now(), TransportAddr::Tcp("192.168.1.9:7008".parse().unwrap()));
+    fixture.resolver.context.last_known_good.note(std::time::Instant::now(), KEY, addr, None, here);
+    let mut lookup = fixture.resolver.lookup(KEY);
+    assert_eq!(next_attempts(&mut lookup, &mut DialSchedule::new()).await[0].1, "192.168.1.9:7008");
+    drop(lookup);
     fixture.addresses.set(&["10.0.0.2"]);
     sleep(LONG).await;
-    assert!(!fixture.resolver.has_at_hand(&KEY));
+    let mut elsewhere = fixture.resolver.lookup(KEY);
+    asked(&mut elsewhere, LAN).await;
+    assert!(elsewhere.state.borrow().set.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -179,5 +180,5 @@ async fn searches_are_bounded_in_number() {
     };
     let lookups: Vec<_> = (0..=MAX_SEARCHES).map(|number| fixture.resolver.lookup(key(number))).collect();
     assert_eq!(fixture.searches(), MAX_SEARCHES);
-    assert!(lookups[MAX_SEARCHES].board.borrow().is_over);
+    assert!(lookups[MAX_SEARCHES].state.borrow().is_over);
 }

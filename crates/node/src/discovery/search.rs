@@ -4,18 +4,19 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use hardline_proto::KeyHash;
-use hardline_proto::candidate::{Candidate, Source};
+use hardline_proto::candidate::{Candidate, SourceInfo, Tier, TransportAddr};
 use hardline_proto::dial::DialSchedule;
-use hardline_proto::hosts::HostPort;
 use hardline_proto::network::NetworkState;
-use hardline_proto::stages::{Stage, Stages};
+use hardline_proto::stages::Stages;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::board::Board;
+use super::Resolver;
 use super::report::SourceReport;
-use super::{Resolver, sources};
+use super::source::{AddressSource, Findings};
+use super::state::SearchState;
 
 /// How long a search without success goes on after the last one who waited has left: a page that
 /// says "not found" loads again within this time and finds it still going on.
@@ -39,9 +40,9 @@ pub(super) struct Searches(Mutex<HashMap<KeyHash, Arc<Search>>>);
 pub(super) struct Search {
     pub(super) key: KeyHash,
     began: Instant,
-    board: watch::Sender<Board>,
+    state: watch::Sender<SearchState>,
     stages: Mutex<Stages>,
-    stage: watch::Sender<Stage>,
+    tier: watch::Sender<Tier>,
     /// Somebody has changed `stages`.
     restage: Notify,
 }
@@ -50,7 +51,7 @@ pub(super) struct Search {
 #[derive(Debug)]
 pub(crate) struct Lookup {
     search: Arc<Search>,
-    board: watch::Receiver<Board>,
+    state: watch::Receiver<SearchState>,
     seen: usize,
     moves: u32,
 }
@@ -59,19 +60,19 @@ impl Lookup {
     /// Waits until there is something to [`tell`](Self::tell). Cancel safe.
     pub(crate) async fn changed(&mut self) {
         // The sender lives as long as the search, which this holds.
-        let _ = self.board.changed().await;
+        let _ = self.state.changed().await;
     }
 
     /// Tells `schedule` what is new. It begins anew when this computer has moved to another
     /// network: what failed there may work here. Returns whether that happened.
     pub(crate) fn tell(&mut self, schedule: &mut DialSchedule) -> bool {
-        let board = self.board.borrow_and_update();
-        let has_moved = board.moves != self.moves;
+        let state = self.state.borrow_and_update();
+        let has_moved = state.moves != self.moves;
         if has_moved {
-            (*schedule, self.seen, self.moves) = (DialSchedule::new(), 0, board.moves);
+            (*schedule, self.seen, self.moves) = (DialSchedule::new(), 0, state.moves);
         }
-        board.tell(self.seen, schedule);
-        self.seen = board.len();
+        state.tell(self.seen, schedule);
+        self.seen = state.set.len();
         has_moved
     }
 
@@ -81,18 +82,18 @@ impl Lookup {
     }
 
     /// Says where a connection was made, for the others who wait.
-    pub(crate) fn reached(&self, at: &HostPort) {
-        self.search.board.send_modify(|board| board.reached = Some(at.clone()));
+    pub(crate) fn reached(&self, addr: &TransportAddr) {
+        self.search.state.send_modify(|state| state.reached = Some(addr.clone()));
     }
 
-    /// What is spoken at `at`, as somebody said who told of the address.
-    pub(crate) fn version(&self, at: &HostPort) -> Option<u16> {
-        self.board.borrow().is_v2(at).then_some(2)
+    /// The version of the tunnel that is spoken at `addr`, as somebody says.
+    pub(crate) fn version(&self, addr: &TransportAddr) -> Option<u16> {
+        self.state.borrow().set.version(addr)
     }
 
     /// What was asked so far.
     pub(crate) fn report(&self) -> Vec<SourceReport> {
-        self.board.borrow().report(self.search.began.elapsed())
+        self.state.borrow().report(self.search.began.elapsed())
     }
 }
 
@@ -103,13 +104,13 @@ impl Resolver {
         if let Some(search) = searches.get(&key).filter(|search| search.is_joinable()) {
             return Lookup::new(search);
         }
-        let search = Arc::new(Search::new(key, self.has_at_hand(&key)));
+        let search = Arc::new(Search::new(key, self));
         let lookup = Lookup::new(&search);
         if searches.len() < MAX_SEARCHES || searches.contains_key(&key) {
             searches.insert(key, Arc::clone(&search));
             self.tasks.spawn(search.run(Arc::clone(self)));
         } else {
-            search.board.send_modify(|board| board.is_over = true);
+            search.state.send_modify(|state| state.is_over = true);
         }
         lookup
     }
@@ -117,9 +118,9 @@ impl Resolver {
 
 impl Lookup {
     fn new(search: &Arc<Search>) -> Self {
-        let mut board = search.board.subscribe();
-        board.mark_changed();
-        Self { search: Arc::clone(search), board, seen: 0, moves: 0 }
+        let mut state = search.state.subscribe();
+        state.mark_changed();
+        Self { search: Arc::clone(search), state, seen: 0, moves: 0 }
     }
 }
 
@@ -144,16 +145,16 @@ impl Searches {
 }
 
 impl Search {
-    fn new(key: KeyHash, has_at_hand: bool) -> Self {
+    fn new(key: KeyHash, resolver: &Resolver) -> Self {
         let began = Instant::now();
-        let mut stages = Stages::new(began.into_std(), has_at_hand);
-        let stage = watch::Sender::new(stages.stage(began.into_std()));
-        Self { key, began, board: watch::Sender::default(), stages: Mutex::new(stages), stage, restage: Notify::new() }
+        let mut stages = resolver.stages(began);
+        let tier = watch::Sender::new(stages.tier(began.into_std()));
+        Self { key, began, state: watch::Sender::default(), stages: Mutex::new(stages), tier, restage: Notify::new() }
     }
 
     fn is_joinable(&self) -> bool {
-        let board = self.board.borrow();
-        !board.is_over && board.reached.is_none() && self.began.elapsed() < MAX_AGE
+        let state = self.state.borrow();
+        !state.is_over && state.reached.is_none() && self.began.elapsed() < MAX_AGE
     }
 
     async fn run(self: Arc<Self>, resolver: Arc<Resolver>) {
@@ -163,17 +164,17 @@ impl Search {
             () = self.ask_wherever_we_are(&resolver) => {}
         }
         resolver.searches.remove(&self, |_| false);
-        self.board.send_modify(|board| board.is_over = true);
+        self.state.send_modify(|state| state.is_over = true);
     }
 
     /// Waits until nobody waits any more, and takes the search out.
     async fn unwanted(self: &Arc<Self>, searches: &Searches) {
         loop {
-            self.board.closed().await;
-            if self.board.borrow().reached.is_none() {
+            self.state.closed().await;
+            if self.state.borrow().reached.is_none() {
                 sleep(LINGER).await;
             }
-            if searches.remove(self, |search| search.board.receiver_count() > 0) {
+            if searches.remove(self, |search| search.state.receiver_count() > 0) {
                 return;
             }
         }
@@ -188,26 +189,46 @@ impl Search {
                 () = self.ask(resolver, &here) => return,
                 () = resolver.network.left(&here) => {}
             }
-            self.board.send_modify(Board::moved);
-            let now = Instant::now().into_std();
-            self.restage(|stages| *stages = Stages::new(now, resolver.has_at_hand(&self.key)));
+            self.state.send_modify(SearchState::moved);
+            self.restage(|stages| *stages = resolver.stages(Instant::now()));
+            self.tier.send_replace(Tier::Local);
         }
     }
 
     async fn ask(&self, resolver: &Arc<Resolver>, here: &NetworkState) {
-        let asking = sources::Asking { search: self, resolver, here };
-        let near = async { tokio::join!(asking.at_hand(), asking.remembered(), asking.lan()) };
-        tokio::join!(self.follow_stages(), near, asking.dht(), asking.proxy());
+        let asking = resolver.sources.iter().map(|source| {
+            let findings = Findings { search: self, source: source.info(), rules: &resolver.rules, here };
+            self.ask_source(source.as_ref(), findings)
+        });
+        tokio::join!(self.follow_stages(), join_all(asking));
     }
 
-    /// Opens one stage after the other.
+    /// Asks one source when its tier's turn has come, and again where it wants that.
+    async fn ask_source(&self, source: &dyn AddressSource, findings: Findings<'_>) {
+        let info = findings.source;
+        self.turn_of(info.tier).await;
+        self.ask_once(source, &findings).await;
+        self.restage(|stages| stages.ended(Instant::now().into_std(), info.tier));
+        while let Some(pause) = source.ask_again_after() {
+            sleep(pause).await;
+            self.ask_once(source, &findings).await;
+        }
+    }
+
+    async fn ask_once(&self, source: &dyn AddressSource, findings: &Findings<'_>) {
+        self.state.send_modify(|state| state.set.asked(self.began.elapsed(), findings.source));
+        source.lookup(findings).await;
+        self.state.send_modify(|state| state.set.ended(self.began.elapsed(), findings.source));
+    }
+
+    /// Begins one tier after the other.
     async fn follow_stages(&self) {
         loop {
-            let (stage, next) = {
+            let (tier, next) = {
                 let mut stages = self.lock_stages();
-                (stages.stage(Instant::now().into_std()), stages.poll_timeout())
+                (stages.tier(Instant::now().into_std()), stages.poll_timeout())
             };
-            self.stage.send_replace(stage);
+            self.tier.send_replace(tier);
             let Some(next) = next else { return };
             tokio::select! {
                 () = sleep_until(next.into()) => {}
@@ -216,10 +237,10 @@ impl Search {
         }
     }
 
-    /// Waits until `stage` has begun.
-    pub(super) async fn stage(&self, stage: Stage) {
+    /// Waits until `tier` may be asked.
+    async fn turn_of(&self, tier: Tier) {
         // The sender is our own.
-        let _ = self.stage.subscribe().wait_for(|now| *now >= stage).await;
+        let _ = self.tier.subscribe().wait_for(|now| *now >= tier).await;
     }
 
     fn restage(&self, change: impl FnOnce(&mut Stages)) {
@@ -231,51 +252,26 @@ impl Search {
         self.stages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that `source` is being asked, until the guard is dropped.
-    pub(super) fn asked(&self, source: Source) -> AskedGuard<'_> {
-        self.board.send_modify(|board| board.asked(self.began.elapsed(), source));
-        AskedGuard { search: self, source }
-    }
-
-    /// Whether this computer has moved to another network since the search began.
-    pub(super) fn has_moved(&self) -> bool {
-        self.board.borrow().moves > 0
-    }
-
     /// Notes why `source` does not help, or that it does after all.
-    pub(super) fn problem(&self, source: Source, problem: Option<String>) {
-        self.board.send_if_modified(|board| {
-            board.problem(source, problem);
-            false // nobody waits for it
-        });
-    }
-
-    /// Notes that version 2 of the tunnel is spoken at `at`, as somebody says. To be called before
-    /// [`found`](Self::found).
-    pub(super) fn hint_v2(&self, at: &HostPort) {
-        self.board.send_if_modified(|board| {
-            board.hint_v2(at);
+    pub(super) fn problem(&self, source: SourceInfo, problem: Option<String>) {
+        self.state.send_if_modified(|state| {
+            state.set.problem(source, problem);
             false // nobody waits for it
         });
     }
 
     /// Notes an address that `asked` named.
-    pub(super) fn found(&self, asked: Source, candidate: Candidate) {
-        if self.board.send_if_modified(|board| board.found(asked, candidate)) {
+    pub(super) fn found(&self, asked: SourceInfo, candidate: Candidate) {
+        if self.state.send_if_modified(|state| state.set.found(asked, candidate)) {
             self.restage(Stages::found);
         }
     }
 }
 
-/// Ends a source's time when dropped.
-pub(super) struct AskedGuard<'a> {
-    search: &'a Search,
-    source: Source,
-}
-
-impl Drop for AskedGuard<'_> {
-    fn drop(&mut self) {
-        self.search.board.send_modify(|board| board.ended(self.search.began.elapsed(), self.source));
+impl Resolver {
+    /// The stages of a search that begins now.
+    fn stages(&self, now: Instant) -> Stages {
+        Stages::new(now.into_std(), self.sources.iter().map(|source| source.info().tier))
     }
 }
 

@@ -1,0 +1,62 @@
+//! Proxies of the DHT, for who cannot reach it by UDP.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use hardline_dht::Value;
+use hardline_proto::candidate::{SourceInfo, Tier, Trust};
+
+use super::dht_text::offer_fairly;
+use super::records::{self, Kind, NewestRecords, RecordReader};
+use super::{MAX_VALUES, unix_time};
+use crate::discovery::rules::DialRules;
+use crate::discovery::source::{AddressSource, Findings};
+use crate::drivers::dht::proxy::client::ProxyError;
+use crate::drivers::dht::shared::SharedDht;
+
+/// What a proxy handed out that is not signed.
+pub const DHT_PROXY: SourceInfo =
+    SourceInfo { tier: Tier::Wan, trust: Trust::Stranger, name: "proxy", label: "a proxy of the DHT" };
+
+/// Time for proxies to answer.
+const PROXY_LIMIT: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(super) struct DhtProxy {
+    pub(super) dht: Arc<SharedDht>,
+    pub(super) newest: NewestRecords,
+    pub(super) rules: DialRules,
+}
+
+impl AddressSource for DhtProxy {
+    fn info(&self) -> SourceInfo {
+        DHT_PROXY
+    }
+
+    /// Asks once per search: proxies are other people's machines.
+    fn lookup<'a>(&'a self, findings: &'a Findings<'a>) -> BoxFuture<'a, ()> {
+        Box::pin(async {
+            let keys = records::keys(&findings.key(), unix_time().as_secs());
+            let hashes: Vec<_> = keys.iter().map(|(_, hash)| *hash).collect();
+            let (mut reader, mut lists) = (RecordReader::new(findings, &self.newest), Vec::new());
+            let read = |index: usize, value: &Value| match keys.get(index) {
+                Some((Kind::Sealed(day), _)) => reader.read(value.data(), *day),
+                _ if lists.len() < MAX_VALUES => {
+                    let list = records::read_text(value.data());
+                    let is_read = list.is_some();
+                    lists.extend(list);
+                    is_read
+                }
+                _ => true,
+            };
+            let asked = self.dht.proxies().collect(*findings.key().as_bytes(), &hashes, PROXY_LIMIT, read).await;
+            reader.finish();
+            offer_fairly(findings, &self.rules, lists);
+            findings.problem(asked.err().map(|error| match error {
+                ProxyError::AskedJustNow => "asked less than a minute ago".to_owned(),
+                other => other.to_string(),
+            }));
+        })
+    }
+}

@@ -1,0 +1,77 @@
+//! The sources of addresses, one file each.
+
+mod dht_proxy; // proxies of the DHT
+mod dht_sealed; // the DHT: what the service signed
+mod dht_text; // the DHT: what others may have written
+mod gets; // several questions to the DHT at once
+mod lan; // neighbours
+mod own; // this process
+mod recent; // where the service was reached last
+mod records; // values of the DHT → addresses
+mod static_addresses; // what the person gave by hand
+mod stored; // what is remembered on disk
+
+pub use dht_proxy::DHT_PROXY;
+pub use dht_sealed::DHT_SEALED;
+pub use dht_text::{DHT_PLAIN, DHT_ROLLING};
+pub use lan::LAN;
+pub use own::OWN;
+pub use recent::RECENT;
+pub use static_addresses::STATIC;
+pub use stored::STORE;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use self::dht_proxy::DhtProxy;
+use self::dht_sealed::DhtSealed;
+use self::dht_text::DhtText;
+use self::lan::Neighbours;
+use self::own::Own;
+use self::recent::Recent;
+use self::records::NewestRecords;
+use self::static_addresses::Static;
+use self::stored::Stored;
+use super::SourceContext;
+use super::rules::DialRules;
+use super::source::AddressSource;
+use crate::drivers::dht::shared::SharedDht;
+
+/// Pause before the DHT is asked again while somebody waits: the service may have just come up.
+const ASK_AGAIN: Duration = Duration::from_secs(4);
+
+/// Values looked at per key, in one question. More are a flood.
+const MAX_VALUES: usize = 1024;
+
+/// Every source that `context` has something for.
+pub(super) fn all(context: &SourceContext, rules: &DialRules) -> Vec<Box<dyn AddressSource>> {
+    let SourceContext { own, static_addresses, last_known_good, store, lan, dht: shared_dht } = context;
+    let mut sources: Vec<Box<dyn AddressSource>> = vec![
+        Box::new(Own(Arc::clone(own))),
+        Box::new(Static::new(static_addresses.clone(), store.clone())),
+        Box::new(Recent(Arc::clone(last_known_good))),
+    ];
+    sources.extend(store.clone().map(|store| Box::new(Stored(store)) as _));
+    sources.extend(lan.clone().map(|lan| Box::new(Neighbours(lan)) as _));
+    sources.extend(shared_dht.iter().flat_map(|shared| dht(shared, rules)));
+    sources
+}
+
+/// The sources that draw from the DHT.
+fn dht(dht: &Arc<SharedDht>, rules: &DialRules) -> Vec<Box<dyn AddressSource>> {
+    let newest = NewestRecords::default();
+    let mut sources: Vec<Box<dyn AddressSource>> = vec![
+        Box::new(DhtSealed { dht: Arc::clone(dht), newest: newest.clone() }),
+        Box::new(DhtText { info: DHT_ROLLING, dht: Arc::clone(dht), rules: rules.clone() }),
+        Box::new(DhtText { info: DHT_PLAIN, dht: Arc::clone(dht), rules: rules.clone() }),
+    ];
+    if !dht.proxies().is_empty() {
+        sources.push(Box::new(DhtProxy { dht: Arc::clone(dht), newest, rules: rules.clone() }));
+    }
+    sources
+}
+
+/// Time since 1970. A clock before that is wrong by more than a day either way.
+fn unix_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
