@@ -204,12 +204,13 @@ impl Node {
     /// # Errors
     /// [`ServiceError::Unknown`], or what is in the way of the change, which is not made then.
     pub fn change_service(&self, key: &KeyHash, change: impl FnOnce(&mut ServiceConfig)) -> Result<(), ServiceError> {
-        self.live.services.change(key, change)?;
-        let publishes = self.live.services.now().get(key).is_some_and(|service| service.config.dht);
-        if let Some(dht) = self.live.dht.as_ref().filter(|_| publishes) {
-            dht.take_part();
-        }
-        Ok(())
+        self.live.services.change(key, |config| {
+            change(config);
+            // Before the change is seen, for whoever publishes asks for the node at once.
+            if let Some(dht) = self.live.dht.as_ref().filter(|_| config.dht) {
+                dht.take_part();
+            }
+        })
     }
 
     /// Takes a service away: whoever asks for it is refused as for a name that was never there, and

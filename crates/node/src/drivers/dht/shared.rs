@@ -38,18 +38,29 @@ pub struct SharedDht {
     network: NetworkMonitor,
     proxies: ProxyClient,
     public: watch::Sender<Vec<IpAddr>>,
-    state: Mutex<State>,
+    running: Mutex<Option<Arc<Running>>>,
     /// Held while the node is being started.
     starting: tokio::sync::Mutex<()>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
 }
 
+/// A node that runs, with who uses it.
 #[derive(Debug)]
-struct State {
-    running: Option<Arc<Dht>>,
-    uses: usize,
-    last_use: Instant,
+struct Running {
+    dht: Arc<Dht>,
+    /// Whether it only asks.
+    is_client: bool,
+    uses: Mutex<Uses>,
+    stop: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Uses {
+    now: usize,
+    last: Instant,
+    /// Whether another node has taken its place: it ends with its last use.
+    is_replaced: bool,
 }
 
 impl SharedDht {
@@ -82,7 +93,7 @@ impl SharedDht {
             takes_part: AtomicBool::new(publishes),
             proxies: ProxyClient::new(&settings.proxies)?,
             public: watch::Sender::default(),
-            state: Mutex::new(State { running: None, uses: 0, last_use: Instant::now() }),
+            running: Mutex::default(),
             starting: tokio::sync::Mutex::default(),
             shutdown,
             tasks: TaskTracker::new(),
@@ -90,7 +101,8 @@ impl SharedDht {
     }
 
     /// The node, started if it does not run. It goes on at least as long as what this returns is
-    /// kept. Cancel safe.
+    /// kept. Where a node takes part now and only a client runs, one that takes part is started in
+    /// its place; the client goes on until its last use is over. Cancel safe.
     ///
     /// # Errors
     /// When no UDP socket can be had, or the program is stopping.
@@ -105,23 +117,25 @@ impl SharedDht {
         if self.shutdown.is_cancelled() {
             return Err(io::Error::other("stopping"));
         }
-        let stop = self.shutdown.child_token();
-        let mut config = self.config.clone();
-        if self.takes_part.load(Ordering::Relaxed) {
-            (config.port, config.client) = (self.port, false);
+        let (stop, mut config) = (self.shutdown.child_token(), self.config.clone());
+        config.client = !self.takes_part.load(Ordering::Relaxed);
+        if !config.client {
+            config.port = self.port;
         }
-        let client = config.client;
+        let is_client = config.client;
         let dht = Dht::start(config, self.store.clone(), stop.clone()).await?;
-        info!(addrs = ?dht.status().bound, client, "DHT node started");
-        self.tasks.spawn(Arc::clone(self).look_after(Arc::clone(&dht), stop));
-        let mut state = self.state();
-        state.running = Some(Arc::clone(&dht));
-        state.uses += 1;
-        Ok(DhtUse { dht, shared: Arc::clone(self) })
+        info!(addrs = ?dht.status().bound, client = is_client, "DHT node started");
+        let uses = Mutex::new(Uses { now: 0, last: Instant::now(), is_replaced: false });
+        let running = Arc::new(Running { dht, is_client, uses, stop });
+        let first = running.enter();
+        if let Some(replaced) = self.running().replace(Arc::clone(&running)) {
+            replaced.replace();
+        }
+        self.tasks.spawn(Arc::clone(self).look_after(running));
+        Ok(first)
     }
 
-    /// Lets the node take part in the network, for something is to be published now. One that runs
-    /// as a mere client goes on as one, and publishes all the same, until it has been idle.
+    /// Lets the node take part in the network, for something is to be published now.
     pub fn take_part(&self) {
         self.takes_part.store(true, Ordering::Relaxed);
     }
@@ -135,7 +149,7 @@ impl SharedDht {
     /// What the node is doing; `None` when it does not run.
     #[must_use]
     pub fn status(&self) -> Option<DhtStatus> {
-        self.state().running.as_ref().map(|dht| dht.status())
+        self.running().as_ref().map(|running| running.dht.status())
     }
 
     /// Public addresses of this computer as other nodes agree, live. They are kept when the node
@@ -151,20 +165,20 @@ impl SharedDht {
         self.tasks.wait().await;
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn running(&self) -> MutexGuard<'_, Option<Arc<Running>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The node, if it runs.
-    fn join(self: &Arc<Self>) -> Option<DhtUse> {
-        let mut state = self.state();
-        let dht = Arc::clone(state.running.as_ref()?);
-        state.uses += 1;
-        Some(DhtUse { dht, shared: Arc::clone(self) })
+    /// The node, if it runs and is of the kind that is wanted.
+    fn join(&self) -> Option<DhtUse> {
+        let running = self.running();
+        let fits = |running: &&Arc<Running>| !(running.is_client && self.takes_part.load(Ordering::Relaxed));
+        running.as_ref().filter(fits).map(Running::enter)
     }
 
     /// Passes on what the node learns, and stops it when nobody has used it for a while.
-    async fn look_after(self: Arc<Self>, dht: Arc<Dht>, stop: CancellationToken) {
+    async fn look_after(self: Arc<Self>, running: Arc<Running>) {
+        let Running { dht, stop, .. } = &*running;
         let mut status = dht.watch();
         let mut network = self.network.watch();
         let mut generation = network.borrow_and_update().generation;
@@ -187,59 +201,80 @@ impl SharedDht {
                         dht.network_changed();
                     }
                 }
-                () = sleep_until(self.idle_at()) => {
-                    if self.retire() {
+                () = sleep_until(running.idle_at()) => {
+                    if self.retire(&running) {
                         stop.cancel();
                         debug!("DHT node stopped, nobody uses it");
                     }
                 }
             }
         }
-        self.forget(&dht);
+        self.forget(&running);
         dht.stopped().await;
     }
 
     /// Takes an ended node away from those to come.
-    fn forget(&self, ended: &Arc<Dht>) {
-        self.state().running.take_if(|dht| Arc::ptr_eq(dht, ended));
-    }
-
-    /// When the node has been idle for long enough, if nobody uses it until then.
-    fn idle_at(&self) -> Instant {
-        let state = self.state();
-        if state.uses > 0 { Instant::now() + IDLE } else { state.last_use + IDLE }
+    fn forget(&self, ended: &Arc<Running>) {
+        self.running().take_if(|running| Arc::ptr_eq(running, ended));
     }
 
     /// Takes the node away from those to come, unless somebody uses it or just has.
-    fn retire(&self) -> bool {
-        let mut state = self.state();
-        let is_idle = state.uses == 0 && state.last_use + IDLE <= Instant::now();
+    fn retire(&self, node: &Arc<Running>) -> bool {
+        // Held meanwhile: nobody enters by it.
+        let mut running = self.running();
+        let is_idle = node.uses().now == 0 && node.idle_at() <= Instant::now();
         if is_idle {
-            state.running = None;
+            running.take_if(|running| Arc::ptr_eq(running, node));
         }
         is_idle
     }
 }
 
+impl Running {
+    fn enter(self: &Arc<Self>) -> DhtUse {
+        self.uses().now += 1;
+        DhtUse(Arc::clone(self))
+    }
+
+    /// Another node has taken its place; what is under way here goes on.
+    fn replace(&self) {
+        let mut uses = self.uses();
+        uses.is_replaced = true;
+        if uses.now == 0 {
+            self.stop.cancel();
+        }
+    }
+
+    /// When it has been idle for long enough, if nobody uses it until then.
+    fn idle_at(&self) -> Instant {
+        let uses = self.uses();
+        if uses.now > 0 { Instant::now() + IDLE } else { uses.last + IDLE }
+    }
+
+    fn uses(&self) -> MutexGuard<'_, Uses> {
+        self.uses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Somebody's use of the node, which goes on as long as this is kept.
 #[derive(Debug)]
-pub struct DhtUse {
-    dht: Arc<Dht>,
-    shared: Arc<SharedDht>,
-}
+pub struct DhtUse(Arc<Running>);
 
 impl Deref for DhtUse {
     type Target = Dht;
 
     fn deref(&self) -> &Dht {
-        &self.dht
+        &self.0.dht
     }
 }
 
 impl Drop for DhtUse {
     fn drop(&mut self) {
-        let mut state = self.shared.state();
-        state.uses -= 1;
-        state.last_use = Instant::now();
+        let mut uses = self.0.uses();
+        uses.now -= 1;
+        uses.last = Instant::now();
+        if uses.is_replaced && uses.now == 0 {
+            self.0.stop.cancel();
+        }
     }
 }
