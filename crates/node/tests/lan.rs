@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 const KEY: KeyHash = KeyHash::from_bytes([0xa1; 20]);
 const OTHER_KEY: KeyHash = KeyHash::from_bytes([0xb2; 20]);
 
-/// A test that waits longer has failed.
+/// A test that waits longer has failed. A service that says nothing is forgotten only after 90 s.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[tokio::test]
@@ -60,6 +60,21 @@ async fn browsing_shows_listed_services_and_not_the_others() {
     assert_eq!(found, [expected]);
     assert_eq!(seeker.heard(), found);
     assert_eq!(host.heard(), [], "one's own services are not heard");
+}
+
+#[tokio::test]
+async fn a_service_that_is_removed_or_whose_program_stops_is_forgotten_at_once() {
+    let lan = Network::new();
+    let (shutdown, seeker) = (CancellationToken::new(), lan.start().await);
+    let host = Lan::start(lan.config(), &monitor(), shutdown.clone()).await.unwrap();
+    let mut list = seeker.browse();
+    for end in [&|| host.set_services(vec![]), &|| shutdown.cancel()] as [&dyn Fn(); 2] {
+        host.set_services(vec![service(KEY, 7008)]);
+        listed(&mut list, |found| found.len() == 1).await;
+        end();
+        listed(&mut list, |found| found.is_empty()).await;
+    }
+    host.stopped().await;
 }
 
 #[tokio::test]

@@ -195,8 +195,9 @@ fn services_set_again_unchanged_are_not_announced_again() {
 #[test]
 fn services_that_change_all_the_time_are_announced_once_a_second() {
     let mut host = Sim::new();
-    for port in 1..=1000 {
-        host.lan.set_services(host.now, vec![OwnService { port, ..service(KEY) }]);
+    for number in 1..=1000 {
+        let title = Title::clean(&number.to_string());
+        host.lan.set_services(host.now, vec![OwnService { title, ..service(KEY) }]);
         host.advance(10 * MS);
     }
     assert!((10..=12).contains(&host.sent().len()));
@@ -448,6 +449,123 @@ fn two_peers_that_announce_never_expire_each_other() {
         }
         assert!(seeker.now < seeker.start + 30 * SECOND || seeker.lan.found().len() == 1);
     }
+}
+
+// --- goodbyes
+// ----------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_service_that_is_removed_or_moves_or_is_not_listed_any_more_is_taken_back_at_once() {
+    for services in [
+        vec![],
+        vec![OwnService { port: 7009, ..service(KEY) }],
+        vec![OwnService { unlisted: true, ..service(KEY) }],
+        vec![service(OTHER_KEY)],
+    ] {
+        let mut host = Sim::with_services(vec![service(KEY)]);
+        host.lan.set_services(host.now, services);
+        assert_eq!(host.sent()[0], (GROUP_ADDR, text_of(&goodbye(KEY, 7008, [7; 16]))));
+        host.advance(100 * SECOND);
+        let again = host.sent().iter().filter(|(_, text)| text.starts_with("HARDLINE-GOODBYE")).count();
+        assert_eq!(again, 0, "once");
+    }
+}
+
+#[test]
+fn what_stays_and_what_was_never_announced_is_not_taken_back() {
+    let unlisted = OwnService { unlisted: true, ..service(OTHER_KEY) };
+    let mut host = Sim::with_services(vec![service(KEY), unlisted]);
+    host.lan.set_services(host.now, vec![OwnService { title: Title::clean("new"), ..service(KEY) }]);
+    host.advance(SECOND);
+    assert!(host.sent().iter().all(|(_, text)| text.starts_with("HARDLINE-SERVICE")));
+}
+
+#[test]
+fn goodbyes_are_limited_as_all_that_is_sent() {
+    let mut host = Sim::new();
+    for port in 1..=1000 {
+        host.lan.set_services(host.now, vec![OwnService { port, ..service(KEY) }]);
+        host.advance(MS);
+    }
+    let goodbyes = host.sent().iter().filter(|(_, text)| text.starts_with("HARDLINE-GOODBYE")).count();
+    assert!((64..=64 + 8).contains(&goodbyes), "{goodbyes}");
+}
+
+#[test]
+fn a_service_that_says_goodbye_is_forgotten_at_once_and_found_again_when_it_comes_back() {
+    let mut seeker = Sim::new();
+    let mut host = Sim::new();
+    seeker.lan.start_search(seeker.now, KEY).unwrap();
+    for times in 1..=3 {
+        host.lan.set_services(host.now, vec![service(KEY)]);
+        host.advance(2 * SECOND);
+        tell(&mut host, &mut seeker);
+        assert_eq!((seeker.lan.found().len(), seeker.found_events().len()), (1, 1), "{times}");
+        host.lan.set_services(host.now, vec![]);
+        tell(&mut host, &mut seeker);
+        assert_eq!(seeker.events(), [Event::ListChanged]);
+        assert_eq!(seeker.lan.found(), []);
+    }
+}
+
+/// Hands `seeker` what `host` sent, as from [`NEIGHBOUR`].
+fn tell(host: &mut Sim, seeker: &mut Sim) {
+    for (_, text) in host.sent() {
+        seeker.receive(NEIGHBOUR, text.replace(&"07".repeat(16), &"09".repeat(16)).as_bytes());
+    }
+}
+
+#[test]
+fn nobody_takes_back_what_another_address_announced() {
+    let mut seeker = Sim::new();
+    seeker.receive(NEIGHBOUR, &announcement(KEY, [9; 16]));
+    let honest = seeker.lan.found();
+    for (from, bytes) in [
+        (OTHER_NEIGHBOUR, goodbye(KEY, 7008, [9; 16])), // of another address
+        (NEIGHBOUR, goodbye(KEY, 7009, [9; 16])),       // of another port
+        (NEIGHBOUR, goodbye(OTHER_KEY, 7008, [9; 16])), // of another service
+        (NEIGHBOUR, goodbye(KEY, 7008, [8; 16])),       // of who has not heard the announcement
+        ("203.0.113.9:1".parse().unwrap(), goodbye(KEY, 7008, [9; 16])), // from far away
+    ] {
+        seeker.receive(from, &bytes);
+        assert_eq!(seeker.lan.found(), honest);
+    }
+    seeker.receive(NEIGHBOUR, &goodbye(KEY, 7008, [9; 16]));
+    assert_eq!(seeker.lan.found(), []);
+}
+
+#[test]
+fn a_goodbye_that_comes_late_does_not_end_the_program_that_took_over() {
+    let mut seeker = Sim::new();
+    seeker.receive(NEIGHBOUR, &announcement(KEY, [9; 16]));
+    seeker.receive(NEIGHBOUR, &announcement(KEY, [10; 16])); // restarted, at the same port
+    seeker.receive(NEIGHBOUR, &goodbye(KEY, 7008, [9; 16]));
+    assert_eq!(seeker.lan.found().len(), 1);
+}
+
+#[test]
+fn goodbyes_count_as_datagrams_of_their_sender() {
+    let rates = Rates { datagrams: 100, datagrams_per_source: 10, ..Rates::DEFAULT };
+    let mut seeker = Sim::with_settings(Settings { port: PORT, plain_search: true, rates });
+    for _ in 0..80 {
+        seeker.receive(NEIGHBOUR, &goodbye(OTHER_KEY, 7008, [9; 16]));
+    }
+    seeker.receive(NEIGHBOUR, &announcement(KEY, [9; 16]));
+    assert_eq!((seeker.lan.found().len(), seeker.lan.take_dropped().datagrams), (0, 1));
+}
+
+fn announcement(key: KeyHash, cookie: [u8; 16]) -> Vec<u8> {
+    let infohash = Infohash { freetext: None, hash: *key.as_bytes() };
+    let (cookie, title) = (Cookie::from_random(cookie), Title::default());
+    Datagram::Service(Announcement { port: 7008, infohash, cookie, title, speaks_v2: true }).to_bytes()
+}
+
+fn goodbye(key: KeyHash, port: u16, cookie: [u8; 16]) -> Vec<u8> {
+    Datagram::Goodbye(Goodbye { port, key, cookie: Cookie::from_random(cookie) }).to_bytes()
+}
+
+fn text_of(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
 }
 
 // --- strangers

@@ -24,6 +24,7 @@ enum Operation {
     Browse(bool),
     HearSearch { from: u8, key: Option<u8> },
     HearService { from: u8, port: u16, key: u8, title: String },
+    HearGoodbye { from: u8, port: u16, key: u8 },
     HearGarbage { from: u8, bytes: Vec<u8> },
 }
 
@@ -91,6 +92,10 @@ fn apply(lan: &mut Discovery, now: Instant, operation: Operation) {
             let announcement = Announcement { port, infohash, cookie, title: Title::clean(&title), speaks_v2: false };
             hear(lan, now, from, &Datagram::Service(announcement).to_bytes());
         }
+        Operation::HearGoodbye { from, port, key: number } => {
+            let goodbye = Goodbye { port, key: key(number), cookie: Cookie::from_random([2; 16]) };
+            hear(lan, now, from, &Datagram::Goodbye(goodbye).to_bytes());
+        }
         Operation::HearGarbage { from, bytes } => hear(lan, now, from, &bytes),
     }
 }
@@ -137,6 +142,7 @@ fn operation() -> impl Strategy<Value = Operation> {
             key,
             title
         }),
+        (any::<u8>(), 1..=u16::MAX, 0..8u8).prop_map(|(from, port, key)| Operation::HearGoodbye { from, port, key }),
         (any::<u8>(), prop::collection::vec(any::<u8>(), 0..200))
             .prop_map(|(from, bytes)| Operation::HearGarbage { from, bytes }),
     ]

@@ -34,6 +34,26 @@ fn an_announcement_is_written_as_the_released_peers_write_it() {
 }
 
 #[test]
+fn a_goodbye_has_no_word_that_released_peers_look_for() {
+    let key = KEY.parse().unwrap();
+    let goodbye = Datagram::Goodbye(Goodbye { port: 7008, key, cookie: Cookie::from_random([0xab; 16]) });
+    let expected = format!(
+        "HARDLINE-GOODBYE * HTTP/1.1\r\nPort: 7008\r\nInfohash: {KEY}\r\ncookie: {}\r\n\r\n\r\n",
+        "ab".repeat(16)
+    );
+    assert_eq!(goodbye.to_bytes(), expected.as_bytes());
+    // They take a datagram that holds one of these anywhere for a search or an announcement.
+    assert!(!expected.contains("HARDLINE-SEARCH") && !expected.contains("HARDLINE-SERVICE"));
+    for (bad, error) in [
+        (expected.replace("Port: 7008", "Port: 0"), DatagramError::Port),
+        (expected.replace("Port: 7008\r\n", ""), DatagramError::Missing { name: "Port" }),
+        (expected.replace("Infohash", "hash"), DatagramError::Missing { name: "Infohash" }),
+    ] {
+        check(bad.as_bytes(), error);
+    }
+}
+
+#[test]
 fn version_2_is_a_line_behind_those_that_released_peers_know() {
     let search = Search { code: Some(bytes(KEY)), cookie: Cookie::from_random([0xab; 16]), speaks_v2: true };
     let expected = format!(
@@ -153,9 +173,9 @@ proptest! {
     }
 
     #[test]
-    fn random_fields_never_panic(fields in prop::collection::vec(("(Port|Infohash|cookie|title)", ".{0,50}"), 0..10)) {
+    fn random_fields_never_panic(fields in prop::collection::vec(("(Port|Infohash|cookie|title)", ".{0,50}"), 0..10), kind in "(SERVICE|SEARCH|GOODBYE)") {
         let lines: String = fields.iter().map(|(name, value)| format!("{name}:{value}\r\n")).collect();
-        let _ = Datagram::parse(format!("HARDLINE-SERVICE * HTTP/1.1\r\n{lines}\r\n\r\n").as_bytes());
+        let _ = Datagram::parse(format!("HARDLINE-{kind} * HTTP/1.1\r\n{lines}\r\n\r\n").as_bytes());
     }
 
     #[test]
@@ -207,5 +227,11 @@ fn any_datagram() -> impl Strategy<Value = Datagram> {
         title: Title::clean(&title),
         speaks_v2,
     });
-    prop_oneof![search.prop_map(Datagram::Search), service.prop_map(Datagram::Service)]
+    let goodbye = (1..=u16::MAX, any::<[u8; 20]>(), cookie());
+    let goodbye = goodbye.prop_map(|(port, key, cookie)| Goodbye { port, key: KeyHash::from_bytes(key), cookie });
+    prop_oneof![
+        search.prop_map(Datagram::Search),
+        service.prop_map(Datagram::Service),
+        goodbye.prop_map(Datagram::Goodbye)
+    ]
 }

@@ -48,6 +48,11 @@ impl OwnServices {
         }
     }
 
+    /// What anybody may have heard: which service is at which port.
+    pub(super) fn places(&self) -> Vec<(KeyHash, u16)> {
+        self.listed().map(|service| (service.key, service.port)).collect()
+    }
+
     /// Those that anybody may hear of.
     pub(super) fn listed(&self) -> impl Iterator<Item = &OwnService> {
         self.services.iter().map(|(service, _)| service).filter(|service| !service.unlisted)

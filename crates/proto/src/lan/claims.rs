@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::limits::{
     MAX_ADDRS_PER_SERVICE, MAX_CLAIMS, MAX_PORTS_PER_CLAIMANT, MAX_SERVICES_PER_SOURCE, SERVICE_LIFETIME,
 };
-use super::wire::{Freetext, Title};
+use super::wire::{Cookie, Freetext, Title};
 use crate::key::KeyHash;
 
 /// A service heard on the LAN, put together from all who claim it.
@@ -33,6 +33,8 @@ pub(super) struct Claim {
     pub(super) freetext: Option<Freetext>,
     pub(super) title: Title,
     pub(super) speaks_v2: bool,
+    /// Of whoever said so last, who alone may take it back.
+    pub(super) cookie: Cookie,
 }
 
 /// How a claim changed what is known.
@@ -65,6 +67,7 @@ impl Claims {
             return Change::New;
         };
         *last_heard = now;
+        known.cookie = claim.cookie;
         // A later announcement without text, as ours are, does not take back what an answer told.
         let freetext = claim.freetext.or_else(|| known.freetext.clone());
         if known.title == claim.title && known.freetext == freetext && known.speaks_v2 == claim.speaks_v2 {
@@ -86,6 +89,12 @@ impl Claims {
         let mut claims: Vec<_> = self.heard.iter().collect();
         claims.sort_by_key(|(claim, _)| claim.key); // stable: within a service still in the order first heard
         claims.chunk_by(|(one, _), (other, _)| one.key == other.key).filter_map(found_from).collect()
+    }
+
+    /// Forgets that `key` is at `addr`, if whoever goes by `cookie` said so last. Returns whether
+    /// anything was.
+    pub(super) fn take_back(&mut self, key: KeyHash, addr: SocketAddrV4, cookie: &Cookie) -> bool {
+        self.retain(|claim, _| claim.key != key || claim.addr != addr || claim.cookie != *cookie)
     }
 
     /// Forgets what was not heard for its lifetime. Returns whether anything was.

@@ -32,6 +32,10 @@ pub(super) const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(30);
 /// (RFC 6762, section 8.3).
 pub(super) const ANNOUNCE_REPEAT: Duration = Duration::from_secs(1);
 
+/// Goodbyes sent at once, and in a second after that, each of them on every interface. Neighbours
+/// keep no more services of one computer; those that get no goodbye are forgotten with time.
+pub(super) const GOODBYE_RATE: Rate = Rate { burst: MAX_SERVICES_PER_SOURCE as u32, per_second: 8 };
+
 /// Time that peers have to answer the rolling code before older names are asked for.
 pub(super) const FALLBACK_DELAY: Duration = Duration::from_millis(100);
 
@@ -96,7 +100,7 @@ pub(super) const MAX_PORTS_PER_CLAIMANT: usize = 2;
 /// Services one computer may claim.
 pub const MAX_SERVICES_PER_SOURCE: usize = 64;
 
-/// Claims remembered in total, at about 400 bytes each.
+/// Claims remembered in total, at about 700 bytes each at most.
 pub(super) const MAX_CLAIMS: usize = 512;
 
 /// Interfaces in use. Container hosts have dozens.

@@ -7,11 +7,12 @@ use std::time::Instant;
 use super::GROUP;
 use super::answers::{OwnService, OwnServices};
 use super::claims::{Change, Claim, Claims, Found};
-use super::limits::{ANNOUNCE_INTERVAL, ANNOUNCE_REPEAT, MAX_INTERFACES, MAX_TRANSMITS};
+use super::limits::{ANNOUNCE_INTERVAL, ANNOUNCE_REPEAT, GOODBYE_RATE, MAX_INTERFACES, MAX_TRANSMITS};
 use super::rate::{Dropped, Rates, SourceLimits};
 use super::searches::{Searches, TooManySearches};
-use super::wire::{Announcement, Cookie, Datagram, DatagramError, Search};
+use super::wire::{Announcement, Cookie, Datagram, DatagramError, Goodbye, Search};
 use crate::key::KeyHash;
+use crate::rate::TokenBucket;
 use crate::rolling::Day;
 
 /// What an embedder may set.
@@ -81,7 +82,8 @@ pub enum Event {
 /// - Searches by the rolling code, and 100 ms later by an older name if nobody answered; again and
 ///   again with growing pauses, then by the older name in any case, because the answer may have
 ///   been a hostile neighbour's.
-/// - Forgets what was not heard for [`SERVICE_LIFETIME`](super::SERVICE_LIFETIME).
+/// - Forgets what was not heard for [`SERVICE_LIFETIME`](super::SERVICE_LIFETIME), and at once what
+///   is taken back by who said it, from the same address.
 #[derive(Debug)]
 pub struct Discovery {
     settings: Settings,
@@ -93,6 +95,7 @@ pub struct Discovery {
     claims: Claims,
     datagram_limits: SourceLimits,
     answer_limits: SourceLimits,
+    goodbye_limit: TokenBucket,
     dropped: Dropped,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
@@ -121,6 +124,7 @@ impl Discovery {
             claims: Claims::default(),
             datagram_limits: SourceLimits::new(settings.rates.datagrams_per_source, settings.rates.datagrams),
             answer_limits: SourceLimits::new(settings.rates.answers_per_source, settings.rates.answers),
+            goodbye_limit: TokenBucket::new(GOODBYE_RATE),
             dropped: Dropped::default(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
@@ -158,10 +162,16 @@ impl Discovery {
         self.forget_unconnected();
     }
 
-    /// Replaces the services of this computer. Those that changed anything are announced.
+    /// Replaces the services of this computer, and announces them if anything has changed. What was
+    /// announced and is gone is taken back.
     pub fn set_services(&mut self, now: Instant, services: Vec<OwnService>) {
+        let before = self.services.places();
         if !self.services.set(services, self.today) {
             return;
+        }
+        let after = self.services.places();
+        for (key, port) in before.into_iter().filter(|place| !after.contains(place)) {
+            self.say_goodbye(now, key, port);
         }
         for link in &mut self.interfaces {
             link.next_announcement = link.last_announcement.map_or(now, |last| now.max(last + ANNOUNCE_REPEAT));
@@ -213,6 +223,7 @@ impl Discovery {
             Datagram::Service(announcement) if announcement.cookie != self.cookie => {
                 self.believe(now, *from.ip(), announcement);
             }
+            Datagram::Goodbye(goodbye) if goodbye.cookie != self.cookie => self.forget(*from.ip(), &goodbye),
             _own => {}
         }
         Ok(())
@@ -327,15 +338,36 @@ impl Discovery {
     }
 
     fn believe(&mut self, now: Instant, source: Ipv4Addr, announcement: Announcement) {
-        let Announcement { port, infohash, title, speaks_v2, .. } = announcement;
+        let Announcement { port, infohash, cookie, title, speaks_v2 } = announcement;
         let searched = self.searches.answered(&infohash.hash);
         let key = searched.unwrap_or(KeyHash::from_bytes(infohash.hash));
         let addr = SocketAddrV4::new(source, port);
-        let change = self.claims.hear(now, Claim { key, addr, freetext: infohash.freetext, title, speaks_v2 });
+        let freetext = infohash.freetext;
+        let change = self.claims.hear(now, Claim { key, addr, freetext, title, speaks_v2, cookie });
         if searched.is_some() && change == Change::New {
             self.events.push_back(Event::Found { key, addr });
         }
         if change != Change::None {
+            self.events.push_back(Event::ListChanged);
+        }
+    }
+
+    /// Takes back that `key` is at `port`. A goodbye that gets lost leaves it to time.
+    fn say_goodbye(&mut self, now: Instant, key: KeyHash, port: u16) {
+        if !self.goodbye_limit.take(now) {
+            return;
+        }
+        let payload = Datagram::Goodbye(Goodbye { port, key, cookie: self.cookie.clone() }).to_bytes();
+        for index in 0..self.interfaces.len() {
+            self.multicast(self.interfaces[index].interface.addr, payload.clone());
+        }
+    }
+
+    /// Forgets what `source` said and takes back. Nothing of this is authenticated, but who can send
+    /// from another's address can do as much with announcements.
+    fn forget(&mut self, source: Ipv4Addr, goodbye: &Goodbye) {
+        let addr = SocketAddrV4::new(source, goodbye.port);
+        if self.claims.take_back(goodbye.key, addr, &goodbye.cookie) {
             self.events.push_back(Event::ListChanged);
         }
     }

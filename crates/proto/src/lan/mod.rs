@@ -20,7 +20,7 @@ pub use limits::{
 pub use machine::{Discovery, Event, Interface, Settings, Transmit};
 pub use rate::{Dropped, Rates};
 pub use searches::TooManySearches;
-pub use wire::{Announcement, Cookie, Datagram, DatagramError, Freetext, Infohash, Search, Title};
+pub use wire::{Announcement, Cookie, Datagram, DatagramError, Freetext, Goodbye, Infohash, Search, Title};
 
 use std::net::Ipv4Addr;
 

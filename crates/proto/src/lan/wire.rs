@@ -12,6 +12,8 @@ pub enum Datagram {
     Search(Search),
     /// Somebody says that a service is here: unasked or as an answer.
     Service(Announcement),
+    /// Somebody says that a service is here no more.
+    Goodbye(Goodbye),
 }
 
 /// A question.
@@ -39,6 +41,17 @@ pub struct Announcement {
     pub title: Title,
     /// Whether it says that it knows version 2 of the protocol. Nothing of this is authenticated.
     pub speaks_v2: bool,
+}
+
+/// The end of an announcement: the service answers no more at `port` of the computer that sent it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Goodbye {
+    /// P2P port.
+    pub port: u16,
+    /// Which service: its plain key hash.
+    pub key: KeyHash,
+    /// Who says so: the cookie of the announcements that this one ends.
+    pub cookie: Cookie,
 }
 
 /// `Infohash` of an announcement: the hash, and text in front of it as released peers send it.
@@ -143,8 +156,8 @@ pub enum DatagramError {
     /// More lines than any peer sends.
     #[error("too many lines")]
     TooManyLines,
-    /// The first line is neither a search's nor an announcement's.
-    #[error("neither a search nor an announcement")]
+    /// The first line is that of no datagram of ours.
+    #[error("neither a search nor an announcement nor a goodbye")]
     Unknown,
     /// A line that must be there is missing.
     #[error("no {name} line")]
@@ -163,6 +176,10 @@ pub enum DatagramError {
 const SEARCH: &str = "HARDLINE-SEARCH";
 const SERVICE: &str = "HARDLINE-SERVICE";
 
+/// Released peers look for the other two words anywhere in a datagram, and pass over one that has
+/// neither.
+const GOODBYE: &str = "HARDLINE-GOODBYE";
+
 impl Datagram {
     /// Reads a datagram: lines in any order, names in any case, spaces anywhere around names and
     /// values, lines ended by `\r\n` or `\n`, unknown lines ignored. Of a repeated line the last
@@ -177,12 +194,16 @@ impl Datagram {
         let text = String::from_utf8_lossy(bytes);
         let mut lines = text.split('\n');
         let kind = lines.next().and_then(|line| line.split_whitespace().next()).unwrap_or_default();
-        let is_search = kind.eq_ignore_ascii_case(SEARCH);
-        if !is_search && !kind.eq_ignore_ascii_case(SERVICE) {
-            return Err(DatagramError::Unknown);
+        let is = |word: &str| kind.eq_ignore_ascii_case(word);
+        if is(SEARCH) {
+            Fields::read(lines)?.search().map(Self::Search)
+        } else if is(SERVICE) {
+            Fields::read(lines)?.announcement().map(Self::Service)
+        } else if is(GOODBYE) {
+            Fields::read(lines)?.goodbye().map(Self::Goodbye)
+        } else {
+            Err(DatagramError::Unknown)
         }
-        let fields = Fields::read(lines)?;
-        if is_search { fields.search().map(Self::Search) } else { fields.announcement().map(Self::Service) }
     }
 
     /// Writes the datagram byte for byte as the released peers do; their readers depend on
@@ -192,6 +213,7 @@ impl Datagram {
         match self {
             Self::Search(search) => search.to_text(),
             Self::Service(announcement) => announcement.to_text(),
+            Self::Goodbye(goodbye) => goodbye.to_text(),
         }
         .into_bytes()
     }
@@ -215,6 +237,13 @@ impl Announcement {
             self.title.0,
             version_line(self.speaks_v2)
         )
+    }
+}
+
+impl Goodbye {
+    fn to_text(&self) -> String {
+        let Self { port, key, cookie } = self;
+        format!("{GOODBYE} * HTTP/1.1\r\nPort: {port}\r\nInfohash: {key}\r\ncookie: {}\r\n\r\n\r\n", cookie.0)
     }
 }
 
@@ -292,10 +321,20 @@ impl<'a> Fields<'a> {
         Ok(Search { code, cookie: self.cookie(), speaks_v2: self.speaks_v2() })
     }
 
-    fn announcement(&self) -> Result<Announcement, DatagramError> {
+    fn port(&self) -> Result<u16, DatagramError> {
         let port = self.port.ok_or(DatagramError::Missing { name: "Port" })?;
+        port.parse().ok().filter(|&port| port != 0).ok_or(DatagramError::Port)
+    }
+
+    fn goodbye(&self) -> Result<Goodbye, DatagramError> {
+        let port = self.port()?;
+        let hash = Infohash::parse(self.infohash()?)?.hash;
+        Ok(Goodbye { port, key: KeyHash::from_bytes(hash), cookie: self.cookie() })
+    }
+
+    fn announcement(&self) -> Result<Announcement, DatagramError> {
         Ok(Announcement {
-            port: port.parse().ok().filter(|&port| port != 0).ok_or(DatagramError::Port)?,
+            port: self.port()?,
             infohash: Infohash::parse(self.infohash()?)?,
             cookie: self.cookie(),
             title: Title::clean(self.title.unwrap_or_default()),

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use hardline_proto::KeyHash;
 use hardline_proto::lan::Announcement;
 use hardline_proto::lan::{
-    Cookie, Datagram, Discovery, Event, Freetext, GROUP, Infohash, Interface, MAX_ADDRS_PER_SERVICE, MAX_DATAGRAM,
-    MAX_SERVICES_PER_SOURCE, MAX_TITLE, OwnService, Rates, Search, Settings, Title,
+    Cookie, Datagram, Discovery, Event, Freetext, GROUP, Goodbye, Infohash, Interface, MAX_ADDRS_PER_SERVICE,
+    MAX_DATAGRAM, MAX_SERVICES_PER_SOURCE, MAX_TITLE, OwnService, Rates, Search, Settings, Title,
 };
 use hardline_proto::rolling::{Day, RollingCode};
 
@@ -26,6 +26,9 @@ pub fn lan_datagram(bytes: &[u8]) {
         assert_ne!(announcement.port, 0);
         assert!(announcement.title.as_str().len() <= MAX_TITLE);
         assert!(!announcement.title.as_str().contains(char::is_control));
+    }
+    if let Datagram::Goodbye(goodbye) = &datagram {
+        assert_ne!(goodbye.port, 0);
     }
     let written = datagram.to_bytes();
     assert!(written.len() <= MAX_DATAGRAM);
@@ -61,7 +64,7 @@ impl Run {
     }
 
     fn operate(&mut self, kind: u8, a: u8, b: u8) {
-        match kind % 12 {
+        match kind % 13 {
             0 => self.interface_up(a, b),
             1 => self.interface_down(a),
             2 => self.add_service(a, b),
@@ -73,7 +76,8 @@ impl Run {
             8 => self.receive_search(a, b),
             9 => self.receive_announcement(a, b),
             10 => self.now += Duration::from_millis(u64::from(a) * u64::from(b)),
-            _ => self.sleep(a),
+            11 => self.sleep(a),
+            _ => self.receive_goodbye(a, b),
         }
     }
 
@@ -133,6 +137,20 @@ impl Run {
             speaks_v2: a & 1 == 1,
         };
         self.receive(b, a, Datagram::Service(announcement));
+    }
+
+    /// Takes back at most what the same source said.
+    fn receive_goodbye(&mut self, a: u8, b: u8) {
+        let key = KeyHash::from_bytes(code(a, b));
+        let (port, cookie) = (u16::from(b) + 1, Cookie::from_random([b & 2; 16]));
+        let source = Ipv4Addr::new(10, 0, b % 8, a);
+        let of_others = |lan: &Discovery| {
+            let addrs = lan.found().into_iter().flat_map(|found| found.addrs);
+            addrs.filter(|(addr, _)| *addr != SocketAddrV4::new(source, port)).collect::<Vec<_>>()
+        };
+        let before = of_others(&self.lan);
+        self.receive(b, a, Datagram::Goodbye(Goodbye { port, key, cookie }));
+        assert_eq!(of_others(&self.lan), before);
     }
 
     fn receive(&mut self, a: u8, b: u8, datagram: Datagram) {

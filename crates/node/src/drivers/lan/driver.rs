@@ -92,16 +92,17 @@ impl Driver {
         Ok(driver)
     }
 
-    /// Runs until `shutdown`, or until the handle is gone.
+    /// Runs until `shutdown`, or until the handle is gone; then neighbours hear that the services
+    /// are.
     pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>, shutdown: CancellationToken) {
         let mut batch = Vec::new();
         loop {
             let deadline = self.next_deadline();
             tokio::select! {
-                () = shutdown.cancelled() => return,
+                () = shutdown.cancelled() => break,
                 command = commands.recv() => match command {
                     Some(command) => self.obey(command),
-                    None => return,
+                    None => break,
                 },
                 _count = self.received.1.recv_many(&mut batch, QUEUE) => self.receive(&mut batch),
                 Ok(()) = self.network.changed() => self.follow_network(),
@@ -109,6 +110,8 @@ impl Driver {
             }
             self.flush();
         }
+        self.obey(Command::SetServices(Vec::new()));
+        self.flush();
     }
 
     fn next_deadline(&self) -> Option<Instant> {
