@@ -5,6 +5,8 @@ mod errors; // why a request is not served → answer
 mod first_page; // what can be opened from here → answer
 mod forward; // a port of its own → one service, without names
 mod listen; // 127.0.0.1 and ::1, both
+mod own_pages; // requests to the gateway itself → answer
+mod stages; // what a request passes before its service is dialled
 mod status_page; // what the node is doing → answer
 
 pub(crate) use first_page::FirstPage;
@@ -17,7 +19,6 @@ use std::sync::Arc;
 use hardline_proto::client_hello::{Hello, read_client_hello};
 use hardline_proto::head::{Accept, RequestHead, Sniffed, sniff};
 use hardline_proto::host::{Authority, ServiceName, parse_service_name};
-use hardline_proto::initiator::Initiator;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -25,6 +26,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info_span, warn};
 
 use self::answer::Answer;
+use self::own_pages::OwnPages;
+use self::stages::Stages;
 use crate::dial::{Dialler, Waiting};
 use crate::limits::HEAD_TIMEOUT;
 use crate::log_throttle::LogThrottle;
@@ -40,8 +43,7 @@ const READ_CHUNK: usize = 8 * 1024;
 /// What the gateway's tasks share.
 pub(crate) struct Gateway {
     dialler: Arc<Dialler>,
-    first_page: FirstPage,
-    live: Live,
+    stages: Stages,
     connections: Arc<Semaphore>,
     refused: LogThrottle,
     metrics: Metrics,
@@ -74,8 +76,9 @@ impl Gateway {
         drain: Drain,
     ) -> Self {
         let metrics = live.metrics.clone();
+        let stages = Stages::new(OwnPages { first_page, resolver: Arc::clone(&dialler.resolver), live });
         let connections = Arc::new(Semaphore::new(connections));
-        Self { dialler, first_page, live, connections, refused: LogThrottle::default(), metrics, drain }
+        Self { dialler, stages, connections, refused: LogThrottle::default(), metrics, drain }
     }
 
     /// Accepts browsers until the node stops, each in a task of its own.
@@ -107,10 +110,7 @@ impl Gateway {
             request = read_request(&mut browser, &mut bytes) => request,
         };
         match request {
-            Ok(Request::Http(head)) => match head.authority {
-                Authority::Gateway => self.own_page(browser, &head).await,
-                Authority::Service(ref name) => self.carry(browser, bytes, name, Some(&head)).await,
-            },
+            Ok(Request::Http(head)) => self.serve_http(browser, bytes, &head).await,
             Ok(Request::Tls(name)) => self.carry(browser, bytes, &name, None).await,
             Err(NotServed::Http(answer, accept)) => answer.send(browser, accept, true).await,
             Err(NotServed::Tls) => refuse_tls(browser).await,
@@ -118,15 +118,12 @@ impl Gateway {
         }
     }
 
-    async fn own_page(&self, browser: TcpStream, head: &RequestHead) {
-        let answer = match (head.method.as_str(), head.target.as_str()) {
-            _ if head.initiator == Initiator::Other => errors::other_origin(),
-            ("GET" | "HEAD", "/") => self.first_page.answer(&self.dialler.resolver).await,
-            ("GET" | "HEAD", "/status") => status_page::status(&self.live),
-            ("GET" | "HEAD", _) => errors::no_such_page(),
-            _ => errors::read_only(),
-        };
-        answer.send(browser, head.accept, head.method != "HEAD").await;
+    async fn serve_http(&self, browser: TcpStream, bytes: Vec<u8>, head: &RequestHead) {
+        match (self.stages.answer(head).await, &head.authority) {
+            (Some(answer), _) => answer.send(browser, head.accept, head.method != "HEAD").await,
+            (None, Authority::Service(name)) => self.carry(browser, bytes, name, Some(head)).await,
+            (None, Authority::Gateway) => {}
+        }
     }
 
     /// Reaches the service and carries the connection, beginning with the `bytes` read so far.
