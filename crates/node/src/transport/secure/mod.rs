@@ -3,6 +3,7 @@
 
 mod inbox; // what has come
 mod outbox; // what is to be sent
+mod records; // who makes the records
 
 use std::io;
 use std::net::IpAddr;
@@ -11,23 +12,21 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use hardline_proto::KeyHash;
-use hardline_record::{Content, HEADER, MAX_PLAINTEXT, RecordLayer, TRAILER, UPDATE};
-use rustls::AlertDescription;
+use hardline_record::{HEADER, MAX_PLAINTEXT, TRAILER, UPDATE};
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 
 use self::inbox::Inbox;
 use self::outbox::Outbox;
+use self::records::{Fatal, Opened, Records};
 use super::handshake::Done;
 use crate::transport::ByteStream;
-use crate::transport::buffers::Buffer;
-use crate::transport::engine::{Engine, Progress};
 
 /// A TLS connection to a peer. It reads into memory that is lent while something is there, opens
 /// records where they lie, and seals what is written where it is sent from.
 #[derive(Debug)]
 pub struct SecureStream<W> {
     wire: W,
-    layer: Layer,
+    records: Records,
     proven: Option<KeyHash>,
     is_alpn_agreed: bool,
     /// Whether the peer has said that nothing more comes.
@@ -36,13 +35,6 @@ pub struct SecureStream<W> {
     is_ended: bool,
     inbox: Inbox,
     outbox: Outbox,
-}
-
-/// Who makes the records.
-#[derive(Debug)]
-enum Layer {
-    Own(Box<RecordLayer>),
-    Rustls(Box<Engine>),
 }
 
 /// What is in the inbox.
@@ -81,27 +73,10 @@ impl<W: ByteStream> SecureStream<W> {
         let mut outbox = Outbox::default();
         outbox.append(&engine.outgoing)?;
         engine.outgoing = Vec::new();
-        // Payload that came with the handshake is rustls's already: it stays so.
-        let layer = if is_extractable && is_alpn_agreed && engine.is_tls13() && engine.plain.is_empty() {
-            Layer::Own(Box::new(engine.into_records().map_err(invalid)?))
-        } else {
-            Layer::Rustls(Box::new(engine))
-        };
-        let mut stream = Self {
-            wire,
-            layer,
-            proven,
-            is_alpn_agreed,
-            has_ended: false,
-            is_ended: false,
-            inbox: Inbox::default(),
-            outbox,
-        };
-        stream.inbox.rest = incoming.into_boxed_slice();
-        if let Layer::Rustls(engine) = &stream.layer {
-            stream.inbox.plain = 0..engine.plain.len();
-        }
-        Ok(stream)
+        let mut inbox = Inbox { plain: 0..engine.plain.len(), ..Inbox::default() };
+        let records = Records::new(Box::new(engine), is_extractable && is_alpn_agreed)?;
+        inbox.rest = incoming.into_boxed_slice();
+        Ok(Self { wire, records, proven, is_alpn_agreed, has_ended: false, is_ended: false, inbox, outbox })
     }
 
     /// The key hash of the certificate that the peer proved, in this handshake or in the one that
@@ -120,14 +95,12 @@ impl<W: ByteStream> SecureStream<W> {
     /// Whether the records are our own, and not rustls's.
     #[must_use]
     pub fn has_own_records(&self) -> bool {
-        matches!(self.layer, Layer::Own(_))
+        self.records.are_own()
     }
 
     /// Changes our key after so many records, if the records are our own.
     pub fn change_keys_after(&mut self, records: u64) {
-        if let Layer::Own(layer) = &mut self.layer {
-            layer.change_keys_after(records);
-        }
+        self.records.change_keys_after(records);
     }
 
     /// The address of this computer that the peer knows.
@@ -154,45 +127,13 @@ impl<W: ByteStream> SecureStream<W> {
             if self.has_ended {
                 return Ok(Found::End);
             }
-            self.inbox.restore();
-            let sealed = self.inbox.sealed.clone();
-            match &mut self.layer {
-                Layer::Own(layer) => match layer.open(self.inbox.sealed()) {
-                    Ok(None) => return Ok(Found::Nothing),
-                    Ok(Some(opened)) => {
-                        self.inbox.sealed.start += opened.length;
-                        match opened.content {
-                            Content::Payload(at) => {
-                                self.inbox.plain = sealed.start + at.start..sealed.start + at.end;
-                            }
-                            Content::Closed => self.has_ended = true,
-                            Content::Control => {}
-                        }
-                    }
-                    Err(error) => {
-                        if let Some(alert) = error.alert() {
-                            self.tell(alert);
-                        }
-                        return Err(invalid(error));
-                    }
-                },
-                Layer::Rustls(engine) => {
-                    let progress = self.inbox.read_with(engine, |engine, incoming| {
-                        let progress = engine.advance(incoming);
-                        if progress.is_err() {
-                            engine.fail(incoming);
-                        }
-                        progress
-                    });
-                    match progress {
-                        Ok(Progress::Blocked) if self.inbox.plain.is_empty() => return Ok(Found::Nothing),
-                        Ok(_) => self.has_ended = engine.is_closed(),
-                        Err(error) => {
-                            let alert = std::mem::take(&mut engine.outgoing);
-                            self.send_last(&alert);
-                            return Err(invalid(error));
-                        }
-                    }
+            match self.records.open(&mut self.inbox) {
+                Ok(Opened::Nothing) => return Ok(Found::Nothing),
+                Ok(Opened::Record) => {}
+                Ok(Opened::End) => self.has_ended = true,
+                Err(Fatal { error, alert }) => {
+                    self.send_last(&alert);
+                    return Err(error);
                 }
             }
         }
@@ -213,10 +154,7 @@ impl<W: ByteStream> SecureStream<W> {
 
     /// Bytes that were taken. They stay until more is [received](Self::poll_receive).
     pub(crate) fn bytes(&self, at: Range<usize>) -> &[u8] {
-        match &self.layer {
-            Layer::Own(_) => self.inbox.buffer.as_deref().and_then(|buffer| buffer.get(at)).unwrap_or_default(),
-            Layer::Rustls(engine) => engine.plain.get(at).unwrap_or_default(),
-        }
+        self.records.plain(&self.inbox, at)
     }
 
     /// Gives memory back that is not needed before more is received. Nothing that was taken may be
@@ -225,19 +163,15 @@ impl<W: ByteStream> SecureStream<W> {
         if self.inbox.plain.is_empty() && self.inbox.sealed.is_empty() {
             self.inbox.buffer = None;
             self.inbox.sealed = 0..0;
-            if let Layer::Rustls(engine) = &mut self.layer {
-                engine.plain = Vec::new();
-                self.inbox.plain = 0..0;
-            }
+            self.records.release(&mut self.inbox);
         }
     }
 
     /// Receives more, and returns how many bytes; 0 at the connection's end. Nothing that was taken
     /// may be in use.
     pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if let (Layer::Rustls(engine), true) = (&mut self.layer, self.inbox.plain.is_empty()) {
-            engine.plain.clear();
-            self.inbox.plain = 0..0;
+        if self.inbox.plain.is_empty() {
+            self.records.clear(&mut self.inbox);
         }
         let mut room = ReadBuf::new(self.inbox.room());
         let received = Pin::new(&mut self.wire).poll_read(cx, &mut room);
@@ -271,11 +205,7 @@ impl<W: ByteStream> SecureStream<W> {
     /// Room for the payload of the next records, in order. Everything before must have been
     /// flushed.
     pub(crate) fn room(&mut self, layout: Layout) -> io::Result<impl Iterator<Item = &mut [u8]>> {
-        if let Layer::Own(layer) = &mut self.layer
-            && let Some(update) = layer.update().map_err(invalid)?
-        {
-            self.outbox.append(&update)?;
-        }
+        self.records.update(&mut self.outbox)?;
         let base = self.outbox.unsent.end;
         let slots = self.outbox.buffer()[base..].chunks_exact_mut(layout.record()).take(layout.records);
         Ok(slots.map(move |slot| &mut slot[HEADER + layout.front..][..layout.payload]))
@@ -292,35 +222,9 @@ impl<W: ByteStream> SecureStream<W> {
         &mut self,
         layout: Layout,
         length: usize,
-        mut front: impl FnMut(usize) -> io::Result<[u8; FRONT]>,
+        front: impl FnMut(usize) -> io::Result<[u8; FRONT]>,
     ) -> io::Result<()> {
-        let (mut at, mut left) = (self.outbox.unsent.end, length);
-        let mut target = at;
-        // rustls does not seal in place.
-        let mut copy =
-            matches!(self.layer, Layer::Rustls(_)).then(|| self.outbox.buffer.replace(Buffer::take())).flatten();
-        while left > 0 {
-            let payload = left.min(layout.payload);
-            let front = front(payload)?;
-            let sealed = match (&mut self.layer, &mut copy) {
-                (Layer::Own(layer), _) => {
-                    let record = &mut self.outbox.buffer()[at..];
-                    record[HEADER..][..FRONT].copy_from_slice(&front);
-                    layer.seal(record, FRONT + payload).map_err(invalid)?
-                }
-                (Layer::Rustls(engine), Some(copy)) => {
-                    let plain = &mut copy[at + HEADER..][..FRONT + payload];
-                    plain[..FRONT].copy_from_slice(&front);
-                    let record = &mut self.outbox.buffer()[target..];
-                    let sealed = self.inbox.read_with(engine, |it, incoming| it.encrypt(incoming, plain, record));
-                    sealed.map_err(invalid)?
-                }
-                (Layer::Rustls(_), None) => return Err(io::ErrorKind::WriteZero.into()),
-            };
-            (at, target, left) = (at + layout.record(), target + sealed, left - payload);
-        }
-        self.outbox.unsent.end = target;
-        Ok(())
+        self.records.seal_laid_out(&mut self.inbox, &mut self.outbox, layout, length, front)
     }
 
     /// Seals `parts` as one record, behind what is not sent yet.
@@ -334,28 +238,7 @@ impl<W: ByteStream> SecureStream<W> {
         if length > MAX_PLAINTEXT || room < HEADER + length + TRAILER + UPDATE + SPARE {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let sealed = match &mut self.layer {
-            Layer::Own(layer) => {
-                if let Some(update) = layer.update().map_err(invalid)? {
-                    self.outbox.append(&update)?;
-                }
-                let end = self.outbox.unsent.end;
-                let record = &mut self.outbox.buffer()[end..];
-                let mut at = HEADER;
-                for part in parts {
-                    record[at..][..part.len()].copy_from_slice(part);
-                    at += part.len();
-                }
-                layer.seal(record, length).map_err(invalid)?
-            }
-            Layer::Rustls(engine) => {
-                let (plain, record) = (parts.concat(), &mut self.outbox.buffer()[end..]);
-                let sealed = self.inbox.read_with(engine, |it, incoming| it.encrypt(incoming, &plain, record));
-                sealed.map_err(invalid)?
-            }
-        };
-        self.outbox.unsent.end += sealed;
-        Ok(())
+        self.records.seal(&mut self.inbox, &mut self.outbox, parts)
     }
 
     /// Sends what is sealed.
@@ -368,32 +251,7 @@ impl<W: ByteStream> SecureStream<W> {
         matches!(self.poll_send(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(())))
     }
 
-    /// Seals the word that nothing more comes.
-    fn seal_end(&mut self) -> io::Result<()> {
-        match &mut self.layer {
-            Layer::Own(layer) => {
-                let record = layer.alert(AlertDescription::CloseNotify).map_err(invalid)?;
-                self.outbox.append(&record)
-            }
-            Layer::Rustls(engine) => {
-                let end = self.outbox.unsent.end;
-                let record = &mut self.outbox.buffer()[end..];
-                let written = self.inbox.read_with(engine, |it, incoming| it.close(incoming, record));
-                self.outbox.unsent.end += written.map_err(invalid)?;
-                Ok(())
-            }
-        }
-    }
-
     /// Tells the peer what is wrong, if the socket takes it at once.
-    fn tell(&mut self, alert: AlertDescription) {
-        if let Layer::Own(layer) = &mut self.layer
-            && let Ok(record) = layer.alert(alert)
-        {
-            self.send_last(&record);
-        }
-    }
-
     fn send_last(&mut self, record: &[u8]) {
         if self.outbox.append(record).is_ok() {
             self.send_now();
@@ -452,7 +310,8 @@ impl<W: ByteStream> AsyncWrite for SecureStream<W> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.is_ended {
             ready!(self.poll_send(cx))?;
-            self.seal_end()?;
+            let Self { records, inbox, outbox, .. } = &mut *self;
+            records.seal_end(inbox, outbox)?;
             self.is_ended = true;
         }
         ready!(self.poll_send(cx))?;
