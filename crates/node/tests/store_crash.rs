@@ -51,7 +51,7 @@ async fn writer() {
     let (store, _) = Store::open(std::env::var_os(DATA_DIR).unwrap().as_ref(), None).await.unwrap();
     for n in 0..MAX_WRITES {
         let key = KeyHash::of_certificate(&[n.to_be_bytes(), u64::from(std::process::id()).to_be_bytes()].concat());
-        store.told(key, HostList::parse_lenient("203.0.113.7:7008,203.0.113.8:7008")).await.unwrap();
+        store.advertised(key, HostList::parse_lenient("203.0.113.7:7008,203.0.113.8:7008")).await.unwrap();
         println!("acknowledged {key}");
     }
     std::future::pending().await

@@ -46,7 +46,7 @@ async fn inside_a_disk_that_fills_up() {
     assert_eq!(notices, []);
     let mut remembered = 0;
     let error = loop {
-        match store.told(key(remembered), list()).await {
+        match store.advertised(key(remembered), list()).await {
             Ok(()) => remembered += 1,
             Err(error) => break error,
         }
@@ -55,7 +55,7 @@ async fn inside_a_disk_that_fills_up() {
     assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
     assert!(remembered > 0);
     assert_eq!(store.services().await.unwrap().len(), remembered);
-    assert!(matches!(store.told(key(remembered), list()).await, Err(StoreError::Full { .. })));
+    assert!(matches!(store.advertised(key(remembered), list()).await, Err(StoreError::Full { .. })));
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn inside_a_disk_that_fills_up() {
 async fn inside_a_full_disk() {
     let (store, notices) = Store::open(&data_dir(), None).await.unwrap();
     assert!(matches!(notices[..], [StoreNotice::NotRemembering { .. }]), "{notices:?}");
-    store.told(key(0), list()).await.unwrap();
+    store.advertised(key(0), list()).await.unwrap();
     assert_eq!(store.services().await.unwrap().len(), 1);
 }
 
@@ -71,7 +71,7 @@ async fn inside_a_full_disk() {
 #[ignore = "runs on the mount of the test above"]
 async fn inside_a_disk_filled_between_two_starts() {
     let (store, _) = Store::open(&data_dir(), None).await.unwrap();
-    store.told(key(0), list()).await.unwrap();
+    store.advertised(key(0), list()).await.unwrap();
     store.close().await;
     let ballast = std::fs::write(data_dir().join("ballast"), vec![0; 1 << 20]);
     assert_eq!(ballast.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
@@ -79,7 +79,7 @@ async fn inside_a_disk_filled_between_two_starts() {
     let (store, notices) = Store::open(&data_dir(), None).await.unwrap();
     assert!(matches!(notices[..], [StoreNotice::NotRemembering { .. }]), "{notices:?}");
     assert_eq!(store.services().await.unwrap()[0].key, key(0), "what was remembered is there to be used");
-    store.told(key(1), list()).await.unwrap();
+    store.advertised(key(1), list()).await.unwrap();
     assert_eq!(store.services().await.unwrap().len(), 2);
     store.close().await;
 

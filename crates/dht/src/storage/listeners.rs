@@ -10,7 +10,7 @@ use crate::message::Query;
 use crate::time::Time;
 
 /// Where pushes go and under which number the listener knows them.
-pub(crate) type Door = (SocketAddr, u32);
+pub(crate) type Endpoint = (SocketAddr, u32);
 
 /// A remote listener.
 #[derive(Debug, Clone)]
@@ -23,17 +23,24 @@ pub(crate) struct Listener {
 /// Remote listeners by key.
 #[derive(Debug, Default)]
 pub(crate) struct Listeners {
-    keys: BTreeMap<InfoHash, BTreeMap<Door, Listener>>,
-    expiry: BTreeSet<(Time, InfoHash, Door)>,
+    keys: BTreeMap<InfoHash, BTreeMap<Endpoint, Listener>>,
+    expiry: BTreeSet<(Time, InfoHash, Endpoint)>,
     per_prefix: BTreeMap<Prefix, usize>,
 }
 
 impl Listeners {
     /// Registers a listener or extends its time. Returns whether it is new; `None` when there is no
     /// room.
-    pub(crate) fn insert(&mut self, now: Time, hash: InfoHash, door: Door, id: InfoHash, query: Query) -> Option<bool> {
-        let known = self.remove(&hash, &door).is_some();
-        let prefix = Prefix::of(door.0.ip());
+    pub(crate) fn insert(
+        &mut self,
+        now: Time,
+        hash: InfoHash,
+        endpoint: Endpoint,
+        id: InfoHash,
+        query: Query,
+    ) -> Option<bool> {
+        let known = self.remove(&hash, &endpoint).is_some();
+        let prefix = Prefix::of(endpoint.0.ip());
         let at_key = self.keys.get(&hash).map_or(0, BTreeMap::len);
         let of_prefix = self.per_prefix.get(&prefix).copied().unwrap_or(0);
         if self.expiry.len() >= MAX_LISTENERS
@@ -43,14 +50,14 @@ impl Listeners {
             return None;
         }
         let until = now + LISTENER_LIFETIME;
-        self.keys.entry(hash).or_default().insert(door, Listener { id, query, until });
-        self.expiry.insert((until, hash, door));
+        self.keys.entry(hash).or_default().insert(endpoint, Listener { id, query, until });
+        self.expiry.insert((until, hash, endpoint));
         *self.per_prefix.entry(prefix).or_default() += 1;
         Some(!known)
     }
 
     /// The listeners of `hash`.
-    pub(crate) fn at(&self, hash: &InfoHash) -> impl Iterator<Item = (&Door, &Listener)> {
+    pub(crate) fn at(&self, hash: &InfoHash) -> impl Iterator<Item = (&Endpoint, &Listener)> {
         self.keys.get(hash).into_iter().flatten()
     }
 
@@ -58,14 +65,14 @@ impl Listeners {
         self.keys.contains_key(hash)
     }
 
-    pub(crate) fn remove(&mut self, hash: &InfoHash, door: &Door) -> Option<Listener> {
+    pub(crate) fn remove(&mut self, hash: &InfoHash, endpoint: &Endpoint) -> Option<Listener> {
         let listeners = self.keys.get_mut(hash)?;
-        let listener = listeners.remove(door)?;
+        let listener = listeners.remove(endpoint)?;
         if listeners.is_empty() {
             self.keys.remove(hash);
         }
-        self.expiry.remove(&(listener.until, *hash, *door));
-        let prefix = Prefix::of(door.0.ip());
+        self.expiry.remove(&(listener.until, *hash, *endpoint));
+        let prefix = Prefix::of(endpoint.0.ip());
         if let Some(count) = self.per_prefix.get_mut(&prefix) {
             *count -= 1;
             if *count == 0 {
@@ -80,8 +87,8 @@ impl Listeners {
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Time) {
-        while let Some((_, hash, door)) = self.expiry.first().filter(|(until, ..)| *until <= now).copied() {
-            self.remove(&hash, &door);
+        while let Some((_, hash, endpoint)) = self.expiry.first().filter(|(until, ..)| *until <= now).copied() {
+            self.remove(&hash, &endpoint);
         }
     }
 

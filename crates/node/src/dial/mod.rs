@@ -322,7 +322,7 @@ fn remember(resolver: &Arc<Resolver>, key: KeyHash, candidate: &Candidate, reach
             store.worked(key, at, origin, title).await?;
             store.spoke(key, version).await?;
             match advertised {
-                Some(hosts) => store.told(key, hosts).await,
+                Some(hosts) => store.advertised(key, hosts).await,
                 None => Ok(()),
             }
         };

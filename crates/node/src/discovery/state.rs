@@ -40,9 +40,9 @@ impl SearchState {
     /// What was asked, as it stands at `now`. That this computer did not know by itself goes
     /// without saying.
     pub(super) fn report(&self, now: Duration) -> Vec<SourceReport> {
-        let told =
+        let shown =
             self.set.sources().iter().filter(|source| source.info.tier != Tier::Local || !source.found.is_empty());
-        let report = told.map(|source| SourceReport {
+        let report = shown.map(|source| SourceReport {
             source: source.info,
             found: source.found.len(),
             took: source.took.unwrap_or_else(|| now.saturating_sub(source.began)),

@@ -121,7 +121,7 @@ impl Database {
     /// Replaces the list that the listener of `key` told before, the imported one included: that
     /// was an older list of the same listener. An empty list changes nothing: a listener that has
     /// just started does not know its addresses.
-    pub(super) fn told(&mut self, now: SystemTime, key: KeyHash, hosts: &HostList) -> Result<(), StoreError> {
+    pub(super) fn advertised(&mut self, now: SystemTime, key: KeyHash, hosts: &HostList) -> Result<(), StoreError> {
         if hosts.as_slice().is_empty() || self.was_told_just_now(now, key, hosts)? {
             return Ok(());
         }

@@ -146,8 +146,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
-    pub async fn told(&self, key: KeyHash, hosts: HostList) -> Result<(), StoreError> {
-        self.worker.call(move |database| database.told(SystemTime::now(), key, &hosts)).await
+    pub async fn advertised(&self, key: KeyHash, hosts: HostList) -> Result<(), StoreError> {
+        self.worker.call(move |database| database.advertised(SystemTime::now(), key, &hosts)).await
     }
 
     /// Notes that the verified listener of `key` answered at `at` just now. An address that is

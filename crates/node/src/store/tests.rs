@@ -10,7 +10,7 @@ async fn what_is_remembered_is_there_after_a_restart() {
     let folder = TempDir::new().unwrap();
     let (store, notices) = Store::open(folder.path(), None).await.unwrap();
     assert_eq!(notices, []);
-    store.told(KEY, HostList::parse_lenient("203.0.113.7:7008")).await.unwrap();
+    store.advertised(KEY, HostList::parse_lenient("203.0.113.7:7008")).await.unwrap();
     store.worked(KEY, at("192.168.1.5:7008"), Origin::Lan, Some("Pictures".into())).await.unwrap();
     let before = store.services().await.unwrap();
     store.close().await;
@@ -54,7 +54,7 @@ async fn a_missing_folder_is_made() {
 async fn closing_leaves_nothing_but_the_database_and_its_lock() {
     let folder = TempDir::new().unwrap();
     let (store, _) = Store::open(folder.path(), None).await.unwrap();
-    store.told(KEY, HostList::parse_lenient("203.0.113.7:7008")).await.unwrap();
+    store.advertised(KEY, HostList::parse_lenient("203.0.113.7:7008")).await.unwrap();
     store.close().await;
     assert_eq!(names(folder.path()), ["store.lock", DATABASE_FILE]);
 }
@@ -99,7 +99,7 @@ async fn several_may_use_one_folder_at_once() {
             assert_eq!(notices, []);
             for n in 0..20 {
                 let key = KeyHash::from_bytes([user * 20 + n; 20]);
-                store.told(key, HostList::parse_lenient("203.0.113.7:7008")).await.unwrap();
+                store.advertised(key, HostList::parse_lenient("203.0.113.7:7008")).await.unwrap();
             }
         });
     }
@@ -141,7 +141,7 @@ async fn garbage_is_moved_aside_with_its_companions_and_a_new_database_begun() {
         assert!(matches!(&notices[..], [StoreNotice::MovedAside { to, .. }] if *to == aside), "{notices:?}");
         assert_eq!(fs::read(&aside).unwrap(), garbage);
         assert!(folder.path().join(format!("{DATABASE_FILE}.damaged-{n}-wal")).exists());
-        store.told(KEY, HostList::parse_lenient("203.0.113.7:7008")).await.unwrap();
+        store.advertised(KEY, HostList::parse_lenient("203.0.113.7:7008")).await.unwrap();
         store.close().await;
     }
 }
@@ -151,7 +151,7 @@ async fn a_database_damaged_in_the_middle_is_found_at_the_start() {
     let folder = TempDir::new().unwrap();
     let (store, _) = Store::open(folder.path(), None).await.unwrap();
     for n in 0..200 {
-        store.told(KeyHash::from_bytes([n; 20]), HostList::parse_lenient("203.0.113.7:7008")).await.unwrap();
+        store.advertised(KeyHash::from_bytes([n; 20]), HostList::parse_lenient("203.0.113.7:7008")).await.unwrap();
     }
     store.close().await;
     let path = folder.path().join(DATABASE_FILE);

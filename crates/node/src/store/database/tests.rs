@@ -15,7 +15,7 @@ fn an_address_that_worked_last_comes_first_then_those_told_last_in_their_order()
     sim.wait(DAY);
     sim.worked(KEY, "10.0.0.5:7008", Origin::Static);
     sim.wait(DAY);
-    sim.told(KEY, &["203.0.113.7:7008", "[200::1]:7008"]);
+    sim.advertised(KEY, &["203.0.113.7:7008", "[200::1]:7008"]);
 
     assert_eq!(
         sim.addresses(KEY),
@@ -27,9 +27,9 @@ fn an_address_that_worked_last_comes_first_then_those_told_last_in_their_order()
 fn a_told_list_replaces_the_one_told_before_and_nothing_else() {
     let mut sim = Sim::new();
     sim.worked(KEY, "192.168.1.5:7008", Origin::Lan);
-    sim.told(KEY, &["203.0.113.7:7008", "[200::1]:7008"]);
-    sim.told(OTHER, &["198.51.100.1:7008"]);
-    sim.told(KEY, &["[200::1]:7008", "203.0.113.8:7008"]);
+    sim.advertised(KEY, &["203.0.113.7:7008", "[200::1]:7008"]);
+    sim.advertised(OTHER, &["198.51.100.1:7008"]);
+    sim.advertised(KEY, &["[200::1]:7008", "203.0.113.8:7008"]);
 
     assert_eq!(sim.addresses(KEY), ["192.168.1.5:7008 lan", "[200::1]:7008 told", "203.0.113.8:7008 told"]);
     assert_eq!(sim.addresses(OTHER), ["198.51.100.1:7008 told"]);
@@ -38,11 +38,11 @@ fn a_told_list_replaces_the_one_told_before_and_nothing_else() {
 #[test]
 fn a_list_told_anew_keeps_the_time_its_addresses_worked() {
     let mut sim = Sim::new();
-    sim.told(KEY, &["203.0.113.7:7008", "[200::1]:7008"]);
+    sim.advertised(KEY, &["203.0.113.7:7008", "[200::1]:7008"]);
     let worked_at = sim.now;
     sim.worked(KEY, "[200::1]:7008", Origin::Advertised);
     sim.wait(DAY);
-    sim.told(KEY, &["203.0.113.7:7008", "[200::1]:7008"]);
+    sim.advertised(KEY, &["203.0.113.7:7008", "[200::1]:7008"]);
 
     let best = sim.database.addresses(KEY).unwrap().swap_remove(0);
     assert_eq!(
@@ -59,10 +59,10 @@ fn a_list_told_anew_keeps_the_time_its_addresses_worked() {
 #[test]
 fn an_empty_list_changes_nothing() {
     let mut sim = Sim::new();
-    sim.told(KEY, &["203.0.113.7:7008"]);
+    sim.advertised(KEY, &["203.0.113.7:7008"]);
     sim.wait(DAY);
-    sim.told(KEY, &[]);
-    sim.told(OTHER, &[]);
+    sim.advertised(KEY, &[]);
+    sim.advertised(OTHER, &[]);
     assert_eq!(sim.addresses(KEY), ["203.0.113.7:7008 told"]);
     assert_eq!(sim.database.services().unwrap().len(), 1);
 }
@@ -70,7 +70,7 @@ fn an_empty_list_changes_nothing() {
 #[test]
 fn an_address_that_works_is_there_once_and_keeps_where_it_came_from() {
     let mut sim = Sim::new();
-    sim.told(KEY, &["203.0.113.7:7008"]);
+    sim.advertised(KEY, &["203.0.113.7:7008"]);
     sim.worked(KEY, "203.0.113.7:7008", Origin::Lan);
     assert_eq!(sim.addresses(KEY), ["203.0.113.7:7008 told"]);
 }
@@ -78,7 +78,7 @@ fn an_address_that_works_is_there_once_and_keeps_where_it_came_from() {
 #[test]
 fn an_address_without_news_is_dropped_after_its_lifetime() {
     let mut sim = Sim::new();
-    sim.told(KEY, &["203.0.113.7:7008"]);
+    sim.advertised(KEY, &["203.0.113.7:7008"]);
     sim.wait(DAY);
     sim.worked(KEY, "192.168.1.5:7008", Origin::Lan);
     sim.wait(ADDRESS_LIFETIME - DAY);
@@ -97,7 +97,7 @@ fn an_address_without_news_is_dropped_after_its_lifetime() {
 #[test]
 fn opening_drops_what_is_past_its_lifetime() {
     let mut sim = Sim::new();
-    sim.told(KEY, &["203.0.113.7:7008"]);
+    sim.advertised(KEY, &["203.0.113.7:7008"]);
     let later = sim.now + ADDRESS_LIFETIME + SECOND;
     let database = Database::new(sim.database.connection, Path::new("test"), later).unwrap();
     assert_eq!(database.services().unwrap(), []);
@@ -107,7 +107,7 @@ fn opening_drops_what_is_past_its_lifetime() {
 fn the_services_used_longest_ago_are_forgotten_when_there_are_too_many() {
     let mut sim = Sim::new();
     for n in 0..=MAX_SERVICES {
-        sim.told(key(n), &["203.0.113.7:7008"]);
+        sim.advertised(key(n), &["203.0.113.7:7008"]);
         sim.wait(SECOND);
     }
     let services = sim.database.services().unwrap();
@@ -136,7 +136,7 @@ fn a_list_told_now_stays_whole_however_much_worked_before() {
     }
     sim.wait(SECOND);
     let told: Vec<String> = (0..MAX_HOSTS).map(|n| format!("203.0.113.7:{}", 1000 + n)).collect();
-    sim.told(KEY, &told.iter().map(String::as_str).collect::<Vec<_>>());
+    sim.advertised(KEY, &told.iter().map(String::as_str).collect::<Vec<_>>());
     let kept = sim.database.addresses(KEY).unwrap();
     assert_eq!(kept.iter().filter(|address| address.origin == Origin::Advertised).count(), MAX_HOSTS);
     assert_eq!(kept.len(), MAX_ADDRESSES);
@@ -145,11 +145,11 @@ fn a_list_told_now_stays_whole_however_much_worked_before() {
 #[test]
 fn news_that_repeats_itself_at_once_is_not_written_again() {
     let mut sim = Sim::new();
-    sim.told(KEY, &["203.0.113.7:7008"]);
+    sim.advertised(KEY, &["203.0.113.7:7008"]);
     sim.worked(KEY, "203.0.113.7:7008", Origin::Advertised);
     let written = sim.changes();
     sim.wait(NEWS_RESOLUTION);
-    sim.told(KEY, &["203.0.113.7:7008"]);
+    sim.advertised(KEY, &["203.0.113.7:7008"]);
     sim.worked(KEY, "203.0.113.7:7008", Origin::Advertised);
     assert_eq!(sim.changes(), written);
 
@@ -161,10 +161,10 @@ fn news_that_repeats_itself_at_once_is_not_written_again() {
 #[test]
 fn news_that_differs_is_written_at_once() {
     let mut sim = Sim::new();
-    sim.told(KEY, &["203.0.113.7:7008", "203.0.113.8:7008"]);
-    sim.told(KEY, &["203.0.113.8:7008", "203.0.113.7:7008"]);
+    sim.advertised(KEY, &["203.0.113.7:7008", "203.0.113.8:7008"]);
+    sim.advertised(KEY, &["203.0.113.8:7008", "203.0.113.7:7008"]);
     assert_eq!(sim.addresses(KEY), ["203.0.113.8:7008 told", "203.0.113.7:7008 told"]);
-    sim.told(KEY, &["203.0.113.8:7008"]);
+    sim.advertised(KEY, &["203.0.113.8:7008"]);
     assert_eq!(sim.addresses(KEY), ["203.0.113.8:7008 told"]);
 }
 
@@ -174,7 +174,7 @@ fn a_title_is_kept_until_another_is_seen() {
     sim.worked_with_title(KEY, "192.168.1.5:7008", "Pictures");
     assert_eq!(sim.title(KEY).as_deref(), Some("Pictures"));
     sim.worked(KEY, "192.168.1.5:7008", Origin::Lan);
-    sim.told(KEY, &["203.0.113.7:7008"]);
+    sim.advertised(KEY, &["203.0.113.7:7008"]);
     assert_eq!(sim.title(KEY).as_deref(), Some("Pictures"));
     sim.worked_with_title(KEY, "192.168.1.5:7008", "Photos");
     assert_eq!(sim.title(KEY).as_deref(), Some("Photos"));
@@ -192,7 +192,7 @@ fn a_title_is_kept_short_and_without_control_characters() {
 #[test]
 fn a_forgotten_service_is_gone_with_its_addresses() {
     let mut sim = Sim::new();
-    sim.told(KEY, &["203.0.113.7:7008"]);
+    sim.advertised(KEY, &["203.0.113.7:7008"]);
     assert!(sim.database.forget(KEY).unwrap());
     assert!(!sim.database.forget(KEY).unwrap());
     assert_eq!(sim.addresses(KEY), [""; 0]);
@@ -204,14 +204,14 @@ fn an_imported_list_gives_way_to_one_that_is_told() {
     let mut sim = Sim::new();
     assert_eq!(sim.import(&[(KEY, &["203.0.113.7:7008", "203.0.113.8:7008"])]), 1);
     assert_eq!(sim.addresses(KEY), ["203.0.113.7:7008 imported", "203.0.113.8:7008 imported"]);
-    sim.told(KEY, &["203.0.113.8:7008"]);
+    sim.advertised(KEY, &["203.0.113.8:7008"]);
     assert_eq!(sim.addresses(KEY), ["203.0.113.8:7008 told"]);
 }
 
 #[test]
 fn an_import_leaves_known_services_as_they_are_and_is_noted() {
     let mut sim = Sim::new();
-    sim.told(KEY, &["203.0.113.7:7008"]);
+    sim.advertised(KEY, &["203.0.113.7:7008"]);
     assert!(!sim.database.was_imported("test").unwrap());
     assert_eq!(sim.import(&[(KEY, &["198.51.100.1:1"]), (OTHER, &["198.51.100.1:1"])]), 1);
     assert!(sim.database.was_imported("test").unwrap());
@@ -224,7 +224,7 @@ fn a_clock_set_back_or_gone_mad_loses_nothing_that_is_new() {
     for now in [SystemTime::UNIX_EPOCH + 10_000 * DAY, SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH - DAY] {
         sim.now = now;
         sim.worked(KEY, "192.168.1.5:7008", Origin::Lan);
-        sim.told(KEY, &["203.0.113.7:7008"]);
+        sim.advertised(KEY, &["203.0.113.7:7008"]);
         assert_eq!(sim.addresses(KEY).len(), 2);
     }
 }
@@ -232,12 +232,12 @@ fn a_clock_set_back_or_gone_mad_loses_nothing_that_is_new() {
 #[test]
 fn a_full_disk_is_an_error_and_what_was_there_can_still_be_read() {
     let mut sim = Sim::new();
-    sim.told(KEY, &["203.0.113.7:7008"]);
+    sim.advertised(KEY, &["203.0.113.7:7008"]);
     let pages: i64 = sim.database.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
     // What SQLite reports then is what it reports on a full disk.
     sim.database.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
     let error = (0..MAX_SERVICES)
-        .find_map(|n| sim.database.told(sim.now, key(n), &hosts(&["203.0.113.9:7008"])).err())
+        .find_map(|n| sim.database.advertised(sim.now, key(n), &hosts(&["203.0.113.9:7008"])).err())
         .unwrap();
     assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
     assert_eq!(sim.addresses(KEY), ["203.0.113.7:7008 told"]);
@@ -246,7 +246,7 @@ fn a_full_disk_is_an_error_and_what_was_there_can_still_be_read() {
 #[test]
 fn a_row_that_this_version_does_not_understand_is_left_out() {
     let mut sim = Sim::new();
-    sim.told(KEY, &["203.0.113.7:7008"]);
+    sim.advertised(KEY, &["203.0.113.7:7008"]);
     sim.database
         .connection
         .execute_batch(&format!(
@@ -296,7 +296,7 @@ proptest! {
             match &op {
                 Op::Told { service, ports } => {
                     let list: HostList = ports.iter().map(|port| at(&format!("a:{port}"))).collect();
-                    sim.database.told(sim.now, key(*service), &list).unwrap();
+                    sim.database.advertised(sim.now, key(*service), &list).unwrap();
                     let kept: BTreeSet<HostPort> =
                         sim.database.addresses(key(*service)).unwrap().into_iter().map(|kept| kept.at).collect();
                     prop_assert!(list.as_slice().iter().all(|told| kept.contains(told)));
@@ -362,8 +362,8 @@ impl Sim {
         self.now += time;
     }
 
-    fn told(&mut self, key: KeyHash, list: &[&str]) {
-        self.database.told(self.now, key, &hosts(list)).unwrap();
+    fn advertised(&mut self, key: KeyHash, list: &[&str]) {
+        self.database.advertised(self.now, key, &hosts(list)).unwrap();
     }
 
     fn worked(&mut self, key: KeyHash, address: &str, origin: Origin) {
