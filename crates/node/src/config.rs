@@ -137,6 +137,9 @@ pub struct P2pConfig {
     /// Whether the router is asked to open the port, by UPnP, NAT-PMP or PCP. Nobody is asked while
     /// `services` is empty.
     pub port_mapping: bool,
+    /// Whether others come in over QUIC as well, at the UDP port of the same number, or at another
+    /// where that is taken. A build without the feature `quic` never does.
+    pub quic: bool,
     /// How many may come in, at once and from one address.
     pub limits: AdmissionLimits,
     /// Time for a peer to finish its handshake and its preamble. Default [`HANDSHAKE_TIMEOUT`].
@@ -155,6 +158,7 @@ impl Default for P2pConfig {
             bind: Vec::new(),
             public_addresses: Vec::new(),
             port_mapping: true,
+            quic: true,
             limits: AdmissionLimits::default(),
             handshake_timeout: HANDSHAKE_TIMEOUT,
             backend_timeout: BACKEND_CONNECT_TIMEOUT,
@@ -320,4 +324,6 @@ pub struct Bound {
     pub gateway: Vec<SocketAddr>,
     /// Addresses for other daemons.
     pub p2p: Vec<SocketAddr>,
+    /// The same over UDP, for QUIC.
+    pub quic: Vec<SocketAddr>,
 }

@@ -1,5 +1,7 @@
 //! The only place that wires the parts together.
 
+mod quic; // QUIC, if it is built in
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,6 +40,8 @@ use crate::transport::tcp::listen;
 use crate::tunnel::Drain;
 use crate::warm_up::warm_up;
 
+use self::quic::Quic;
+
 pub use crate::access::Access;
 pub use crate::dial::{Cause, ReachError};
 pub use crate::session::TunnelStream;
@@ -50,6 +54,8 @@ pub struct Node {
     /// How to begin to listen, until that has begun.
     begin: Mutex<Option<BeginListening>>,
     dialler: Arc<Dialler>,
+    /// Where connections over UDP are made and accepted.
+    quic: Quic,
     drain: Drain,
     tasks: TaskTracker,
     grace: Duration,
@@ -151,14 +157,8 @@ impl Node {
         let policy = dial_policy(&gateway_listeners, &config);
         let resolver = Resolver::new(sources, network, policy, drain.stop.clone(), tasks.clone());
         let _ = undo.disarm();
+        let quic = Quic::new(&resolver.network, drain.stop.clone(), &tasks);
         let (relay, announced_relay) = relay.unzip();
-        let begin = BeginListening {
-            p2p: config.p2p,
-            relays: config.relays,
-            relay: announced_relay,
-            plain: config.dht.publish_plain,
-            store,
-        };
         let node = Self {
             live: Live {
                 gateway: gateway_listeners.iter().flat_map(|listener| listener.local_addr()).collect(),
@@ -169,8 +169,15 @@ impl Node {
                 listening: Arc::default(),
                 metrics,
             },
-            begin: Mutex::new(Some(begin)),
+            begin: Mutex::new(Some(BeginListening {
+                p2p: config.p2p,
+                relays: config.relays,
+                relay: announced_relay,
+                plain: config.dht.publish_plain,
+                store,
+            })),
             dialler: Arc::new(Dialler::new(resolver, config.idle_limits, config.own_records, drain.stop.clone())),
+            quic,
             drain,
             tasks,
             grace: config.grace,
@@ -260,9 +267,10 @@ impl Node {
         let (relays, relayed) = self.start_relays(relays, plain);
         let reach = self.start_reach(p2p.clone(), bound.port, &relays);
         let publisher = self.run_publisher(relay, &reach, &relays, store, plain);
-        let addrs = bound.listeners.iter().flat_map(|listener| listener.local_addr()).collect();
-        self.run_acceptor(bound, relayed, Arc::clone(&reach), &p2p);
-        let _ = self.live.listening.set(Listening { addrs, reach, publisher, relays });
+        let addrs: Vec<_> = bound.listeners.iter().flat_map(|listener| listener.local_addr()).collect();
+        let acceptor = self.run_acceptor(bound, relayed, Arc::clone(&reach), &p2p);
+        let quic = self.quic.accept(&acceptor, &addrs, &p2p);
+        let _ = self.live.listening.set(Listening { addrs, quic, reach, publisher, relays });
         Ok(())
     }
 
@@ -326,7 +334,13 @@ impl Node {
         Some(Publisher::start(always, table, context, &self.drain.stop, &self.tasks))
     }
 
-    fn run_acceptor(&self, bound: listen::Listening, relayed: RelayedListener, reach: Arc<Reach>, config: &P2pConfig) {
+    fn run_acceptor(
+        &self,
+        bound: listen::Listening,
+        relayed: RelayedListener,
+        reach: Arc<Reach>,
+        config: &P2pConfig,
+    ) -> Arc<Acceptor> {
         let (services, metrics) = (Arc::clone(&self.live.services), self.live.metrics.clone());
         let acceptor = Arc::new(Acceptor::new(services, reach, config, metrics, self.drain.clone()));
         self.tasks.spawn(Arc::clone(&acceptor).report());
@@ -340,7 +354,8 @@ impl Node {
                 None => self.tasks.spawn(acceptor.run(listener, tasks)),
             };
         }
-        self.tasks.spawn(acceptor.run(relayed, self.tasks.clone()));
+        self.tasks.spawn(Arc::clone(&acceptor).run(relayed, self.tasks.clone()));
+        acceptor
     }
 
     fn run_gateway(&self, listeners: Vec<TcpListener>, connections: usize) {

@@ -79,6 +79,8 @@ pub(crate) struct Live {
 pub(crate) struct Listening {
     /// Addresses for other daemons.
     pub(crate) addrs: Vec<SocketAddr>,
+    /// The same over UDP, for QUIC.
+    pub(crate) quic: Vec<SocketAddr>,
     pub(crate) reach: Arc<Reach>,
     pub(crate) publisher: Option<Arc<Publisher>>,
     pub(crate) relays: Arc<Relays>,
@@ -87,7 +89,8 @@ pub(crate) struct Listening {
 impl Live {
     pub(crate) fn bound(&self) -> Bound {
         let p2p = self.listening.get().map(|listening| listening.addrs.clone()).unwrap_or_default();
-        Bound { gateway: self.gateway.clone(), p2p }
+        let quic = self.listening.get().map(|listening| listening.quic.clone()).unwrap_or_default();
+        Bound { gateway: self.gateway.clone(), p2p, quic }
     }
 
     pub(crate) fn status(&self) -> Status {

@@ -203,6 +203,15 @@ pub const KEYS: &[Key<Settings>] = &[
         set: |it, raw| raw.boolean().map(|value| it.node.p2p.port_mapping = value),
     },
     Key {
+        name: "p2p.quic",
+        variable: Variable::OfName,
+        form: BOOLEAN,
+        example: "",
+        help: "Whether connections are also made and taken over QUIC, at the UDP port with the number of p2p.port. TCP comes first wherever it works.",
+        get: |it| Some(it.node.p2p.quic.into()),
+        set: |it, raw| raw.boolean().map(|value| it.node.p2p.quic = value),
+    },
+    Key {
         name: "p2p.own_records",
         variable: Variable::OfName,
         form: BOOLEAN,

@@ -51,7 +51,7 @@ type Chosen = (Arc<Service>, TunnelSlot);
 impl Acceptor {
     /// Serves one peer. `handshake_slot` is given back when its first tunnel begins, or its session
     /// is idle.
-    pub(super) async fn serve<I>(&self, incoming: I, addr: SocketAddr, handshake_slot: HandshakeSlot)
+    pub(super) async fn serve<I>(self: &Arc<Self>, incoming: I, addr: SocketAddr, handshake_slot: HandshakeSlot)
     where
         I: Incoming<Connection: Connection>,
     {
@@ -73,12 +73,13 @@ impl Acceptor {
         }
     }
 
-    async fn greet_in_time<I>(&self, incoming: I, addr: SocketAddr) -> Result<Peer, Refused>
+    async fn greet_in_time<I>(self: &Arc<Self>, incoming: I, addr: SocketAddr) -> Result<Peer, Refused>
     where
         I: Incoming<Connection: Connection>,
     {
         let greeting = async {
-            let (connection, (service, slot)) = incoming.answer(|hello| self.choose(hello, addr)).await?;
+            let this = Arc::clone(self);
+            let (connection, (service, slot)) = incoming.answer(move |hello| this.choose(hello, addr)).await?;
             Box::pin(self.greet(connection, service, slot)).await
         };
         timeout(self.handshake_timeout, greeting).await.unwrap_or(Err(Refused::Slow(self.handshake_timeout)))

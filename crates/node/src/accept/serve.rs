@@ -3,8 +3,10 @@
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hardline_proto::tunnel::{Open, Reason, Refusal};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{Instrument, debug, info_span};
 
@@ -15,19 +17,29 @@ use crate::services::Service;
 use crate::session::ListenerSession;
 use crate::tunnel::{Side, relay};
 
+/// What a dialler is told whose tunnel is one too many.
+const AT_A_LIMIT: &str = "limit";
+
 impl Acceptor {
-    /// Serves one tunnel after the other, until the dialler ends the session or does not use it any
-    /// more. The backend is not touched before a tunnel is asked for.
+    /// Serves tunnels until the dialler ends the session or does not use it any more: one after the
+    /// other, or all at once where the session has them detached. The backend is not touched before
+    /// a tunnel is asked for.
     pub(super) async fn serve_session(
-        &self,
+        self: &Arc<Self>,
         mut service: Arc<Service>,
         mut session: Box<dyn ListenerSession>,
         password: Option<String>,
         addr: SocketAddr,
     ) {
-        while let Some(open) = self.next_open(&mut *session, &service, password.as_deref(), addr).await {
+        let mut detached = JoinSet::new();
+        while let Some(open) = self.next_open(&mut *session, &mut detached, &service, password.as_deref(), addr).await {
             let Some(now) = self.services.now().get(&service.key()).cloned() else { break };
             service = now;
+            if let Some(tunnel) = session.detach() {
+                let (this, service, password) = (Arc::clone(self), Arc::clone(&service), password.clone());
+                detached.spawn(async move { this.serve_detached(&service, tunnel, open, password, addr).await });
+                continue;
+            }
             match self.decide(&service, password.as_deref(), open).await {
                 Ok(mut backend) => {
                     if session.grant().await.is_err() {
@@ -45,31 +57,70 @@ impl Acceptor {
                 return;
             }
         }
+        // They end by themselves, or with the service, or with the node.
+        while detached.join_next().await.is_some() {}
         // Only an idle session says goodbye: see there.
         let _ = timeout(self.handshake_timeout, session.close()).await;
     }
 
-    /// Waits for the next question while the session is idle. `None` when there will be none.
+    /// Serves the only tunnel of a session.
+    async fn serve_detached(
+        &self,
+        service: &Service,
+        mut session: Box<dyn ListenerSession>,
+        open: Open,
+        password: Option<String>,
+        addr: SocketAddr,
+    ) {
+        // The connection has one place, and each tunnel another.
+        let place = self.gate.tunnel(addr.ip(), service.key());
+        let decided = match place {
+            Ok(_) => self.decide(service, password.as_deref(), open).await,
+            Err(limit) => {
+                debug!(%addr, ?limit, "tunnel refused");
+                Err(Refusal { reason: Reason::Other(AT_A_LIMIT.to_owned()), unknown: open.unknown })
+            }
+        };
+        match decided {
+            Ok(mut backend) => {
+                if session.grant().await.is_ok() {
+                    self.carry(service, &mut *session, &mut backend, addr).await;
+                }
+            }
+            Err(refusal) => {
+                debug!(%addr, %refusal, "tunnel refused");
+                let _ = timeout(self.handshake_timeout, session.refuse(refusal)).await;
+            }
+        }
+    }
+
+    /// Waits for the next question while the session is idle, or carries `detached` tunnels. `None`
+    /// when there will be none.
     async fn next_open(
         &self,
         session: &mut dyn ListenerSession,
+        detached: &mut JoinSet<()>,
         service: &Service,
         password: Option<&str>,
         addr: SocketAddr,
     ) -> Option<Open> {
-        let place = self.idle.enter(addr.ip());
-        let patience = match &place {
-            Some(_) if service.access.allows(password) => self.idle.time(),
-            // Who does not know the password may ask, to be told so, and has no other business
-            // here.
-            Some(_) => self.handshake_timeout,
-            // The question may be on its way.
-            None => CROWDED_IDLE_LIMIT,
-        };
-        tokio::select! {
-            () = self.drain.stop.cancelled() => None,
-            () = service.removed().cancelled() => None,
-            asked = timeout(patience, poll_fn(|cx| session.poll_next_tunnel(cx))) => asked.ok()?.ok(),
+        loop {
+            let place = self.idle.enter(addr.ip()).filter(|_| detached.is_empty());
+            let patience = match &place {
+                _ if !detached.is_empty() => Duration::MAX,
+                Some(_) if service.access.allows(password) => self.idle.time(),
+                // Who does not know the password may ask, to be told so, and has no other business
+                // here.
+                Some(_) => self.handshake_timeout,
+                // The question may be on its way.
+                None => CROWDED_IDLE_LIMIT,
+            };
+            tokio::select! {
+                () = self.drain.stop.cancelled() => return None,
+                () = service.removed().cancelled() => return None,
+                Some(_) = detached.join_next() => {}
+                asked = timeout(patience, poll_fn(|cx| session.poll_next_tunnel(cx))) => return asked.ok()?.ok(),
+            }
         }
     }
 

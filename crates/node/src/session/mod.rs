@@ -3,13 +3,15 @@
 //!
 //! A dialler opens tunnels, a listener waits for them. Which protocol is spoken is agreed on in the
 //! handshake, and no business of anybody outside this folder: `v1` is that of the released Python
-//! program, `v2` our own. A session carries one tunnel at a time and is its `Carrier` meanwhile;
-//! one whose connection opens streams by itself would hold a stream where these hold the
-//! connection.
+//! program, `v2` our own, `quic` the same over connections that have streams. A session carries one
+//! tunnel at a time and is its `Carrier` meanwhile; over a connection with streams there are as
+//! many sessions as tunnels, each with a stream of its own.
 
 mod carrier; // what a tunnel is to who carries bytes
 mod pool; // sessions that wait for their next tunnel
 mod preamble; // what each side says first
+#[cfg(feature = "quic")]
+mod quic; // a stream for each tunnel, many at once
 #[cfg(test)]
 mod tests; // our TLS settings with each other, in memory
 mod tunnel; // the dialler's end of a tunnel
@@ -80,6 +82,22 @@ pub(crate) trait DiallerSession: Carrier + fmt::Debug {
     /// Notes that the tunnel's user is gone before it has ended. Without a word for it, the
     /// connection is closed as at every end.
     fn abandon(&mut self) {}
+
+    /// Another session over the same connection, idle, for a tunnel at the same time. `None` for
+    /// one whose connection carries one tunnel at a time.
+    fn another(&self) -> Option<Box<dyn DiallerSession>> {
+        None
+    }
+
+    /// What sessions over one connection have in common, and no others.
+    fn connection(&self) -> Option<usize> {
+        None
+    }
+
+    /// Whether other sessions over its connection carry tunnels.
+    fn is_in_use(&self) -> bool {
+        false
+    }
 }
 
 /// The listener's end of a session. What has a default is that of one whose only tunnel begins with
@@ -93,6 +111,12 @@ pub(crate) trait ListenerSession: Carrier + fmt::Debug {
 
     /// Waits until a tunnel is asked for. To be [granted](Self::grant) or [refused](Self::refuse).
     fn poll_next_tunnel(&mut self, cx: &mut Context<'_>) -> Poll<Result<Open, SessionEnd>>;
+
+    /// Takes the tunnel that was asked for out of the session: a session of its own, so that others
+    /// are asked for meanwhile. `None` for one that carries one tunnel at a time.
+    fn detach(&mut self) -> Option<Box<dyn ListenerSession>> {
+        None
+    }
 
     /// Tells the dialler that the tunnel is there.
     fn grant(&mut self) -> BoxFuture<'_, Result<(), PreambleFailure>>;

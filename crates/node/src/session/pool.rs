@@ -67,7 +67,13 @@ impl Idle {
     }
 
     fn is_useful(&mut self, idle_limits: &IdleLimits) -> bool {
-        self.age() < idle_limits.time && self.session.is_quiet()
+        (self.age() < idle_limits.time || self.session.is_in_use()) && self.session.is_quiet()
+    }
+
+    /// Another one over the same connection.
+    fn another(&self) -> Option<Self> {
+        let session = self.session.another()?;
+        Some(Self { session, candidate: self.candidate.clone(), ..*self })
     }
 }
 
@@ -101,17 +107,26 @@ impl Pool {
         kept.idle.iter_mut().any(|idle| idle.age() < young && idle.is_useful(&self.idle_limits))
     }
 
-    /// Takes a session to `name` that is not known to have ended.
+    /// Takes a session to `name` that is not known to have ended. One whose connection carries many
+    /// tunnels at once stays, and another over its connection is taken.
     pub(crate) fn take(&self, name: &ServiceName) -> Option<Idle> {
         let mut services = self.lock();
         let kept = services.get_mut(name)?;
         kept.wanted = Some(Instant::now());
-        std::iter::from_fn(|| kept.idle.pop()).find_map(|mut idle| idle.is_useful(&self.idle_limits).then_some(idle))
+        let taken = std::iter::from_fn(|| kept.idle.pop())
+            .find_map(|mut idle| idle.is_useful(&self.idle_limits).then_some(idle))?;
+        if let Some(another) = taken.another() {
+            kept.idle.push(another);
+        }
+        Some(taken)
     }
 
-    /// Keeps a session, if there is room.
+    /// Keeps a session, if there is room. Of those over one connection the last is kept.
     pub(crate) fn put(&self, name: &ServiceName, idle: Idle) {
         let mut services = self.lock();
+        if let (Some(connection), Some(kept)) = (idle.session.connection(), services.get_mut(name)) {
+            kept.idle.retain(|kept| kept.session.connection() != Some(connection));
+        }
         let all: usize = services.values().map(|kept| kept.idle.len()).sum();
         let kept = services.entry(name.clone()).or_default();
         if all < self.idle_limits.sessions && kept.idle.len() < self.idle_limits.sessions_each {

@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use hardline_proto::KeyHash;
 use rustls::crypto::CryptoProvider;
-use rustls::server::NoServerSessionStorage;
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::SingleCertAndKey;
 use rustls::{CipherSuite, ClientConfig, ServerConfig, SupportedProtocolVersion};
 
@@ -38,11 +38,19 @@ impl<'a> From<&'a Identity> for ServerSettings<'a> {
 
 /// Settings for a service. Keeps no TLS sessions in memory.
 pub(crate) fn server(settings: ServerSettings<'_>, versions: &[&'static SupportedProtocolVersion]) -> ServerConfig {
+    server_by(Arc::new(SingleCertAndKey::from(Arc::clone(&settings.identity.certified))), versions)
+}
+
+/// The same for whatever certificate `resolver` presents.
+pub(crate) fn server_by(
+    resolver: Arc<dyn ResolvesServerCert>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> ServerConfig {
     let mut config = ServerConfig::builder_with_provider(Arc::clone(provider()))
         .with_protocol_versions(versions)
         .expect("ring has cipher suites for TLS 1.2 and 1.3")
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&settings.identity.certified))));
+        .with_cert_resolver(resolver);
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config
 }

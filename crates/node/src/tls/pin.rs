@@ -33,7 +33,12 @@ pub struct WrongKey {
 /// Finds a [`WrongKey`] in a handshake's error.
 #[must_use]
 pub fn wrong_key(error: &std::io::Error) -> Option<WrongKey> {
-    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+    wrong_key_in(error.get_ref()?.downcast_ref::<rustls::Error>()?)
+}
+
+/// Finds a [`WrongKey`] in what a verifier says.
+pub(crate) fn wrong_key_in(error: &rustls::Error) -> Option<WrongKey> {
+    match error {
         rustls::Error::InvalidCertificate(rustls::CertificateError::Other(OtherError(cause))) => {
             cause.downcast_ref::<WrongKey>().copied()
         }

@@ -37,9 +37,9 @@ pub(crate) trait Incoming: Send + 'static {
 
     /// Reads what the peer asks for, lets `choose` say how it is answered, and finishes the
     /// handshake. The caller sets the time for it.
-    fn answer<T: Send>(
+    fn answer<T: Send + 'static>(
         self,
-        choose: impl FnOnce(&ClientHello<'_>) -> Result<(Arc<ServerConfig>, T), Unserved> + Send,
+        choose: impl FnOnce(&ClientHello<'_>) -> Result<(Arc<ServerConfig>, T), Unserved> + Send + 'static,
     ) -> impl Future<Output = Result<(Self::Connection, T), Unserved>> + Send;
 }
 

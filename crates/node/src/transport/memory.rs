@@ -70,9 +70,9 @@ impl Listener for MemoryListener {
 impl Incoming for MemoryStream {
     type Connection = SecureStream<Self>;
 
-    async fn answer<T: Send>(
+    async fn answer<T: Send + 'static>(
         self,
-        choose: impl FnOnce(&ClientHello<'_>) -> Result<(Arc<ServerConfig>, T), Unserved> + Send,
+        choose: impl FnOnce(&ClientHello<'_>) -> Result<(Arc<ServerConfig>, T), Unserved> + Send + 'static,
     ) -> Result<(Self::Connection, T), Unserved> {
         handshake::answer(self, |_| (), choose).await
     }

@@ -4,15 +4,17 @@
 //! A `Transport` connects to a service and proves its key; a `Listener` hands in who comes, and an
 //! `Incoming` proves ours. What comes of either is a verified connection, over which `session`
 //! opens tunnels. Whether such a connection is a stream of bytes is between the transport and its
-//! session: TCP's is a `SecureStream`; one of QUIC would open streams by itself.
+//! session: TCP's is a `SecureStream`, QUIC's opens streams by itself.
 
-mod buffers; // memory for bytes under way, lent only while there are some
+pub(crate) mod buffers; // memory for bytes under way, lent only while there are some
 mod dial; // whom to reach, and what came of it
 mod engine; // rustls without its buffers
 pub mod handshake; // a stream of bytes → a verified connection
 mod incoming; // who comes in
 #[cfg(test)]
 pub(crate) mod memory; // the tests' transport
+#[cfg(feature = "quic")]
+pub(crate) mod quic; // connections over UDP
 pub mod relay; // joining connections by server name, without a key
 pub mod secure; // a TLS connection: stream, records, memory only while bytes are under way
 mod stream; // streams of bytes

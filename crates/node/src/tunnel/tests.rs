@@ -2,6 +2,8 @@
 
 use std::future::poll_fn;
 use std::io;
+#[cfg(feature = "quic")]
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -15,6 +17,8 @@ use rustls::ClientConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+#[cfg(feature = "quic")]
+use tokio_util::task::TaskTracker;
 
 use super::{Drain, Side, relay};
 use crate::config::IdleLimits;
@@ -27,20 +31,26 @@ use crate::session::{
 use crate::tls::identity::Identity;
 use crate::tls::sni;
 use crate::transport::memory::{Memory, MemoryAddr, MemoryListener, MemoryStream};
+#[cfg(feature = "quic")]
+use crate::transport::quic::{QuicEndpoint, QuicListener};
 use crate::transport::tcp::Tcp;
 use crate::transport::{ByteStream, ConnectError, Incoming, Listener, Reset, Target, Transport};
 
 /// A transport, with a listener of its own.
 trait Ground: Transport<Connection: Connection> + Send + 'static {
     type Listener: Listener<Incoming: Incoming<Connection: Connection>> + 'static;
-    const IT: Self;
+
+    fn new() -> Self;
 
     async fn listen() -> (Self::Listener, Self::Address);
 }
 
 impl Ground for Tcp {
     type Listener = TcpListener;
-    const IT: Self = Self;
+
+    fn new() -> Self {
+        Self
+    }
 
     async fn listen() -> (TcpListener, HostPort) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -51,16 +61,36 @@ impl Ground for Tcp {
 
 impl Ground for Memory {
     type Listener = MemoryListener;
-    const IT: Self = Self;
+
+    fn new() -> Self {
+        Self
+    }
 
     async fn listen() -> (MemoryListener, MemoryAddr) {
         MemoryListener::bind()
     }
 }
 
-/// Runs a test over every transport, with diallers of every version.
+#[cfg(feature = "quic")]
+impl Ground for QuicEndpoint {
+    type Listener = QuicListener;
+
+    fn new() -> Self {
+        Self::bind(Some(([127, 0, 0, 1], 0).into()), TaskTracker::new()).unwrap()
+    }
+
+    async fn listen() -> (QuicListener, SocketAddr) {
+        let endpoint = Self::new();
+        let at = endpoint.local_addr().unwrap();
+        (QuicListener::new(endpoint), at)
+    }
+}
+
+/// Runs a test over every transport, with diallers of every version that it knows.
 macro_rules! over_all {
     ($test:ident) => {
+        #[cfg(feature = "quic")]
+        $test(House::<QuicEndpoint>::new(v2::VERSION).await).await;
         for version in [v1::VERSION, v2::VERSION] {
             $test(House::<Tcp>::new(version).await).await;
             $test(House::<Memory>::new(version).await).await;
@@ -73,6 +103,7 @@ struct House<G: Ground> {
     version: u16,
     key: KeyHash,
     tls: Arc<ClientConfig>,
+    transport: G,
     at: G::Address,
     service: Arc<Service>,
     /// A connection to the backend for each tunnel.
@@ -106,11 +137,11 @@ impl<G: Ground> House<G> {
             while let Ok((incoming, _)) = listener.accept().await {
                 serving.connections.fetch_add(1, Ordering::SeqCst);
                 let (service, drain) = (Arc::clone(&serving), drain.clone());
-                tokio::spawn(async move { service.serve(incoming, &drain).await });
+                tokio::spawn(async move { service.serve(incoming, drain).await });
             }
         });
         let tls = if version == v1::VERSION { v1::client_tls(key) } else { v2::client_tls(key, true) };
-        Self { version, key, tls, at, service, programs, _stop }
+        Self { version, key, tls, transport: G::new(), at, service, programs, _stop }
     }
 
     fn target(&self) -> Target {
@@ -119,7 +150,7 @@ impl<G: Ground> House<G> {
     }
 
     async fn dial(&self, purpose: Purpose) -> Result<Box<dyn DiallerSession>, NoSession> {
-        let connected = G::IT.connect(&self.at, &self.target()).await.unwrap();
+        let connected = self.transport.connect(&self.at, &self.target()).await.unwrap();
         let Begun { session, .. } = connected.connection.dial(&Preamble::default(), purpose).await?;
         assert_eq!(session.version(), self.version);
         Ok(session)
@@ -137,12 +168,18 @@ impl<G: Ground> House<G> {
 }
 
 impl Service {
-    async fn serve<I: Incoming<Connection: Connection>>(&self, incoming: I, drain: &Drain) -> Option<()> {
-        let (connection, ()) = incoming.answer(|hello| Ok((self.tls.choose(hello), ()))).await.ok()?;
+    async fn serve<I: Incoming<Connection: Connection>>(self: Arc<Self>, incoming: I, drain: Drain) -> Option<()> {
+        let tls = self.tls.clone();
+        let (connection, ()) = incoming.answer(move |hello| Ok((tls.choose(hello), ()))).await.ok()?;
         let Begun { mut session, .. } = connection.listen(Preamble::default(), false).await.ok()?;
         loop {
             let open = poll_fn(|cx| session.poll_next_tunnel(cx)).await.ok()?;
-            self.carry(&mut *session, open, drain).await?;
+            if let Some(mut tunnel) = session.detach() {
+                let (this, drain) = (Arc::clone(&self), drain.clone());
+                tokio::spawn(async move { this.carry(&mut *tunnel, open, &drain).await });
+                continue;
+            }
+            self.carry(&mut *session, open, &drain).await?;
             if !session.is_idle() {
                 return None;
             }
@@ -291,6 +328,36 @@ async fn a_session_goes_back_to_the_pool_and_carries_the_next_tunnel_if_it_can()
     over_all!(test);
 }
 
+/// Those after the first are opened over its connection, and none waits for another.
+#[cfg(feature = "quic")]
+#[tokio::test]
+async fn a_connection_with_streams_carries_many_tunnels_at_once() {
+    let mut house = House::<QuicEndpoint>::new(v2::VERSION).await;
+    let first = house.dial(Purpose::Tunnel).await.unwrap();
+    let mut open = Vec::new();
+    for _ in 0..50 {
+        let mut session = first.another().unwrap();
+        session.open_tunnel(b"early").await.unwrap();
+        open.push(session);
+    }
+    let _program_of_the_first = house.programs.recv().await.unwrap();
+    assert!(first.is_in_use() && !first.is_idle());
+    for session in open {
+        let mut program = house.programs.recv().await.unwrap();
+        program.read_exact(&mut [0; 5]).await.unwrap();
+        program.write_all(b"whose?").await.unwrap();
+        program.shutdown().await.unwrap();
+        let mut tunnel = TunnelStream::last(session);
+        tunnel.shutdown().await.unwrap();
+        let mut heard = Vec::new();
+        program.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"");
+        tunnel.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"whose?");
+    }
+    assert_eq!(house.connections(), 1);
+}
+
 #[tokio::test]
 async fn a_refused_session_is_idle_and_reaches_the_backend_when_it_is_up() {
     async fn test<G: Ground>(mut house: House<G>) {
@@ -316,7 +383,7 @@ async fn somebody_else_gets_no_session() {
         let other = Identity::ephemeral().unwrap().key;
         let tls = v2::client_tls(other, true);
         let target = Target { key: other, tls, name: sni::server_name(other).unwrap(), pseudonym: None };
-        match G::IT.connect(&house.at, &target).await {
+        match house.transport.connect(&house.at, &target).await {
             Err(ConnectError::WrongKey(got)) => assert_eq!(got, house.key),
             other => panic!("{:?}", other.map(|_| "connected")),
         }

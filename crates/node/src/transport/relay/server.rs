@@ -416,9 +416,9 @@ pub(crate) struct RelayIncoming {
 impl Incoming for RelayIncoming {
     type Connection = SecureStream<TcpStream>;
 
-    async fn answer<T: Send>(
+    async fn answer<T: Send + 'static>(
         self,
-        choose: impl FnOnce(&ClientHello<'_>) -> Result<(Arc<ServerConfig>, T), Unserved> + Send,
+        choose: impl FnOnce(&ClientHello<'_>) -> Result<(Arc<ServerConfig>, T), Unserved> + Send + 'static,
     ) -> Result<(Self::Connection, T), Unserved> {
         let mut first = [0];
         let length = self.tcp.peek(&mut first).await.map_err(Unserved::Handshake)?;

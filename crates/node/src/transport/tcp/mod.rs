@@ -57,9 +57,9 @@ impl Listener for TcpListener {
 impl Incoming for TcpStream {
     type Connection = SecureStream<Self>;
 
-    async fn answer<T: Send>(
+    async fn answer<T: Send + 'static>(
         self,
-        choose: impl FnOnce(&ClientHello<'_>) -> Result<(Arc<ServerConfig>, T), Unserved> + Send,
+        choose: impl FnOnce(&ClientHello<'_>) -> Result<(Arc<ServerConfig>, T), Unserved> + Send + 'static,
     ) -> Result<(Self::Connection, T), Unserved> {
         handshake::answer(self, tune, choose).await
     }

@@ -1,0 +1,213 @@
+//! The UDP socket of QUIC's connections, made and accepted.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{AsyncTimer, AsyncUdpSocket, ClientConfig, ConnectError as NotBegun, ConnectionError, Endpoint};
+use quinn::{EndpointConfig, IdleTimeout, Runtime, TokioRuntime, TransportConfig, VarInt};
+use rustls::pki_types::ServerName;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
+use tracing::debug;
+
+use super::connection::QuicConnection;
+use super::tls::{self, Proof};
+use crate::limits::{CONNECT_TIMEOUT, DIAL_HANDSHAKE_TIMEOUT};
+use crate::transport::{ConnectError, Connected, Target, Transport};
+
+/// Time without a packet after which a connection counts as gone: as long as TCP's keepalive takes.
+const MAX_IDLE: Duration = Duration::from_secs(120);
+
+/// What a round trip is taken for before one was measured. A first packet that is lost is sent
+/// again after three of them; the default of a third of a second is that of a satellite.
+const INITIAL_RTT: Duration = Duration::from_millis(100);
+
+/// Bytes of one stream that may come before they are read. On the dialling side as much as a
+/// gigabit line has under way at 60 ms.
+const DIALLER_STREAM: u32 = 8 * 1024 * 1024;
+
+/// Bytes of all streams of a connection that may come before they are read, on the dialling side.
+pub(super) const DIALLER_WINDOW: u32 = 2 * DIALLER_STREAM;
+
+/// Bytes kept of what was sent and not acknowledged, on the dialling side.
+const DIALLER_SENT: u64 = 8 * 1024 * 1024;
+
+/// Room in the system's buffers, in bytes: a few milliseconds of a fast line.
+const BUFFER: usize = 2 * 1024 * 1024;
+
+/// A UDP socket for QUIC. Clones share it; it is closed when the last one is dropped.
+#[derive(Debug, Clone)]
+pub(crate) struct QuicEndpoint {
+    pub(super) endpoint: Endpoint,
+    socket: Arc<dyn AsyncUdpSocket>,
+    /// Of the whole node: what connections need beside their users.
+    pub(super) tasks: TaskTracker,
+    dialling: Arc<TransportConfig>,
+}
+
+impl QuicEndpoint {
+    /// Binds `at`, or any free port of both families. Everything that runs for it is a task of
+    /// `tasks`.
+    ///
+    /// # Errors
+    /// That of the system.
+    pub(crate) fn bind(at: Option<SocketAddr>, tasks: TaskTracker) -> io::Result<Self> {
+        let any = || socket((Ipv6Addr::UNSPECIFIED, 0).into()).or_else(|_| socket((Ipv4Addr::UNSPECIFIED, 0).into()));
+        let runtime = Arc::new(Tracked { tasks: tasks.clone() });
+        let socket = runtime.wrap_udp_socket(at.map_or_else(any, socket)?)?;
+        let mut config = EndpointConfig::default();
+        // The bit tells QUIC from everything else that comes here (RFC 9000, section 17.2).
+        config.grease_quic_bit(false);
+        let endpoint = Endpoint::new_with_abstract_socket(config, None, Arc::clone(&socket), runtime)?;
+        Ok(Self { endpoint, socket, tasks, dialling: Arc::new(dialling()) })
+    }
+
+    /// Where it is bound.
+    ///
+    /// # Errors
+    /// That of the system.
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.endpoint.local_addr()
+    }
+
+    /// Notes that this computer has moved to another network: what was dialled tells its peers so
+    /// at once (RFC 9000, section 9), and goes on from the new address.
+    pub(crate) fn moved(&self) {
+        // The socket is bound to no address that could be lost. Fails only where it has none at
+        // all.
+        if let Err(error) = self.endpoint.rebind_abstract(Arc::clone(&self.socket)) {
+            debug!(%error, "connections over QUIC not moved");
+        }
+    }
+
+    async fn verify(
+        &self,
+        at: SocketAddr,
+        target: &Target,
+        name: &ServerName<'static>,
+    ) -> Result<QuicConnection, ConnectError> {
+        let proof = Proof::default();
+        let mut config = ClientConfig::new(tls::client(target, &proof));
+        config.transport_config(Arc::clone(&self.dialling));
+        let connecting = self.endpoint.connect_with(config, at, &name.to_str()).map_err(not_begun)?;
+        let connection = match timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => return Err(failed(&error, &proof)),
+            Err(_) => return Err(unanswered()),
+        };
+        match tls::proven_key(&connection) {
+            Some(key) if key == target.key => Ok(QuicConnection::new(connection, self.tasks.clone())),
+            Some(got) => Err(ConnectError::WrongKey(got)),
+            None => Err(ConnectError::Handshake("no certificate".to_owned())),
+        }
+    }
+}
+
+impl Transport for QuicEndpoint {
+    type Address = SocketAddr;
+    type Connection = QuicConnection;
+
+    async fn connect(&self, at: &SocketAddr, target: &Target) -> Result<Connected<QuicConnection>, ConnectError> {
+        let verifying = async {
+            let Some(pseudonym) = &target.pseudonym else { return self.verify(*at, target, &target.name).await };
+            match self.verify(*at, target, pseudonym).await {
+                Err(ConnectError::Handshake(_) | ConnectError::WrongKey(_)) => {
+                    self.verify(*at, target, &target.name).await
+                }
+                verified => verified,
+            }
+        };
+        let verified = timeout(DIAL_HANDSHAKE_TIMEOUT, Box::pin(verifying)).await;
+        let connection = verified.unwrap_or(Err(ConnectError::Silent))?;
+        Ok(Connected { connection, remote: *at, answered: Instant::now() })
+    }
+}
+
+fn socket(at: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    let socket = Socket::new(Domain::for_address(at), Type::DGRAM, Some(Protocol::UDP))?;
+    if at.is_ipv6() {
+        socket.set_only_v6(!at.ip().is_unspecified())?;
+    }
+    // The kernel may give less; then a burst loses packets.
+    let _ = socket.set_recv_buffer_size(BUFFER);
+    let _ = socket.set_send_buffer_size(BUFFER);
+    socket.set_nonblocking(true)?;
+    socket.bind(&at.into())?;
+    Ok(socket.into())
+}
+
+fn dialling() -> TransportConfig {
+    let mut config = bounded(DIALLER_STREAM, DIALLER_WINDOW, DIALLER_SENT);
+    config.max_concurrent_bidi_streams(VarInt::from_u32(0));
+    config
+}
+
+/// Settings of either side. Nobody opens more than one stream of one direction, which is for the
+/// preamble; datagrams are not taken.
+pub(super) fn bounded(stream: u32, window: u32, sent: u64) -> TransportConfig {
+    let mut config = TransportConfig::default();
+    config.max_idle_timeout(IdleTimeout::try_from(MAX_IDLE).ok());
+    config.initial_rtt(INITIAL_RTT);
+    config.stream_receive_window(VarInt::from_u32(stream));
+    config.receive_window(VarInt::from_u32(window));
+    config.send_window(sent);
+    config.max_concurrent_uni_streams(VarInt::from_u32(1));
+    config.datagram_receive_buffer_size(None);
+    config
+}
+
+fn not_begun(error: NotBegun) -> ConnectError {
+    ConnectError::Unreachable(io::Error::other(error))
+}
+
+fn unanswered() -> ConnectError {
+    let told = format!("no answer within {} s", CONNECT_TIMEOUT.as_secs());
+    ConnectError::Unreachable(io::Error::new(io::ErrorKind::TimedOut, told))
+}
+
+fn failed(error: &ConnectionError, proof: &Proof) -> ConnectError {
+    if let Some(got) = proof.wrong_key() {
+        return ConnectError::WrongKey(got);
+    }
+    match error {
+        ConnectionError::TimedOut => unanswered(),
+        // Whoever came first has taken all places.
+        ConnectionError::ConnectionClosed(close)
+            if close.error_code == quinn::TransportErrorCode::CONNECTION_REFUSED =>
+        {
+            ConnectError::Unreachable(io::ErrorKind::ConnectionRefused.into())
+        }
+        ConnectionError::ConnectionClosed(close) if tls::is_refusal(close.error_code) => {
+            ConnectError::Handshake("refused: no service of this name, or too many connections".to_owned())
+        }
+        other => ConnectError::Handshake(other.to_string()),
+    }
+}
+
+/// Tokio, with every task counted.
+#[derive(Debug)]
+struct Tracked {
+    tasks: TaskTracker,
+}
+
+impl Runtime for Tracked {
+    fn new_timer(&self, at: std::time::Instant) -> Pin<Box<dyn AsyncTimer>> {
+        TokioRuntime.new_timer(at)
+    }
+
+    fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        self.tasks.spawn(future);
+    }
+
+    fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        TokioRuntime.wrap_udp_socket(socket)
+    }
+
+    fn now(&self) -> std::time::Instant {
+        TokioRuntime.now()
+    }
+}

@@ -1,0 +1,21 @@
+//! QUIC (RFC 9000): connections over UDP, which open as many streams as there are tunnels.
+//!
+//! The handshake is that of TCP's connections: the same certificate, picked by the same server
+//! names, verified by the same pin. There is no second TLS inside.
+//!
+//! - One socket both dials and listens, so that an address seen outside is good for both.
+//! - A connection survives a change of the dialler's address.
+//! - While no tunnel is open nothing is sent.
+
+mod connection; // a verified connection and its streams
+mod endpoint; // the socket
+mod listen; // who comes in
+mod sockets; // all of a node
+#[cfg(test)]
+mod tests;
+mod tls; // our TLS settings, as QUIC wants them
+
+pub(crate) use connection::{Accepting, QuicConnection, QuicEnd, QuicStream, StreamEnd};
+pub(crate) use endpoint::QuicEndpoint;
+pub(crate) use listen::QuicListener;
+pub(crate) use sockets::QuicSockets;

@@ -1,0 +1,227 @@
+//! QUIC by itself: who is asked for what, what is bounded, what survives.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hardline_proto::admission::Limit;
+use hardline_proto::tunnel::frame::ResetReason;
+use tokio::net::UdpSocket;
+use tokio::time::{sleep, timeout};
+use tokio_util::task::TaskTracker;
+
+use super::*;
+use crate::session::v2;
+use crate::tls::identity::Identity;
+use crate::tls::sni;
+use crate::transport::{ConnectError, Incoming, Listener, Target, Transport, Unserved};
+
+fn endpoint() -> QuicEndpoint {
+    QuicEndpoint::bind(Some(([127, 0, 0, 1], 0).into()), TaskTracker::new()).unwrap()
+}
+
+fn target(identity: &Identity) -> Target {
+    let name = sni::server_name(identity.key).unwrap();
+    Target { key: identity.key, tls: v2::client_tls(identity.key, true), name, pseudonym: None }
+}
+
+/// A connection: the dialler's end, the listener's, and the dialler's socket.
+async fn pair(most_unproven: usize) -> (QuicConnection, QuicConnection, QuicEndpoint) {
+    let identity = Identity::ephemeral().unwrap();
+    let (near, far) = (endpoint(), endpoint());
+    let at = far.local_addr().unwrap();
+    let listener = QuicListener::asking_beyond(far, most_unproven);
+    let tls = v2::server_tls(&identity);
+    let accepting = async {
+        let (incoming, _) = listener.accept().await.unwrap();
+        incoming.answer(move |_| Ok((tls, ()))).await.unwrap().0
+    };
+    let target = target(&identity);
+    let (dialled, accepted) = tokio::join!(near.connect(&at, &target), accepting);
+    (dialled.unwrap().connection, accepted, near)
+}
+
+/// A stream: the dialler's end, and the listener's behind a first byte.
+async fn stream(near: &QuicConnection, far: &QuicConnection) -> (QuicStream, QuicStream) {
+    let mut near = near.open().unwrap();
+    near.write_all(b"!").await.unwrap();
+    let mut accepting = far.accept();
+    let mut far = poll_fn(|cx| accepting.poll(cx)).await.unwrap();
+    assert_eq!(read(&mut far).await, Ok(b"!".to_vec()));
+    (near, far)
+}
+
+async fn read(stream: &mut QuicStream) -> Result<Vec<u8>, StreamEnd> {
+    let mut room = vec![0; 64 * 1024];
+    let length = poll_fn(|cx| stream.poll_read(cx, &mut room)).await?;
+    room.truncate(length);
+    Ok(room)
+}
+
+#[tokio::test]
+async fn beyond_a_few_a_newcomer_proves_its_address_first_and_is_served() {
+    for most_unproven in [0, 1] {
+        let (near, far, _socket) = pair(most_unproven).await;
+        stream(&near, &far).await;
+    }
+}
+
+/// As many first packets as a flood of strangers with the same, forged address.
+async fn first_packets(count: usize) -> Vec<Vec<u8>> {
+    let identity = Identity::ephemeral().unwrap();
+    let recorder = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let at = recorder.local_addr().unwrap();
+    let mut packets = Vec::new();
+    while packets.len() < count {
+        let (dialler, mut packet) = (endpoint(), vec![0; 2048]);
+        let target = target(&identity);
+        tokio::select! {
+            _ = dialler.connect(&at, &target) => panic!("nobody answered"),
+            received = recorder.recv(&mut packet) => packet.truncate(received.unwrap()),
+        }
+        packets.push(packet);
+    }
+    packets
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_under_a_forged_address_sends_its_owner_little_and_takes_few_places() {
+    const FLOOD: usize = 24;
+    let (packets, victim) = (first_packets(FLOOD).await, UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let far = endpoint();
+    let at = far.local_addr().unwrap();
+    let listener = QuicListener::asking_beyond(far, 4);
+    let identity = Identity::ephemeral().unwrap();
+    let handshakes = Arc::new(AtomicUsize::new(0));
+    let (counted, tls) = (Arc::clone(&handshakes), v2::server_tls(&identity));
+    tokio::spawn(async move {
+        while let Ok((incoming, _)) = listener.accept().await {
+            let (counted, tls) = (Arc::clone(&counted), tls.clone());
+            let answer = incoming.answer(move |_| {
+                counted.fetch_add(1, Ordering::SeqCst);
+                Ok((tls, ()))
+            });
+            tokio::spawn(timeout(Duration::from_secs(10), answer));
+        }
+    });
+    let mut sent = 0;
+    for packet in &packets {
+        sent += victim.send_to(packet, at).await.unwrap();
+    }
+    let (mut came, mut room) = (0, [0; 2048]);
+    while let Ok(received) = timeout(Duration::from_secs(60), victim.recv(&mut room)).await {
+        came += received.unwrap();
+    }
+    assert!(came > 0 && came < sent, "{came} bytes came of {sent}");
+    assert!((1..=4).contains(&handshakes.load(Ordering::SeqCst)), "{handshakes:?}");
+}
+
+#[tokio::test]
+async fn a_name_that_is_nobodys_is_refused_in_the_handshake_and_so_is_one_too_many() {
+    for (refusal, expected) in [
+        (Unserved::UnknownName, "asked for no service of ours"),
+        (Unserved::Limit(Limit::Tunnels), "a limit is reached: Tunnels"),
+    ] {
+        let far = endpoint();
+        let at = far.local_addr().unwrap();
+        let listener = QuicListener::new(far);
+        let accepting = async {
+            let (incoming, _) = listener.accept().await.unwrap();
+            incoming.answer(move |_| Err::<(_, ()), _>(refusal)).await.map(|_| ()).unwrap_err()
+        };
+        let (near, target) = (endpoint(), target(&Identity::ephemeral().unwrap()));
+        let (dialled, unserved) = tokio::join!(near.connect(&at, &target), accepting);
+        assert_eq!(unserved.to_string(), expected);
+        match dialled {
+            Err(ConnectError::Handshake(reason)) => assert!(reason.starts_with("refused"), "{reason}"),
+            other => panic!("{:?}", other.map(|_| ())),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_last_words_arrive_though_nobody_holds_the_connection_any_more() {
+    let (near, far, _socket) = pair(1).await;
+    let (mut sender, mut receiver) = stream(&near, &far).await;
+    let words = vec![7; 3_000_000];
+    let sending = async move {
+        sender.write_all(&words).await.unwrap();
+        sender.finish();
+        sender.stop();
+        drop((sender, near));
+    };
+    let receiving = async {
+        let mut heard = 0;
+        loop {
+            match read(&mut receiver).await.unwrap().len() {
+                0 => return heard,
+                more => heard += more,
+            }
+        }
+    };
+    assert_eq!(tokio::join!(sending, receiving).1, 3_000_000);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_broken_off_says_why_and_leaves_the_others() {
+    let (near, far, _socket) = pair(1).await;
+    let (mut broken, mut other) = stream(&near, &far).await;
+    let (mut whole, mut end) = stream(&near, &far).await;
+    broken.reset(ResetReason::IDLE);
+    assert_eq!(read(&mut other).await, Err(StreamEnd::Reset(ResetReason::IDLE)));
+    let writing = poll_fn(|cx| other.poll_write(cx, b"on"));
+    assert_eq!(writing.await, Err(StreamEnd::Reset(ResetReason::IDLE)));
+    whole.write_all(b"on").await.unwrap();
+    assert_eq!(read(&mut end).await, Ok(b"on".to_vec()));
+    drop(whole);
+    assert_eq!(read(&mut end).await, Err(StreamEnd::Reset(ResetReason::UNSPECIFIED)));
+}
+
+#[tokio::test]
+async fn a_listener_that_closes_says_that_nothing_was_looked_at() {
+    let (near, far, _socket) = pair(1).await;
+    let mut asking = near.open().unwrap();
+    asking.write_all(b"anybody?").await.unwrap();
+    far.close();
+    assert_eq!(read(&mut asking).await, Err(StreamEnd::Lost(QuicEnd::Unused)));
+    assert!(!near.is_alive() && near.open().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_tunnel_is_kept_and_with_nothing_open_nothing_is_sent() {
+    let (near, far, _socket) = pair(1).await;
+    let (tunnel, _other) = stream(&near, &far).await;
+    sleep(Duration::from_secs(3600)).await;
+    assert!(near.is_alive() && far.is_alive() && near.is_in_use());
+    drop(tunnel);
+    assert!(!near.is_in_use());
+    sleep(Duration::from_secs(1)).await;
+    let before = (near.datagrams_sent(), far.datagrams_sent());
+    sleep(Duration::from_secs(100)).await;
+    assert_eq!((near.datagrams_sent(), far.datagrams_sent()), before);
+    assert!(near.is_alive() && far.is_alive());
+    sleep(Duration::from_secs(60)).await;
+    assert!(!near.is_alive() && !far.is_alive(), "nobody waits for ever");
+}
+
+#[tokio::test]
+async fn a_download_goes_on_when_the_dialler_has_another_address() {
+    let (near, far, socket) = pair(1).await;
+    let (mut reader, mut writer) = stream(&near, &far).await;
+    let before = far.remote_address();
+    writer.write_all(b"one").await.unwrap();
+    assert_eq!(read(&mut reader).await, Ok(b"one".to_vec()));
+    socket.endpoint.rebind(std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+    for _ in 0..50 {
+        writer.write_all(&[7; 10_000]).await.unwrap();
+        let mut heard = 0;
+        while heard < 10_000 {
+            heard += read(&mut reader).await.unwrap().len();
+        }
+    }
+    assert_ne!(far.remote_address(), before);
+    socket.moved();
+    writer.write_all(b"two").await.unwrap();
+    assert_eq!(read(&mut reader).await, Ok(b"two".to_vec()));
+}
