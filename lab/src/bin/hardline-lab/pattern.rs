@@ -48,7 +48,7 @@ impl PatternBody {
     }
 
     /// The same, and in the end says on stdout whether it was taken as a whole.
-    pub(crate) fn advertised(mut self) -> Self {
+    pub(crate) fn told(mut self) -> Self {
         self.is_told = true;
         self
     }

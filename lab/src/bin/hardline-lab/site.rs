@@ -29,7 +29,7 @@ pub(crate) async fn serve(listen: &str) -> Result<()> {
 fn router() -> Router {
     Router::new()
         .route("/", get(|| async { Html(include_str!("site.html")) }))
-        .route("/bytes/{length}", get(|Path(length)| async move { Body::new(PatternBody::sized(length).advertised()) }))
+        .route("/bytes/{length}", get(|Path(length)| async move { Body::new(PatternBody::sized(length).told()) }))
         .route("/chunked/{length}", get(|Path(length)| async move { Body::new(PatternBody::chunked(length)) }))
         .route("/hash", post(hash))
         .route("/connection", get(connection))
