@@ -46,8 +46,18 @@ pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Such questions without an answer after which the computer counts as gone, and with it the
 /// tunnel. With the two times above: two minutes. A cable that was out for a minute and a half
-/// breaks nothing.
+/// breaks no tunnel that was silent meanwhile.
 pub const KEEPALIVE_RETRIES: u32 = 4;
+
+/// The same three times for a tunnel in which something moved just now: somebody waits for the rest,
+/// and who only receives has nothing to be acknowledged. Ten seconds together, as
+/// [`GONE`](hardline_proto::liveness::GONE). Asked and answered once, a silent tunnel goes back to
+/// the longer times.
+pub const BRISK_IDLE: Duration = Duration::from_secs(4);
+/// See [`BRISK_IDLE`].
+pub const BRISK_INTERVAL: Duration = Duration::from_secs(1);
+/// See [`BRISK_IDLE`].
+pub const BRISK_RETRIES: u32 = 6;
 
 /// Browser connections open at once at the gateway.
 pub const MAX_GATEWAY_CONNECTIONS: usize = 20_000;

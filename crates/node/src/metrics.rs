@@ -40,6 +40,7 @@ metrics! {
     TunnelsStopped "tunnels_stopped" "tunnels" "Tunnels closed because this program stopped."
     TunnelsRemoved "tunnels_removed" "tunnels" "Tunnels closed because their service was removed."
     TunnelsAddressLost "tunnels_address_lost" "tunnels" "Tunnels closed because this computer lost their local address."
+    TunnelsPeerGone "tunnels_peer_gone" "tunnels" "Tunnels closed because the other computer acknowledged nothing for ten seconds."
     TunnelsBroken "tunnels_broken" "tunnels" "Tunnels of which a connection broke; both ends were reset."
     TunnelsUnfinished "tunnels_unfinished" "tunnels" "Tunnels given up by whoever had them opened, and requests that reached no service."
     TunnelMilliseconds "tunnel_milliseconds" "ms" "Time that tunnels were open, added up when they end."
@@ -82,6 +83,8 @@ pub(crate) enum TunnelResult {
     Removed,
     /// Its local address is gone.
     AddressLost,
+    /// The other computer acknowledges nothing.
+    PeerGone,
     /// One of its connections broke.
     Broken,
 }
@@ -135,12 +138,13 @@ impl Metrics {
 }
 
 /// The metrics of which every tunnel counts in one.
-const RESULTS: [Metric; 7] = [
+const RESULTS: [Metric; 8] = [
     Metric::TunnelsClean,
     Metric::TunnelsIdle,
     Metric::TunnelsStopped,
     Metric::TunnelsRemoved,
     Metric::TunnelsAddressLost,
+    Metric::TunnelsPeerGone,
     Metric::TunnelsBroken,
     Metric::TunnelsUnfinished,
 ];
@@ -158,6 +162,7 @@ impl Drop for OpenTunnel {
             Some(TunnelResult::Stopped) => Metric::TunnelsStopped,
             Some(TunnelResult::Removed) => Metric::TunnelsRemoved,
             Some(TunnelResult::AddressLost) => Metric::TunnelsAddressLost,
+            Some(TunnelResult::PeerGone) => Metric::TunnelsPeerGone,
             Some(TunnelResult::Broken) => Metric::TunnelsBroken,
             None => Metric::TunnelsUnfinished,
         };

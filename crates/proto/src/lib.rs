@@ -24,6 +24,7 @@ pub mod candidate; // addresses a service may answer at
 pub mod dial; // candidates → when to try which
 pub mod hosts; // `host:port` lists, as `WANHosts` carries them
 pub mod lan; // LAN discovery: datagrams and their state machine
+pub mod liveness; // whether the other computer of a tunnel still lives
 pub mod network; // the networks that this host is in
 pub mod rate; // how often → not too often
 pub mod stages; // when which tier of sources is asked

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::net::{TcpListener, TcpSocket};
 
+use crate::tuning::Tunable;
+
 /// Free ports tried when any will do: one that is free on 127.0.0.1 may be taken on ::1.
 const FREE_PORT_TRIES: usize = 16;
 
@@ -59,7 +61,7 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     // A restart must not wait for the old connections' TIME_WAIT. On Windows the option means
     // something else.
     #[cfg(unix)]
-    socket.set_reuseaddr(true)?;
+    Tunable::ReuseAddress.try_set(|| socket.set_reuseaddr(true));
     socket.bind(addr)?;
     socket.listen(BACKLOG)
 }

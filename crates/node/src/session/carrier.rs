@@ -4,6 +4,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::net::IpAddr;
 use std::task::{Context, Poll, ready};
 
+use hardline_proto::liveness::PathState;
 use tokio::io::ReadBuf;
 
 use crate::transport::Reset;
@@ -17,6 +18,10 @@ pub(crate) trait Carrier: Reset + Unpin + Send {
     /// The address of this computer that the peer knows.
     fn local_ip(&self) -> Option<IpAddr>;
 
+    /// What is known of the peer's computer, where the system tells.
+    fn path_state(&self) -> Option<PathState>;
+    /// As [`ByteStream::ask_after`](crate::transport::ByteStream::ask_after).
+    fn ask_after(&self, is_brisk: bool);
     /// Waits for payload; `false` at the end of the peer's direction.
     fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>>;
 

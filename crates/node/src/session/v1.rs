@@ -20,6 +20,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use hardline_proto::liveness::PathState;
 use hardline_proto::KeyHash;
 use hardline_proto::preamble::Preamble;
 use hardline_proto::tunnel::frame::ResetReason;
@@ -144,6 +145,14 @@ impl<W: ByteStream + fmt::Debug> ListenerSession for V1<W> {
 impl<W: ByteStream> Carrier for V1<W> {
     fn local_ip(&self) -> Option<IpAddr> {
         self.tls.local_ip()
+    }
+
+    fn path_state(&self) -> Option<PathState> {
+        self.tls.path_state()
+    }
+
+    fn ask_after(&self, is_brisk: bool) {
+        self.tls.ask_after(is_brisk);
     }
 
     fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {

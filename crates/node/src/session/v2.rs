@@ -19,6 +19,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
+use hardline_proto::liveness::PathState;
 use hardline_proto::KeyHash;
 use hardline_proto::preamble::Preamble;
 use hardline_proto::tunnel::frame::{HEADER, MAX_PAYLOAD, ResetReason};
@@ -366,6 +367,14 @@ impl Taken {
 impl<W: ByteStream> Carrier for V2<W> {
     fn local_ip(&self) -> Option<IpAddr> {
         self.tls.local_ip()
+    }
+
+    fn path_state(&self) -> Option<PathState> {
+        self.tls.path_state()
+    }
+
+    fn ask_after(&self, is_brisk: bool) {
+        self.tls.ask_after(is_brisk);
     }
 
     fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {

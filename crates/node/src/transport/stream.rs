@@ -7,10 +7,13 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use hardline_proto::liveness::PathState;
 use hardline_proto::tunnel::frame::ResetReason;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Interest, ReadBuf};
 use tokio::net::TcpStream;
+
+use super::tcp;
 
 /// What can be broken off: either end of a tunnel.
 pub trait Reset {
@@ -25,6 +28,15 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Reset + Unpin + Send + Sync + 'st
     fn local_ip(&self) -> Option<IpAddr> {
         None
     }
+
+    /// What is known of the other end's computer, where the system tells.
+    fn path_state(&self) -> Option<PathState> {
+        None
+    }
+
+    /// Has the other end's computer asked after a short silence whether it is there, or `is_brisk`
+    /// no longer.
+    fn ask_after(&self, _is_brisk: bool) {}
 
     /// Reads into `room`, in order, in as few calls as possible, and returns how many bytes; 0 at
     /// the end.
@@ -56,6 +68,14 @@ pub(crate) async fn read_onto<const MOST: usize>(
 impl ByteStream for TcpStream {
     fn local_ip(&self) -> Option<IpAddr> {
         Some(self.local_addr().ok()?.ip())
+    }
+
+    fn path_state(&self) -> Option<PathState> {
+        tcp::path_state(self)
+    }
+
+    fn ask_after(&self, is_brisk: bool) {
+        tcp::ask_after(self, is_brisk);
     }
 
     fn poll_read_slices(&mut self, cx: &mut Context<'_>, room: &mut [IoSliceMut<'_>]) -> Poll<io::Result<usize>> {

@@ -64,12 +64,14 @@ impl Activity {
         self.answered.store(toward == Side::Dialler, Ordering::Relaxed);
     }
 
-    /// Keeps the time of what was noted since the last call.
-    pub(super) fn stamp(&self) {
-        if self.is_fresh.load(Ordering::Relaxed) {
+    /// Keeps the time of what was noted since the last call. Returns whether there was something.
+    pub(super) fn stamp(&self) -> bool {
+        let is_fresh = self.is_fresh.load(Ordering::Relaxed);
+        if is_fresh {
             self.is_fresh.store(false, Ordering::Relaxed);
             self.last_millis.store(self.began.elapsed().as_millis() as u64, Ordering::Relaxed);
         }
+        is_fresh
     }
 
     /// Bytes `toward` a side so far.
@@ -80,7 +82,8 @@ impl Activity {
         }
     }
 
-    fn last(&self) -> Instant {
+    /// When something moved last.
+    pub(super) fn last(&self) -> Instant {
         self.began + Duration::from_millis(self.last_millis.load(Ordering::Relaxed))
     }
 

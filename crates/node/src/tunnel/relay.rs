@@ -10,11 +10,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use hardline_proto::tunnel::frame::ResetReason;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::activity::{Activity, Side};
 use super::direction::{Direction, FromPeer, Stopped, ToPeer};
 use super::local_addr::LocalAddressWatch;
+use super::peer_watch::PeerWatch;
 use super::wake_filter::WakeFilter;
 use crate::metrics::{OpenTunnel, TunnelResult};
 use crate::session::Carrier;
@@ -67,6 +69,8 @@ pub(crate) enum End {
     Removed,
     /// This host has lost the address that the peer knows.
     AddressLost,
+    /// The peer's computer has gone silent while it owed an answer.
+    PeerGone,
     /// One of the two connections broke; both were reset.
     Broken(io::ErrorKind),
 }
@@ -98,13 +102,21 @@ pub(crate) async fn relay<A: ByteStream, C: Carrier + ?Sized>(
             }
         });
         let mut from_outside = WakeFilter::new(from_outside);
+        let timer = pin!(sleep(PeerWatch::FIRST));
+        let mut watch = PeerWatch::new(timer);
         poll_fn(|cx| {
             let out = out.poll(cx, application, carrier, &activity);
             let back = back.poll(cx, application, carrier, &activity);
-            activity.stamp();
+            if activity.stamp() {
+                watch.moved();
+            }
             match both(out, back) {
-                Poll::Ready(end) => Poll::Ready(end),
+                Poll::Pending => {}
+                end => return end,
+            }
+            match watch.poll(cx, &(&*carrier, &activity)) {
                 Poll::Pending => from_outside.poll(cx),
+                Poll::Ready(()) => Poll::Ready(End::PeerGone),
             }
         })
         .await
@@ -126,6 +138,7 @@ impl Relayed {
             End::Stopped => TunnelResult::Stopped,
             End::Removed => TunnelResult::Removed,
             End::AddressLost => TunnelResult::AddressLost,
+            End::PeerGone => TunnelResult::PeerGone,
             End::Broken(_) => TunnelResult::Broken,
         });
     }
@@ -138,7 +151,7 @@ impl End {
             Self::Idle => Some(ResetReason::IDLE),
             Self::Stopped | Self::Removed => Some(ResetReason::STOPPING),
             // To the peer this says nothing: it does not get there.
-            Self::Broken(_) | Self::AddressLost => Some(ResetReason::APPLICATION),
+            Self::Broken(_) | Self::AddressLost | Self::PeerGone => Some(ResetReason::APPLICATION),
         }
     }
 }
@@ -162,6 +175,8 @@ mod tests {
     use std::net::IpAddr;
     use std::pin::Pin;
     use std::task::{Context, ready};
+
+    use hardline_proto::liveness::PathState;
 
     use super::*;
     use crate::limits::TUNNEL_IDLE;
@@ -195,6 +210,12 @@ mod tests {
     impl<S: ByteStream> Carrier for Peer<S> {
         fn local_ip(&self) -> Option<IpAddr> {
             None
+        }
+        fn path_state(&self) -> Option<PathState> {
+            self.stream.path_state()
+        }
+        fn ask_after(&self, is_brisk: bool) {
+            self.stream.ask_after(is_brisk);
         }
         fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
             if self.come.is_empty() {

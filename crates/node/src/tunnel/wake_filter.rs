@@ -35,6 +35,12 @@ impl<F: Future + Unpin> WakeFilter<F> {
         Self { future, waker: Waker::from(Arc::clone(&signal)), signal, task }
     }
 
+    /// Changes the future, which is polled next time.
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut F)) {
+        change(&mut self.future);
+        self.signal.is_woken.store(true, Ordering::Release);
+    }
+
     pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<F::Output> {
         if !self.task.will_wake(cx.waker()) {
             self.task.clone_from(cx.waker());

@@ -16,12 +16,15 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::pattern::{Sum, request_body};
+use crate::pattern::{Pausing, Sum, request_body};
 
 type Body = http_body_util::combinators::BoxBody<axum::body::Bytes, std::convert::Infallible>;
 
 /// No single check takes longer, but for the idle time asked for.
 const CHECK_LIMIT: Duration = Duration::from_secs(60);
+
+/// Time between two pings.
+const PING: Duration = Duration::from_millis(250);
 
 /// Makes the checks one after another, prints a JSON line for each, and exits with 1 if one failed.
 pub(crate) async fn run(gateway: SocketAddr, host: &str, checks: &[&str]) -> Result<ExitCode> {
@@ -55,12 +58,14 @@ impl Target<'_> {
             match (name, &numbers[..]) {
                 ("get", &[length] | &[length, _]) => self.get("bytes", length).await,
                 ("chunked", &[length]) => self.get("chunked", length).await,
+                ("paused", &[length, seconds]) => self.paused(length, Duration::from_secs(seconds)).await,
                 ("post", &[length] | &[length, _]) => self.post(length).await,
                 ("parallel", &[count, length]) => self.parallel(count, length).await,
                 ("streams", &[count, length]) => self.streams(count, length).await,
                 ("keepalive", &[count]) => self.keep_alive(count).await,
                 ("websocket", &[]) => self.web_socket(Duration::ZERO).await,
                 ("idle", &[seconds]) => self.web_socket(Duration::from_secs(seconds)).await,
+                ("pings", &[seconds]) => self.pings(Duration::from_secs(seconds)).await,
                 ("events", &[]) => self.events().await,
                 _ => bail!("no such check"),
             }
@@ -85,6 +90,14 @@ impl Target<'_> {
         let answer = ask(&mut self.connect().await?, self.request(&format!("/{kind}/{length}"), None)?).await?;
         let (got, expected) = (Sum::of(answer.into_body()).await?, Sum::of_pattern(length).await);
         ensure!(got == expected, "got {got:?}, expected {expected:?}");
+        Ok(())
+    }
+
+    /// A download whose reader takes a pause in the middle.
+    async fn paused(self, length: u64, pause: Duration) -> Result<()> {
+        let answer = ask(&mut self.connect().await?, self.request(&format!("/bytes/{length}"), None)?).await?;
+        let got = Sum::of(Pausing::new(answer.into_body(), length / 4, pause)).await?;
+        ensure!(got == Sum::of_pattern(length).await, "got {got:?}");
         Ok(())
     }
 
@@ -154,6 +167,21 @@ impl Target<'_> {
         Ok(())
     }
 
+    /// A message and its echo four times a second, so long.
+    async fn pings(self, time: Duration) -> Result<()> {
+        let stream = TcpStream::connect(self.gateway).await.context("connecting to the gateway")?;
+        let (mut socket, _) = tokio_tungstenite::client_async(format!("ws://{}/websocket", self.host), stream).await?;
+        let begun = Instant::now();
+        while begun.elapsed() < time {
+            socket.send(Message::text("ping")).await?;
+            socket.next().await.context("closed instead of an echo")??;
+            eprintln!("ping");
+            tokio::time::sleep(PING).await;
+        }
+        socket.close(None).await?;
+        Ok(())
+    }
+
     /// Events arrive one by one, not all at the end.
     async fn events(self) -> Result<()> {
         let mut answer = ask(&mut self.connect().await?, self.request("/events", None)?).await?;
@@ -174,7 +202,7 @@ impl Target<'_> {
 fn extra_time(name: &str, numbers: &[u64]) -> Duration {
     const SLOWEST: u64 = 5_000_000;
     match (name, numbers) {
-        ("idle", &[seconds]) | ("get" | "post", &[_, seconds]) => Duration::from_secs(seconds),
+        ("idle" | "pings", &[seconds]) | ("paused", &[_, seconds]) | ("get" | "post", &[_, seconds]) => Duration::from_secs(seconds),
         ("streams", &[count, length]) => Duration::from_secs(2 * count * length / SLOWEST),
         _ => Duration::ZERO,
     }

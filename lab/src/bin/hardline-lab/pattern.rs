@@ -2,13 +2,15 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::body::{Bytes, HttpBody};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::BoxBody;
 use hyper::body::{Frame, SizeHint};
 use sha2::{Digest as _, Sha256};
+use tokio::time::Sleep;
 
 /// Most bytes in one piece of a streamed body.
 const PIECE: u64 = 64 * 1024;
@@ -78,6 +80,42 @@ impl HttpBody for PatternBody {
 
     fn size_hint(&self) -> SizeHint {
         if self.is_sized { SizeHint::with_exact(self.length - self.offset) } else { SizeHint::default() }
+    }
+}
+
+/// A body that is not read for a while, once so many bytes have come. It says so on stderr.
+pub(crate) struct Pausing<B> {
+    body: B,
+    left: u64,
+    pause: Duration,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl<B> Pausing<B> {
+    pub(crate) fn new(body: B, after: u64, pause: Duration) -> Self {
+        Self { body, left: after, pause, sleep: None }
+    }
+}
+
+impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Pausing<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        if self.left == 0 {
+            let pause = self.pause;
+            let sleep = self.sleep.get_or_insert_with(|| {
+                eprintln!("paused");
+                Box::pin(tokio::time::sleep(pause))
+            });
+            ready!(sleep.as_mut().poll(cx));
+            self.left = u64::MAX;
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            self.left = self.left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
+        }
+        Poll::Ready(frame)
     }
 }
 

@@ -8,6 +8,9 @@ mod driver; // the task: sockets and timers around the state machine
 mod signature; // RSA, which the pure crate does not know
 mod socket; // one family's socket
 
+#[cfg(test)]
+pub(crate) use socket::opens_sockets;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

@@ -7,6 +7,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tracing::debug;
 
+use crate::tuning::Tunable;
+
 /// Kernel buffer for each direction, in bytes: a value of the largest size arrives as a burst of 70
 /// kB from each of eight nodes.
 const BUFFER: usize = 1024 * 1024;
@@ -33,14 +35,20 @@ pub(super) fn open_all(port: u16, bind: &[IpAddr]) -> io::Result<Vec<UdpSocket>>
     if sockets.is_empty() { Err(last_error) } else { Ok(sockets) }
 }
 
+/// One, for a test of its options.
+#[cfg(test)]
+pub(crate) fn opens_sockets() -> io::Result<()> {
+    open((Ipv4Addr::LOCALHOST, 0).into()).map(drop)
+}
+
 fn open(addr: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     if addr.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     // The kernel may give less; then large values need more attempts.
-    let _ = socket.set_recv_buffer_size(BUFFER);
-    let _ = socket.set_send_buffer_size(BUFFER);
+    Tunable::ReceiveBuffer.try_set(|| socket.set_recv_buffer_size(BUFFER));
+    Tunable::SendBuffer.try_set(|| socket.set_send_buffer_size(BUFFER));
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
     UdpSocket::from_std(socket.into())

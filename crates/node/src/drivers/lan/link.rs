@@ -14,6 +14,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::trace;
 
 use super::interfaces::NamedInterface;
+use crate::tuning::Tunable;
 
 /// Datagrams received and not yet looked at, by all sockets together.
 pub(super) const QUEUE: usize = 256;
@@ -34,9 +35,9 @@ pub(super) type Received = (SocketAddrV4, Vec<u8>);
 /// The socket of the group, on a port shared with other programs of this computer.
 pub(super) fn open_group(port: u16) -> io::Result<Arc<UdpSocket>> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_reuse_address(true)?;
+    Tunable::ReuseAddress.try_set(|| socket.set_reuse_address(true));
     #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
-    socket.set_reuse_port(true)?;
+    Tunable::ReusePort.try_set(|| socket.set_reuse_port(true));
     into_tokio(socket, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))
 }
 
@@ -146,11 +147,17 @@ pub(super) async fn read(socket: Arc<UdpSocket>, received: mpsc::Sender<Received
     }
 }
 
+/// Both kinds, for a test of their options.
+#[cfg(test)]
+pub(crate) fn opens_sockets(addr: Ipv4Addr) -> io::Result<()> {
+    open_group(0).and(open_sender(addr)).map(drop)
+}
+
 fn open_sender(addr: Ipv4Addr) -> io::Result<Arc<UdpSocket>> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_multicast_if_v4(&addr)?;
-    socket.set_multicast_loop_v4(true)?; // other programs of this computer listen too
-    socket.set_multicast_ttl_v4(1)?;
+    Tunable::MulticastLoop.try_set(|| socket.set_multicast_loop_v4(true));
+    Tunable::MulticastTtl.try_set(|| socket.set_multicast_ttl_v4(1));
     into_tokio(socket, SocketAddrV4::new(addr, 0))
 }
 

@@ -5,6 +5,9 @@ mod interfaces; // which addresses are used
 mod link; // one interface's socket
 mod waiters; // who is told of what was found
 
+#[cfg(test)]
+pub(crate) use link::opens_sockets;
+
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -12,6 +12,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use hardline_proto::KeyHash;
+use hardline_proto::liveness::PathState;
 use hardline_record::{HEADER, MAX_PLAINTEXT, TRAILER, UPDATE};
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 
@@ -106,6 +107,16 @@ impl<W: ByteStream> SecureStream<W> {
     /// The address of this computer that the peer knows.
     pub(crate) fn local_ip(&self) -> Option<IpAddr> {
         self.wire.local_ip()
+    }
+
+    /// What is known of the peer's computer, where the system tells.
+    pub(crate) fn path_state(&self) -> Option<PathState> {
+        self.wire.path_state()
+    }
+
+    /// As [`ByteStream::ask_after`].
+    pub(crate) fn ask_after(&self, is_brisk: bool) {
+        self.wire.ask_after(is_brisk);
     }
 
     /// The stream below, to be reset.

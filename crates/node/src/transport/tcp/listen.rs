@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
+use crate::tuning::Tunable;
+
 /// Ports tried above the one asked for.
 const NEXT_PORTS: u16 = 25;
 
@@ -67,7 +69,7 @@ fn listener(addr: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     // A restart must not wait for the old connections' TIME_WAIT. On Windows the option means
     // something else.
     #[cfg(unix)]
-    socket.set_reuse_address(true)?;
+    Tunable::ReuseAddress.try_set(|| socket.set_reuse_address(true));
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;

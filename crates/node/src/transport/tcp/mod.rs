@@ -1,11 +1,12 @@
 //! TCP connections: made, for diallers and backends; accepted, from peers and browsers.
 
 pub(crate) mod listen; // the P2P port
+mod path_state; // what TCP knows of the other computer
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hardline_proto::hosts::{Host, HostPort};
@@ -15,12 +16,16 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tracing::debug;
+
+pub(super) use path_state::path_state;
 
 use super::dial::over_streams;
 use super::secure::SecureStream;
 use super::{ByteStream, ConnectError, Connected, Incoming, Listener, Target, Transport, Unserved, handshake};
-use crate::limits::{CONNECT_TIMEOUT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES};
+use crate::limits::{
+    BRISK_IDLE, BRISK_INTERVAL, BRISK_RETRIES, CONNECT_TIMEOUT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES,
+};
+use crate::tuning::Tunable;
 
 /// Most addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 8;
@@ -91,18 +96,40 @@ pub(crate) async fn connect(at: &HostPort, limit: Duration) -> io::Result<TcpStr
 
 /// Sets what only tunes: segments leave at once, and the system asks now and then whether the
 /// peer's computer is still there. Who only receives would otherwise not learn that it is gone. (No
-/// `TCP_USER_TIMEOUT`: that one also ends connections whose receiver takes a pause.)
-///
-/// Best effort: WSL 1, gVisor and Wine refuse one or the other, and the connection works without.
+/// `TCP_USER_TIMEOUT`: see [`hardline_proto::liveness`].)
 pub(crate) fn tune(stream: &TcpStream) {
-    static TOLD: Once = Once::new();
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
-    let refused = stream
-        .set_nodelay(true)
-        .and(SockRef::from(stream).set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_RETRIES)));
-    if let Err(error) = refused {
-        TOLD.call_once(|| debug!(%error, "an option of TCP is not to be had here"));
+    Tunable::NoDelay.try_set(|| stream.set_nodelay(true));
+    set_keepalive(stream, KeepaliveTimes::USUAL);
+}
+
+/// When the system asks whether a silent computer is still there.
+#[derive(Debug, Clone, Copy)]
+struct KeepaliveTimes {
+    time: Duration,
+    interval: Duration,
+    retries: u32,
+}
+
+impl KeepaliveTimes {
+    const USUAL: Self = Self { time: KEEPALIVE_IDLE, interval: KEEPALIVE_INTERVAL, retries: KEEPALIVE_RETRIES };
+    const BRISK: Self = Self { time: BRISK_IDLE, interval: BRISK_INTERVAL, retries: BRISK_RETRIES };
+}
+
+/// Asks after a short silence whether the peer's computer is there, or `is_brisk` no longer.
+pub(super) fn ask_after(stream: &TcpStream, is_brisk: bool) {
+    set_keepalive(stream, if is_brisk { KeepaliveTimes::BRISK } else { KeepaliveTimes::USUAL });
+}
+
+fn set_keepalive(stream: &TcpStream, times: KeepaliveTimes) {
+    let (socket, none) = (SockRef::from(stream), TcpKeepalive::new);
+    let all = none().with_time(times.time).with_interval(times.interval).with_retries(times.retries);
+    if Tunable::Keepalive.try_set(|| socket.set_tcp_keepalive(&all)) {
+        return;
     }
+    // A system may lack one of them, and have the others.
+    Tunable::KeepaliveTime.try_set(|| socket.set_tcp_keepalive(&none().with_time(times.time)));
+    Tunable::KeepaliveInterval.try_set(|| socket.set_tcp_keepalive(&none().with_interval(times.interval)));
+    Tunable::KeepaliveRetries.try_set(|| socket.set_tcp_keepalive(&none().with_retries(times.retries)));
 }
 
 async fn connect_addr(addr: SocketAddr) -> io::Result<TcpStream> {
@@ -170,6 +197,7 @@ mod tests {
         let mut near = TcpStream::from_std(near.into()).unwrap();
         assert!(near.set_nodelay(true).is_err(), "the option is refused");
         tune(&near);
+        assert_eq!(near.path_state(), None);
         near.write_all(b"on").await.unwrap();
         let mut got = [0; 2];
         far.read_exact(&mut got).await.unwrap();

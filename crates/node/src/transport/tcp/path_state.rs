@@ -1,0 +1,104 @@
+//! What the system's TCP knows of the other computer.
+
+use hardline_proto::liveness::PathState;
+use tokio::net::TcpStream;
+
+/// `None` where the system does not tell.
+#[cfg(target_os = "linux")]
+pub(in crate::transport) fn path_state(stream: &TcpStream) -> Option<PathState> {
+    use std::os::fd::AsRawFd;
+
+    let mut info = [0; linux::WORDS];
+    let length = uapi::getsockopt(stream.as_raw_fd(), uapi::c::IPPROTO_TCP, uapi::c::TCP_INFO, &mut info);
+    linux::read(&info, length.ok()?)
+}
+
+/// `None` where the system does not tell.
+#[cfg(not(target_os = "linux"))]
+pub(in crate::transport) fn path_state(_stream: &TcpStream) -> Option<PathState> {
+    None
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::time::Duration;
+
+    use hardline_proto::liveness::PathState;
+
+    /// As much of `struct tcp_info` (linux/tcp.h) as is of use, in words of 32 bits.
+    pub(super) const WORDS: usize = 37;
+
+    /// What every kernel has of it, and gVisor.
+    const LEAST: usize = 26 * size_of::<u32>();
+
+    /// The first word's bytes: state, state of congestion control, repeats after a timeout,
+    /// unanswered probes.
+    const REPEATS: usize = 2;
+    const PROBES: usize = 3;
+
+    const UNACKNOWLEDGED: usize = 6;
+    const LAST_DATA_RECEIVED_MS: usize = 13;
+    const LAST_ACK_RECEIVED_MS: usize = 14;
+    const ROUND_TRIP_US: usize = 17;
+    /// Since Linux 4.6; 0 before.
+    const UNSENT: usize = 36;
+
+    /// Reads `length` bytes.
+    pub(super) fn read(info: &[u32; WORDS], length: usize) -> Option<PathState> {
+        if length < LEAST {
+            return None;
+        }
+        let first = info[0].to_ne_bytes();
+        let (repeats, probes) = (u32::from(first[REPEATS]), u32::from(first[PROBES]));
+        let silence = info[LAST_DATA_RECEIVED_MS].min(info[LAST_ACK_RECEIVED_MS]);
+        Some(PathState {
+            is_owed: info[UNACKNOWLEDGED] > 0 || probes > 0,
+            repeats: repeats.max(probes),
+            has_unsent: info[UNSENT] > 0,
+            silence: Duration::from_millis(silence.into()),
+            round_trip: Duration::from_micros(info[ROUND_TRIP_US].into()),
+        })
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// Looks until `is_so`, in real time: the kernel's.
+    async fn until(stream: &TcpStream, is_so: impl Fn(&PathState) -> bool) -> PathState {
+        loop {
+            let state = path_state(stream).unwrap();
+            if is_so(&state) {
+                return state;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_takes_a_pause_owes_nothing_but_has_bytes_waiting() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut sender = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut reader, _) = listener.accept().await.unwrap();
+        sender.write_all(b"x").await.unwrap();
+        reader.read_exact(&mut [0]).await.unwrap();
+        let state = until(&sender, |state| !state.is_owed).await;
+        assert!(!state.has_unsent && state.repeats == 0 && state.round_trip < Duration::from_secs(1), "{state:?}");
+
+        let piece = vec![0; 1 << 20];
+        while let Ok(Ok(_)) = tokio::time::timeout(Duration::from_millis(300), sender.write(&piece)).await {}
+        until(&sender, |state| state.has_unsent && !state.is_owed && state.silence < Duration::from_secs(2)).await;
+    }
+
+    #[test]
+    fn a_system_that_tells_less_tells_nothing() {
+        assert_eq!(linux::read(&[0; linux::WORDS], 92), None);
+        assert!(linux::read(&[0; linux::WORDS], 104).is_some());
+    }
+}

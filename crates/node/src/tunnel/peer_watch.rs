@@ -1,0 +1,240 @@
+//! Looks now and then whether the other computer of a tunnel lives.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hardline_proto::liveness::{Liveness, PathState};
+use tokio::time::{Instant, Sleep};
+
+use super::activity::Activity;
+use super::wake_filter::WakeFilter;
+use crate::limits::BRISK_IDLE;
+use crate::session::Carrier;
+
+/// Time between two looks while bytes move. Most tunnels of a page have ended by the first one.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// The same while the other computer owes an answer, or is silent.
+const CLOSER_LOOK: Duration = Duration::from_secs(1);
+
+/// The same while bytes wait for a reader that takes a pause.
+const PAUSED_LOOK: Duration = Duration::from_secs(5);
+
+/// Follows one tunnel: looks while something moves, and until the other computer has said something
+/// behind the last movement. Then it rests, and the tunnel costs nothing but TCP's keepalive.
+pub(super) struct PeerWatch<'a> {
+    liveness: Liveness,
+    timer: WakeFilter<Pin<&'a mut Sleep>>,
+    is_resting: bool,
+    /// Whether the system asks after a short silence.
+    is_brisk: bool,
+}
+
+/// What is followed.
+pub(super) trait Followed {
+    /// When bytes moved last.
+    fn moved(&self) -> Instant;
+    /// As [`Carrier::path_state`].
+    fn path_state(&self) -> Option<PathState>;
+    /// As [`Carrier::ask_after`].
+    fn ask_after(&self, is_brisk: bool);
+}
+
+impl<C: Carrier + ?Sized> Followed for (&C, &Activity) {
+    fn moved(&self) -> Instant {
+        self.1.last()
+    }
+    fn path_state(&self) -> Option<PathState> {
+        self.0.path_state()
+    }
+    fn ask_after(&self, is_brisk: bool) {
+        self.0.ask_after(is_brisk);
+    }
+}
+
+impl<'a> PeerWatch<'a> {
+    /// Time of the first look, for the timer.
+    pub(super) const FIRST: Duration = LOOK;
+
+    /// `timer` ends after [`FIRST`](Self::FIRST).
+    pub(super) fn new(timer: Pin<&'a mut Sleep>) -> Self {
+        Self { liveness: Liveness::default(), timer: WakeFilter::new(timer), is_resting: false, is_brisk: false }
+    }
+
+    /// Says that bytes have moved.
+    pub(super) fn moved(&mut self) {
+        if self.is_resting {
+            self.is_resting = false;
+            self.look_at(Instant::now() + LOOK);
+        }
+    }
+
+    /// Ready when the other computer counts as gone.
+    pub(super) fn poll(&mut self, cx: &Context<'_>, tunnel: &impl Followed) -> Poll<()> {
+        while !self.is_resting && self.timer.poll(cx).is_ready() {
+            let (now, state) = (Instant::now(), tunnel.path_state());
+            if state.is_some_and(|state| self.liveness.handle(now.into_std(), &state)) {
+                return Poll::Ready(());
+            }
+            self.plan(now, state, tunnel);
+        }
+        Poll::Pending
+    }
+
+    /// Says when to look again.
+    fn plan(&mut self, now: Instant, state: Option<PathState>, tunnel: &impl Followed) {
+        let quiet = now.saturating_duration_since(tunnel.moved());
+        let next = match state {
+            Some(state) if state.is_owed => CLOSER_LOOK,
+            Some(state) if state.has_unsent => PAUSED_LOOK,
+            // It was asked, and has answered. What came right behind the last movement may be half a
+            // record.
+            Some(state) if state.silence + BRISK_IDLE <= quiet => return self.rest(tunnel),
+            // By now the system has ended the connection, or it asks nobody.
+            _ if quiet > 3 * BRISK_IDLE => return self.rest(tunnel),
+            _ if quiet > LOOK => CLOSER_LOOK,
+            _ => LOOK,
+        };
+        self.set_brisk(true, tunnel);
+        self.look_at(now + next);
+    }
+
+    fn rest(&mut self, tunnel: &impl Followed) {
+        self.is_resting = true;
+        self.set_brisk(false, tunnel);
+    }
+
+    fn set_brisk(&mut self, is_brisk: bool, tunnel: &impl Followed) {
+        if self.is_brisk != is_brisk {
+            self.is_brisk = is_brisk;
+            tunnel.ask_after(is_brisk);
+        }
+    }
+
+    fn look_at(&mut self, at: Instant) {
+        self.timer.change(|timer| timer.as_mut().reset(at));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::poll_fn;
+    use std::pin::pin;
+
+    use hardline_proto::liveness::GONE;
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    /// A tunnel whose other computer says what it is told to.
+    struct Simulated<F> {
+        begun: Instant,
+        moved: Cell<Instant>,
+        looks: Cell<u32>,
+        is_brisk: Cell<bool>,
+        /// What is known so long after the beginning.
+        state: F,
+    }
+
+    impl<F: Fn(Duration) -> Option<PathState>> Simulated<F> {
+        fn new(state: F) -> Self {
+            let begun = Instant::now();
+            Self { begun, moved: Cell::new(begun), looks: Cell::new(0), is_brisk: Cell::new(false), state }
+        }
+
+        /// When its other computer counts as gone, within an hour.
+        async fn gone_after(&self) -> Option<Duration> {
+            let timer = pin!(sleep(PeerWatch::FIRST));
+            let mut watch = PeerWatch::new(timer);
+            let gone = poll_fn(|cx| watch.poll(cx, self));
+            timeout(Duration::from_secs(3600), gone).await.ok().map(|()| self.begun.elapsed())
+        }
+    }
+
+    impl<F: Fn(Duration) -> Option<PathState>> Followed for Simulated<F> {
+        fn moved(&self) -> Instant {
+            self.moved.get()
+        }
+        fn path_state(&self) -> Option<PathState> {
+            self.looks.set(self.looks.get() + 1);
+            (self.state)(self.begun.elapsed())
+        }
+        fn ask_after(&self, is_brisk: bool) {
+            self.is_brisk.set(is_brisk);
+        }
+    }
+
+    fn well(silence: Duration) -> PathState {
+        let round_trip = Duration::from_millis(40);
+        PathState { is_owed: false, repeats: 0, has_unsent: false, silence, round_trip }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tunnel_whose_bytes_are_not_acknowledged_ends_after_ten_to_thirteen_seconds() {
+        let dead = Simulated::new(|time| Some(PathState { is_owed: true, repeats: 5, ..well(time) }));
+        let after = dead.gone_after().await.unwrap();
+        assert!((GONE..GONE + Duration::from_secs(3)).contains(&after), "{after:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_tunnel_is_asked_for_once_and_then_costs_nothing() {
+        let asked = BRISK_IDLE + Duration::from_millis(40);
+        let silent = Simulated::new(|time| Some(well(time.checked_sub(asked).unwrap_or(time))));
+        assert_eq!(silent.gone_after().await, None);
+        assert!(!silent.is_brisk.get(), "asked rarely again");
+        assert!(silent.looks.get() <= 5, "{} looks in an hour", silent.looks.get());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_a_record_behind_the_last_movement_is_no_answer() {
+        let heard = Duration::from_millis(30);
+        let dead = Simulated::new(|time| Some(well(time.saturating_sub(heard))));
+        let timer = pin!(sleep(PeerWatch::FIRST));
+        let mut watch = PeerWatch::new(timer);
+        assert!(timeout(GONE, poll_fn(|cx| watch.poll(cx, &dead))).await.is_err());
+        assert!(dead.is_brisk.get(), "still asked");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tunnel_that_only_receives_is_asked_after_soon() {
+        // The way dies at once: nothing is owed, and nothing comes.
+        let dead = Simulated::new(|time| Some(well(time)));
+        let timer = pin!(sleep(PeerWatch::FIRST));
+        let mut watch = PeerWatch::new(timer);
+        let asked = timeout(GONE, poll_fn(|cx| watch.poll(cx, &dead)));
+        assert!(asked.await.is_err(), "that is the system's to tell");
+        assert!(dead.is_brisk.get());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_takes_a_pause_is_followed_at_leisure() {
+        let paused = Simulated::new(|_| Some(PathState { has_unsent: true, ..well(Duration::from_secs(1)) }));
+        assert_eq!(paused.gone_after().await, None);
+        assert!(paused.looks.get() < 1000, "{} looks in an hour", paused.looks.get());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_that_move_again_wake_a_resting_watch() {
+        let tunnel = Simulated::new(|time| {
+            let is_dead = time > Duration::from_secs(1800);
+            Some(if is_dead { PathState { is_owed: true, repeats: 9, ..well(time) } } else { well(Duration::ZERO) })
+        });
+        let timer = pin!(sleep(PeerWatch::FIRST));
+        let mut watch = PeerWatch::new(timer);
+        let resting = timeout(Duration::from_secs(1801), poll_fn(|cx| watch.poll(cx, &tunnel)));
+        assert!(resting.await.is_err(), "it rests");
+        tunnel.moved.set(Instant::now());
+        watch.moved();
+        let gone = timeout(Duration::from_secs(14), poll_fn(|cx| watch.poll(cx, &tunnel)));
+        assert!(gone.await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_the_system_tells_nothing_its_own_questions_are_all_there_is() {
+        let unknown = Simulated::new(|_| None);
+        assert_eq!(unknown.gone_after().await, None);
+        assert!(!unknown.is_brisk.get() && unknown.looks.get() < 20);
+    }
+}

@@ -1,0 +1,140 @@
+//! A way that dies without a word under a running tunnel, and a reader that takes a pause: the one
+//! is told within seconds, the other is left alone.
+
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use hardline_lab::{Hardline, Host, Lab, Process, Service, Switch, helper, is_long};
+use serde_json::Value;
+
+/// More than can cross in the time that its client has.
+const ENDLESS: u64 = 1 << 40;
+
+/// More than all buffers on the way take together.
+const LARGE: u64 = 256 * 1024 * 1024;
+
+/// How soon after its death a dead way must be told of, and how late.
+const TOLD: std::ops::RangeInclusive<f64> = 9.5..=13.5;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Alice's service, opened by Bob.
+struct World {
+    alice: Host,
+    bob: Host,
+    service: Service,
+    gateway: Hardline,
+    _switch: Switch,
+}
+
+#[test]
+fn a_dead_way_ends_a_running_download_at_both_ends() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = World::new(&lab)?;
+    let download = world.begin(&format!("get:{ENDLESS}:400"))?;
+    let backend = &world.service.backend.process;
+    world.until("bytes under way", || Ok(!world.is_idle()?))?;
+    world.dies_under("a download", download, || Ok(backend.stdout().iter().any(|line| line == "download broken")))
+}
+
+#[test]
+fn a_dead_way_ends_a_web_socket_with_pings_at_both_ends() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = World::new(&lab)?;
+    let pings = world.begin("pings:300")?;
+    pings.wait_for_line("ping")?;
+    world.dies_under("a WebSocket with pings", pings, || world.is_idle())
+}
+
+/// Its window is closed for all the time, which looks like death to who only counts the seconds
+/// that bytes wait.
+#[test]
+fn a_reader_that_takes_a_pause_gets_the_rest() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = World::new(&lab)?;
+    let pause = if is_long() { 60 } else { 25 };
+    let download = world.begin(&format!("paused:{LARGE}:{pause}"))?;
+    let said = ended(download, PATIENCE + Duration::from_secs(pause))?;
+    ensure!(said["ok"] == true, "{said}");
+    for (host, program) in [(&world.bob, &world.gateway), (&world.alice, &world.service.program)] {
+        let gone = &host.status(program)?["metrics"]["tunnels_peer_gone"];
+        ensure!(*gone == 0, "{gone} tunnels counted as dead");
+    }
+    Ok(())
+}
+
+impl World {
+    fn new(lab: &Lab) -> Result<Self> {
+        let (switch, [alice, bob]) = lab.lan(["alice", "bob"])?;
+        let service = alice.service(&["--set", "dht.enabled=false"])?;
+        let gateway = bob.gateway("data", &["--set", "dht.enabled=false"])?;
+        let world = Self { alice, bob, service, gateway, _switch: switch };
+        world.service.opens_at(&world.gateway, &world.bob)?;
+        Ok(world)
+    }
+
+    /// Begins one of the helper's checks.
+    fn begin(&self, check: &str) -> Result<Process> {
+        let (gateway, host) = (self.gateway.gateway()?.to_string(), format!("{}.localhost", self.service.key));
+        self.bob.spawn(check, self.bob.command(helper()?).args(["client", &gateway, &host, check]))
+    }
+
+    /// Lets every packet be lost under `client`, and measures when it and the backend are told.
+    fn dies_under(&self, what: &str, mut client: Process, backend_knows: impl Fn() -> Result<bool>) -> Result<()> {
+        std::thread::sleep(Duration::from_secs(3));
+        self.alice.lose_incoming("eth0", 100)?;
+        self.bob.lose_incoming("eth0", 100)?;
+        let begun = Instant::now();
+        let (mut client_told, mut backend_told) = (None, None);
+        self.until("both ends told", || {
+            if client_told.is_none() && !client.stdout().is_empty() {
+                client_told = Some(begun.elapsed().as_secs_f64());
+            }
+            if backend_told.is_none() && backend_knows()? {
+                backend_told = Some(begun.elapsed().as_secs_f64());
+            }
+            Ok(client_told.is_some() && backend_told.is_some())
+        })?;
+        client.wait(PATIENCE)?;
+        let said = ended(client, PATIENCE)?;
+        ensure!(said["ok"] == false, "it ended well: {said}");
+        let (client, backend) = (client_told.context("the client")?, backend_told.context("the backend")?);
+        say(&format!("{what}, way dead: client told after {client:.1} s, backend after {backend:.1} s"))?;
+        ensure!(TOLD.contains(&client) && TOLD.contains(&backend), "not within {TOLD:?} s");
+        Ok(())
+    }
+
+    /// Whether the backend has no connection.
+    fn is_idle(&self) -> Result<bool> {
+        let port = format!(":{:04X}", self.service.backend.address.port());
+        let table = std::fs::read_to_string(format!("/proc/{}/net/tcp", self.service.program.process.id()))?;
+        let mut rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+        Ok(!rows.any(|words| words[3] == "01" && words[2].ends_with(&port)))
+    }
+
+    fn until(&self, what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_so()? {
+            ensure!(Instant::now() < deadline, "{what}: not after {PATIENCE:?}");
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        Ok(())
+    }
+}
+
+/// What a check came to.
+fn ended(mut check: Process, limit: Duration) -> Result<Value> {
+    check.wait(limit)?;
+    let said = check.wait_for("its end", |line| serde_json::from_str(line).ok())?;
+    check.discard();
+    Ok(said)
+}
+
+/// Prints a line, also when the test passes.
+fn say(line: &str) -> Result<()> {
+    // Not `println!`: the test harness swallows that.
+    Ok(std::io::stdout().write_all(format!("{line}\n").as_bytes())?)
+}
