@@ -50,16 +50,15 @@ impl Tunable {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use std::cell::Cell;
     use std::net::Ipv4Addr;
     use std::time::Duration;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpStream;
 
     use super::*;
-    use crate::transport::tcp;
+    use crate::transport::{self, ByteStream, tcp};
 
     thread_local! {
         static REFUSING: Cell<Option<Tunable>> = const { Cell::new(None) };
@@ -79,7 +78,7 @@ pub(crate) mod tests {
         Tunable::MulticastTtl,
     ];
 
-    pub(crate) fn is_refused(option: Tunable) -> bool {
+    pub(super) fn is_refused(option: Tunable) -> bool {
         use Tunable::{Keepalive, KeepaliveInterval, KeepaliveRetries, KeepaliveTime};
         let part = matches!(REFUSING.get(), Some(KeepaliveTime | KeepaliveInterval | KeepaliveRetries));
         REFUSING.get() == Some(option) || (option == Keepalive && part)
@@ -102,7 +101,7 @@ pub(crate) mod tests {
         tcp::tune(&far);
         near.write_all(b"on").await.unwrap();
         far.read_exact(&mut [0; 2]).await.unwrap();
-        crate::transport::ByteStream::ask_after(&near, true);
+        ByteStream::ask_after(&near, true);
         far.write_all(b"and on").await.unwrap();
         near.read_exact(&mut [0; 6]).await.unwrap();
     }
@@ -113,7 +112,7 @@ pub(crate) mod tests {
             without(option, async {
                 a_connection_works().await;
                 let gateway = crate::gateway::bind(0).unwrap();
-                TcpStream::connect(gateway[0].local_addr().unwrap()).await.unwrap();
+                transport::open_stream(gateway[0].local_addr().unwrap()).await.unwrap();
                 crate::drivers::dht::opens_sockets().unwrap();
                 crate::drivers::lan::opens_sockets(Ipv4Addr::LOCALHOST).unwrap();
             });

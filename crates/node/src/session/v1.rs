@@ -20,8 +20,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use hardline_proto::liveness::PathState;
 use hardline_proto::KeyHash;
+use hardline_proto::liveness::PathState;
 use hardline_proto::preamble::Preamble;
 use hardline_proto::tunnel::frame::ResetReason;
 use hardline_proto::tunnel::{Closed, Open};

@@ -19,8 +19,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
-use hardline_proto::liveness::PathState;
 use hardline_proto::KeyHash;
+use hardline_proto::liveness::PathState;
 use hardline_proto::preamble::Preamble;
 use hardline_proto::tunnel::frame::{HEADER, MAX_PAYLOAD, ResetReason};
 use hardline_proto::tunnel::{ALPN, Answer, Closed, Event, Open, Phase, Refusal, Session};

@@ -202,7 +202,9 @@ impl Target<'_> {
 fn extra_time(name: &str, numbers: &[u64]) -> Duration {
     const SLOWEST: u64 = 5_000_000;
     match (name, numbers) {
-        ("idle" | "pings", &[seconds]) | ("paused", &[_, seconds]) | ("get" | "post", &[_, seconds]) => Duration::from_secs(seconds),
+        ("idle" | "pings", &[seconds]) | ("paused", &[_, seconds]) | ("get" | "post", &[_, seconds]) => {
+            Duration::from_secs(seconds)
+        }
         ("streams", &[count, length]) => Duration::from_secs(2 * count * length / SLOWEST),
         _ => Duration::ZERO,
     }
