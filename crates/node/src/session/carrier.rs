@@ -18,10 +18,13 @@ pub(crate) trait Carrier: Reset + Unpin + Send {
     /// The address of this computer that the peer knows.
     fn local_ip(&self) -> Option<IpAddr>;
 
-    /// What is known of the peer's computer, where the system tells.
-    fn path_state(&self) -> Option<PathState>;
+    /// What is known of the peer's computer, where the system tells. `None` also over a transport
+    /// that ends by itself when nobody answers.
+    fn path_state(&self) -> Option<PathState> {
+        None
+    }
     /// As [`ByteStream::ask_after`](crate::transport::ByteStream::ask_after).
-    fn ask_after(&self, is_brisk: bool);
+    fn ask_after(&self, _is_brisk: bool) {}
     /// Waits for payload; `false` at the end of the peer's direction.
     fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>>;
 
