@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 use hardline_node::proto::KeyHash;
 use hardline_node::proto::client_hello::{Hello, read_client_hello};
 use hardline_node::proto::rolling::{Day, RollingCode};
+use hardline_node::session::v2;
+use hardline_node::tls::sni;
+use rustls::ClientConnection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -31,6 +34,22 @@ impl Heard {
     pub fn names(&self, key: KeyHash) -> bool {
         self.server_name == key.to_string()
     }
+}
+
+/// What `listener` says first to a client that asks for `name`, which may be a rolling code: seven
+/// bytes, or an alert and what follows until the connection is closed.
+pub async fn first_answer(listener: SocketAddr, name: KeyHash) -> Vec<u8> {
+    let mut hello = Vec::new();
+    let config = v2::client_tls(name, true);
+    ClientConnection::new(config, sni::server_name(name).unwrap()).unwrap().write_tls(&mut hello).unwrap();
+    let mut tcp = TcpStream::connect(listener).await.unwrap();
+    tcp.write_all(&hello).await.unwrap();
+    let mut answer = vec![0; 7];
+    tcp.read_exact(&mut answer).await.unwrap();
+    if answer[0] == 21 {
+        tcp.read_to_end(&mut answer).await.unwrap();
+    }
+    answer
 }
 
 /// A way to a listener, and what is heard there.
