@@ -4,18 +4,18 @@
 
 mod common;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use common::dht::DhtNodes;
 use common::wire::wiretap;
 use common::{TestNode, backend, get, path_in, service};
-use hardline_node::config::{IdentityConfig, NodeConfig, ServiceConfig};
+use hardline_node::config::{IdentityConfig, ServiceConfig};
 use hardline_node::dht::{Event, InfoHash, Value, ValueType};
 use hardline_node::discovery::{DHT_PLAIN, DHT_SEALED};
 use hardline_node::drivers::dht::proxy::server::ProxyServer;
-use hardline_node::drivers::dht::{Dht, DhtConfig};
 use hardline_node::limits::{LOOKUP_TIMEOUT, PATIENT_LOOKUP_TIMEOUT};
 use hardline_node::proto::host::ServiceName;
 use hardline_node::proto::hosts::HostList;
@@ -28,7 +28,6 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 /// A test that waits longer has failed.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -133,7 +132,7 @@ async fn without_udp_a_proxy_finds_it() {
     world.put_sealed(1, &record(listener.p2p())).await;
     let proxy = world.proxy().await;
     let gateway = TestNode::start(|config| {
-        world.join(config);
+        world.dht.join(config);
         config.dht.bootstrap = Vec::new();
         config.dht.proxies = vec![format!("http://{}", proxy.addr())];
     })
@@ -147,7 +146,7 @@ async fn a_client_that_reaches_what_is_at_hand_sends_nothing_to_the_dht() {
     let listener = world.listener().await;
     let bootstrap = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let gateway = TestNode::start(|config| {
-        world.join(config);
+        world.dht.join(config);
         config.dht.bootstrap = vec![bootstrap.local_addr().unwrap().to_string()];
         config.static_addresses =
             vec![hardline_node::config::StaticAddress { key: listener.key(), at: listener.p2p().into() }];
@@ -175,33 +174,16 @@ async fn a_program_waits_longer_for_what_is_far_away_than_a_page_that_tries_agai
 
 /// A DHT of three nodes on loopback, and the identity of the one service it is about.
 struct World {
-    nodes: Vec<Arc<Dht>>,
+    dht: DhtNodes,
     identity: Identity,
     dir: TempDir,
-    stop: CancellationToken,
 }
 
 impl World {
     async fn new() -> Self {
-        let stop = CancellationToken::new();
-        let mut nodes: Vec<Arc<Dht>> = Vec::new();
-        for _ in 0..3 {
-            let bootstrap = nodes.first().map(|node| node.status().bound[0].to_string());
-            let config = DhtConfig {
-                port: 0,
-                bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-                bootstrap: bootstrap.into_iter().collect(),
-                rates: hardline_node::dht::Rates::UNLIMITED,
-                ..DhtConfig::default()
-            };
-            nodes.push(Dht::start(config, None, stop.clone()).await.unwrap());
-        }
-        for node in &nodes {
-            timeout(PATIENCE, node.connected()).await.unwrap();
-        }
         let dir = tempfile::tempdir().unwrap();
         let (identity, _) = Identity::load_or_create(&path_in(&dir, "id")).unwrap();
-        Self { nodes, identity, dir, stop }
+        Self { dht: DhtNodes::start().await, identity, dir }
     }
 
     /// The service, which greets.
@@ -216,21 +198,13 @@ impl World {
 
     /// A node that knows nothing but where the DHT is.
     async fn gateway(&self) -> TestNode {
-        TestNode::start(|config| self.join(config)).await
-    }
-
-    fn join(&self, config: &mut NodeConfig) {
-        config.is_loopback_shared = true;
-        config.dht.enabled = true;
-        config.dht.port = 0;
-        config.dht.bind = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
-        config.dht.bootstrap = vec![self.nodes[0].status().bound[0].to_string()];
-        config.dht.proxies = Vec::new();
-        config.dht.rates = hardline_node::dht::Rates::UNLIMITED;
+        TestNode::start(|config| self.dht.join(config)).await
     }
 
     async fn proxy(&self) -> ProxyServer {
-        ProxyServer::start(([127, 0, 0, 1], 0).into(), Arc::clone(&self.nodes[1]), self.stop.clone()).await.unwrap()
+        ProxyServer::start(([127, 0, 0, 1], 0).into(), Arc::clone(&self.dht.nodes[1]), self.dht.stop.clone())
+            .await
+            .unwrap()
     }
 
     async fn open(&self, gateway: &TestNode) -> String {
@@ -254,14 +228,8 @@ impl World {
 
     async fn put(&self, id: u64, key: [u8; 20], data: &[u8]) {
         let value = Value::new(id, ValueType::USER_DATA, data, "").unwrap();
-        let mut put = self.nodes[2].put(InfoHash(key), value, false);
+        let mut put = self.dht.nodes[2].put(InfoHash(key), value, false);
         while !matches!(timeout(PATIENCE, put.next()).await.unwrap(), Some(Event::PutDone { .. }) | None) {}
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        self.stop.cancel();
     }
 }
 

@@ -1,10 +1,12 @@
 //! Nodes, backends and browsers for the tests of the journey.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod dht; // a DHT of the tests' own
 pub mod wire; // somebody who reads along
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hardline_node::config::{IdentityConfig, LanConfig, NodeConfig, P2pConfig, ServiceConfig, StaticAddress, Target};
 use hardline_node::node::Node;
@@ -145,6 +147,16 @@ pub async fn get(gateway: SocketAddr, host: &str, headers: &str) -> String {
     let mut answer = String::new();
     open(gateway, host, headers).await.read_to_string(&mut answer).await.unwrap();
     answer
+}
+
+/// Waits until `is_so`; a test where it does not happen has failed.
+pub async fn happens(mut is_so: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(40), waiting).await.unwrap();
 }
 
 /// A path in a folder that lives as long as the test.
