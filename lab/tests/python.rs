@@ -1,9 +1,10 @@
 //! The released Python program as server and as client, with our program and with itself.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use hardline_lab::{Host, Lab, Release, is_long};
+use hardline_lab::{Host, Lab, Process, Release, is_long};
 use serde_json::Value;
 
 /// Every exchange that must work between any two of them.
@@ -155,6 +156,36 @@ fn browsing_finds_each_other_s_services() -> Result<()> {
         let found = our_browser
             .wait_for(key, |line| serde_json::from_str::<Value>(line).ok().filter(|event| event["key"] == key))?;
         assert_eq!(found["title"], "A Python service");
+    }
+    Ok(())
+}
+
+#[test]
+fn released_peers_pass_over_our_goodbye() -> Result<()> {
+    for release in Release::ALL {
+        let Some(lab) = Lab::open()? else { return Ok(()) };
+        let (_switch, [alice, bob, carol]) = lab.lan(["alice", "bob", "carol"])?;
+        let python = alice.python_server(release, P2P_PORT, "127.0.0.1:80".parse()?)?;
+        let mut ours = bob.hardline(&["share", "127.0.0.1:80"])?;
+        let name = ours.service_name()?;
+        let key = name.strip_suffix(".localhost:7009").context("a name")?;
+        let browse = || {
+            let mut command = carol.command(hardline_lab::hardline_program()?);
+            carol.spawn("hardline browse", command.args(["--json", "browse"]))
+        };
+        let browser = browse()?;
+        let event = |browser: &Process, kind: &str, key: &str| {
+            let is_it = |event: &Value| event["event"] == kind && event["key"] == key;
+            browser.wait_for(kind, |line| serde_json::from_str(line).ok().filter(is_it))
+        };
+        event(&browser, "found", key)?;
+        ours.process.terminate(Duration::from_secs(30))?;
+        event(&browser, "lost", key)?;
+
+        event(&browse()?, "found", python.name.split('-').next_back().context("a key")?)?;
+        // It prints where it stumbles; without an internet it does in other places.
+        let said = [python.process.stdout(), python.process.stderr()].concat();
+        assert!(!said.iter().any(|line| line.contains("in handleData")), "{said:?}");
     }
     Ok(())
 }

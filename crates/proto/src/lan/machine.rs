@@ -363,8 +363,8 @@ impl Discovery {
         }
     }
 
-    /// Forgets what `source` said and takes back. Nothing of this is authenticated, but who can send
-    /// from another's address can do as much with announcements.
+    /// Forgets what `source` said and takes back. Nothing of this is authenticated; but whoever can
+    /// send from another's address can do as much with announcements.
     fn forget(&mut self, source: Ipv4Addr, goodbye: &Goodbye) {
         let addr = SocketAddrV4::new(source, goodbye.port);
         if self.claims.take_back(goodbye.key, addr, &goodbye.cookie) {
