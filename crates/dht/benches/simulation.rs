@@ -1,9 +1,9 @@
-//! Networks of 100, 1,000 and 10,000 nodes: what is found, in how many hops, and what a node costs
-//! at rest.
+//! Networks of 100, 1,000 and 10,000 nodes: what is found, in how many hops, how soon a listener
+//! hears, and what a node costs at rest.
 //!
 //! Prints tables. Numbers of nodes as arguments simulate others; `seeds=N` simulates N networks of
 //! each kind instead of one, and `quick` leaves out the check of every node after each of its
-//! steps.
+//! steps. `lookups`, `calls` and `rest` print these tables only.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark looks at the clock")]
 
@@ -12,8 +12,11 @@ mod sim;
 
 use std::time::{Duration, Instant};
 
-use sim::measure::{Lookups, Traffic, put_and_get};
+use sim::measure::{Lookups, Traffic, call, put_and_get};
 use sim::{Sim, Weather};
+
+/// Calls per network.
+const CALLS: usize = 200;
 
 /// Lookups per network.
 const LOOKUPS: usize = 1000;
@@ -22,21 +25,46 @@ fn main() {
     let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
     let sizes = if sizes.is_empty() { vec![100, 1000, 10_000] } else { sizes };
     let seeds = std::env::args().find_map(|word| word.strip_prefix("seeds=")?.parse().ok()).unwrap_or(1);
+    let tables = ["lookups", "calls", "rest"];
+    let all = !std::env::args().any(|word| tables.contains(&&*word));
+    let [lookups, calls, rest] = tables.map(|table| all || std::env::args().any(|word| word == table));
+    if lookups {
+        print_lookups(&sizes, seeds);
+    }
+    if calls {
+        print_calls(&sizes);
+    }
+    if rest {
+        println!("per node in an hour at rest: median (5 % to 95 % of the nodes, the most)");
+        for nodes in sizes {
+            an_hour(nodes, "fair", Weather::FAIR);
+            an_hour(nodes, "rough", Weather::ROUGH);
+        }
+    }
+}
+
+fn print_lookups(sizes: &[usize], seeds: u64) {
     println!("rough: 5 % loss, 20 % of the nodes behind NATs, 5 % liars, half of the nodes replaced in an hour");
     println!();
     println!(" nodes weather    found %  in the worst network  hops median/most  ms median/99 %  requests");
-    for nodes in &sizes {
+    for nodes in sizes {
         lookups(*nodes, "fair", seeds, Weather::FAIR);
         lookups(*nodes, "5 % loss", seeds, Weather { loss: 0.05, ..Weather::FAIR });
         lookups(*nodes, "20 % loss", seeds, Weather { loss: 0.2, ..Weather::FAIR });
         lookups(*nodes, "rough", seeds, Weather::ROUGH);
     }
     println!();
-    println!("per node in an hour at rest: median (5 % to 95 % of the nodes, the most)");
-    for nodes in &sizes {
-        an_hour(*nodes, "fair", Weather::FAIR);
-        an_hour(*nodes, "rough", Weather::ROUGH);
+}
+
+fn print_calls(sizes: &[usize]) {
+    println!("calls, half of the nodes behind NATs, round trips of 10 to 160 ms: median / 95 % / slowest");
+    for nodes in sizes {
+        for (name, fresh) in [("settled", false), ("fresh", true)] {
+            let mut sim = network(*nodes, 1, Weather { nat: 0.5, ..Weather::FAIR });
+            println!("{nodes:6} {name:9} {}", call(&mut sim, CALLS, fresh));
+        }
     }
+    println!();
 }
 
 fn lookups(nodes: usize, name: &str, seeds: u64, weather: Weather) {

@@ -11,6 +11,13 @@ pub const REPLICATION: usize = 8;
 /// Nodes a search asks at once.
 pub const SEARCH_PARALLELISM: usize = 4;
 
+/// Time without an answer after which a search asks another node as well: some round trips of most
+/// lines. Many nodes that others name are behind NATs and never answer.
+pub const SLOW_AFTER: Duration = Duration::from_millis(150);
+
+/// Nodes from which a search awaits the answer to its first attempt.
+pub const MAX_UNANSWERED: usize = 16;
+
 /// Nodes remembered in a search. More than the 14 of released nodes, so that invented neighbours of
 /// liars cannot push all honest ones out.
 pub const MAX_SEARCH_NODES: usize = 64;

@@ -43,7 +43,7 @@ pub enum Event {
     PutDone {
         /// The operation.
         op: OpId,
-        /// Nodes that acknowledged. Not all of them need have stored it.
+        /// Nodes that acknowledged, of the nearest. Not all of them need have stored it.
         acknowledged: usize,
         /// How it went.
         summary: Summary,

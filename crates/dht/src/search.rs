@@ -6,8 +6,8 @@ use rand::{Rng, RngExt};
 
 use crate::hash::InfoHash;
 use crate::limits::{
-    ANNOUNCE_MARGIN, LISTEN_NODES, LISTEN_RENEWAL, MAX_INLINE_VALUES, MAX_SEARCH_NODES, MAX_TOKEN_ERRORS, REPLICATION,
-    SEARCH_PARALLELISM, SEARCH_REFRESH, TOKEN_FRESH,
+    ANNOUNCE_MARGIN, LISTEN_NODES, LISTEN_RENEWAL, MAX_INLINE_VALUES, MAX_SEARCH_NODES, MAX_TOKEN_ERRORS,
+    MAX_UNANSWERED, REPLICATION, SEARCH_PARALLELISM, SEARCH_REFRESH, SLOW_AFTER, TOKEN_FRESH,
 };
 use crate::message::NodeAddr;
 use crate::time::Time;
@@ -60,6 +60,8 @@ pub(crate) struct Search {
     /// Whether the nearest nodes were all known once; from then on nodes are used as they become
     /// known.
     synced: bool,
+    /// Announcements made before that.
+    early: usize,
     /// When to look again, answers aside.
     pub(crate) due: Option<Time>,
     /// Where the node has it in its queue.
@@ -75,6 +77,8 @@ struct SearchNode {
     depth: u32,
     /// Attempts made of the `find` or `get` in flight; 0 when there is none.
     attempts: usize,
+    /// When the first of them was made.
+    asked: Time,
     token: Vec<u8>,
     token_at: Option<Time>,
     token_errors: u8,
@@ -112,7 +116,8 @@ pub(crate) enum Progress {
 
 impl Search {
     pub(crate) fn new(target: InfoHash, goal: Goal) -> Self {
-        Self { target, goal, nodes: Vec::new(), synced: false, due: None, queued: None, requests: 0, answers: 0 }
+        let nodes = Vec::new();
+        Self { target, goal, nodes, synced: false, early: 0, due: None, queued: None, requests: 0, answers: 0 }
     }
 
     /// Adds a node that was known (`namer` is `None`) or named by another. Returns whether it is
@@ -142,16 +147,18 @@ impl Search {
         let before = asks.len();
         let lookup = self.look_up(now, asks);
         self.synced |= lookup.ready;
-        if self.synced {
-            match &self.goal {
-                Goal::Announce { value, permanent } => {
-                    let large = value.packed().len() >= MAX_INLINE_VALUES;
-                    let (permanent, lifetime) = (*permanent, value.kind().lifetime());
+        match &self.goal {
+            Goal::Announce { value, permanent } => {
+                let large = value.packed().len() >= MAX_INLINE_VALUES;
+                let (permanent, lifetime) = (*permanent, value.kind().lifetime());
+                if self.synced {
                     self.announce(now, permanent, large, lifetime, asks);
+                } else if !large {
+                    self.announce_early(now, asks);
                 }
-                Goal::Listen => self.listen(now, rng, asks),
-                Goal::Explore | Goal::Get => {}
             }
+            Goal::Listen if self.synced => self.listen(now, rng, asks),
+            Goal::Listen | Goal::Explore | Goal::Get => {}
         }
         self.requests += (asks.len() - before) as u32;
         self.due = self.next_due(now, lookup.ready);
@@ -269,6 +276,12 @@ impl Search {
         self.nodes.iter().filter(holds).count()
     }
 
+    /// Those of them that are among the nearest that answered.
+    pub(crate) fn copies(&self) -> usize {
+        let nearest = self.nodes.iter().filter(|node| node.token_at.is_some()).take(REPLICATION);
+        nearest.filter(|node| matches!(node.announced, Announced::Until(_))).count()
+    }
+
     /// The longest way to one of the nearest nodes that answered.
     pub(crate) fn hops(&self) -> u32 {
         let nearest = self.nodes.iter().filter(|node| node.token_at.is_some()).take(REPLICATION);
@@ -280,7 +293,8 @@ impl Search {
     fn look_up(&mut self, now: Time, asks: &mut Vec<Ask>) -> Lookup {
         let max_age = if self.is_lasting() { SEARCH_REFRESH } else { TOKEN_FRESH };
         let what = if matches!(self.goal, Goal::Get) { What::Get } else { What::Find };
-        let mut in_flight = self.nodes.iter().filter(|node| node.attempts == 1).count();
+        let mut unanswered = self.nodes.iter().filter(|node| node.attempts == 1).count();
+        let mut in_flight = self.nodes.iter().filter(|node| node.slow_from().is_some_and(|at| now < at)).count();
         let (mut settled, mut waiting, mut late) = (0, false, false);
         for node in &mut self.nodes {
             if settled == REPLICATION {
@@ -295,9 +309,9 @@ impl Search {
                 continue;
             }
             waiting = true;
-            if node.attempts == 0 && in_flight < SEARCH_PARALLELISM {
-                node.attempts = 1;
-                in_flight += 1;
+            if node.attempts == 0 && in_flight < SEARCH_PARALLELISM && unanswered < MAX_UNANSWERED {
+                (node.attempts, node.asked) = (1, now);
+                (in_flight, unanswered) = (in_flight + 1, unanswered + 1);
                 asks.push(Ask { node: node.node, token: Vec::new(), what });
             }
         }
@@ -305,6 +319,19 @@ impl Search {
         // chance.
         let late = settled == 0 || late && settled < REPLICATION;
         Lookup { ready: !waiting && settled > 0, complete: !waiting && !late }
+    }
+
+    /// Announces while the search goes on, to nodes that are among the nearest as far as is known:
+    /// otherwise those that cannot be reached would hold up those that can, for seconds. Nearer
+    /// ones that turn up later get the value as well.
+    fn announce_early(&mut self, now: Time, asks: &mut Vec<Ask>) {
+        for node in self.nodes.iter_mut().filter(|node| node.attempts < 2).take(REPLICATION) {
+            if self.early < REPLICATION && node.announced == Announced::No && node.is_usable(now) {
+                self.early += 1;
+                node.announced = Announced::Asking;
+                asks.push(Ask { node: node.node, token: node.token.clone(), what: What::Put });
+            }
+        }
     }
 
     fn announce(&mut self, now: Time, permanent: bool, large: bool, lifetime: Duration, asks: &mut Vec<Ask>) {
@@ -350,8 +377,9 @@ impl Search {
     }
 
     fn next_due(&self, now: Time, ready: bool) -> Option<Time> {
+        let slow = self.nodes.iter().filter_map(SearchNode::slow_from).filter(|at| *at > now);
         if !self.is_lasting() {
-            return None;
+            return slow.min();
         }
         let nearest = || self.nodes.iter().filter(|node| node.is_usable(now));
         let refresh = nearest().take(REPLICATION).filter_map(|node| Some(node.token_at? + SEARCH_REFRESH));
@@ -365,7 +393,7 @@ impl Search {
         // While answers are awaited, they or their failure are the next step; a time in the past
         // would spin.
         let times = refresh.filter(|_| ready).chain(announce).chain(listen);
-        times.filter(|at| *at > now).min()
+        times.filter(|at| *at > now).chain(slow).min()
     }
 }
 
@@ -383,12 +411,18 @@ impl SearchNode {
             node,
             depth,
             attempts: 0,
+            asked: Time::ZERO,
             token: Vec::new(),
             token_at: None,
             token_errors: 0,
             announced: Announced::No,
             listening: None,
         }
+    }
+
+    /// From when on others are asked beside it, while it has let no attempt pass.
+    fn slow_from(&self) -> Option<Time> {
+        (self.attempts == 1).then(|| self.asked + SLOW_AFTER)
     }
 
     /// Whether it has given a token that is still good.
@@ -419,4 +453,124 @@ impl Search {
 
 fn usable(nodes: &mut [SearchNode], now: Time) -> impl Iterator<Item = &mut SearchNode> {
     nodes.iter_mut().filter(move |node| node.is_usable(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use rand::{SeedableRng, rngs::StdRng};
+
+    use super::*;
+    use crate::value::ValueType;
+
+    /// A put whose target is zero, so that a node's id is its distance.
+    struct Put {
+        search: Search,
+        rng: StdRng,
+        now: Time,
+        asked: BTreeSet<u8>,
+        announced: Vec<u8>,
+    }
+
+    impl Put {
+        fn of(bytes: usize) -> Self {
+            let value = Value::new(1, ValueType::USER_DATA, &vec![0; bytes], "").unwrap();
+            let search = Search::new(InfoHash::ZERO, Goal::Announce { value, permanent: false });
+            let (asked, announced) = (BTreeSet::new(), Vec::new());
+            Self { search, rng: StdRng::seed_from_u64(1), now: Time::from_secs(1), asked, announced }
+        }
+
+        fn knows(&mut self, distances: impl IntoIterator<Item = u8>) {
+            for distance in distances {
+                assert!(self.search.add(node(distance), None));
+            }
+        }
+
+        fn step(&mut self) {
+            let mut asks = Vec::new();
+            self.search.step(self.now, &mut self.rng, &mut asks);
+            for ask in asks {
+                match ask.what {
+                    What::Find => assert!(self.asked.insert(ask.node.id.0[0])),
+                    What::Put => self.announced.push(ask.node.id.0[0]),
+                    other => panic!("{other:?}"),
+                }
+            }
+            self.search.check().unwrap();
+        }
+
+        /// A node answers and names others.
+        fn answers(&mut self, distance: u8, named: impl IntoIterator<Item = u8>) {
+            self.search.answered(self.now, &id(distance), b"token");
+            self.knows(named);
+            self.step();
+        }
+    }
+
+    fn id(distance: u8) -> InfoHash {
+        let mut bytes = [0; InfoHash::LEN];
+        bytes[0] = distance;
+        InfoHash(bytes)
+    }
+
+    fn node(distance: u8) -> NodeAddr {
+        NodeAddr { id: id(distance), addr: ([192, 0, 2, distance], 4222).into() }
+    }
+
+    #[test]
+    fn a_value_is_announced_to_who_answers_while_nearer_ones_are_silent() {
+        let mut put = Put::of(10);
+        put.knows(1..=14);
+        put.step();
+        assert_eq!(put.asked, BTreeSet::from([1, 2, 3, 4]));
+        put.answers(4, []);
+        assert_eq!(put.announced, [4]);
+        put.answers(2, []);
+        assert_eq!(put.announced, [4, 2]);
+    }
+
+    #[test]
+    fn nearer_ones_that_turn_up_later_get_it_too_and_no_more_than_twice_the_copies() {
+        let mut put = Put::of(10);
+        put.knows(100..=107);
+        put.step();
+        // Each names its neighbour before: one hop after the other, each nearer than all so far.
+        for distance in (60..=107).rev() {
+            put.answers(distance, [distance - 1]);
+            put.now += SLOW_AFTER;
+            put.step();
+        }
+        assert_eq!(put.announced.len(), REPLICATION, "{:?}", put.announced);
+        put.search.failed(&id(59));
+        put.step();
+        assert_eq!(put.announced.len(), 2 * REPLICATION, "{:?}", put.announced);
+        assert!((60..68).all(|distance| put.announced.contains(&distance)), "{:?}", put.announced);
+    }
+
+    #[test]
+    fn a_value_that_goes_in_fragments_waits_for_the_nearest_nodes() {
+        let mut put = Put::of(MAX_INLINE_VALUES);
+        put.knows(1..=3);
+        put.step();
+        put.answers(1, []);
+        put.answers(2, []);
+        assert_eq!(put.announced, []);
+        put.answers(3, []);
+        assert_eq!(put.announced, [1, 2, 3]);
+    }
+
+    #[test]
+    fn others_are_asked_beside_slow_ones_up_to_a_limit() {
+        let mut put = Put::of(10);
+        put.knows(1..=60);
+        put.step();
+        for waves in 2..10 {
+            let due = put.search.due.unwrap_or(put.now + SLOW_AFTER);
+            assert!(due >= put.now + SLOW_AFTER);
+            put.now = due;
+            put.step();
+            assert_eq!(put.asked.len(), (waves * SEARCH_PARALLELISM).min(MAX_UNANSWERED));
+        }
+    }
 }

@@ -7,9 +7,12 @@ mod sim;
 
 use std::time::Duration;
 
-use hardline_dht::{Config, Family, InfoHash, Value, ValueType};
-use sim::measure::{put_and_get, value_for};
-use sim::{Sim, Weather};
+use hardline_dht::message::{Body, Message, Reply, Request};
+use hardline_dht::{Config, Family, InfoHash, Node, Time, Value, ValueType};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use sim::measure::{call, put_and_get, value_for};
+use sim::{LONGEST_ROUND_TRIP, Sim, Weather};
 
 /// Builds a network for each seed; in each, at least so much of what was put has to be found.
 #[track_caller]
@@ -113,6 +116,58 @@ fn a_listener_hears_of_what_comes_and_goes() {
     assert_eq!(sim.heard[&(listener, listening)], std::slice::from_ref(&value));
     sim.run_for(Duration::from_secs(60));
     assert_eq!(sim.expired[&(listener, listening)], [value]);
+}
+
+#[test]
+fn a_call_is_heard_within_150_ms_and_three_round_trips_while_half_of_the_nodes_cannot_be_reached() {
+    for (seed, fresh) in [(1, false), (2, false), (1, true)] {
+        let mut sim = Sim::network(100, seed, Weather { nat: 0.5, ..Weather::FAIR });
+        let calls = call(&mut sim, 100, fresh);
+        println!("seed {seed}, fresh: {fresh}: {calls}");
+        // A fresh caller needs one to enter the network, and one to leave the host it entered by.
+        let round_trips = if fresh { 5 } else { 3 };
+        let limit = Duration::from_millis(150) + round_trips * LONGEST_ROUND_TRIP;
+        assert_eq!(calls.lost, 0);
+        assert!(calls.heard.iter().all(|time| *time <= limit), "{calls}");
+        // Eight each, less those that know eight nearer nodes, which cannot be reached, and refuse.
+        assert!(calls.stored >= 640, "{calls}");
+    }
+}
+
+#[test]
+fn what_is_asked_before_the_first_address_is_known_waits_for_it() {
+    for follows in [false, true] {
+        let config = Config { bootstrap_follows: follows, ..Config::default() };
+        let mut node = Node::new(Time::ZERO, config, StdRng::seed_from_u64(1));
+        let op = node.get(Time::ZERO, InfoHash::of(b"early")).unwrap();
+        for second in 1..=20 {
+            node.handle_timeout(Time::from_secs(second));
+        }
+        assert_eq!(node.is_running(op), follows);
+    }
+}
+
+#[test]
+fn what_waited_for_an_address_goes_on_when_a_node_answers_there() {
+    let config = Config { bootstrap_follows: true, ..Config::default() };
+    let mut node = Node::new(Time::ZERO, config, StdRng::seed_from_u64(1));
+    let op = node.get(Time::ZERO, InfoHash::of(b"early")).unwrap();
+    node.handle_timeout(Time::from_secs(1));
+    let entrance = ([192, 0, 2, 1], 4222).into();
+    node.bootstrap(Time::from_secs(1), &[entrance]);
+    let ping = node.poll_transmit().unwrap();
+    assert_eq!(ping.to, entrance);
+    let reply = Body::Reply(Reply { id: InfoHash::of(b"entrance"), ..Reply::default() });
+    let mut datagram = Vec::new();
+    let tid = Message::decode(&ping.payload).unwrap().tid;
+    Message { tid, network: 0, client: false, agent: None, body: reply }.encode(&mut datagram);
+    node.handle_datagram(Time::from_secs(1), entrance, &datagram);
+    let asked = std::iter::from_fn(|| node.poll_transmit());
+    let asks_for_it = |payload: &[u8]| {
+        matches!(Message::decode(payload).unwrap().body, Body::Request { request: Request::Get { .. }, .. })
+    };
+    assert!(asked.into_iter().any(|transmit| asks_for_it(&transmit.payload)));
+    assert!(node.is_running(op));
 }
 
 #[test]

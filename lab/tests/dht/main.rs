@@ -1,6 +1,7 @@
 //! Our DHT node among released ones, on loopback.
 
 mod bootstrap; // names that are not known yet
+mod calls; // how soon a listener hears
 mod expiry; // values that end, and those who listen to them
 mod publish; // what our program publishes
 mod real; // released nodes

@@ -27,6 +27,7 @@ impl Node {
     /// Adds addresses to start from: well-known hosts, or nodes that were good last time. They are
     /// asked until one answers, with growing pauses, and again whenever no good node is left.
     pub fn bootstrap(&mut self, now: Time, addrs: &[SocketAddr]) {
+        let are_told = !addrs.is_empty() && std::mem::take(&mut self.config.bootstrap_follows);
         for addr in addrs.iter().copied().map(canonical) {
             let known = self.bootstrap.contains(&addr);
             if !known && !is_martian(&addr) && self.bootstrap.len() < MAX_BOOTSTRAP {
@@ -39,6 +40,9 @@ impl Node {
             if wanted && link.enabled && !link.connected {
                 link.bootstrap_wait = BOOTSTRAP_RETRY_MIN;
                 self.ask_bootstrap_hosts(now, family);
+            } else if are_told {
+                // Nobody of this family is to be expected.
+                self.feed_searches(now, family);
             }
         }
     }

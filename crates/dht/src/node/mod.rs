@@ -41,6 +41,9 @@ pub struct Config {
     pub client: bool,
     /// Families it has sockets for.
     pub families: Vec<Family>,
+    /// Whether [`Node::bootstrap`] will be told addresses. Until it is, operations wait for them
+    /// instead of ending because nobody is known.
+    pub bootstrap_follows: bool,
     /// Bytes to store for others, bookkeeping included.
     pub max_stored_bytes: usize,
     /// Checks signatures. Without it no signed value is stored for others.
@@ -59,6 +62,7 @@ impl Default for Config {
             network: 0,
             client: false,
             families: Family::ALL.to_vec(),
+            bootstrap_follows: false,
             max_stored_bytes: MAX_STORED_BYTES,
             verify: None,
             unix_time_at_zero: None,
@@ -295,6 +299,12 @@ impl Node {
     #[must_use]
     pub fn stored(&self) -> (usize, usize) {
         self.storage.size()
+    }
+
+    /// Whether anything is stored at `key`.
+    #[must_use]
+    pub fn stores(&self, key: &InfoHash) -> bool {
+        self.storage.has_key(key)
     }
 
     /// Our public address in a family, once enough others agree about it.

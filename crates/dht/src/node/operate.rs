@@ -111,8 +111,17 @@ impl Node {
     /// Nodes that have acknowledged the value of a put and should still hold it.
     #[must_use]
     pub fn holders(&self, now: Time, op: OpId) -> usize {
+        self.searches_of(op).map(|search| search.holders(now)).sum()
+    }
+
+    /// Those of the nearest nodes that have acknowledged it.
+    fn copies(&self, op: OpId) -> usize {
+        self.searches_of(op).map(Search::copies).sum()
+    }
+
+    fn searches_of(&self, op: OpId) -> impl Iterator<Item = &Search> {
         let searches = self.operations.get(&op).into_iter().flat_map(|operation| &operation.searches);
-        searches.filter_map(|search| self.searches.get(search)).map(|(_, _, search)| search.holders(now)).sum()
+        searches.filter_map(|search| self.searches.get(search)).map(|(_, _, search)| search)
     }
 
     /// Starts a search of our own for nodes near `target`.
@@ -176,15 +185,9 @@ impl Node {
     pub(super) fn put_acknowledged(&mut self, now: Time, search: SearchId, value: u64, id: &InfoHash) {
         let Some((op, _, announcing)) = self.searches.get(&search) else { return };
         let target = announcing.target;
-        if let Some(Kind::Put { permanent, announced, acknowledged }) =
-            op.and_then(|op| self.operations.get_mut(&op)).map(|operation| &mut operation.kind)
-        {
-            if !*announced {
-                *acknowledged += 1;
-            }
-            if *permanent {
-                self.storage.extend(now, target, value);
-            }
+        let operation = op.and_then(|op| self.operations.get(&op));
+        if operation.is_some_and(|operation| matches!(operation.kind, Kind::Put { permanent: true, .. })) {
+            self.storage.extend(now, target, value);
         }
         self.with_search(now, search, |search, rng| search.announced(now, id, rng));
     }
@@ -292,7 +295,7 @@ impl Node {
     /// may come to be.
     fn may_find_nodes(&self, family: Family) -> bool {
         let link = self.link(family);
-        link.connected || link.next_bootstrap.is_some()
+        link.connected || link.next_bootstrap.is_some() || self.config.bootstrap_follows
     }
 
     /// Sends one request of a search; a node that cannot be asked is dropped from it.
@@ -350,7 +353,8 @@ impl Node {
     fn search_done(&mut self, now: Time, id: SearchId) {
         let Some((op, _, search)) = self.searches.get(&id) else { return };
         let Some(op) = *op else { return self.drop_search(id) };
-        let (requests, answers, hops) = (search.requests, search.answers, search.hops());
+        let (requests, answers, hops, copies) = (search.requests, search.answers, search.hops(), search.copies());
+        let copies_of_both = self.copies(op);
         let Some(operation) = self.operations.get_mut(&op) else { return };
         let summary = &mut operation.summary;
         let count = |summary: &mut Summary| {
@@ -372,6 +376,7 @@ impl Node {
             }
             Kind::Put { permanent: false, acknowledged, .. } => {
                 count(summary);
+                *acknowledged += copies;
                 let (summary, acknowledged) = (*summary, *acknowledged);
                 operation.searches.retain(|search| *search != id);
                 if operation.searches.is_empty() {
@@ -380,12 +385,13 @@ impl Node {
                 }
                 self.drop_search(id);
             }
-            Kind::Put { permanent: true, announced, acknowledged } => {
+            Kind::Put { permanent: true, announced, .. } => {
                 // One family is enough: the other may never get a node.
-                if !*announced && *acknowledged > 0 {
+                if !*announced && copies_of_both > 0 {
                     *announced = true;
                     count(summary);
-                    self.events.push_back(Event::PutDone { op, acknowledged: *acknowledged, summary: *summary });
+                    let (acknowledged, summary) = (copies_of_both, *summary);
+                    self.events.push_back(Event::PutDone { op, acknowledged, summary });
                 }
                 self.keep_going(now, id);
             }

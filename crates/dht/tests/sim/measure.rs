@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use hardline_dht::{Counters, InfoHash, Value, ValueType};
+use hardline_dht::{Config, Counters, InfoHash, Value, ValueType};
 
 use super::{HostId, Sim};
 
@@ -71,6 +71,69 @@ pub fn put_and_get(sim: &mut Sim, count: usize) -> Lookups {
     lookups.times.sort_unstable();
     sim.watched.clear();
     lookups
+}
+
+/// How long it takes to reach a listener.
+pub struct Calls {
+    /// Time until each was heard, sorted.
+    pub heard: Vec<Duration>,
+    /// Calls that nobody heard.
+    pub lost: usize,
+    /// Time until each put was done, sorted.
+    pub done: Vec<Duration>,
+    /// Requests of each put, sorted.
+    pub requests: Vec<u32>,
+    /// Nodes that store each value afterwards among the eight nearest that can be reached, summed.
+    pub stored: usize,
+}
+
+/// Puts `count` values, each under a key that somebody has listened to for some time. Callers have
+/// been in the network for a while or, when `fresh`, come for the call.
+pub fn call(sim: &mut Sim, count: usize, fresh: bool) -> Calls {
+    let mut listeners = Vec::new();
+    for number in 0..count {
+        let (host, key) = (sim.anyone(), InfoHash::of(format!("call {number}").as_bytes()));
+        sim.watched.push(host);
+        listeners.push((host, sim.listen(host, key), key));
+    }
+    sim.run_for(Duration::from_secs(60));
+    let mut calls = Calls { heard: Vec::new(), lost: 0, done: Vec::new(), requests: Vec::new(), stored: 0 };
+    for (listener, listening, key) in listeners {
+        let config = Config { client: true, ..Config::default() };
+        let caller = if fresh {
+            sim.join(config)
+        } else {
+            std::iter::repeat_with(|| sim.anyone()).find(|host| *host != listener).unwrap()
+        };
+        let put = sim.put(caller, key, value_for(&key, 1), false);
+        match sim.hear(listener, listening, Duration::from_secs(30)) {
+            Some(time) => calls.heard.push(time),
+            None => calls.lost += 1,
+        }
+        let (summary, _) = sim.finish(caller, put);
+        calls.done.push(summary.elapsed);
+        calls.requests.push(summary.requests);
+        calls.stored += sim.storing_among_nearest(&key);
+        if fresh {
+            sim.leave(caller);
+        }
+    }
+    calls.heard.sort_unstable();
+    calls.done.sort_unstable();
+    calls.requests.sort_unstable();
+    sim.watched.clear();
+    calls
+}
+
+impl fmt::Display for Calls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = |times: &[Duration], percent: usize| times[(times.len() - 1) * percent / 100].as_millis();
+        let [heard, done] = [&self.heard, &self.done]
+            .map(|times| format!("{} / {} / {} ms", at(times, 50), at(times, 95), at(times, 100)));
+        let (requests, count) = (self.requests[self.requests.len() / 2], self.requests.len());
+        let stored = self.stored as f64 / count as f64;
+        write!(f, "heard {heard}, {} lost; done {done}; {requests} requests, {stored:.2} copies", self.lost)
+    }
 }
 
 /// A value whose content tells its key.

@@ -19,6 +19,9 @@ use rand::{RngExt as _, SeedableRng as _};
 /// Time for which a NAT lets answers in after something was sent out.
 const NAT_BINDING: Duration = Duration::from_secs(60);
 
+/// Longest time that a datagram and its answer are under way; 85 ms is the mean.
+pub const LONGEST_ROUND_TRIP: Duration = Duration::from_millis(160);
+
 /// What the network is like.
 #[derive(Debug, Clone, Copy)]
 pub struct Weather {
@@ -48,6 +51,8 @@ struct Host {
     /// Where it has called lately, when it is behind a NAT.
     nat: Option<HashMap<SocketAddr, Time>>,
     is_liar: bool,
+    /// Whether it stores for nobody.
+    is_client: bool,
     /// The timer set for it; others in the queue are outdated.
     timer: Time,
 }
@@ -73,6 +78,8 @@ pub struct Sim {
     pub found: HashMap<(HostId, OpId), Vec<Value>>,
     pub done: HashMap<(HostId, OpId), (Summary, usize)>,
     pub heard: HashMap<(HostId, OpId), Vec<Value>>,
+    /// When the first of them was heard.
+    pub heard_at: HashMap<(HostId, OpId), Time>,
     pub expired: HashMap<(HostId, OpId), Vec<Value>>,
     /// Whether every node is checked after each of its steps.
     pub check_invariants: bool,
@@ -97,6 +104,7 @@ impl Sim {
             found: HashMap::new(),
             done: HashMap::new(),
             heard: HashMap::new(),
+            heard_at: HashMap::new(),
             expired: HashMap::new(),
             check_invariants: true,
             delivered: 0,
@@ -149,12 +157,12 @@ impl Sim {
         // An address for each: rates and quotas are counted per address.
         let addr = SocketAddr::from((Ipv4Addr::from_bits(0x0b00_0000 + id as u32), 4222));
         let config = Config { families: vec![Family::V4], unix_time_at_zero: Some(1_700_000_000), ..config };
-        let seed = self.rng.random();
+        let (is_client, seed) = (config.client, self.rng.random());
         let mut node = Node::new(self.now, config, StdRng::from_seed(seed));
         node.bootstrap(self.now, &known);
         let nat = (!is_first && is_behind_nat).then(HashMap::new);
         let is_liar = !is_first && is_liar;
-        self.hosts.push(Host { node: Some(node), addr, nat, is_liar, timer: Time::ZERO });
+        self.hosts.push(Host { node: Some(node), addr, nat, is_liar, is_client, timer: Time::ZERO });
         self.by_addr.insert(addr, id);
         self.alive.push(id);
         self.settle(id);
@@ -217,6 +225,15 @@ impl Sim {
         self.done[&(host, op)]
     }
 
+    /// Runs until the operation has heard something, or for `limit`; gives the time it took.
+    pub fn hear(&mut self, host: HostId, op: OpId, limit: Duration) -> Option<Duration> {
+        let begun = self.now;
+        while !self.heard_at.contains_key(&(host, op)) && self.now < begun + limit {
+            self.step();
+        }
+        self.heard_at.get(&(host, op)).map(|at| at.since(begun))
+    }
+
     pub fn run_for(&mut self, span: Duration) {
         let end = self.now + span;
         while self.queue.peek().is_some_and(|Reverse((at, _))| *at <= end) {
@@ -228,6 +245,14 @@ impl Sim {
     /// What each living node has counted.
     pub fn counters(&self) -> BTreeMap<HostId, Counters> {
         self.alive.iter().map(|id| (*id, self.node(*id).counters())).collect()
+    }
+
+    /// How many of the eight nodes nearest to `key` that can be reached store something there.
+    pub fn storing_among_nearest(&self, key: &InfoHash) -> usize {
+        let fit = |id: &&HostId| self.hosts[**id].nat.is_none() && !self.hosts[**id].is_client;
+        let mut nodes: Vec<&Node> = self.alive.iter().filter(fit).map(|id| self.node(*id)).collect();
+        nodes.sort_by(|a, b| key.cmp_distance(&a.id(), &b.id()));
+        nodes.iter().take(8).filter(|node| node.stores(key)).count()
     }
 
     fn with<T>(&mut self, host: HostId, act: impl FnOnce(&mut Node, Time) -> T) -> T {
@@ -315,7 +340,7 @@ impl Sim {
             return;
         }
         let payload = if self.hosts[from].is_liar { self.falsify(payload) } else { payload };
-        let latency = Duration::from_micros(self.rng.random_range(5_000..80_000));
+        let latency = Duration::from_micros(self.rng.random_range(5_000..LONGEST_ROUND_TRIP.as_micros() as u64 / 2));
         let from = self.hosts[from].addr;
         self.schedule(now + latency, Happening::Datagram { from, to, payload });
     }
@@ -350,7 +375,10 @@ impl Sim {
             Event::PutDone { op, acknowledged, summary } => {
                 self.done.insert((host, op), (summary, acknowledged));
             }
-            Event::Heard { op, value } => self.heard.entry((host, op)).or_default().push(value),
+            Event::Heard { op, value } => {
+                self.heard.entry((host, op)).or_default().push(value);
+                self.heard_at.entry((host, op)).or_insert(self.now);
+            }
             Event::Expired { op, value } => self.expired.entry((host, op)).or_default().push(value),
             _ => {}
         }

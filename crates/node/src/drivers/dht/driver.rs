@@ -90,6 +90,7 @@ impl Driver {
             network: config.network,
             client: config.client,
             families: bound.iter().map(Family::of).collect(),
+            bootstrap_follows: !config.bootstrap.is_empty(),
             verify: Some(signature::is_valid),
             unix_time_at_zero: unix_time.map(|since| since.as_secs()),
             rates: config.rates,
