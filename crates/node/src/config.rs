@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hardline_dht::Rates;
 use hardline_proto::admission::AdmissionLimits;
+use hardline_proto::candidate::TransportAddr;
 use hardline_proto::host::ServiceName;
 use hardline_proto::hosts::HostPort;
 use hardline_proto::lan;
@@ -313,8 +314,8 @@ pub enum IdentityConfig {
 pub struct StaticAddress {
     /// The service.
     pub key: hardline_proto::KeyHash,
-    /// Where to try.
-    pub at: HostPort,
+    /// Where to try, and how.
+    pub at: TransportAddr,
 }
 
 /// Sockets a running node has.

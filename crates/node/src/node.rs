@@ -1,6 +1,6 @@
 //! The only place that wires the parts together.
 
-mod quic; // QUIC, if it is built in
+mod quic; // who follows its sockets, and lets others in there
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -33,14 +33,13 @@ use crate::services::{OwnAddresses, ServiceContext, ServiceError, Services, load
 use crate::status::{Listening, Live};
 use crate::store::{RememberedService, Store, StoreError, StoreNotice};
 use crate::tls::identity::{IdentityError, IdentityNotice};
+use crate::transport::quic::QuicSockets;
 use crate::transport::relay::publisher::RelayedListener;
 use crate::transport::relay::server::{Relay, RelayListener};
 use crate::transport::relay::tokens::{TokenError, TokenFile};
 use crate::transport::tcp::listen;
 use crate::tunnel::Drain;
 use crate::warm_up::warm_up;
-
-use self::quic::Quic;
 
 pub use crate::access::Access;
 pub use crate::dial::{Cause, ReachError};
@@ -55,7 +54,7 @@ pub struct Node {
     begin: Mutex<Option<BeginListening>>,
     dialler: Arc<Dialler>,
     /// Where connections over UDP are made and accepted.
-    quic: Quic,
+    quic: QuicSockets,
     drain: Drain,
     tasks: TaskTracker,
     grace: Duration,
@@ -146,18 +145,12 @@ impl Node {
         let network = NetworkMonitor::start(drain.stop.clone(), &tasks);
         let lan = start_lan(&config, &network, &metrics, &drain, &mut notices).await;
         let dht = prepare_dht(&config, &store, &network, &drain)?;
-        let sources = SourceContext {
-            own: Arc::new(OwnAddresses::new(Arc::clone(&services))),
-            static_addresses: config.static_addresses.clone(),
-            store: Some(store.clone()),
-            lan: lan.clone(),
-            dht: dht.clone(),
-            last_known_good: Arc::default(),
-        };
-        let policy = dial_policy(&gateway_listeners, &config);
+        let sources = sources(&config, &services, &store, &lan, &dht);
+        let quic = QuicSockets::new(config.p2p.quic, tasks.clone());
+        let policy = dial_policy(&gateway_listeners, &quic, &config);
         let resolver = Resolver::new(sources, network, policy, drain.stop.clone(), tasks.clone());
         let _ = undo.disarm();
-        let quic = Quic::new(&resolver.network, drain.stop.clone(), &tasks);
+        quic::follow(quic.clone(), &resolver.network, drain.stop.clone(), &tasks);
         let (relay, announced_relay) = relay.unzip();
         let node = Self {
             live: Live {
@@ -176,7 +169,13 @@ impl Node {
                 plain: config.dht.publish_plain,
                 store,
             })),
-            dialler: Arc::new(Dialler::new(resolver, config.idle_limits, config.own_records, drain.stop.clone())),
+            dialler: Arc::new(Dialler::new(
+                resolver,
+                config.idle_limits,
+                config.own_records,
+                quic.clone(),
+                drain.stop.clone(),
+            )),
             quic,
             drain,
             tasks,
@@ -265,11 +264,13 @@ impl Node {
         self.dialler.resolver.listen_at(SocketAddr::new(ip, bound.port));
         self.announce(bound.port, relay.as_ref());
         let (relays, relayed) = self.start_relays(relays, plain);
-        let reach = self.start_reach(p2p.clone(), bound.port, &relays);
-        let publisher = self.run_publisher(relay, &reach, &relays, store, plain);
         let addrs: Vec<_> = bound.listeners.iter().flat_map(|listener| listener.local_addr()).collect();
+        let over_quic = self.quic.listen(&addrs);
+        let quic = over_quic.addrs();
+        let reach = self.start_reach(p2p.clone(), bound.port, quic.first().map(SocketAddr::port), &relays);
+        let publisher = self.run_publisher(relay, &reach, &relays, store, plain);
         let acceptor = self.run_acceptor(bound, relayed, Arc::clone(&reach), &p2p);
-        let quic = self.quic.accept(&acceptor, &addrs, &p2p);
+        quic::accept(over_quic, &acceptor, &self.tasks);
         let _ = self.live.listening.set(Listening { addrs, quic, reach, publisher, relays });
         Ok(())
     }
@@ -296,9 +297,9 @@ impl Node {
         }
     }
 
-    fn start_reach(&self, config: P2pConfig, port: u16, relays: &Relays) -> Arc<Reach> {
+    fn start_reach(&self, config: P2pConfig, port: u16, quic_port: Option<u16>, relays: &Relays) -> Arc<Reach> {
         let P2pConfig { public_addresses: by_hand, bind: bound, port_mapping, .. } = config;
-        let config = ReachConfig { by_hand, port, bound, port_mapping };
+        let config = ReachConfig { by_hand, port, quic_port, bound, port_mapping };
         // Without the DHT nobody tells what others see.
         let public = self.live.dht.as_ref().map_or_else(|| watch::channel(Vec::new()).1, |dht| dht.public_addresses());
         let outside = Outside { public, relays: relays.hosts() };
@@ -328,8 +329,15 @@ impl Node {
         plain: bool,
     ) -> Option<Arc<Publisher>> {
         let dht = self.live.dht.clone()?;
-        let context =
-            PublishContext { dht, hosts: reach.watch(), relays: relays.hosts(), store, plain, clock: system_clock };
+        let context = PublishContext {
+            dht,
+            hosts: reach.watch(),
+            relays: relays.hosts(),
+            quic: reach.watch_quic(),
+            store,
+            plain,
+            clock: system_clock,
+        };
         let (table, always) = (self.live.services.watch(), relay.into_iter().collect());
         Some(Publisher::start(always, table, context, &self.drain.stop, &self.tasks))
     }
@@ -463,10 +471,28 @@ fn load_services(config: &NodeConfig, drain: &Drain, notices: &mut Vec<Notice>) 
 
 /// Which addresses this process does not dial: those of itself. The P2P port is known to the
 /// resolver when it is listened at.
-fn dial_policy(gateway: &[TcpListener], config: &NodeConfig) -> DialPolicy {
+fn dial_policy(gateway: &[TcpListener], quic: &QuicSockets, config: &NodeConfig) -> DialPolicy {
     let gateway_addrs = gateway.iter().flat_map(|listener| listener.local_addr());
     let own_ports = gateway_addrs.map(|addr| addr.port()).collect();
-    DialPolicy { own_ports, is_loopback_shared: config.is_loopback_shared }
+    DialPolicy { own_ports, is_loopback_shared: config.is_loopback_shared, has_quic: quic.is_there() }
+}
+
+/// What addresses are drawn from.
+fn sources(
+    config: &NodeConfig,
+    services: &Arc<Services>,
+    store: &Store,
+    lan: &Option<Arc<Lan>>,
+    dht: &Option<Arc<SharedDht>>,
+) -> SourceContext {
+    SourceContext {
+        own: Arc::new(OwnAddresses::new(Arc::clone(services))),
+        static_addresses: config.static_addresses.clone(),
+        store: Some(store.clone()),
+        lan: lan.clone(),
+        dht: dht.clone(),
+        last_known_good: Arc::default(),
+    }
 }
 
 /// The relay that `config` asks for, and what the DHT is to hear of it.

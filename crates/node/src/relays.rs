@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hardline_proto::KeyHash;
+use hardline_proto::candidate::TransportAddr;
 use hardline_proto::dial::{DialSchedule, MAX_CANDIDATES};
 use hardline_proto::hosts::{HostList, HostPort};
 use hardline_proto::relay::message::MAX_NAMES;
@@ -158,7 +159,9 @@ fn locate(resolver: &Arc<Resolver>, at: Option<&HostPort>, key: KeyHash) -> mpsc
                 lookup.changed().await;
                 lookup.tell(&mut schedule);
                 while let Some((id, candidate)) = schedule.poll_start(Instant::now()) {
-                    if sender.send(candidate.addr.host_port().clone()).await.is_err() {
+                    if let TransportAddr::Tcp(at) = candidate.addr
+                        && sender.send(at).await.is_err()
+                    {
                         return; // it has been reached
                     }
                     // Whether it answers is seen by who gets it; the next source is asked

@@ -41,6 +41,18 @@ async fn a_service_is_found_by_the_record_it_sealed() {
     assert!(world.open(&gateway).await.ends_with("hello"));
 }
 
+#[cfg(feature = "quic")]
+#[tokio::test]
+async fn where_a_service_speaks_quic_stands_in_its_record() {
+    let world = World::new().await;
+    let listener = world.listener().await;
+    let quic = listener.node.status().bound.quic;
+    let record = SealedRecord { addresses: HostList::default(), quic, ..record(listener.p2p()) };
+    world.put_sealed(1, &record).await;
+    let gateway = world.gateway().await;
+    assert!(world.open(&gateway).await.ends_with("hello"));
+}
+
 #[tokio::test]
 async fn a_sealed_record_hides_the_name_from_the_first_connection_on() {
     for (tunnels, is_hidden) in [(vec![1, 2], true), (vec![1], false)] {
@@ -238,6 +250,7 @@ fn record(at: SocketAddr) -> SealedRecord {
     SealedRecord {
         addresses: HostList::parse_lenient(&at.to_string()),
         relays: HostList::default(),
+        quic: Vec::new(),
         issued_ms: now_ms(),
         expires_ms: now_ms() + 3_600_000,
         sequence: 1,

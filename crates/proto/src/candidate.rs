@@ -5,8 +5,9 @@ mod set; // what all sources have found
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::str::FromStr;
 
-use crate::hosts::HostPort;
+use crate::hosts::{Host, HostPort, HostPortError};
 
 pub use policy::DialPolicy;
 pub use set::{AskedSource, CandidateSet, MAX_CANDIDATES_PER_SOURCE};
@@ -73,14 +74,33 @@ impl serde::Serialize for SourceInfo {
 pub enum TransportAddr {
     /// TLS over TCP.
     Tcp(HostPort),
+    /// QUIC, over UDP.
+    Quic(SocketAddr),
 }
+
+/// In front of an address for QUIC, where it is written down.
+const QUIC: &str = "quic://";
 
 impl TransportAddr {
     /// The host and its port, whatever the transport.
     #[must_use]
-    pub fn host_port(&self) -> &HostPort {
+    pub fn host_port(&self) -> HostPort {
         match self {
-            Self::Tcp(at) => at,
+            Self::Tcp(at) => at.clone(),
+            Self::Quic(addr) => (*addr).into(),
+        }
+    }
+}
+
+/// `HOST:PORT` for TCP, `quic://IP:PORT` for QUIC.
+impl FromStr for TransportAddr {
+    type Err = HostPortError;
+
+    fn from_str(text: &str) -> Result<Self, HostPortError> {
+        let Some(at) = text.strip_prefix(QUIC) else { return Ok(Self::Tcp(text.parse()?)) };
+        match at.parse()? {
+            HostPort { host: Host::Ip(ip), port } => Ok(Self::Quic(SocketAddr::new(ip, port))),
+            HostPort { host: Host::Name(_), .. } => Err(HostPortError::Host(text.to_owned())),
         }
     }
 }
@@ -89,6 +109,7 @@ impl fmt::Display for TransportAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(at) => at.fmt(f),
+            Self::Quic(addr) => write!(f, "{QUIC}{addr}"),
         }
     }
 }
@@ -116,4 +137,20 @@ pub struct Candidate {
     pub source: SourceInfo,
     /// The version of the tunnel that is spoken there, as the source says, if it does.
     pub version: Option<u16>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_says_its_transport_where_that_is_not_tcp() {
+        for text in ["192.0.2.1:7008", "home.example.org:7008", "quic://192.0.2.1:7008", "quic://[2001:db8::1]:7008"] {
+            assert_eq!(text.parse::<TransportAddr>().unwrap().to_string(), text);
+        }
+        assert_eq!("quic://192.0.2.1:7008".parse(), Ok(TransportAddr::Quic(([192, 0, 2, 1], 7008).into())));
+        for text in ["quic://home.example.org:7008", "quic://192.0.2.1", "quic://", "udp://192.0.2.1:1", "192.0.2.1"] {
+            assert!(text.parse::<TransportAddr>().is_err(), "{text}");
+        }
+    }
 }

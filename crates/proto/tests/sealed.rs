@@ -7,8 +7,8 @@ use hardline_proto::dht_key;
 use hardline_proto::hosts::{HostList, MAX_HOSTS};
 use hardline_proto::rolling::Day;
 use hardline_proto::sealed::{
-    AddressKind, MAX_AHEAD_MS, MAX_CERTIFICATE, MAX_LIFETIME_MS, MAX_RELAYS, MAX_SEALED, Proof, SealError, SealedError,
-    SealedRecord, Signature, envelope, open, seal,
+    AddressKind, MAX_AHEAD_MS, MAX_CERTIFICATE, MAX_LIFETIME_MS, MAX_QUIC, MAX_RELAYS, MAX_SEALED, Proof, SealError,
+    SealedError, SealedRecord, Signature, envelope, open, seal,
 };
 use proptest::prelude::*;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
@@ -109,7 +109,8 @@ fn the_largest_record_fits() {
     let addresses: HostList = (0..MAX_HOSTS).map(|i| name(i).parse().unwrap()).collect();
     assert_eq!(addresses.as_slice().len(), MAX_HOSTS);
     let relays = addresses.as_slice()[..MAX_RELAYS].iter().cloned().collect();
-    let record = SealedRecord { addresses, relays, tunnels: vec![u16::MAX; 8], ..record() };
+    let quic = vec![([0xffff; 8], u16::MAX).into(); MAX_QUIC];
+    let record = SealedRecord { addresses, relays, quic, tunnels: vec![u16::MAX; 8], ..record() };
     let certificate = vec![0; MAX_CERTIFICATE];
     let sign = |_: &[u8]| Some(Signature { scheme: 1, bytes: vec![0; 1024] });
     let sealed = seal(&record, &certificate, DAY, NONCE, sign).unwrap();
@@ -174,8 +175,9 @@ proptest! {
     ) {
         let addresses = ports.iter().map(|port| format!("[2001:db8::{port:x}]:{port}").parse().unwrap()).collect();
         let relays = ports.iter().take(MAX_RELAYS).map(|port| format!("192.0.2.1:{port}").parse().unwrap()).collect();
-        let record =
-            SealedRecord { addresses, relays, issued_ms: NOW, expires_ms: NOW + lifetime, sequence, publisher, tunnels };
+        let quic = ports.iter().take(MAX_QUIC).map(|port| (std::net::Ipv6Addr::LOCALHOST, *port).into()).collect();
+        let record = SealedRecord {
+            addresses, relays, quic, issued_ms: NOW, expires_ms: NOW + lifetime, sequence, publisher, tunnels };
         let sealed = seal(&record, CERTIFICATE, DAY, nonce, sign).unwrap();
         prop_assert_eq!(opened(&sealed), Ok(record));
     }
@@ -189,6 +191,7 @@ fn record() -> SealedRecord {
     SealedRecord {
         addresses: HostList::parse_lenient("203.0.113.5:7008,[2001:db8::1]:7008,[200:1::2]:7008,home.example.org:443"),
         relays: HostList::default(),
+        quic: Vec::new(),
         issued_ms: NOW,
         expires_ms: NOW + 3_600_000,
         sequence: NOW,

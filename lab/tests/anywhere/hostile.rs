@@ -100,6 +100,7 @@ impl Forger<'_> {
         let record = SealedRecord {
             addresses: HostList::parse_lenient(&format!("203.0.113.5:{IMPOSTOR_PORT}")),
             relays: HostList::default(),
+            quic: Vec::new(),
             issued_ms,
             expires_ms: issued_ms + 3_600_000,
             // Higher than any honest one.

@@ -15,8 +15,8 @@ use hardline_node::access::Access;
 use hardline_node::config::{
     DEFAULT_GATEWAY_PORT, IdentityConfig, NodeConfig, RelayConfig, ServiceConfig, StaticAddress, Target,
 };
+use hardline_node::proto::candidate::TransportAddr;
 use hardline_node::proto::host::ServiceName;
-use hardline_node::proto::hosts::HostPort;
 
 pub use problem::{Origin, Problem, Problems};
 pub use schema::PASSWORD as PASSWORD_FORM;
@@ -112,7 +112,7 @@ pub struct PeerSettings {
     /// Which.
     pub name: Option<ServiceName>,
     /// Where to try.
-    pub addresses: Vec<HostPort>,
+    pub addresses: Vec<TransportAddr>,
     /// Whether a link is dialled before anybody asks.
     pub is_ready: bool,
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use hardline_node::config::Target;
 use hardline_node::drivers::dht::proxy::client::ProxyClient;
+use hardline_node::proto::candidate::TransportAddr;
 use hardline_node::proto::host::ServiceName;
-use hardline_node::proto::hosts::HostPort;
 use hardline_node::proto::link::parse_link;
 use hardline_node::proto::relay::{RelayUrl, RelayUrlError};
 use toml_edit::Value;
@@ -198,8 +198,8 @@ impl<'a> Raw<'a> {
         matches!(self.form, Form::Text("none"))
     }
 
-    pub(super) fn host_ports(&self) -> Result<Vec<HostPort>, String> {
-        let hosts: Vec<HostPort> =
+    pub(super) fn places(&self) -> Result<Vec<TransportAddr>, String> {
+        let hosts: Vec<TransportAddr> =
             self.list()?.iter().map(|text| text.parse().map_err(|_| found_text(text))).collect::<Result<_, _>>()?;
         if hosts.is_empty() { Err("found none".into()) } else { Ok(hosts) }
     }

@@ -570,11 +570,11 @@ pub const PEER_KEYS: &[Key<PeerSettings>] = &[
     Key {
         name: "addresses",
         variable: Variable::None,
-        form: "a list of host:port",
+        form: "a list of host:port, or quic://IP:PORT",
         example: "[\"home.example.org:7008\", \"[2001:db8::5]:7008\"]",
         help: "Where to try it, beside what discovery finds. Needed, unless ready is true.",
         get: |it| Some(it.addresses.iter().map(ToString::to_string).collect::<Array>().into()),
-        set: |it, raw| raw.host_ports().map(|value| it.addresses = value),
+        set: |it, raw| raw.places().map(|value| it.addresses = value),
     },
     Key {
         name: "ready",

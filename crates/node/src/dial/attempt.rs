@@ -14,6 +14,7 @@ use crate::session::{
     Begun, Connection, DiallerSession, NoSession, NoTunnel, PreambleFailure, Purpose, SessionEnd, Version,
     knows_pseudonyms,
 };
+use crate::transport::quic::QuicSockets;
 use crate::transport::tcp::Tcp;
 use crate::transport::{ConnectError, Connected, Target, Transport};
 
@@ -26,6 +27,8 @@ pub(super) struct Job {
     /// What the listener spoke when it was reached last, if it was.
     pub(super) version: Option<Version>,
     pub(super) preamble: Preamble,
+    #[cfg_attr(not(feature = "quic"), expect(dead_code, reason = "there is none to dial"))]
+    pub(super) quic: QuicSockets,
 }
 
 /// A verified listener; its backend is there, if a tunnel was wanted.
@@ -56,6 +59,11 @@ impl Job {
         let target = Target { pseudonym, ..self.target.clone() };
         match addr {
             TransportAddr::Tcp(at) => self.over(&Tcp, at, &target, purpose).await,
+            #[cfg(feature = "quic")]
+            TransportAddr::Quic(at) => {
+                let endpoint = self.quic.dialling(*at).map_err(ConnectError::Unreachable)?;
+                self.over(&endpoint, at, &target, purpose).await
+            }
             _ => Err(Outcome::Unreachable { reason: "this build does not have that transport".into() }),
         }
     }

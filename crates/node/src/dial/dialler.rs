@@ -21,6 +21,7 @@ use crate::limits::{DIAL_HANDSHAKE_TIMEOUT, READY_AGAIN, STALE_ANSWER};
 use crate::session::{DiallerSession, Idle, NoTunnel, Pool, Purpose, SessionEnd, TunnelStream};
 use crate::tls::sni;
 use crate::transport::Target;
+use crate::transport::quic::QuicSockets;
 
 /// Opens tunnels.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub(crate) struct Dialler {
     pub(crate) resolver: Arc<Resolver>,
     peers: Peers,
     pool: Arc<Pool>,
+    quic: QuicSockets,
     stop: CancellationToken,
 }
 
@@ -37,6 +39,7 @@ impl Dialler {
         resolver: Arc<Resolver>,
         idle_limits: IdleLimits,
         own_records: bool,
+        quic: QuicSockets,
         stop: CancellationToken,
     ) -> Self {
         let pool = Arc::new(Pool::new(idle_limits));
@@ -44,7 +47,7 @@ impl Dialler {
             let (pool, stop) = (Arc::clone(&pool), stop.clone());
             async move { pool.run(stop).await }
         });
-        Self { resolver, peers: Peers::new(own_records), pool, stop }
+        Self { resolver, peers: Peers::new(own_records), pool, quic, stop }
     }
 
     /// Opens a tunnel to `name`. What was sent of `early`, the first payload, is taken out of it;
@@ -78,7 +81,11 @@ impl Dialler {
         if !reached.session.is_reusable() {
             return Ok(TunnelStream::last(reached.session));
         }
-        self.refill(name, candidate.clone());
+        // One whose connection carries many tunnels has made place for the next already.
+        match reached.session.another() {
+            Some(another) => self.pool.put(name, self.idle(another, candidate.clone())),
+            None => self.refill(name, candidate.clone()),
+        }
         Ok(self.lend(name, reached.session, candidate))
     }
 
@@ -149,7 +156,11 @@ impl Dialler {
                 }
                 Err(Outcome::Refused { refusal })
             }
-            Ok(Err(NoTunnel::End(SessionEnd::Closed(Closed::NotOpened | Closed::Unused)))) => Ok(None),
+            Ok(Err(NoTunnel::End(SessionEnd::Closed(Closed::NotOpened | Closed::Unused)))) => {
+                // A connection that carries as many as it may is of no use for the next either.
+                self.pool.forget_connection(name, &*session);
+                Ok(None)
+            }
             Ok(Err(_)) | Err(_) if !is_fresh || early.is_empty() => {
                 // The others lead to the same place.
                 self.pool.forget(name);
@@ -203,6 +214,7 @@ impl Dialler {
             pseudonym: sni::pseudonym(name.key, clock::today()),
             version,
             preamble: Preamble { wan_hosts: None, password: name.password.clone() },
+            quic: self.quic.clone(),
         })
     }
 }

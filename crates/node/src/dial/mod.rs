@@ -314,12 +314,15 @@ fn remember(resolver: &Arc<Resolver>, key: KeyHash, candidate: &Candidate, reach
         return;
     }
     let Some(store) = resolver.context.store.clone() else { return };
-    let TransportAddr::Tcp(at) = candidate.addr.clone() else { return };
+    // The store keeps addresses for TCP, which every version of this program can read.
+    let at = if let TransportAddr::Tcp(at) = &candidate.addr { Some(at.clone()) } else { None };
     let version = reached.session.version();
     let title = resolver.context.lan.as_ref().and_then(|lan| title_of(&lan.heard(), key, reached.addr));
     resolver.tasks.spawn(async move {
         let written = async {
-            store.worked(key, at, origin, title).await?;
+            if let Some(at) = at {
+                store.worked(key, at, origin, title).await?;
+            }
             store.spoke(key, version).await?;
             match advertised {
                 Some(hosts) => store.advertised(key, hosts).await,

@@ -184,7 +184,8 @@ impl Announcer {
     async fn value(&self, slot: &Slot, hosts: &HostList) -> Result<Value, String> {
         let (store, clock) = (&self.context.store, self.context.clock);
         let relays = self.context.relays.borrow().clone();
-        RecordBuilder { service: &self.service, hosts, relays, store, clock }.value(slot).await
+        let quic = self.context.quic.borrow().clone();
+        RecordBuilder { service: &self.service, hosts, relays, quic, store, clock }.value(slot).await
     }
 
     fn tell(&self, state: PublishState) {

@@ -5,6 +5,7 @@ mod announcer; // one service: when to publish what
 mod status; // what came of it, in sentences
 mod values; // addresses → a value for every key
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -43,6 +44,8 @@ pub(crate) struct PublishContext {
     pub(crate) hosts: watch::Receiver<HostList>,
     /// Those of them that are relays'.
     pub(crate) relays: watch::Receiver<HostList>,
+    /// Where this computer speaks QUIC. Whenever that changes, `hosts` is marked as changed.
+    pub(crate) quic: watch::Receiver<Vec<SocketAddr>>,
     /// Where sequences are kept.
     pub(crate) store: Store,
     /// Whether to publish where released clients look.

@@ -1,5 +1,7 @@
 //! Addresses → a value for every key under which a service is to be found.
 
+use std::net::SocketAddr;
+
 use hardline_dht::{InfoHash, Value, ValueType};
 use hardline_proto::dht_key;
 use hardline_proto::hosts::{HostList, HostPort};
@@ -47,6 +49,7 @@ pub(super) struct RecordBuilder<'a> {
     pub(super) hosts: &'a HostList,
     /// Those of the hosts that are relays.
     pub(super) relays: HostList,
+    pub(super) quic: Vec<SocketAddr>,
     pub(super) store: &'a Store,
     pub(super) clock: Clock,
 }
@@ -73,6 +76,7 @@ impl RecordBuilder<'_> {
         let record = SealedRecord {
             addresses: direct.into_iter().cloned().collect(),
             relays: relays.into_iter().cloned().collect(),
+            quic: self.quic.clone(),
             issued_ms: now_ms,
             expires_ms: now_ms.saturating_add(LIFETIME_MS),
             sequence: number.sequence,

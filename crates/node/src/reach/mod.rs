@@ -6,7 +6,7 @@ mod route; // whether the router may have to open a port
 mod router; // the task that keeps a port of it open
 mod status; // for programs and in sentences
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use hardline_proto::hosts::{HostList, HostPort};
@@ -28,6 +28,8 @@ pub struct ReachConfig {
     pub by_hand: Vec<HostPort>,
     /// The P2P port that is listened at.
     pub port: u16,
+    /// The UDP port where QUIC is spoken, if it is.
+    pub quic_port: Option<u16>,
     /// Addresses the P2P side listens at; empty is all of them.
     pub bound: Vec<IpAddr>,
     /// Whether the router is asked to open the port.
@@ -64,6 +66,7 @@ pub async fn probe(network: &NetworkState, bound: &[IpAddr]) -> Option<Probe> {
 #[derive(Debug)]
 pub struct Reach {
     hosts: watch::Receiver<HostList>,
+    quic: watch::Receiver<Vec<SocketAddr>>,
     status: watch::Receiver<ReachStatus>,
 }
 
@@ -79,6 +82,7 @@ impl Reach {
         tasks: &TaskTracker,
     ) -> Arc<Self> {
         let (hosts_sender, hosts) = watch::channel(HostList::default());
+        let (quic_sender, quic) = watch::channel(Vec::new());
         let (status_sender, status) = watch::channel(ReachStatus::default());
         let first = if config.port_mapping { RouterStatus::Searching } else { RouterStatus::Off };
         let (router_sender, router) = watch::channel(first);
@@ -86,15 +90,23 @@ impl Reach {
         let port = config.port;
         let is_mapping = config.port_mapping;
         let network = network.watch();
-        let monitor =
-            ReachabilityMonitor { config, network, outside, router, route, hosts: hosts_sender, status: status_sender };
+        let monitor = ReachabilityMonitor {
+            config,
+            network,
+            outside,
+            router,
+            route,
+            hosts: hosts_sender,
+            quic: quic_sender,
+            status: status_sender,
+        };
         monitor.look();
         if is_mapping {
             let mapper = PortMapper::new(port, router_sender);
             tasks.spawn(mapper.run(route_receiver, shutdown.clone()));
         }
         tasks.spawn(monitor.run(shutdown));
-        Arc::new(Self { hosts, status })
+        Arc::new(Self { hosts, quic, status })
     }
 
     /// The addresses now, best first.
@@ -107,6 +119,12 @@ impl Reach {
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<HostList> {
         self.hosts.clone()
+    }
+
+    /// Where QUIC is spoken, live, best first. Marked as changed before [`watch`](Self::watch) is.
+    #[must_use]
+    pub(crate) fn watch_quic(&self) -> watch::Receiver<Vec<SocketAddr>> {
+        self.quic.clone()
     }
 
     /// How this host is reachable from the internet.
@@ -125,6 +143,7 @@ struct ReachabilityMonitor {
     /// To the port mapper.
     route: watch::Sender<Option<DefaultRoute>>,
     hosts: watch::Sender<HostList>,
+    quic: watch::Sender<Vec<SocketAddr>>,
     status: watch::Sender<ReachStatus>,
 }
 
@@ -152,6 +171,9 @@ impl ReachabilityMonitor {
             addresses.extend(own::behind_router(&router, seen, port));
         }
         let direct = own::advertised(&self.config.by_hand, addresses);
+        let quic = self.config.quic_port.map(|port| own::addresses(&network, &self.config.bound, port));
+        let quic = own::useful(quic.unwrap_or_default());
+        let is_quic_changed = self.quic.send_if_modified(|known| std::mem::replace(known, quic.clone()) != quic);
         let relays = self.outside.relays.borrow().clone();
         let advertised: HostList = direct.as_slice().iter().chain(relays.as_slice()).cloned().collect();
         let status = ReachStatus { port, advertised: direct, router, seen };
@@ -166,7 +188,7 @@ impl ReachabilityMonitor {
                 debug!(hosts = %advertised, "own addresses changed");
                 *known = advertised;
             }
-            is_changed
+            is_changed || is_quic_changed
         });
     }
 
@@ -184,12 +206,31 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn quic_is_told_at_addresses_of_this_computer_alone_and_its_change_is_news() {
+        let shutdown = CancellationToken::new();
+        let _stop = shutdown.clone().drop_guard();
+        let host = crate::network::simulated::Addresses::default();
+        host.set(&["198.51.100.7", "192.168.1.2", "2001:db8::1"]);
+        let by_hand = vec!["203.0.113.5:7008".parse().unwrap()];
+        let config = ReachConfig { by_hand, port: 7008, quic_port: Some(7010), ..ReachConfig::default() };
+        let reach = Reach::start(config, &host.monitor(), Outside::default(), shutdown, &TaskTracker::new());
+        let (mut hosts, quic) = (reach.watch(), reach.watch_quic());
+        let told = || quic.borrow().iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        hosts.wait_for(|hosts| hosts.as_slice().len() == 3).await.unwrap();
+        assert_eq!(told(), "198.51.100.7:7010,[2001:db8::1]:7010");
+        host.set(&["2001:db8::2"]);
+        hosts.changed().await.unwrap();
+        assert_eq!(told(), "[2001:db8::2]:7010");
+    }
+
+    #[tokio::test]
     async fn only_addresses_that_are_listened_at_are_told() {
         let shutdown = CancellationToken::new();
         let _stop = shutdown.clone().drop_guard();
         let config = ReachConfig {
             by_hand: vec!["203.0.113.5:7008".parse().unwrap()],
             port: 7008,
+            quic_port: None,
             bound: vec!["127.0.0.1".parse().unwrap()],
             port_mapping: true,
         };

@@ -36,10 +36,15 @@ pub(super) fn behind_router(router: &RouterStatus, seen: Option<Ipv4Addr>, port:
 }
 
 /// What to tell: addresses set by hand, then public IPv4, global IPv6, Yggdrasil.
-pub(super) fn advertised(by_hand: &[HostPort], mut addresses: Vec<SocketAddr>) -> HostList {
+pub(super) fn advertised(by_hand: &[HostPort], addresses: Vec<SocketAddr>) -> HostList {
+    by_hand.iter().cloned().chain(useful(addresses).into_iter().map(HostPort::from)).collect()
+}
+
+/// Those that others can use, the best first.
+pub(super) fn useful(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     addresses.retain(|addr| rank(&addr.ip()).is_some());
     addresses.sort_by_key(|addr| rank(&addr.ip()));
-    by_hand.iter().cloned().chain(addresses.into_iter().map(HostPort::from)).collect()
+    addresses
 }
 
 /// Place of an address among its kinds; `None` if others cannot use it.

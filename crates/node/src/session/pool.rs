@@ -156,6 +156,14 @@ impl Pool {
         }
     }
 
+    /// Drops those to `name` that share the connection of `session`.
+    pub(crate) fn forget_connection(&self, name: &ServiceName, session: &dyn DiallerSession) {
+        let Some(connection) = session.connection() else { return };
+        if let Some(kept) = self.lock().get_mut(name) {
+            kept.idle.retain(|kept| kept.session.connection() != Some(connection));
+        }
+    }
+
     /// Drops every session to `name`: they lead nowhere.
     pub(crate) fn forget(&self, name: &ServiceName) {
         if let Some(kept) = self.lock().get_mut(name) {

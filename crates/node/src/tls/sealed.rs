@@ -89,6 +89,7 @@ mod tests {
         let record = SealedRecord {
             addresses: HostList::parse_lenient("203.0.113.5:7008"),
             relays: HostList::default(),
+            quic: Vec::new(),
             issued_ms: 1,
             expires_ms: 1000,
             sequence: 1,

@@ -13,7 +13,7 @@ pub mod handshake; // a stream of bytes → a verified connection
 mod incoming; // who comes in
 #[cfg(test)]
 pub(crate) mod memory; // the tests' transport
-#[cfg(feature = "quic")]
+#[cfg_attr(not(feature = "quic"), path = "no_quic.rs")]
 pub(crate) mod quic; // connections over UDP
 pub mod relay; // joining connections by server name, without a key
 pub mod secure; // a TLS connection: stream, records, memory only while bytes are under way

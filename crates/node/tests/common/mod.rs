@@ -11,7 +11,6 @@ use std::time::Duration;
 use hardline_node::config::{IdentityConfig, LanConfig, NodeConfig, P2pConfig, ServiceConfig, StaticAddress, Target};
 use hardline_node::node::Node;
 use hardline_node::proto::KeyHash;
-use hardline_node::proto::hosts::HostPort;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -42,7 +41,7 @@ impl TestNode {
     pub async fn gateway(given: &[(KeyHash, SocketAddr)]) -> Self {
         Self::start(|config| {
             config.static_addresses =
-                given.iter().map(|(key, at)| StaticAddress { key: *key, at: HostPort::from(*at) }).collect();
+                given.iter().map(|(key, at)| StaticAddress { key: *key, at: (*at).into() }).collect();
         })
         .await
     }

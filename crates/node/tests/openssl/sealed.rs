@@ -14,6 +14,7 @@ fn every_kind_of_identity_seals_and_is_believed() {
     let record = SealedRecord {
         addresses: HostList::parse_lenient("203.0.113.5:7008,[200:1::2]:7008"),
         relays: HostList::default(),
+        quic: Vec::new(),
         issued_ms: 1,
         expires_ms: 1000,
         sequence: 1,

@@ -26,6 +26,8 @@ pub struct DialPolicy {
     /// Whether loopback is a network like others. Only test networks that live on one computer say
     /// so.
     pub is_loopback_shared: bool,
+    /// Whether QUIC can be spoken from here.
+    pub has_quic: bool,
 }
 
 impl DialPolicy {
@@ -33,6 +35,7 @@ impl DialPolicy {
     /// dial. Ask again with the addresses a name resolves to.
     ///
     /// Left out are:
+    /// - QUIC, where it is not spoken;
     /// - port 0, unspecified, multicast and broadcast addresses, and link-local IPv6 addresses,
     ///   which cannot be dialled without the interface they belong to;
     /// - this process itself, unless it publishes the service;
@@ -45,7 +48,9 @@ impl DialPolicy {
     #[must_use]
     pub fn permits(&self, network: &NetworkState, addr: &TransportAddr, trust: Trust) -> bool {
         let at = addr.host_port();
-        at.port != 0
+        let has_transport = self.has_quic || !matches!(addr, TransportAddr::Quic(_));
+        has_transport
+            && at.port != 0
             && match &at.host {
                 Host::Name(name) => may_name(trust) && (is_near(trust) || !is_localhost(name)),
                 Host::Ip(ip) => self.permits_ip(network, ip.to_canonical(), at.port, trust),
@@ -125,7 +130,7 @@ mod tests {
     }
 
     fn policy() -> DialPolicy {
-        DialPolicy { own_ports: vec![7008], is_loopback_shared: false }
+        DialPolicy { own_ports: vec![7008], is_loopback_shared: false, has_quic: false }
     }
 
     fn tcp(at: &str) -> TransportAddr {
@@ -184,6 +189,16 @@ mod tests {
         check("127.0.0.1:7008", &[Own]);
         check("192.168.1.2:7010", &ALL);
         check("192.168.1.3:7008", &ALL);
+    }
+
+    #[test]
+    fn quic_is_dialled_where_it_is_spoken_and_to_the_same_hosts_as_tcp() {
+        let with = DialPolicy { has_quic: true, ..policy() };
+        for (at, is_permitted) in [("203.0.113.5:7008", true), ("127.0.0.1:22", false), ("10.0.0.5:7008", false)] {
+            let addr = TransportAddr::Quic(at.parse().unwrap());
+            assert_eq!(with.permits(&network(), &addr, Service), is_permitted, "{at}");
+            assert!(!policy().permits(&network(), &addr, Service), "{at}");
+        }
     }
 
     #[test]

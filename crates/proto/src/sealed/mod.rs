@@ -13,6 +13,8 @@ mod statement; // record ⇄ JSON
 pub use newest::Newest;
 pub use proof::{Proof, Signature};
 
+use std::net::SocketAddr;
+
 use crate::hosts::{Host, HostList, HostPort};
 use crate::key::KeyHash;
 use crate::rolling::Day;
@@ -45,6 +47,9 @@ pub const MAX_TUNNEL_VERSIONS: usize = 8;
 /// Relays kept of one record. One may be away; more than a few nobody runs.
 pub const MAX_RELAYS: usize = 4;
 
+/// Addresses for QUIC kept of one record: one or two of each family.
+pub const MAX_QUIC: usize = 4;
+
 /// What a service says of itself. Times are Unix time in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedRecord {
@@ -52,6 +57,8 @@ pub struct SealedRecord {
     pub addresses: HostList,
     /// Relays that join clients with it, best first, at most [`MAX_RELAYS`].
     pub relays: HostList,
+    /// Where it speaks QUIC, best first, at most [`MAX_QUIC`].
+    pub quic: Vec<SocketAddr>,
     /// When this was written.
     pub issued_ms: u64,
     /// From when on nobody should believe it.

@@ -52,7 +52,8 @@ mod tests {
 
     fn record(publisher: u64, sequence: u64) -> SealedRecord {
         let (addresses, relays) = (HostList::default(), HostList::default());
-        SealedRecord { addresses, relays, issued_ms: 0, expires_ms: 1000, sequence, publisher, tunnels: vec![1] }
+        let (quic, tunnels) = (Vec::new(), vec![1]);
+        SealedRecord { addresses, relays, quic, issued_ms: 0, expires_ms: 1000, sequence, publisher, tunnels }
     }
 
     #[test]

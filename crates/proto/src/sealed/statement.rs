@@ -1,9 +1,11 @@
 //! Record ⇄ JSON.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
-use super::{AddressKind, MAX_RELAYS, MAX_STATEMENT, MAX_TUNNEL_VERSIONS, SealedError, SealedRecord};
-use crate::hosts::HostPort;
+use super::{AddressKind, MAX_QUIC, MAX_RELAYS, MAX_STATEMENT, MAX_TUNNEL_VERSIONS, SealedError, SealedRecord};
+use crate::hosts::{Host, HostPort};
 
 /// As it is written. Unknown members are ignored: there is room to grow.
 #[derive(Serialize, Deserialize)]
@@ -25,6 +27,9 @@ struct Address {
 /// The kind of a relay's address, whatever network it belongs to.
 const RELAY: &str = "relay";
 
+/// The kind of an address for QUIC, likewise.
+const QUIC: &str = "quic";
+
 impl Address {
     fn direct(at: &HostPort) -> Self {
         Self { kind: AddressKind::of(at).name().to_owned(), at: at.to_string() }
@@ -34,10 +39,21 @@ impl Address {
         Self { kind: RELAY.to_owned(), at: at.to_string() }
     }
 
+    fn quic(at: &SocketAddr) -> Self {
+        Self { kind: QUIC.to_owned(), at: at.to_string() }
+    }
+
     /// `None` for a kind that this version does not know, and for an address of another kind than
     /// it says.
     fn read_direct(&self) -> Option<HostPort> {
         self.at.parse().ok().filter(|at| AddressKind::of(at).name() == self.kind)
+    }
+
+    fn read_quic(&self) -> Option<SocketAddr> {
+        let HostPort { host: Host::Ip(ip), port } = self.at.parse().ok().filter(|_| self.kind == QUIC)? else {
+            return None;
+        };
+        Some(SocketAddr::new(ip, port))
     }
 
     fn read_relay(&self) -> Option<HostPort> {
@@ -49,8 +65,9 @@ impl Address {
 /// their names.
 pub(super) fn write(record: &SealedRecord) -> Vec<u8> {
     let direct = record.addresses.as_slice().iter().map(Address::direct);
+    let relays = record.relays.as_slice().iter().take(MAX_RELAYS).map(Address::relay);
     let statement = Statement {
-        addresses: direct.chain(record.relays.as_slice().iter().take(MAX_RELAYS).map(Address::relay)).collect(),
+        addresses: direct.chain(relays).chain(record.quic.iter().take(MAX_QUIC).map(Address::quic)).collect(),
         issued: record.issued_ms,
         expires: record.expires_ms,
         sequence: record.sequence,
@@ -69,6 +86,7 @@ pub(super) fn read(text: &[u8]) -> Result<SealedRecord, SealedError> {
     Ok(SealedRecord {
         addresses: statement.addresses.iter().filter_map(Address::read_direct).collect(),
         relays: statement.addresses.iter().filter_map(Address::read_relay).take(MAX_RELAYS).collect(),
+        quic: statement.addresses.iter().filter_map(Address::read_quic).take(MAX_QUIC).collect(),
         issued_ms: statement.issued,
         expires_ms: statement.expires,
         sequence: statement.sequence,

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hardline_dht::InfoHash;
+use hardline_proto::candidate::TransportAddr;
 use hardline_proto::hosts::{Host, HostList, HostPort};
 use hardline_proto::rolling::Day;
 use hardline_proto::sealed::{self, Newest, SealedRecord};
@@ -66,9 +67,15 @@ impl<'a> RecordReader<'a> {
         let version = record.tunnels.contains(&2).then_some(2);
         let (first, others) =
             record.addresses.as_slice().split_at_checked(FIRST_ADDRESSES).unwrap_or((record.addresses.as_slice(), &[]));
-        // Relays behind what may be a shorter way, and before addresses that are left when those
-        // are dead.
-        for at in first.iter().chain(record.relays.as_slice()) {
+        // QUIC behind TCP, which costs less CPU; relays behind what may be a shorter way, and
+        // before addresses that are left when those are dead.
+        for at in first {
+            self.findings.found_for(DHT_SEALED, at.clone(), version);
+        }
+        for addr in record.quic {
+            self.findings.found_for(DHT_SEALED, TransportAddr::Quic(addr), version);
+        }
+        for at in record.relays.as_slice() {
             self.findings.found_for(DHT_SEALED, at.clone(), version);
         }
         self.rest.extend(others.iter().map(|at| (at.clone(), version)));

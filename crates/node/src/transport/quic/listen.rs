@@ -58,6 +58,11 @@ impl QuicListener {
         Self::asking_beyond(at, UNPROVEN)
     }
 
+    /// Where that is.
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.at.local_addr()
+    }
+
     /// The same, with another number of handshakes without a proven address.
     pub(super) fn asking_beyond(at: QuicEndpoint, most_unproven: usize) -> Self {
         // Every peer gets settings of its own, which know its services; these answer nobody.

@@ -18,4 +18,4 @@ mod tls; // our TLS settings, as QUIC wants them
 pub(crate) use connection::{Accepting, QuicConnection, QuicEnd, QuicStream, StreamEnd};
 pub(crate) use endpoint::QuicEndpoint;
 pub(crate) use listen::QuicListener;
-pub(crate) use sockets::QuicSockets;
+pub(crate) use sockets::{QuicListening, QuicSockets};

@@ -1,5 +1,6 @@
 //! The sockets of one node.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,19 +12,39 @@ use super::{QuicEndpoint, QuicListener};
 /// Every socket that a node has for QUIC. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct QuicSockets {
-    listening: Arc<Mutex<Vec<QuicEndpoint>>>,
+    open: Arc<Mutex<Open>>,
     tasks: TaskTracker,
 }
 
+#[derive(Debug)]
+struct Open {
+    /// QUIC is spoken, and the node is not stopping.
+    is_wanted: bool,
+    /// Where others come in, which is used for dialling too.
+    listening: Vec<QuicEndpoint>,
+    /// For dialling alone: opened by the first who needs it.
+    dialling: Option<QuicEndpoint>,
+}
+
+/// Where others come in.
+#[derive(Debug)]
+pub(crate) struct QuicListening(Vec<QuicListener>);
+
 impl QuicSockets {
-    /// None yet; everything that runs for them will be a task of `tasks`.
-    pub(crate) fn new(tasks: TaskTracker) -> Self {
-        Self { listening: Arc::default(), tasks }
+    /// None yet; if it `is_wanted`, everything that runs for them will be a task of `tasks`.
+    pub(crate) fn new(is_wanted: bool, tasks: TaskTracker) -> Self {
+        let open = Open { is_wanted, listening: Vec::new(), dialling: None };
+        Self { open: Arc::new(Mutex::new(open)), tasks }
+    }
+
+    /// Whether QUIC is spoken.
+    pub(crate) fn is_there(&self) -> bool {
+        self.lock().is_wanted
     }
 
     /// Lets others in at `addrs` over UDP, at another port where that one is taken. Without a
     /// socket TCP is all there is.
-    pub(crate) fn listen(&self, addrs: &[SocketAddr]) -> Vec<QuicListener> {
+    pub(crate) fn listen(&self, addrs: &[SocketAddr]) -> QuicListening {
         let bind = |addr: &SocketAddr| {
             let next = |error| {
                 debug!(%addr, %error, "another UDP port is used");
@@ -32,27 +53,94 @@ impl QuicSockets {
             let bound = QuicEndpoint::bind(Some(*addr), self.tasks.clone()).or_else(next);
             bound.inspect_err(|error| warn!(%addr, %error, "no UDP socket: not reached over QUIC")).ok()
         };
-        let endpoints: Vec<_> = addrs.iter().filter_map(bind).collect();
-        self.lock().extend(endpoints.iter().cloned());
-        endpoints.into_iter().map(QuicListener::new).collect()
+        let mut open = self.lock();
+        let endpoints: Vec<_> = addrs.iter().filter(|_| open.is_wanted).filter_map(bind).collect();
+        open.listening.extend(endpoints.iter().cloned());
+        QuicListening(endpoints.into_iter().map(QuicListener::new).collect())
     }
 
-    /// Where others are let in.
-    pub(crate) fn addrs(&self) -> Vec<SocketAddr> {
-        self.lock().iter().flat_map(QuicEndpoint::local_addr).collect()
+    /// The socket from which `to` is dialled.
+    ///
+    /// # Errors
+    /// That of the system; or QUIC is not spoken.
+    pub(crate) fn dialling(&self, to: SocketAddr) -> io::Result<QuicEndpoint> {
+        let mut open = self.lock();
+        if !open.is_wanted {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let reaches = |endpoint: &&QuicEndpoint| endpoint.local_addr().is_ok_and(|at| can_reach(at, to));
+        if let Some(endpoint) = open.listening.iter().chain(&open.dialling).find(reaches) {
+            return Ok(endpoint.clone());
+        }
+        let endpoint = QuicEndpoint::bind(None, self.tasks.clone())?;
+        open.dialling = Some(endpoint.clone());
+        Ok(endpoint)
     }
 
     /// Notes that this computer has moved to another network.
     pub(crate) fn moved(&self) {
-        self.lock().iter().for_each(QuicEndpoint::moved);
+        let open = self.lock();
+        open.listening.iter().chain(&open.dialling).for_each(QuicEndpoint::moved);
     }
 
     /// Lets go of the sockets. Each is closed when its last connection has ended.
     pub(crate) fn close(&self) {
-        self.lock().clear();
+        *self.lock() = Open { is_wanted: false, listening: Vec::new(), dialling: None };
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<QuicEndpoint>> {
-        self.listening.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl QuicListening {
+    /// Where that is.
+    pub(crate) fn addrs(&self) -> Vec<SocketAddr> {
+        self.0.iter().flat_map(QuicListener::local_addr).collect()
+    }
+
+    pub(crate) fn into_listeners(self) -> Vec<QuicListener> {
+        self.0
+    }
+}
+
+/// Whether a socket that is bound to `at` reaches `to`, wherever that is.
+fn can_reach(at: SocketAddr, to: SocketAddr) -> bool {
+    at.ip().is_unspecified() && (at.is_ipv6() || to.is_ipv4())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_listens_everywhere_dials_from_there_and_others_from_a_socket_of_their_own() {
+        let (everywhere, here) =
+            (QuicSockets::new(true, TaskTracker::new()), QuicSockets::new(true, TaskTracker::new()));
+        let at = everywhere.listen(&["0.0.0.0:0".parse().unwrap()]);
+        let to = "192.0.2.1:7008".parse().unwrap();
+        assert_eq!(everywhere.dialling(to).unwrap().local_addr().unwrap(), at.addrs()[0]);
+        let at = here.listen(&["127.0.0.1:0".parse().unwrap()]);
+        let dialling = here.dialling(to).unwrap().local_addr().unwrap();
+        assert_ne!(dialling, at.addrs()[0]);
+        assert_eq!(here.dialling(to).unwrap().local_addr().unwrap(), dialling, "the same for all");
+    }
+
+    #[tokio::test]
+    async fn where_quic_is_not_spoken_and_behind_the_end_there_is_no_socket() {
+        let (off, over) = (QuicSockets::new(false, TaskTracker::new()), QuicSockets::new(true, TaskTracker::new()));
+        over.close();
+        for sockets in [off, over] {
+            assert!(sockets.listen(&["127.0.0.1:0".parse().unwrap()]).addrs().is_empty());
+            assert!(sockets.dialling("192.0.2.1:7008".parse().unwrap()).is_err() && !sockets.is_there());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_gives_another_one() {
+        let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let _held = std::net::UdpSocket::bind(taken).unwrap();
+        let at = QuicSockets::new(true, TaskTracker::new()).listen(&[taken]).addrs();
+        assert!(at.len() == 1 && at[0].port() != taken.port());
     }
 }
