@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use crate::hosts::{Host, HostPort, HostPortError};
 
-pub use policy::DialPolicy;
+pub use policy::{DialPolicy, is_private};
 pub use set::{AskedSource, CandidateSet, MAX_CANDIDATES_PER_SOURCE};
 
 /// How far away is who is asked, the nearest first. A lookup asks one tier after the other.

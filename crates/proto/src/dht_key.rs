@@ -4,6 +4,7 @@
 
 use sha1::{Digest, Sha1};
 
+use crate::call::CallId;
 use crate::key::KeyHash;
 use crate::rolling::{Day, RollingCode};
 
@@ -12,6 +13,10 @@ pub const LEN: usize = 20;
 
 /// What stands in front of the rolling code in the name of a sealed value.
 const SEALED_PREFIX: &str = "hardline/2:";
+
+/// What stands in front of the rolling code in the name of a call, and of an answer to one.
+const CALL_PREFIX: &str = "hardline/2 call:";
+const ANSWER_PREFIX: &str = "hardline/2 answer:";
 
 /// Time before and after midnight UTC in which two days are published and looked up, in seconds:
 /// clocks of two computers disagree, and a value put just before midnight is looked for just after
@@ -34,6 +39,18 @@ pub fn rolling(key: &KeyHash, day: Day) -> [u8; LEN] {
 #[must_use]
 pub fn sealed(key: &KeyHash, day: Day) -> [u8; LEN] {
     sha1(&format!("{SEALED_PREFIX}{}", RollingCode::of(key, day)))
+}
+
+/// Where a service is called: see [`call`](crate::call).
+#[must_use]
+pub fn call(key: &KeyHash, day: Day) -> [u8; LEN] {
+    sha1(&format!("{CALL_PREFIX}{}", RollingCode::of(key, day)))
+}
+
+/// Where the call of that identifier is answered.
+#[must_use]
+pub fn answer(id: &CallId) -> [u8; LEN] {
+    sha1(&format!("{ANSWER_PREFIX}{id}"))
 }
 
 /// The days to publish and to look under at `unix_seconds`: today, and near midnight its neighbour.
@@ -72,6 +89,8 @@ mod tests {
         assert_eq!(hex(&plain(&key)), "79205857ebe6e1a619b6607bf9fe0e1d75d93191");
         assert_eq!(hex(&rolling(&key, Day(20_000))), "5044e29c98148848e89e5385aee8e01cdda5e1bc");
         assert_eq!(hex(&sealed(&key, Day(20_000))), "17177a54073364080674ec106222a7d0c62764a1");
+        assert_eq!(hex(&call(&key, Day(20_000))), "df3e2987784c8fb94d1f3b0a2d36fd9521c4e985");
+        assert_eq!(hex(&answer(&CallId::from_bytes([7; 16]))), "20d323af9a7394dc3761f2e99f795595e63f8a81");
     }
 
     #[test]

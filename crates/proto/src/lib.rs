@@ -19,6 +19,10 @@ pub mod key; // certificate → key hash, the name of a service
 pub mod rolling; // key hash and day → rolling code
 pub mod sealed; // addresses ⇄ a value that only the service can make, and only who knows its name can read
 
+pub mod call; // "I want to reach you, I am at these addresses" ⇄ a value for the DHT
+mod cipher; // plaintext ⇄ ciphertext for those who know a key hash
+pub mod punch; // two computers behind NAT → a way through both
+
 pub mod admission; // who may come in: handshakes and tunnels, counted and limited
 pub mod candidate; // addresses a service may answer at
 pub mod dial; // candidates → when to try which

@@ -1,5 +1,6 @@
 //! How often → not too often.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// How often something may happen.
@@ -40,6 +41,48 @@ impl TokenBucket {
     #[must_use]
     pub const fn full_at(&self) -> Option<Instant> {
         self.full_at
+    }
+}
+
+/// A rate for each source, and one for all of them together. How many are counted apart is bounded.
+#[derive(Debug)]
+pub struct SharedRate<K> {
+    each: Rate,
+    total: TokenBucket,
+    sources: BTreeMap<K, TokenBucket>,
+    most_sources: usize,
+}
+
+impl<K: Ord + Copy> SharedRate<K> {
+    /// Full buckets. Counts at most `most_sources` apart.
+    #[must_use]
+    pub const fn new(each: Rate, total: Rate, most_sources: usize) -> Self {
+        Self { each, total: TokenBucket::new(total), sources: BTreeMap::new(), most_sources }
+    }
+
+    /// Takes a token of `source` and one of all, if there are both.
+    pub fn take(&mut self, now: Instant, source: K) -> bool {
+        if !self.sources.contains_key(&source) && self.sources.len() >= self.most_sources {
+            self.forget_least_recent();
+        }
+        let each = self.each;
+        let source = self.sources.entry(source).or_insert_with(|| TokenBucket::new(each));
+        source.take(now) && self.total.take(now)
+    }
+
+    /// How many are counted apart now.
+    #[must_use]
+    pub fn sources(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// Forgets the bucket that is full soonest, so that a source at its limit is the last to be
+    /// forgiven.
+    fn forget_least_recent(&mut self) {
+        let fullest = self.sources.iter().min_by_key(|(_, bucket)| bucket.full_at()).map(|(source, _)| *source);
+        if let Some(source) = fullest {
+            self.sources.remove(&source);
+        }
     }
 }
 

@@ -86,6 +86,12 @@ fn may_name(trust: Trust) -> bool {
     matches!(trust, Trust::Own | Trust::Person | Trust::Service)
 }
 
+/// Whether `ip` is in a range that many networks use, each for itself.
+#[must_use]
+pub fn is_private(ip: IpAddr) -> bool {
+    range_of(ip.to_canonical()).is_some()
+}
+
 /// Which private range `ip` is in.
 fn range_of(ip: IpAddr) -> Option<usize> {
     PRIVATE_RANGES.iter().position(|(network, prefix_len)| match (network, ip) {

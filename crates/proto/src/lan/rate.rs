@@ -1,6 +1,5 @@
 //! What each computer may cost.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
@@ -8,7 +7,7 @@ use super::limits::{
     ANSWERS_IN_TOTAL, ANSWERS_PER_SOURCE, DATAGRAMS_IN_TOTAL, DATAGRAMS_PER_SOURCE, MAX_COUNTED_SOURCES, SOURCE_BURST,
     TOTAL_BURST,
 };
-use crate::rate::{Rate, TokenBucket};
+use crate::rate::{Rate, SharedRate};
 
 /// What neighbours may cost in a second. After a rest, several seconds' worth is there at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,37 +43,19 @@ pub struct Dropped {
 
 /// Limits what is done for each computer and for all of them together.
 #[derive(Debug)]
-pub(super) struct SourceLimits {
-    per_source: Rate,
-    total: TokenBucket,
-    sources: BTreeMap<Ipv4Addr, TokenBucket>,
-}
+pub(super) struct SourceLimits(SharedRate<Ipv4Addr>);
 
 impl SourceLimits {
     pub(super) const fn new(per_source: u32, total: u32) -> Self {
         let per_source = Rate { burst: per_source.saturating_mul(SOURCE_BURST), per_second: per_source };
         let total = Rate { burst: total.saturating_mul(TOTAL_BURST), per_second: total };
-        Self { per_source, total: TokenBucket::new(total), sources: BTreeMap::new() }
+        Self(SharedRate::new(per_source, total, MAX_COUNTED_SOURCES))
     }
 
     /// Whether one more datagram of `source`, or on its behalf, is within the limits; if so it is
     /// counted.
     pub(super) fn allow(&mut self, now: Instant, source: Ipv4Addr) -> bool {
-        if !self.sources.contains_key(&source) && self.sources.len() >= MAX_COUNTED_SOURCES {
-            self.forget_least_recent();
-        }
-        let rate = self.per_source;
-        let source = self.sources.entry(source).or_insert_with(|| TokenBucket::new(rate));
-        source.take(now) && self.total.take(now)
-    }
-
-    /// Forgets the bucket that is full soonest, so that a source under limit is the last to be
-    /// forgiven.
-    fn forget_least_recent(&mut self) {
-        let fullest = self.sources.iter().min_by_key(|(_, bucket)| bucket.full_at()).map(|(source, _)| *source);
-        if let Some(source) = fullest {
-            self.sources.remove(&source);
-        }
+        self.0.take(now, source)
     }
 }
 
@@ -97,6 +78,6 @@ mod tests {
         let mut limits = SourceLimits::new(32, 256);
         let allowed = (0..10_000).filter(|&host| limits.allow(now, Ipv4Addr::from_bits(0x0a00_0000 + host))).count();
         assert_eq!(allowed, 256 * TOTAL_BURST as usize);
-        assert_eq!(limits.sources.len(), MAX_COUNTED_SOURCES);
+        assert_eq!(limits.0.sources(), MAX_COUNTED_SOURCES);
     }
 }

@@ -5,6 +5,7 @@
 
 #![allow(unreachable_pub, reason = "the fuzz targets reach it")]
 
+mod call;
 mod dial;
 mod lan;
 mod relay;
@@ -20,6 +21,7 @@ use hardline_proto::link::parse_link;
 use hardline_proto::network::NetworkState;
 use hardline_proto::preamble::{MAX_PASSWORD, MAX_PREAMBLE, Preamble, PreambleError};
 
+pub use call::{call, punch_ops};
 pub use dial::dial_ops;
 pub use lan::{lan_datagram, lan_ops};
 pub use relay::relay_message;
@@ -31,6 +33,7 @@ pub type Check = fn(&[u8]);
 
 /// Every check, by the name of its fuzz target.
 pub const ALL: &[(&str, Check)] = &[
+    ("call", call),
     ("client_hello", client_hello),
     ("dial_ops", dial_ops),
     ("head", head),
@@ -40,6 +43,7 @@ pub const ALL: &[(&str, Check)] = &[
     ("lan_ops", lan_ops),
     ("link", link),
     ("opening", opening),
+    ("punch_ops", punch_ops),
     ("relay_message", relay_message),
     ("sealed", sealed),
     ("tunnel_bytes", tunnel_bytes),
