@@ -210,10 +210,11 @@ fn idle_sessions_of_a_listener_that_was_started_again_cost_no_error() -> Result<
     world.leaves_nothing()
 }
 
-/// Whether a request on such a link has reached the service nobody can tell, so it is not sent
-/// again; the person is told, and the next try works as soon as every such link is used up.
+/// Whether a request on such a session has reached the service nobody can tell. One that is safe is
+/// sent again, over a new connection; of another the person is told, and the next try works as soon
+/// as every such session is used up.
 #[test]
-fn links_that_died_unheard_of_are_told_of_and_used_up() -> Result<()> {
+fn sessions_that_died_unheard_of_cost_a_safe_request_nothing_and_are_used_up() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let mut world = World::new(&lab)?;
     for _ in 0..if is_long() { 200 } else { 2 } {
@@ -222,8 +223,14 @@ fn links_that_died_unheard_of_are_told_of_and_used_up() -> Result<()> {
         world.service.program.process.kill()?;
         world.lose_nothing()?;
         world.publish_again()?;
+        world.check(&["get:1000"])?;
+        world.check(&["parallel:8:1000"])?;
+        world.lose(100)?;
+        world.service.program.process.kill()?;
+        world.lose_nothing()?;
+        world.publish_again()?;
         let mut tries = 0;
-        while let Err(error) = world.check(&["get:1000"]) {
+        while let Err(error) = world.check(&["post:1000"]) {
             ensure!(format!("{error:#}").contains("went away without an answer"), "{error:#}");
             tries += 1;
             ensure!(tries <= IDLE, "still no answer after {tries} tries");

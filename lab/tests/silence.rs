@@ -12,10 +12,13 @@ use serde_json::Value;
 const ENDLESS: u64 = 1 << 40;
 
 /// More than all buffers on the way take together.
-const LARGE: u64 = 256 * 1024 * 1024;
+const LARGE: u64 = 160 * 1024 * 1024;
 
 /// How soon after its death a dead way must be told of, and how late.
 const TOLD: std::ops::RangeInclusive<f64> = 9.5..=13.5;
+
+/// Pause between two requests.
+const QUARTER: Duration = Duration::from_millis(250);
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -27,7 +30,7 @@ struct World {
     bob: Host,
     service: Service,
     gateway: Hardline,
-    _switch: Switch,
+    switch: Switch,
 }
 
 #[test]
@@ -66,14 +69,90 @@ fn a_reader_that_takes_a_pause_gets_the_rest() -> Result<()> {
     Ok(())
 }
 
+/// Alice's computer has another address from one moment to the next, and packets to the old one are
+/// swallowed. A request each quarter of a second: what went to the old address goes to the new one
+/// too.
+#[test]
+fn a_publisher_that_moves_costs_no_safe_request() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = World::new(&lab)?;
+    let mut longest = Duration::ZERO;
+    for round in 0..if is_long() { 20 } else { 3 } {
+        let (old, new) = (1 + 10 * round, 11 + 10 * round);
+        for _ in 0..4 {
+            world.bob.first_byte(&world.gateway, &world.service.key)?;
+            std::thread::sleep(QUARTER);
+        }
+        world.alice.ip(&format!("address delete 192.168.77.{old}/24 dev eth0"))?;
+        world.alice.ip("address flush dev eth0 scope global")?;
+        world.alice.ip(&format!("address add 192.168.77.{new}/24 dev eth0"))?;
+        world.alice.ip("route replace default dev eth0")?;
+        let hole = lab.host(&format!("hole{round}"))?;
+        hole.attach(&world.switch, "eth0", &[&format!("192.168.77.{old}/24"), "fd77::1/64"])?;
+        hole.nft("table inet hole { chain in { type filter hook input priority 0; policy drop;\n }\n }\n")?;
+        for _ in 0..12 {
+            let took = world.bob.first_byte(&world.gateway, &world.service.key)?;
+            longest = longest.max(took);
+            std::thread::sleep(QUARTER);
+        }
+        hole.detach("eth0")?;
+    }
+    say(&format!("a publisher that moves: no request failed, the longest took {} ms", longest.as_millis()))?;
+    ensure!(longest < Duration::from_secs(3), "{longest:?}");
+    Ok(())
+}
+
+/// It has arrived, so it is not sent twice, however long the answer takes.
+#[test]
+fn a_slow_backend_is_asked_once() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = World::new(&lab)?;
+    // Over an idle session that has just answered, and over one that is asked first.
+    for pause in [Duration::ZERO, Duration::from_secs(3)] {
+        world.bob.first_byte(&world.gateway, &world.service.key)?;
+        std::thread::sleep(pause);
+        let (header, url) = world.request("slow/4321")?;
+        world.bob.curl(&["--fail", "--header", &header, &url])?.success()?;
+    }
+    let asked = world.service.backend.process.stdout().iter().filter(|line| *line == "slow 4321").count();
+    ensure!(asked == 2, "asked {asked} times");
+    Ok(())
+}
+
+/// Nobody can tell whether it has arrived.
+#[test]
+fn a_request_that_is_not_safe_is_never_sent_twice() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = World::new(&lab)?;
+    world.bob.first_byte(&world.gateway, &world.service.key)?;
+    // The answer is lost, and what was asked is not.
+    world.bob.lose_incoming("eth0", 100)?;
+    let begun = Instant::now();
+    let (header, url) = world.request("hash")?;
+    let said = world.bob.curl(&["--header", &header, "--data", "once", &url])?.success()?.stdout;
+    ensure!(said.contains("went away without an answer"), "{said}");
+    say(&format!("a POST whose answer is lost fails after {:.1} s", begun.elapsed().as_secs_f64()))?;
+    world.bob.lose_nothing()?;
+    world.bob.first_byte(&world.gateway, &world.service.key)?;
+    let uploads = world.service.backend.process.stdout().iter().filter(|line| line.starts_with("upload")).count();
+    ensure!(uploads <= 1, "sent {uploads} times");
+    Ok(())
+}
+
 impl World {
     fn new(lab: &Lab) -> Result<Self> {
         let (switch, [alice, bob]) = lab.lan(["alice", "bob"])?;
         let service = alice.service(&["--set", "dht.enabled=false"])?;
         let gateway = bob.gateway("data", &["--set", "dht.enabled=false"])?;
-        let world = Self { alice, bob, service, gateway, _switch: switch };
+        let world = Self { alice, bob, service, gateway, switch };
         world.service.opens_at(&world.gateway, &world.bob)?;
         Ok(world)
+    }
+
+    /// Header and URL of a request to the service.
+    fn request(&self, path: &str) -> Result<(String, String)> {
+        let header = format!("Host: {}.localhost:7009", self.service.key);
+        Ok((header, format!("http://{}/{path}", self.gateway.gateway()?)))
     }
 
     /// Begins one of the helper's checks.

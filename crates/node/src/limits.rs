@@ -78,8 +78,13 @@ pub const LISTENER_IDLE_LIMIT: Duration = Duration::from_secs(120);
 /// be gone. What a page asks for comes within it; after it a question costs a round trip more.
 pub const FRESH_SESSION: Duration = Duration::from_secs(1);
 
-/// Time for the answer over a session that is not trusted. Longer than a round trip around the
-/// world; after it another is dialled.
+/// Time for the answer over an idle session before another connection is dialled beside it. The
+/// listener answers when it has its backend: a round trip and a connection on its own computer. A
+/// packet that was lost was sent again by then.
+pub const FIRST_ANSWER: Duration = Duration::from_millis(300);
+
+/// The same for a request that may be sent twice, where the system does not tell whether it has
+/// arrived. Longer than a round trip around the world.
 pub const STALE_ANSWER: Duration = Duration::from_secs(1);
 
 /// Longest time until a service that is kept ready, and was not reached, is looked for again. Who

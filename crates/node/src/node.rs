@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 
 use crate::accept::Acceptor;
 use crate::config::{NodeConfig, P2pConfig, ServiceConfig};
-use crate::dial::{Dialler, Waiting};
+use crate::dial::{Dialler, Early, Waiting};
 use crate::discovery::{Resolver, SourceContext};
 use crate::drivers::dht::proxy::client::ProxyError;
 use crate::drivers::dht::shared::SharedDht;
@@ -411,7 +411,7 @@ impl Node {
     /// [`ReachError`] says what was tried.
     pub async fn connect(&self, name: &ServiceName) -> Result<TunnelStream, ReachError> {
         let open = self.live.metrics.tunnel();
-        let tunnel = self.dialler.reach(name, Waiting::Program, &mut Vec::new()).await?;
+        let tunnel = self.dialler.reach(name, Waiting::Program, &mut Early::default()).await?;
         Ok(tunnel.counted(open))
     }
 

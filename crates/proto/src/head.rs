@@ -35,6 +35,9 @@ pub struct RequestHead {
     pub accept: Accept,
     /// Who made the browser send it, for pages of the gateway's own.
     pub initiator: Initiator,
+    /// Whether it may be sent twice: the method is safe (RFC 9110, section 9.2.2), nothing follows
+    /// the head, and no other protocol is asked for.
+    pub is_repeatable: bool,
     /// Bytes of the head, with its empty line and those in front of it (RFC 9112, section 2.2).
     pub len: usize,
 }
@@ -147,8 +150,20 @@ fn request_head(request: &httparse::Request<'_, '_>, len: usize) -> Result<Reque
         authority,
         accept,
         initiator: Initiator::of(host, values),
+        is_repeatable: is_repeatable(request),
         len,
     })
+}
+
+/// Whether a request may be sent twice.
+fn is_repeatable(request: &httparse::Request<'_, '_>) -> bool {
+    let is_safe = matches!(request.method, Some("GET" | "HEAD" | "OPTIONS"));
+    let more = ["upgrade", "transfer-encoding", "expect"];
+    is_safe
+        && request.headers.iter().all(|header| {
+            let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+            !more.into_iter().any(is) && (!is("content-length") || header.value == b"0")
+        })
 }
 
 /// What is wrong, for the one who wrote the client.
@@ -262,6 +277,29 @@ mod tests {
         head("POST / HTTP/1.1\nHost: KEY.localhost\nExpect: 100-continue\nTransfer-Encoding: chunked\n\n");
         head("GET / HTTP/1.1\nHost: KEY.localhost\nX-Name: b\u{fc}cher\nEmpty:\n\n");
         assert!(matches!(sniff(b"GET / HTTP/1.1\nHost: localhost\n\n"), Ok(Sniffed::Http(_))), "bare line feeds");
+    }
+
+    #[test]
+    fn a_request_may_be_sent_twice_only_if_it_is_safe_and_nothing_follows() {
+        let may = |method: &str, header: &str| {
+            head(&format!("{method} / HTTP/1.1\nHost: KEY.localhost\n{header}\n")).is_repeatable
+        };
+        for method in ["GET", "HEAD", "OPTIONS"] {
+            assert!(may(method, "") && may(method, "Content-Length: 0\n"), "{method}");
+            for header in [
+                "Content-Length: 1\n",
+                "content-length: 00\n",
+                "Content-Length: 0\nContent-Length: 5\n",
+                "Transfer-Encoding: chunked\n",
+                "Connection: Upgrade\nUpgrade: websocket\n",
+                "Expect: 100-continue\n",
+            ] {
+                assert!(!may(method, header), "{method} with {header}");
+            }
+        }
+        for method in ["POST", "PUT", "DELETE", "PATCH", "CONNECT", "TRACE", "PROPFIND", "get", "GETX"] {
+            assert!(!may(method, ""), "{method}");
+        }
     }
 
     #[test]

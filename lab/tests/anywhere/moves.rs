@@ -3,7 +3,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use hardline_lab::{Hardline, Host, Lab, Mapping, is_long};
 
 use crate::measure::{first_tries, knowing_gateway, learn, new_gateway, say, so_many_first_tries};
@@ -12,8 +12,11 @@ use crate::world::{TwoHomes, texts};
 /// Longest time until a request succeeds; what is aimed at is much less, and printed.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
-/// More than the time for which a connection that has just answered is taken for a living one.
-const NO_LONGER_FRESH: Duration = Duration::from_secs(2);
+/// Longest time to an answer once there is a way.
+const BACK: Duration = Duration::from_secs(3);
+
+/// Pause between two requests of many.
+const QUARTER: Duration = Duration::from_millis(250);
 
 /// Pause between two questions.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -80,6 +83,39 @@ fn scenario_07_the_router_s_address_changes() -> Result<()> {
     Ok(())
 }
 
+/// A request each quarter of a second while the address changes: those that are under way when it
+/// does are answered from the new one.
+#[test]
+fn scenario_07_no_request_fails_while_the_router_s_address_changes() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let mut world = TwoHomes::new(&lab, Mapping::Upnp)?;
+    let service = world.publish(&[])?;
+    let options = world.dht.options();
+    let gateway = new_gateway(&world.bob, 0, &texts(&options))?;
+    for number in 20..20 + rounds() {
+        let mut requests = Requests::new(&world.bob, &gateway, &service.key);
+        requests.go_on(|| false)?;
+        world.home.move_to(number)?;
+        let address = format!("203.0.113.{number}:7008");
+        // From here on there is a way that a client can know of.
+        let mut back = None;
+        requests.go_on(|| {
+            let is_back = is_told(&world.alice, &service.program, &address).unwrap_or_default();
+            back = back.or_else(|| is_back.then(Instant::now));
+            back.is_none()
+        })?;
+        let back = back.context("the new address told")?;
+        let late = requests.latest_after(back);
+        say(&format!(
+            "7, a request each 250 ms while the address changes: none failed; told after {} ms, answered after {} ms more",
+            back.duration_since(requests.middle).as_millis(),
+            late.as_millis()
+        ))?;
+        ensure!(late < BACK, "{late:?} after the way was back");
+    }
+    Ok(())
+}
+
 #[test]
 fn scenario_07_the_router_restarts_and_forgets_its_mappings() -> Result<()> {
     for mapping in [Mapping::Upnp, Mapping::NatPmp, Mapping::Pcp] {
@@ -115,9 +151,6 @@ fn scenario_13_of_two_publishers_far_away_one_is_gone() -> Result<()> {
     so_many_first_tries("13, one of two publishers gone, the next request", 2 * usize::from(rounds()), |number| {
         let gateway = new_gateway(&world.bob, number, &texts(&options))?;
         world.bob.first_byte(&gateway, &service.key)?;
-        // A connection that answered a moment ago is taken for a living one, and what was sent on
-        // it is not sent twice.
-        sleep(NO_LONGER_FRESH);
         let gone = [&world.home, &second_home][number % 2];
         gone.host.set_link("lan", false)?;
         let next = world.bob.first_byte(&gateway, &service.key);
@@ -144,6 +177,51 @@ fn a_laptop_that_moves_opens_the_same_link_everywhere() -> Result<()> {
         again("moved away from the service's LAN", &world.bob, &gateway, &service.key)?;
     }
     Ok(())
+}
+
+/// Requests one after another, each of which must succeed.
+struct Requests<'a> {
+    host: &'a Host,
+    gateway: &'a Hardline,
+    key: &'a str,
+    /// When the second row of them began.
+    middle: Instant,
+    /// When each began and ended.
+    all: Vec<(Instant, Instant)>,
+}
+
+impl<'a> Requests<'a> {
+    fn new(host: &'a Host, gateway: &'a Hardline, key: &'a str) -> Self {
+        Self { host, gateway, key, middle: Instant::now(), all: Vec::new() }
+    }
+
+    /// Makes ten, and more while `is_more`.
+    fn go_on(&mut self, mut is_more: impl FnMut() -> bool) -> Result<()> {
+        self.middle = Instant::now();
+        for number in 0.. {
+            if !is_more() && number >= 10 {
+                break;
+            }
+            ensure!(self.middle.elapsed() < LIMIT, "the address does not change");
+            let begun = Instant::now();
+            self.host.first_byte(self.gateway, self.key)?;
+            self.all.push((begun, Instant::now()));
+            sleep(QUARTER);
+        }
+        Ok(())
+    }
+
+    /// The longest time from `back`, or from its beginning, to the answer of one that was not
+    /// answered before.
+    fn latest_after(&self, back: Instant) -> Duration {
+        let late = self.all.iter().filter(|(_, end)| *end > back);
+        late.map(|(begun, end)| end.duration_since(back.max(*begun))).max().unwrap_or_default()
+    }
+}
+
+/// Whether diallers are told to come to this address.
+fn is_told(host: &Host, program: &Hardline, address: &str) -> Result<bool> {
+    Ok(host.status(program)?["reach"].to_string().contains(address))
 }
 
 /// Waits until the program says that what it published stands in the DHT.

@@ -1,24 +1,24 @@
 //! Service name → tunnel: over an idle session if there is one, else by a race of candidates.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hardline_proto::candidate::Candidate;
 use hardline_proto::host::ServiceName;
 use hardline_proto::preamble::Preamble;
-use hardline_proto::tunnel::Closed;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::attempt::{Job, Reached};
+use super::idle::{Early, Tried};
 use super::peers::Peers;
 use super::{ReachError, Waiting, cause_of, race};
 use crate::clock;
 use crate::config::IdleLimits;
 use crate::discovery::{AttemptReport, Outcome, Report, Resolver};
-use crate::limits::{DIAL_HANDSHAKE_TIMEOUT, READY_AGAIN, STALE_ANSWER};
-use crate::session::{DiallerSession, Idle, NoTunnel, Pool, Purpose, SessionEnd, TunnelStream};
+use crate::limits::READY_AGAIN;
+use crate::session::{DiallerSession, Idle, Pool, Purpose, TunnelStream};
 use crate::tls::sni;
 use crate::transport::Target;
 use crate::transport::quic::QuicSockets;
@@ -56,7 +56,7 @@ impl Dialler {
     ///
     /// An idle session costs no handshake and no round trip. When it turns out to have ended before
     /// the question can have reached the backend, the next one takes its place, unseen; when it may
-    /// have, nothing is repeated.
+    /// have, nothing is repeated that is not [repeatable](Early::is_repeatable).
     ///
     /// # Errors
     /// [`ReachError`] says what was tried.
@@ -64,19 +64,21 @@ impl Dialler {
         &self,
         name: &ServiceName,
         waiting: Waiting,
-        early: &mut Vec<u8>,
+        early: &mut Early,
     ) -> Result<TunnelStream, ReachError> {
         while let Some(idle) = self.pool.take(name) {
-            let (candidate, began) = (idle.candidate.clone(), Instant::now());
             match self.try_idle(name, idle, early).await {
-                Ok(Some(tunnel)) => {
-                    self.refill(name, candidate);
-                    return Ok(tunnel);
-                }
-                Ok(None) => debug!(key = %name.key.short(), "idle session was of no use"),
-                Err(outcome) => return Err(failed(name, candidate, outcome, began)),
+                Tried::Tunnel(tunnel) => return Ok(tunnel),
+                Tried::Useless => debug!(key = %name.key.short(), "idle session was of no use"),
+                Tried::Failed(error) => return Err(*error),
+                Tried::Doubtful(question) => return self.overtake(name, waiting, question, early).await,
             }
         }
+        self.reach_anew(name, waiting).await
+    }
+
+    /// Opens a tunnel over a new connection.
+    pub(super) async fn reach_anew(&self, name: &ServiceName, waiting: Waiting) -> Result<TunnelStream, ReachError> {
         let (candidate, reached) = self.race(name, waiting, Purpose::Tunnel).await?;
         if !reached.session.is_reusable() {
             return Ok(TunnelStream::last(reached.session));
@@ -132,46 +134,34 @@ impl Dialler {
         raced
     }
 
-    /// Asks for a tunnel over an idle session. `None` if it was of no use, and nothing was lost.
-    async fn try_idle(
-        &self,
-        name: &ServiceName,
-        idle: Idle,
-        early: &mut Vec<u8>,
-    ) -> Result<Option<TunnelStream>, Outcome> {
-        let is_fresh = self.pool.is_fresh(&idle, self.generation());
-        let Idle { mut session, candidate, .. } = idle;
-        // Who was not heard for a while may be gone without a word. Then we ask, and send payload
-        // when we know.
-        let (sent, limit) = if is_fresh { (&early[..], DIAL_HANDSHAKE_TIMEOUT) } else { (&[][..], STALE_ANSWER) };
-        let asked = timeout(limit, session.open_tunnel(sent)).await;
-        match asked {
-            Ok(Ok(sent)) => {
-                early.drain(..sent);
-                Ok(Some(self.lend(name, session, candidate)))
-            }
-            Ok(Err(NoTunnel::Refused(refusal))) => {
-                if session.is_idle() {
-                    self.pool.put(name, self.idle(session, candidate));
-                }
-                Err(Outcome::Refused { refusal })
-            }
-            Ok(Err(NoTunnel::End(SessionEnd::Closed(Closed::NotOpened | Closed::Unused)))) => {
-                // A connection that carries as many as it may is of no use for the next either.
-                self.pool.forget_connection(name, &*session);
-                Ok(None)
-            }
-            Ok(Err(_)) | Err(_) if !is_fresh || early.is_empty() => {
-                // The others lead to the same place.
-                self.pool.forget(name);
-                Ok(None)
-            }
-            Ok(Err(NoTunnel::End(_))) | Err(_) => Err(Outcome::Unanswered),
-        }
+    /// Whether an idle session's peer was heard so lately that payload may go with the question.
+    pub(super) fn is_fresh(&self, idle: &Idle) -> bool {
+        self.pool.is_fresh(idle, self.generation())
+    }
+
+    /// Keeps a session to `name`.
+    pub(super) fn keep(&self, name: &ServiceName, session: Box<dyn DiallerSession>, candidate: Candidate) {
+        self.pool.put(name, self.idle(session, candidate));
+    }
+
+    /// Drops those over the connection of `session`, which has ended or carries as many tunnels as
+    /// it may.
+    pub(super) fn forget_connection(&self, name: &ServiceName, session: &dyn DiallerSession) {
+        self.pool.forget_connection(name, session);
+    }
+
+    /// Drops every idle session to `name`.
+    pub(super) fn forget(&self, name: &ServiceName) {
+        self.pool.forget(name);
     }
 
     /// Hands out a session; it comes back to the pool when its tunnel has ended cleanly.
-    fn lend(&self, name: &ServiceName, session: Box<dyn DiallerSession>, candidate: Candidate) -> TunnelStream {
+    pub(super) fn lend(
+        &self,
+        name: &ServiceName,
+        session: Box<dyn DiallerSession>,
+        candidate: Candidate,
+    ) -> TunnelStream {
         let (pool, resolver) = (Arc::clone(&self.pool), Arc::clone(&self.resolver));
         let (stop, name) = (self.stop.clone(), name.clone());
         TunnelStream::lent(session, move |session| {
@@ -191,7 +181,7 @@ impl Dialler {
     }
 
     /// Prewarms a session behind the user's back, when the service is in demand and none is left.
-    fn refill(&self, name: &ServiceName, candidate: Candidate) {
+    pub(super) fn refill(&self, name: &ServiceName, candidate: Candidate) {
         if !self.pool.should_refill(name) {
             return;
         }
@@ -227,7 +217,7 @@ fn patience(renewal: Duration, failures: u32) -> Duration {
 }
 
 /// The error of a session that was idle.
-fn failed(name: &ServiceName, candidate: Candidate, outcome: Outcome, began: Instant) -> ReachError {
+pub(super) fn failed(name: &ServiceName, candidate: Candidate, outcome: Outcome, began: Instant) -> ReachError {
     let took = began.elapsed();
     let attempt = AttemptReport { addr: candidate.addr, source: candidate.source, outcome, took };
     let report = Report { sources: Vec::new(), attempts: vec![attempt], took };

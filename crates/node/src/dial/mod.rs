@@ -2,9 +2,11 @@
 
 mod attempt;
 mod dialler;
+mod idle; // a tunnel over an idle session, overtaken when nobody answers
 mod peers;
 
 pub(crate) use dialler::Dialler;
+pub(crate) use idle::Early;
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info_span, warn};
 
-use crate::dial::{Dialler, Waiting};
+use crate::dial::{Dialler, Early, Waiting};
 use crate::limits::MAX_FORWARDED;
 use crate::log_throttle::LogThrottle;
 use crate::metrics::Metrics;
@@ -52,7 +52,7 @@ impl Forward {
         let span = info_span!("forward", id = open.id, key = %self.name.key.short());
         let carrying = async {
             // Nothing is read before the service is reached: what is sent to nobody is lost.
-            let mut nothing = Vec::new();
+            let mut nothing = Early::default();
             let reached = tokio::select! {
                 () = self.drain.kill.cancelled() => return program.reset_on_close(ResetReason::STOPPING),
                 reached = Box::pin(self.dialler.reach(&self.name, Waiting::Program, &mut nothing)) => reached,

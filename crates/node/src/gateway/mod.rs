@@ -28,7 +28,7 @@ use tracing::{Instrument, debug, info_span, warn};
 use self::answer::Answer;
 use self::own_pages::OwnPages;
 use self::stages::Stages;
-use crate::dial::{Dialler, Waiting};
+use crate::dial::{Dialler, Early, Waiting};
 use crate::limits::HEAD_TIMEOUT;
 use crate::log_throttle::LogThrottle;
 use crate::metrics::{Metrics, OpenTunnel};
@@ -136,21 +136,24 @@ impl Gateway {
     async fn carry_counted(
         &self,
         browser: TcpStream,
-        mut bytes: Vec<u8>,
+        bytes: Vec<u8>,
         name: &ServiceName,
         head: Option<&RequestHead>,
         open: &mut OpenTunnel,
     ) {
         let waiting =
             if head.is_some_and(|head| head.accept == Accept::Html) { Waiting::Page } else { Waiting::Program };
+        // What stands behind the head may be another request.
+        let is_repeatable = head.is_some_and(|head| head.is_repeatable && head.len == bytes.len());
+        let mut early = Early { bytes, is_repeatable };
         let reached = tokio::select! {
             () = self.drain.kill.cancelled() => return,
             // On the heap and apart: what reaching needs is not kept for the life of a tunnel.
-            reached = Box::pin(self.dialler.reach(name, waiting, &mut bytes)) => reached,
+            reached = Box::pin(self.dialler.reach(name, waiting, &mut early)) => reached,
         };
         match (reached, head) {
             (Ok(mut tunnel), _) => {
-                let mut browser = Prefixed::new(bytes, browser);
+                let mut browser = Prefixed::new(early.bytes, browser);
                 let Ok(carrier) = tunnel.carrier() else { return };
                 let relayed = Box::pin(relay(&mut browser, Side::Dialler, carrier, &self.drain)).await;
                 relayed.count(open);

@@ -70,13 +70,27 @@ pub(crate) trait DiallerSession: Carrier + fmt::Debug {
         false
     }
 
-    /// Asks for a tunnel with as much of `early`, the first payload, as may go with the question,
-    /// and waits for the answer. Returns how much that was.
+    /// Asks for a tunnel, with as much of `early`, the first payload, as may go with the question.
+    /// Returns how much that was.
+    ///
+    /// # Errors
+    /// [`SessionEnd`], also of a session that can carry no other tunnel.
+    fn ask<'a>(&'a mut self, _early: &'a [u8]) -> BoxFuture<'a, Result<usize, SessionEnd>> {
+        Box::pin(std::future::ready(Err(SessionEnd::Closed(Closed::Unused))))
+    }
+
+    /// Waits for the answer to [`ask`](Self::ask). Cancel safe.
     ///
     /// # Errors
     /// [`NoTunnel`]; the session may be idle behind a refusal.
-    fn open_tunnel<'a>(&'a mut self, _early: &'a [u8]) -> BoxFuture<'a, Result<usize, NoTunnel>> {
+    fn answered(&mut self) -> BoxFuture<'_, Result<(), NoTunnel>> {
         Box::pin(std::future::ready(Err(SessionEnd::Closed(Closed::Unused).into())))
+    }
+
+    /// Drops the tunnel that was asked for without another word: what was said and has not arrived
+    /// is not to arrive later.
+    fn cut(&mut self) {
+        self.abandon();
     }
 
     /// Notes that the tunnel's user is gone before it has ended. Without a word for it, the

@@ -134,11 +134,11 @@ impl Connection for QuicConnection {
         self.say(&ours.encode()).await.map_err(PreambleFailure::from)?;
         let mut session = Box::new(QuicSession { connection: self, tunnel: None, asked: None });
         if purpose == Purpose::Tunnel {
-            session.ask(&[]).await.map_err(NoTunnel::from)?;
+            session.ask_in_stream(&[]).await.map_err(NoTunnel::from)?;
         }
         let preamble = hear(&session.connection).await?;
         if purpose == Purpose::Tunnel {
-            session.answered().await?;
+            session.hear_answer().await?;
         }
         Ok(Begun { session, preamble })
     }
@@ -163,7 +163,7 @@ async fn hear(connection: &QuicConnection) -> Result<Preamble, PreambleFailure> 
 
 impl QuicSession {
     /// Asks for a tunnel with as much of `early` as goes at once, and returns how much that was.
-    async fn ask(&mut self, early: &[u8]) -> Result<usize, SessionEnd> {
+    async fn ask_in_stream(&mut self, early: &[u8]) -> Result<usize, SessionEnd> {
         let gone = || match self.connection.end() {
             Some(QuicEnd::Other) => SessionEnd::Closed(Closed::Unused),
             // Also if it carries as many as the peer lets it: nothing was sent.
@@ -181,7 +181,7 @@ impl QuicSession {
     }
 
     /// Waits for the answer to [`ask`](Self::ask).
-    async fn answered(&mut self) -> Result<(), NoTunnel> {
+    async fn hear_answer(&mut self) -> Result<(), NoTunnel> {
         let mut line = Line::default();
         let Some(tunnel) = &mut self.tunnel else { return Err(SessionEnd::Closed(Closed::Unused).into()) };
         let answer = poll_fn(|cx| line.poll(cx, &mut tunnel.stream)).await;
@@ -260,12 +260,12 @@ impl DiallerSession for QuicSession {
         DiallerSession::is_idle(self)
     }
 
-    fn open_tunnel<'a>(&'a mut self, early: &'a [u8]) -> BoxFuture<'a, Result<usize, NoTunnel>> {
-        Box::pin(async move {
-            let sent = self.ask(early).await?;
-            self.answered().await?;
-            Ok(sent)
-        })
+    fn ask<'a>(&'a mut self, early: &'a [u8]) -> BoxFuture<'a, Result<usize, SessionEnd>> {
+        Box::pin(self.ask_in_stream(early))
+    }
+
+    fn answered(&mut self) -> BoxFuture<'_, Result<(), NoTunnel>> {
+        Box::pin(self.hear_answer())
     }
 
     fn abandon(&mut self) {

@@ -119,12 +119,12 @@ pub(super) async fn dial<W: ByteStream + fmt::Debug>(
     match purpose {
         Purpose::Prewarm => session.greet(ours)?,
         Purpose::Tunnel => {
-            session.ask(&ours.encode(), &[]).await.map_err(NoTunnel::from)?;
+            session.ask_behind(&ours.encode(), &[]).await.map_err(NoTunnel::from)?;
         }
     }
     let preamble = read_preamble(&mut session.tls).await?;
     if purpose == Purpose::Tunnel {
-        session.answered().await?;
+        session.hear_answer().await?;
     }
     Ok(Begun { session, preamble })
 }
@@ -158,7 +158,7 @@ impl<W: ByteStream> V2<W> {
 
     /// Asks for a tunnel, with as much of `early` as fits behind the question, in one write.
     /// Returns how much that was. `greeting` goes in front: our preamble, on a new connection.
-    async fn ask(&mut self, greeting: &[u8], early: &[u8]) -> Result<usize, SessionEnd> {
+    async fn ask_behind(&mut self, greeting: &[u8], early: &[u8]) -> Result<usize, SessionEnd> {
         let Some(open) = self.machine.open() else { return Err(SessionEnd::Closed(Closed::Unused)) };
         let sent = early.len().min(EARLY.saturating_sub(greeting.len()));
         let header = self.machine.payload(sent);
@@ -175,8 +175,8 @@ impl<W: ByteStream> V2<W> {
         Ok(sent)
     }
 
-    /// Waits for the answer to [`ask`](Self::ask).
-    async fn answered(&mut self) -> Result<(), NoTunnel> {
+    /// Waits for the answer to [`ask_behind`](Self::ask_behind).
+    async fn hear_answer(&mut self) -> Result<(), NoTunnel> {
         let answer = |event: Event<'_>| if let Event::Refused(refusal) = event { Some(refusal) } else { None };
         match poll_fn(|cx| self.poll_event(cx, answer)).await? {
             None => Ok(()),
@@ -295,12 +295,17 @@ impl<W: ByteStream + fmt::Debug> DiallerSession for V2<W> {
         self.rests() && received.is_pending()
     }
 
-    fn open_tunnel<'a>(&'a mut self, early: &'a [u8]) -> BoxFuture<'a, Result<usize, NoTunnel>> {
-        Box::pin(async move {
-            let sent = self.ask(&[], early).await?;
-            self.answered().await?;
-            Ok(sent)
-        })
+    fn ask<'a>(&'a mut self, early: &'a [u8]) -> BoxFuture<'a, Result<usize, SessionEnd>> {
+        Box::pin(self.ask_behind(&[], early))
+    }
+
+    fn answered(&mut self) -> BoxFuture<'_, Result<(), NoTunnel>> {
+        Box::pin(self.hear_answer())
+    }
+
+    fn cut(&mut self) {
+        let _ = self.machine.reset(ResetReason::APPLICATION);
+        self.tls.wire().reset_on_close(ResetReason::APPLICATION);
     }
 
     fn abandon(&mut self) {

@@ -299,6 +299,12 @@ async fn a_backend_that_is_down_is_told_apart_from_a_computer_that_is_away() {
     over_all!(test);
 }
 
+/// Asks for a tunnel and waits for it.
+async fn open(session: &mut dyn DiallerSession, early: &[u8]) -> Result<usize, NoTunnel> {
+    let sent = session.ask(early).await?;
+    session.answered().await.map(|()| sent)
+}
+
 #[tokio::test]
 async fn a_session_goes_back_to_the_pool_and_carries_the_next_tunnel_if_it_can() {
     async fn test<G: Ground>(mut house: House<G>) {
@@ -317,7 +323,7 @@ async fn a_session_goes_back_to_the_pool_and_carries_the_next_tunnel_if_it_can()
             let Some(idle) = pool.take(&name) else { break };
             assert!(is_reusable);
             let mut session = idle.session;
-            assert_eq!(session.open_tunnel(b"early").await.unwrap(), 5);
+            assert_eq!(open(&mut *session, b"early").await.unwrap(), 5);
             let mut program = house.programs.recv().await.unwrap();
             program.read_exact(&mut [0; 5]).await.unwrap();
             say(lend(session), program).await;
@@ -334,15 +340,15 @@ async fn a_session_goes_back_to_the_pool_and_carries_the_next_tunnel_if_it_can()
 async fn a_connection_with_streams_carries_many_tunnels_at_once() {
     let mut house = House::<QuicEndpoint>::new(v2::VERSION).await;
     let first = house.dial(Purpose::Tunnel).await.unwrap();
-    let mut open = Vec::new();
+    let mut tunnels = Vec::new();
     for _ in 0..50 {
         let mut session = first.another().unwrap();
-        session.open_tunnel(b"early").await.unwrap();
-        open.push(session);
+        open(&mut *session, b"early").await.unwrap();
+        tunnels.push(session);
     }
     let _program_of_the_first = house.programs.recv().await.unwrap();
     assert!(first.is_in_use() && !first.is_idle());
-    for session in open {
+    for session in tunnels {
         let mut program = house.programs.recv().await.unwrap();
         program.read_exact(&mut [0; 5]).await.unwrap();
         program.write_all(b"whose?").await.unwrap();
@@ -367,10 +373,10 @@ async fn a_refused_session_is_idle_and_reaches_the_backend_when_it_is_up() {
         };
         assert!(session.is_quiet());
         house.service.is_down.store(true, Ordering::SeqCst);
-        assert!(matches!(session.open_tunnel(b"lost").await, Err(NoTunnel::Refused(_))));
+        assert!(matches!(open(&mut *session, b"lost").await, Err(NoTunnel::Refused(_))));
         assert!(session.is_idle());
         house.service.is_down.store(false, Ordering::SeqCst);
-        session.open_tunnel(b"").await.unwrap();
+        open(&mut *session, b"").await.unwrap();
         say(TunnelStream::last(session), house.programs.recv().await.unwrap()).await;
         assert_eq!(house.connections(), 1);
     }

@@ -64,7 +64,9 @@ async fn connection(ConnectInfo(Connection(number)): ConnectInfo<Connection>) ->
     number.to_string()
 }
 
+/// Says on stdout that it was asked.
 async fn slow(Path(milliseconds): Path<u64>) -> &'static str {
+    println!("slow {milliseconds}");
     tokio::time::sleep(Duration::from_millis(milliseconds)).await;
     "slow"
 }
