@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use hardline_lab::{Lab, Mapping, hardline_program};
 
-use crate::measure::{first_tries, new_gateway};
-use crate::world::{TwoHomes, texts};
+use crate::measure::{first_tries, new_gateway, say};
+use crate::world::{TwoHomes, sealed_key, texts};
 
 #[test]
 fn scenario_02_behind_a_upnp_router_found_by_dht() -> Result<()> {
@@ -59,6 +59,26 @@ fn scenario_10_no_upnp_and_a_port_forwarded_by_hand() -> Result<()> {
     world.home.forward_by_hand(7008, 2, 7008)?;
     let service = world.publish(&[])?;
     open_each_time("10, forwarded by hand, DHT", &world, &service.key)
+}
+
+/// From when the program says that it runs to when a node of the DHT finds the address which the
+/// router gave; asking the router is part of it. Each time in a new world: of a program that was
+/// killed the nodes would still look for a while for its node.
+#[test]
+fn a_fresh_share_stands_in_the_dht_at_once() -> Result<()> {
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let Some(lab) = Lab::open()? else { return Ok(()) };
+        let world = TwoHomes::new(&lab, Mapping::Upnp)?;
+        let service = world.alice.service(&texts(&world.dht.options()))?;
+        let begun = Instant::now();
+        world.dht.wait_for_value(sealed_key(&service.key)?, |_| true)?;
+        times.push(begun.elapsed());
+    }
+    times.sort_unstable();
+    say(&format!("a fresh share stands in the DHT after {times:.2?}"))?;
+    ensure!(times[2] < Duration::from_secs(1), "{times:?}");
+    Ok(())
 }
 
 /// Nothing can be reached, and the owner is told why.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use hardline_dht::{Event, Value};
 use hardline_proto::dht_key;
 use hardline_proto::hosts::HostList;
+use hardline_proto::publish::Pace;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -29,9 +30,6 @@ const RETRY_MIN_MS: u64 = 15 * 1000;
 /// Longest pause after a failure, in milliseconds.
 const RETRY_MAX_MS: u64 = 5 * 60 * 1000;
 
-/// Least time between two publishings: addresses that change all the time are not told each time.
-const MIN_INTERVAL: Duration = Duration::from_secs(5);
-
 /// Time to enter the network before proxies are asked instead.
 pub(super) const ENTER_LIMIT: Duration = Duration::from_secs(20);
 
@@ -52,6 +50,7 @@ pub(super) struct Announcer {
     status: watch::Sender<PublishState>,
     active: Vec<ActivePut>,
     retry_ms: u64,
+    pace: Pace,
 }
 
 /// A value that our node keeps alive.
@@ -72,7 +71,8 @@ struct Round {
 
 impl Announcer {
     pub(super) fn new(service: Announced, context: PublishContext, status: watch::Sender<PublishState>) -> Self {
-        Self { service, context, status, active: Vec::new(), retry_ms: RETRY_MIN_MS }
+        let (active, pace) = (Vec::new(), Pace::default());
+        Self { service, context, status, active, retry_ms: RETRY_MIN_MS, pace }
     }
 
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
@@ -86,8 +86,10 @@ impl Announcer {
         let mut hosts = self.context.hosts.clone();
         let dht = self.context.dht.use_now().await.inspect_err(|error| info!(%error, "no DHT node")).ok();
         loop {
-            let earliest_next = Instant::now() + MIN_INTERVAL;
             let latest = hosts.borrow_and_update().clone();
+            if !latest.as_slice().is_empty() {
+                self.pace.begin(Instant::now().into_std());
+            }
             let round = tokio::select! {
                 round = self.round(dht.as_ref(), &latest) => Some(round),
                 Ok(()) = hosts.changed() => None, // what is under way is old
@@ -101,7 +103,7 @@ impl Announcer {
                     () = entered(dht.as_ref()), if !is_by_node => {}
                 }
             }
-            sleep_until(earliest_next).await;
+            sleep_until(self.pace.earliest(Instant::now().into_std()).into()).await;
         }
     }
 
