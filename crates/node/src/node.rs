@@ -10,6 +10,7 @@ use std::time::Duration;
 use hardline_proto::KeyHash;
 use hardline_proto::candidate::DialPolicy;
 use hardline_proto::host::ServiceName;
+use hardline_proto::hosts::HostList;
 use hardline_proto::relay::RelayUrl;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -27,16 +28,19 @@ use crate::gateway::{self, Forward, Gateway, GatewayBindError};
 use crate::metrics::Metrics;
 use crate::network::NetworkMonitor;
 use crate::publish::{Announced, PublishContext, Publisher, system_clock};
-use crate::reach::{Outside, Reach, ReachConfig};
+use crate::reach::{self, Outside, Proofs, ProofsReceiver, Reach, ReachConfig};
 use crate::relays::{Relays, RelaysContext};
 use crate::services::{OwnAddresses, ServiceContext, ServiceError, Services, load_identity};
 use crate::status::{Listening, Live};
 use crate::store::{RememberedService, Store, StoreError, StoreNotice};
 use crate::tls::identity::{IdentityError, IdentityNotice};
 use crate::transport::quic::QuicSockets;
+use crate::transport::relay::dial_back::DialBacks;
+use crate::transport::relay::port::{P2pListener, Witness};
 use crate::transport::relay::publisher::RelayedListener;
-use crate::transport::relay::server::{Relay, RelayListener};
+use crate::transport::relay::server::Relay;
 use crate::transport::relay::tokens::{TokenError, TokenFile};
+use crate::transport::relay::verify::ToVerify;
 use crate::transport::tcp::listen;
 use crate::tunnel::Drain;
 use crate::warm_up::warm_up;
@@ -263,13 +267,17 @@ impl Node {
         let ip = p2p.bind.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         self.dialler.resolver.listen_at(SocketAddr::new(ip, bound.port));
         self.announce(bound.port, relay.as_ref());
-        let (relays, relayed) = self.start_relays(relays, plain);
+        let (proofs, received) = reach::proofs();
+        let (to_verify, wanted) = watch::channel(HostList::default());
+        let (witness, trial) = verification(&proofs, wanted);
+        let (relays, relayed) = self.start_relays(relays, plain, trial);
         let addrs: Vec<_> = bound.listeners.iter().flat_map(|listener| listener.local_addr()).collect();
         let over_quic = self.quic.listen(&addrs);
         let quic = over_quic.addrs();
-        let reach = self.start_reach(p2p.clone(), bound.port, quic.first().map(SocketAddr::port), &relays);
+        let ports = (bound.port, quic.first().map(SocketAddr::port));
+        let reach = self.start_reach(p2p.clone(), ports, &relays, (received, to_verify));
         let publisher = self.run_publisher(relay, &reach, &relays, store, plain);
-        let acceptor = self.run_acceptor(bound, relayed, Arc::clone(&reach), &p2p);
+        let acceptor = self.run_acceptor((bound, witness), relayed, Arc::clone(&reach), &p2p);
         quic::accept(over_quic, &acceptor, &self.tasks);
         let _ = self.live.listening.set(Listening { addrs, quic, reach, publisher, relays });
         Ok(())
@@ -297,23 +305,30 @@ impl Node {
         }
     }
 
-    fn start_reach(&self, config: P2pConfig, port: u16, quic_port: Option<u16>, relays: &Relays) -> Arc<Reach> {
+    fn start_reach(
+        &self,
+        config: P2pConfig,
+        (port, quic_port): (u16, Option<u16>),
+        relays: &Relays,
+        (proofs, to_verify): (ProofsReceiver, watch::Sender<HostList>),
+    ) -> Arc<Reach> {
         let P2pConfig { public_addresses: by_hand, bind: bound, port_mapping, .. } = config;
         let config = ReachConfig { by_hand, port, quic_port, bound, port_mapping };
         // Without the DHT nobody tells what others see.
         let public = self.live.dht.as_ref().map_or_else(|| watch::channel(Vec::new()).1, |dht| dht.public_addresses());
-        let outside = Outside { public, relays: relays.hosts() };
+        let outside = Outside { public, relays: relays.hosts(), proofs, to_verify };
         Reach::start(config, &self.dialler.resolver.network, outside, self.drain.stop.clone(), &self.tasks)
     }
 
     /// Registers this host's services at `relays`. Returns where their clients come in, too.
-    fn start_relays(&self, relays: Vec<RelayUrl>, plain: bool) -> (Arc<Relays>, RelayedListener) {
+    fn start_relays(&self, relays: Vec<RelayUrl>, plain: bool, to_verify: ToVerify) -> (Arc<Relays>, RelayedListener) {
         let (relayed, listener) = RelayedListener::new();
         let context = RelaysContext {
             services: self.live.services.watch(),
             plain,
             resolver: Arc::clone(&self.dialler.resolver),
             relayed,
+            to_verify,
             tasks: self.tasks.clone(),
             stop: self.drain.stop.clone(),
         };
@@ -344,7 +359,7 @@ impl Node {
 
     fn run_acceptor(
         &self,
-        bound: listen::Listening,
+        (bound, witness): (listen::Listening, Witness),
         relayed: RelayedListener,
         reach: Arc<Reach>,
         config: &P2pConfig,
@@ -353,14 +368,8 @@ impl Node {
         let acceptor = Arc::new(Acceptor::new(services, reach, config, metrics, self.drain.clone()));
         self.tasks.spawn(Arc::clone(&acceptor).report());
         for listener in bound.listeners {
-            let (acceptor, tasks) = (Arc::clone(&acceptor), self.tasks.clone());
-            match &self.live.relay {
-                Some(relay) => {
-                    let relay = Arc::clone(relay);
-                    self.tasks.spawn(acceptor.run(RelayListener { listener, relay }, tasks))
-                }
-                None => self.tasks.spawn(acceptor.run(listener, tasks)),
-            };
+            let listener = P2pListener { listener, relay: self.live.relay.clone(), witness: witness.clone() };
+            self.tasks.spawn(Arc::clone(&acceptor).run(listener, self.tasks.clone()));
         }
         self.tasks.spawn(Arc::clone(&acceptor).run(relayed, self.tasks.clone()));
         acceptor
@@ -455,6 +464,14 @@ impl Node {
         }
         debug!("stopped");
     }
+}
+
+/// What tells `proofs` who comes in from outside, and what has relays try the `wanted` addresses.
+fn verification(proofs: &Proofs, wanted: watch::Receiver<HostList>) -> (Witness, ToVerify) {
+    let (dial_backs, of_peers, of_relays) = (Arc::<DialBacks>::default(), proofs.clone(), proofs.clone());
+    let came = Arc::new(move |local: SocketAddr, from: SocketAddr| of_peers.peer(local, from.ip()));
+    let tell = Arc::new(move |at, from| of_relays.dial_back(at, from));
+    (Witness { dial_backs: Arc::clone(&dial_backs), came }, ToVerify { wanted, dial_backs, tell })
 }
 
 /// Loads every identity and prepares every backend.

@@ -23,6 +23,7 @@ use crate::discovery::Resolver;
 use crate::limits::LOOKUP_TIMEOUT;
 use crate::services::Table;
 use crate::transport::relay::publisher::{Publisher, RegistrationStatus, Relayed};
+use crate::transport::relay::verify::ToVerify;
 
 /// How it stands with a relay through which this computer is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -83,6 +84,7 @@ pub(crate) struct RelaysContext {
     /// Finds relays whose address is not given.
     pub(crate) resolver: Arc<Resolver>,
     pub(crate) relayed: Relayed,
+    pub(crate) to_verify: ToVerify,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
 }
@@ -90,7 +92,7 @@ pub(crate) struct RelaysContext {
 impl Relays {
     /// Starts a task for each relay; they belong to the context's tracker and end on its `stop`.
     pub(crate) fn start(relays: Vec<RelayUrl>, context: RelaysContext) -> Arc<Self> {
-        let RelaysContext { mut services, plain, resolver, relayed, tasks, stop } = context;
+        let RelaysContext { mut services, plain, resolver, relayed, to_verify, tasks, stop } = context;
         let network = resolver.network.watch();
         let id = Id::from_bytes(rand::random());
         let (names_sender, names) = {
@@ -119,6 +121,7 @@ impl Relays {
                 names: names.clone(),
                 network: network.clone(),
                 relayed: relayed.clone(),
+                to_verify: to_verify.clone(),
                 tell: Box::new(tell),
                 tasks: tasks.clone(),
                 stop: stop.clone(),

@@ -156,7 +156,7 @@ impl Status {
             "gateway": texts(&self.bound.gateway),
             "p2p": texts(&self.bound.p2p),
             "services": self.services.iter().map(service).collect::<Vec<_>>(),
-            "reach": self.reach,
+            "reach": self.reach.as_ref().map(ReachStatus::to_json),
             "dht": self.dht.as_ref().map(dht_json),
             "relay": self.relay,
             "relays": self.relays,

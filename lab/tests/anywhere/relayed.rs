@@ -213,3 +213,99 @@ fn scenario_20_a_publisher_whose_connections_die_without_a_word_is_back() -> Res
         first.as_millis()
     ))
 }
+
+/// What the owner is told is what somebody outside has tried, and `doctor` says the same.
+#[test]
+fn an_address_is_verified_by_a_relay_that_opened_it_or_said_to_be_closed() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = Behind::new(&lab)?;
+    let relay = world.relay(&lab, 20)?;
+    // A home whose router opens the port, and one whose router does not.
+    for (number, mapping, outlook, state) in
+        [(8, Mapping::Upnp, "verified", "verified"), (9, Mapping::None, "relayed", "closed")]
+    {
+        let home = lab.home(&world.internet, number, mapping)?;
+        let carol = lab.host(&format!("carol{number}"))?;
+        home.connect(&carol, 2)?;
+        let options = world.dht.options();
+        let alone = carol.service(&texts(&options))?;
+        let status = told(&carol, &alone, |reach| reach["addresses"].as_array().is_some_and(|all| !all.is_empty()))?;
+        ensure!(!status.to_string().contains("From outside you are"), "nobody has tried: {status}");
+        ensure!(status["addresses"][0]["state"] == "assumed", "{status}");
+        doctor(&carol, &alone, &options, if number == 9 { 8 } else { 0 })?;
+        drop(alone);
+        let service = carol.service(&[&["--relay", &relay.url], &texts(&options)[..]].concat())?;
+        let begun = Instant::now();
+        let status = told(&carol, &service, |reach| reach["addresses"][0]["state"] == state)?;
+        say(&format!("{mapping:?}: {state} after {:?}", begun.elapsed()))?;
+        ensure!(status["outlook"]["state"] == outlook, "{status}");
+        let at = format!("From outside you are 203.0.113.{number}:7008: a relay has opened it.");
+        ensure!((status["outlook"]["sentence"] == at.as_str()) == (state == "verified"), "{status}");
+        doctor(&carol, &service, &options, 0)?;
+    }
+    Ok(())
+}
+
+/// Behind carrier NAT and without a relay, the owner of a service is told what to do.
+#[test]
+fn a_publisher_behind_carrier_nat_is_told_of_relays_and_doctor_ends_with_8() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = Behind::new(&lab)?;
+    let options = world.dht.options();
+    let service = world.alice.service(&texts(&options))?;
+    let status = told(&world.alice, &service, |reach| reach["router"]["state"] == "not_public")?;
+    ensure!(status["outlook"]["state"] == "nobody", "{status}");
+    let said = doctor(&world.alice, &service, &options, 8)?;
+    ensure!(
+        said.contains("Others reach you by a relay: run `hardline relay` on any computer with an open port."),
+        "{said}"
+    );
+    let relay = world.relay(&lab, 20)?;
+    drop(service);
+    let service = world.publish(&[&relay])?;
+    told(&world.alice, &service, |reach| reach["outlook"]["state"] == "relayed")?;
+    doctor(&world.alice, &service, &options, 0)?;
+    Ok(())
+}
+
+/// A computer that came in from outside has proven the address as well.
+#[test]
+fn an_address_is_verified_by_a_peer_that_came_in() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = crate::world::TwoHomes::new(&lab, Mapping::NatPmp)?;
+    let service = world.publish(&[])?;
+    let status = told(&world.alice, &service, |reach| reach["router"]["state"] == "open")?;
+    ensure!(status["outlook"]["state"] == "assumed", "{status}");
+    let options = world.dht.options();
+    let gateway = new_gateway(&world.bob, 1, &texts(&options))?;
+    world.bob.first_byte(&gateway, &service.key)?;
+    let status = told(&world.alice, &service, |reach| reach["outlook"]["state"] == "verified")?;
+    ensure!(status["addresses"][0]["by"] == "peer", "{status}");
+    doctor(&world.alice, &service, &options, 0)?;
+    Ok(())
+}
+
+/// Waits until `host` says of its reach what is wanted, and returns all that it says of it.
+fn told(host: &Host, service: &Service, is_so: impl Fn(&serde_json::Value) -> bool) -> Result<serde_json::Value> {
+    let begun = Instant::now();
+    loop {
+        let reach = host.status(&service.program)?["reach"].clone();
+        if is_so(&reach) {
+            return Ok(reach);
+        }
+        ensure!(begun.elapsed() < LIMIT, "{reach}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// What `doctor` says, which ends with `code` and never says another thing than `status`.
+fn doctor(host: &Host, service: &Service, options: &[String], code: i32) -> Result<String> {
+    let port = service.program.gateway()?.port().to_string();
+    let all = [&["doctor", "--gateway-port", &port], &texts(options)[..]].concat();
+    let said = host.run(hardline_program()?, &all)?;
+    ensure!(said.status.code() == Some(code), "{:?}: {}", said.status, said.stdout);
+    let status = host.status(&service.program)?;
+    let sentence = status["reach"]["outlook"]["sentence"].as_str().context("a sentence")?;
+    ensure!(said.stdout.contains(sentence), "{sentence} is not in {}", said.stdout);
+    Ok(said.stdout)
+}

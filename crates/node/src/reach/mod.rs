@@ -1,7 +1,9 @@
 //! This computer's addresses → what a listener tells its diallers (`WANHosts`), so that they find
 //! it again from elsewhere.
 
+mod outlook; // who reaches this host, in one judgement
 mod own; // addresses of the interfaces, and what to tell of all
+mod proofs; // what somebody outside has proven
 mod route; // whether the router may have to open a port
 mod router; // the task that keeps a port of it open
 mod status; // for programs and in sentences
@@ -9,15 +11,19 @@ mod status; // for programs and in sentences
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use hardline_proto::hosts::{HostList, HostPort};
+use hardline_proto::hosts::{Host, HostList, HostPort};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use self::proofs::{Proof, Proven};
 use self::router::PortMapper;
 use crate::network::{DefaultRoute, NetworkMonitor, NetworkState};
 
+pub use self::outlook::Outlook;
+pub use self::own::{Basis, OwnAddress};
+pub use self::proofs::{AddressState, Proofs, ProofsReceiver, Prover, proofs};
 pub use self::router::Protocol;
 pub use self::status::{OpenPort, Probe, ReachStatus, RouterStatus, Sentence};
 
@@ -37,18 +43,23 @@ pub struct ReachConfig {
 }
 
 /// What others tell this host of the way here. A channel whose sender is gone never changes.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Outside {
     /// Addresses of this host that DHT nodes agree on, at most one of each family.
     pub public: watch::Receiver<Vec<IpAddr>>,
     /// Relays that join clients with this host. They are advertised last.
     pub relays: watch::Receiver<HostList>,
+    /// Who has come in from outside.
+    pub proofs: ProofsReceiver,
+    /// Hears the addresses of this host that a relay may try, whenever they should be tried anew.
+    pub to_verify: watch::Sender<HostList>,
 }
 
 impl Default for Outside {
     /// Nobody tells anything.
     fn default() -> Self {
-        Self { public: watch::channel(Vec::new()).1, relays: watch::channel(HostList::default()).1 }
+        let (public, relays) = (watch::channel(Vec::new()).1, watch::channel(HostList::default()).1);
+        Self { public, relays, proofs: proofs().1, to_verify: watch::Sender::default() }
     }
 }
 
@@ -56,6 +67,46 @@ impl Default for Outside {
 /// none.
 pub async fn probe(network: &NetworkState, bound: &[IpAddr]) -> Option<Probe> {
     Some(router::probe(route::translated(network, bound)?).await)
+}
+
+/// How this host would be reached if it published now, without doing anything about it: the router
+/// as `probed`, the public IPv4 address that others see.
+#[must_use]
+pub fn forecast(
+    config: &ReachConfig,
+    network: &NetworkState,
+    probed: Option<Probe>,
+    seen: Option<Ipv4Addr>,
+) -> ReachStatus {
+    let router = match probed {
+        _ if !config.port_mapping => RouterStatus::Off,
+        Some(probed) => probed.status(),
+        None => RouterStatus::NoGateway,
+    };
+    status_of(config, network, router, seen, &Proven::default())
+}
+
+/// What is told and known now; nothing of relays.
+fn status_of(
+    config: &ReachConfig,
+    network: &NetworkState,
+    router: RouterStatus,
+    seen: Option<Ipv4Addr>,
+    proven: &Proven,
+) -> ReachStatus {
+    let mut found = own::addresses(network, &config.bound, config.port);
+    if route::translated(network, &config.bound).is_some() {
+        found.extend(own::behind_router(&router, seen, config.port));
+    }
+    let found = own::advertised(&config.by_hand, found);
+    let advertised: HostList = found.iter().map(|(at, _)| at.clone()).collect();
+    // Of what is told twice, the first reason counts; the list is bounded.
+    let address = |at: &HostPort| {
+        let basis = found.iter().find(|(other, _)| other == at).map_or(Basis::Set, |(_, basis)| *basis);
+        OwnAddress { at: at.clone(), basis, state: proven.state(at) }
+    };
+    let addresses = advertised.as_slice().iter().map(address).collect();
+    ReachStatus { port: config.port, advertised, addresses, is_relayed: false, router, seen }
 }
 
 /// Handle of the task that keeps the addresses current. The task ends on the token it was started
@@ -90,12 +141,14 @@ impl Reach {
         let port = config.port;
         let is_mapping = config.port_mapping;
         let network = network.watch();
-        let monitor = ReachabilityMonitor {
+        let proven = Proven::default();
+        let mut monitor = ReachabilityMonitor {
             config,
             network,
             outside,
             router,
             route,
+            proven,
             hosts: hosts_sender,
             quic: quic_sender,
             status: status_sender,
@@ -142,6 +195,7 @@ struct ReachabilityMonitor {
     router: watch::Receiver<RouterStatus>,
     /// To the port mapper.
     route: watch::Sender<Option<DefaultRoute>>,
+    proven: Proven,
     hosts: watch::Sender<HostList>,
     quic: watch::Sender<Vec<SocketAddr>>,
     status: watch::Sender<ReachStatus>,
@@ -156,27 +210,27 @@ impl ReachabilityMonitor {
                 Ok(()) = self.outside.public.changed() => {}
                 Ok(()) = self.outside.relays.changed() => {}
                 Ok(()) = self.router.changed() => {}
+                Some(proof) = self.outside.proofs.0.recv() => self.take_in(&proof),
             }
             self.look();
         }
     }
 
-    fn look(&self) {
+    fn look(&mut self) {
         let network = Arc::clone(&self.network.borrow());
         let route = route::translated(&network, &self.config.bound);
         self.route.send_if_modified(|known| std::mem::replace(known, route) != route);
-        let (port, router, seen) = (self.config.port, self.router.borrow().clone(), self.seen());
-        let mut addresses = own::addresses(&network, &self.config.bound, port);
-        if route.is_some() {
-            addresses.extend(own::behind_router(&router, seen, port));
+        let (router, seen) = (self.router.borrow().clone(), self.seen());
+        let mut status = status_of(&self.config, &network, router, seen, &self.proven);
+        if self.forget_what_is_over(&status) {
+            status = status_of(&self.config, &network, status.router, seen, &self.proven);
         }
-        let direct = own::advertised(&self.config.by_hand, addresses);
         let quic = self.config.quic_port.map(|port| own::addresses(&network, &self.config.bound, port));
         let quic = own::useful(quic.unwrap_or_default());
         let is_quic_changed = self.quic.send_if_modified(|known| std::mem::replace(known, quic.clone()) != quic);
         let relays = self.outside.relays.borrow().clone();
-        let advertised: HostList = direct.as_slice().iter().chain(relays.as_slice()).cloned().collect();
-        let status = ReachStatus { port, advertised: direct, router, seen };
+        status.is_relayed = !relays.as_slice().is_empty();
+        let advertised: HostList = status.advertised.as_slice().iter().chain(relays.as_slice()).cloned().collect();
         self.status.send_if_modified(|known| {
             let is_news = *known != status;
             *known = status;
@@ -190,6 +244,33 @@ impl ReachabilityMonitor {
             }
             is_changed || is_quic_changed
         });
+    }
+
+    fn take_in(&mut self, proof: &Proof) {
+        let status = self.status.borrow().clone();
+        let told = status.advertised.as_slice().iter().filter_map(|at| match &at.host {
+            Host::Ip(ip) => Some(ip.to_canonical()),
+            Host::Name(_) => None,
+        });
+        let seen = status.seen.map(IpAddr::V4);
+        let own: Vec<IpAddr> = self.network.borrow().ips().chain(told).chain(seen).collect();
+        debug!(?proof, "news of the way here");
+        self.proven.take_in(proof, &status.addresses, &own);
+    }
+
+    /// Forgets what was proven of addresses that are told no more, and of ports that the router has
+    /// closed. Returns whether that was anything. Has relays try what is new.
+    fn forget_what_is_over(&mut self, status: &ReachStatus) -> bool {
+        let is_open = matches!(status.router, RouterStatus::Open(_));
+        let is_over = |address: &&OwnAddress| matches!(address.basis, Basis::Router | Basis::Mapped) && !is_open;
+        let lasting = |at: &HostPort| status.addresses.iter().any(|address| address.at == *at && !is_over(&address));
+        let has_forgotten = self.proven.keep(lasting);
+        self.outside.to_verify.send_if_modified(|known| {
+            let is_news = has_forgotten || *known != status.advertised;
+            known.clone_from(&status.advertised);
+            is_news
+        });
+        has_forgotten
     }
 
     /// The public IPv4 address that others see.

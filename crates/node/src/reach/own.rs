@@ -2,49 +2,97 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use hardline_proto::hosts::{HostList, HostPort};
+use hardline_proto::hosts::{Host, HostPort};
 use hardline_proto::network::NetworkState;
-use hardline_proto::portmap::is_public;
+use hardline_proto::portmap::{Outside, is_public};
+use serde::{Serialize, Serializer};
 
+use super::proofs::AddressState;
 use super::status::RouterStatus;
 
 /// Addresses that lead here from elsewhere, of interfaces that are up; only those in `bound` unless
 /// that is empty.
-pub(super) fn addresses(network: &NetworkState, bound: &[IpAddr], port: u16) -> Vec<SocketAddr> {
+pub(super) fn addresses(network: &NetworkState, bound: &[IpAddr], port: u16) -> Vec<(SocketAddr, Basis)> {
     let lasting = network.up().filter(|addr| !addr.is_short_lived).map(|addr| addr.ip);
     let listened_at = lasting.filter(|addr| bound.is_empty() || bound.contains(addr));
-    listened_at.map(|addr| SocketAddr::new(addr, port)).collect()
+    listened_at.map(|addr| (SocketAddr::new(addr, port), Basis::Interface)).collect()
+}
+
+/// Why an address is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Basis {
+    /// The person has set it.
+    Set,
+    /// It is an interface's.
+    Interface,
+    /// The router has opened the port, and says that this is its address.
+    Router,
+    /// Others see this address, and the port may be forwarded by hand.
+    Seen,
+    /// Others see this address, and the router has opened the port without telling a public address
+    /// of its own.
+    Mapped,
+}
+
+/// An address that others are told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OwnAddress {
+    /// The address.
+    #[serde(serialize_with = "as_text")]
+    pub at: HostPort,
+    /// Why it is told.
+    pub basis: Basis,
+    /// Whether it is known to lead here.
+    #[serde(flatten)]
+    pub state: AddressState,
+}
+
+fn as_text<S: Serializer>(at: &HostPort, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(at)
 }
 
 /// Where this computer is reached through its router, as far as that can work.
 ///
-/// A router's own address decides; the one that others see is told beside it. Behind a carrier's
-/// NAT no address is told, since none can work. When the router does not help, a port may be
-/// forwarded by hand: then it is the P2P port, at the address that others see, and works without a
-/// word.
-pub(super) fn behind_router(router: &RouterStatus, seen: Option<Ipv4Addr>, port: u16) -> Vec<SocketAddr> {
+/// A router's own address decides; the one that others see is told beside it, or in its place where
+/// the router does not tell one. Behind a carrier's NAT no address is told, since none can work.
+/// When the router does not help, a port may be forwarded by hand: then it is the P2P port, at the
+/// address that others see, and works without a word.
+pub(super) fn behind_router(router: &RouterStatus, seen: Option<Ipv4Addr>, port: u16) -> Vec<(SocketAddr, Basis)> {
+    let seen_at = |port| move |seen| SocketAddr::from((seen, port));
     match router {
         RouterStatus::Open(open) | RouterStatus::Away(open) => {
-            let seen = seen.map(|seen| SocketAddr::from((seen, open.external.port())));
-            [Some(SocketAddr::V4(open.external)), seen].into_iter().flatten().collect()
+            let told = open.external.map(|external| (SocketAddr::V4(external), Basis::Router));
+            let basis = if told.is_some() { Basis::Seen } else { Basis::Mapped };
+            let seen = seen.map(seen_at(open.port)).map(|seen| (seen, basis));
+            let seen = seen.filter(|(seen, _)| told.is_none_or(|(told, _)| told != *seen));
+            told.into_iter().chain(seen).collect()
         }
+        RouterStatus::Willing { address, .. } => match Outside::of(*address) {
+            Outside::Public(address) => vec![(SocketAddr::from((address, port)), Basis::Router)],
+            _ => seen.map(seen_at(port)).map(|seen| (seen, Basis::Mapped)).into_iter().collect(),
+        },
         RouterStatus::NotPublic { .. } | RouterStatus::Searching => Vec::new(),
         RouterStatus::Off | RouterStatus::NoGateway | RouterStatus::Refused { .. } | RouterStatus::Silent { .. } => {
-            seen.map(|seen| SocketAddr::from((seen, port))).into_iter().collect()
+            seen.map(seen_at(port)).map(|seen| (seen, Basis::Seen)).into_iter().collect()
         }
     }
 }
 
-/// What to tell: addresses set by hand, then public IPv4, global IPv6, Yggdrasil.
-pub(super) fn advertised(by_hand: &[HostPort], addresses: Vec<SocketAddr>) -> HostList {
-    by_hand.iter().cloned().chain(useful(addresses).into_iter().map(HostPort::from)).collect()
+/// What to tell: addresses set by hand, then public IPv4, global IPv6, Yggdrasil; and what the
+/// router does not vouch for last.
+pub(super) fn advertised(by_hand: &[HostPort], mut addresses: Vec<(SocketAddr, Basis)>) -> Vec<(HostPort, Basis)> {
+    addresses.retain(|(addr, _)| rank(&addr.ip()).is_some());
+    addresses.sort_by_key(|(addr, basis)| (*basis == Basis::Mapped, rank(&addr.ip())));
+    let by_hand = by_hand.iter().map(|at| (at.clone(), Basis::Set));
+    by_hand.chain(addresses.into_iter().map(|(addr, basis)| (addr.into(), basis))).collect()
 }
 
-/// Those that others can use, the best first.
-pub(super) fn useful(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    addresses.retain(|addr| rank(&addr.ip()).is_some());
-    addresses.sort_by_key(|addr| rank(&addr.ip()));
-    addresses
+/// The addresses of interfaces that others can use, the best first.
+pub(super) fn useful(mut addresses: Vec<(SocketAddr, Basis)>) -> Vec<SocketAddr> {
+    addresses.retain(|(addr, _)| rank(&addr.ip()).is_some());
+    addresses.sort_by_key(|(addr, _)| rank(&addr.ip()));
+    addresses.into_iter().map(|(addr, _)| addr).collect()
 }
 
 /// Place of an address among its kinds; `None` if others cannot use it.
@@ -58,13 +106,18 @@ fn rank(addr: &IpAddr) -> Option<u8> {
 }
 
 /// 2000::/3 (RFC 4291, section 2.4).
-fn is_global(addr: &Ipv6Addr) -> bool {
+pub(super) fn is_global(addr: &Ipv6Addr) -> bool {
     addr.segments()[0] & 0xe000 == 0x2000
 }
 
 /// 200::/7, the addresses of the Yggdrasil mesh.
 pub(super) fn is_yggdrasil(addr: &Ipv6Addr) -> bool {
     addr.segments()[0] & 0xfe00 == 0x0200
+}
+
+/// Whether a host is one of the mesh.
+pub(super) fn is_mesh(host: &Host) -> bool {
+    matches!(host, Host::Ip(IpAddr::V6(addr)) if is_yggdrasil(addr))
 }
 
 #[cfg(test)]
@@ -75,8 +128,23 @@ mod tests {
     #[track_caller]
     fn check(by_hand: &[&str], own: &[&str], told: &str) {
         let by_hand: Vec<_> = by_hand.iter().map(|at| at.parse().unwrap()).collect();
-        let own = own.iter().map(|addr| SocketAddr::new(addr.parse().unwrap(), 7008)).collect();
-        assert_eq!(advertised(&by_hand, own).to_string(), told);
+        let own = own.iter().map(|addr| (SocketAddr::new(addr.parse().unwrap(), 7008), Basis::Interface)).collect();
+        assert_eq!(texts(advertised(&by_hand, own)), told);
+    }
+
+    fn texts(advertised: Vec<(HostPort, Basis)>) -> String {
+        advertised.iter().map(|(at, _)| at.to_string()).collect::<Vec<_>>().join(",")
+    }
+
+    #[test]
+    fn what_the_router_does_not_vouch_for_comes_last() {
+        let found = [
+            ("203.0.113.5:7010", Basis::Mapped),
+            ("[200:1::1]:7008", Basis::Interface),
+            ("[2001:db8::1]:7008", Basis::Interface),
+        ];
+        let found = found.map(|(addr, basis)| (addr.parse().unwrap(), basis)).to_vec();
+        assert_eq!(texts(advertised(&[], found)), "[2001:db8::1]:7008,[200:1::1]:7008,203.0.113.5:7010");
     }
 
     #[test]
@@ -103,17 +171,22 @@ mod tests {
     #[track_caller]
     fn check_router(router: &RouterStatus, seen: &str, expected: &[&str]) {
         let expected: Vec<SocketAddr> = expected.iter().map(|addr| addr.parse().unwrap()).collect();
-        assert_eq!(behind_router(router, seen.parse().ok(), 7008), expected, "{router:?}");
+        let found: Vec<_> = behind_router(router, seen.parse().ok(), 7008).into_iter().map(|(addr, _)| addr).collect();
+        assert_eq!(found, expected, "{router:?}");
     }
 
     #[test]
     fn a_router_is_believed_and_so_are_others_unless_it_has_no_public_address() {
         let gateway = Ipv4Addr::new(192, 168, 1, 1);
-        let external = "203.0.113.5:7010".parse().unwrap();
-        let open = OpenPort { protocol: Protocol::Upnp, gateway, external };
+        let external = Some("203.0.113.5:7010".parse().unwrap());
+        let open = OpenPort { protocol: Protocol::Upnp, gateway, port: 7010, address: None, external };
         check_router(&RouterStatus::Open(open), "", &["203.0.113.5:7010"]);
         check_router(&RouterStatus::Open(open), "198.51.100.9", &["203.0.113.5:7010", "198.51.100.9:7010"]);
         check_router(&RouterStatus::Away(open), "", &["203.0.113.5:7010"]);
+        let silent = RouterStatus::Open(OpenPort { external: None, ..open });
+        check_router(&silent, "198.51.100.9", &["198.51.100.9:7010"]);
+        check_router(&silent, "", &[]);
+        check_router(&RouterStatus::Open(open), "203.0.113.5", &["203.0.113.5:7010"]);
         check_router(&RouterStatus::NotPublic { gateway, address: None }, "198.51.100.9", &[]);
         check_router(&RouterStatus::Silent { gateway }, "198.51.100.9", &["198.51.100.9:7008"]);
         check_router(&RouterStatus::Off, "198.51.100.9", &["198.51.100.9:7008"]);

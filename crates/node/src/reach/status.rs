@@ -1,12 +1,14 @@
 //! How this host is reachable from the internet, for programs and in sentences.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4};
 
-use hardline_proto::hosts::{Host, HostList};
-use hardline_proto::portmap::is_public;
+use hardline_proto::hosts::HostList;
+use hardline_proto::portmap::{Outside, is_shared};
 use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 
-use super::own::is_yggdrasil;
+use super::outlook::Outlook;
+use super::own::{OwnAddress, is_mesh};
 use super::router::Protocol;
 
 /// How this computer is reached from outside its LAN, as far as it knows.
@@ -18,6 +20,11 @@ pub struct ReachStatus {
     /// Addresses told to diallers, best first.
     #[serde(serialize_with = "as_texts")]
     pub advertised: HostList,
+    /// The same, each with what is known of it.
+    pub addresses: Vec<OwnAddress>,
+    /// Whether a relay joins others with this computer.
+    #[serde(rename = "relayed")]
+    pub is_relayed: bool,
     /// The router in front of this computer.
     pub router: RouterStatus,
     /// The public IPv4 address that others see, as DHT nodes agree.
@@ -40,6 +47,15 @@ pub enum RouterStatus {
     Searching,
     /// There is none that would have to open a port.
     NoGateway,
+    /// It opens ports when it is asked, and was asked for none.
+    Willing {
+        /// The router.
+        gateway: Ipv4Addr,
+        /// How it answers.
+        protocols: Vec<Protocol>,
+        /// Its address outside, if it tells.
+        address: Option<Ipv4Addr>,
+    },
     /// It has opened a port.
     Open(OpenPort),
     /// It had opened this port, and does not answer any more.
@@ -72,8 +88,12 @@ pub struct OpenPort {
     pub protocol: Protocol,
     /// The router.
     pub gateway: Ipv4Addr,
-    /// Where this computer is reached from outside.
-    pub external: SocketAddrV4,
+    /// The port outside.
+    pub port: u16,
+    /// The router's address outside, if it tells.
+    pub address: Option<Ipv4Addr>,
+    /// Address and port outside, where that address is a public one.
+    pub external: Option<SocketAddrV4>,
 }
 
 /// Something to say, and what to do about it if it is not as it should be.
@@ -96,64 +116,84 @@ impl std::fmt::Display for Sentence {
     }
 }
 
-const FORWARD: &str =
-    "forward a port by hand on the router's page and name it with --public-address, or turn on UPnP there";
-const ASK_PROVIDER: &str = "ask the provider for a public IPv4 address; IPv6 and Yggdrasil need none";
-
 impl ReachStatus {
     /// The state of things in sentences, the router's first.
     #[must_use]
     pub fn sentences(&self) -> Vec<Sentence> {
         let mut sentences: Vec<Sentence> = self.about_router().into_iter().collect();
-        let outside: Vec<String> =
-            self.advertised.as_slice().iter().filter(|at| !is_mesh(&at.host)).map(ToString::to_string).collect();
-        match (outside.is_empty(), self.router == RouterStatus::Searching) {
-            (false, _) => sentences.push(fine(format!("From outside you are {}.", outside.join(" or ")))),
-            (true, true) => {}
-            (true, false) => sentences.push(Sentence {
-                text: "From outside nobody reaches this computer by a public address.".into(),
-                remedy: Some(FORWARD),
-            }),
+        if self.outlook() != Outlook::Searching {
+            sentences.push(self.outlook_sentence());
         }
         let mesh = self.advertised.as_slice().iter().filter(|at| is_mesh(&at.host));
         sentences.extend(mesh.map(|at| fine(format!("Yggdrasil: {at}."))));
         sentences
     }
 
-    fn about_router(&self) -> Option<Sentence> {
+    /// The same for programs.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let mut json = json!(self);
+        let Sentence { text, remedy } = self.outlook_sentence();
+        json["outlook"] = json!({"state": self.outlook(), "sentence": text, "remedy": remedy});
+        if let Some(Sentence { text, remedy }) = self.about_router() {
+            json["router"]["sentence"] = json!(text);
+            json["router"]["remedy"] = json!(remedy);
+        }
+        json
+    }
+
+    /// What the router does; what to do about it, [`Self::outlook_sentence`] says.
+    #[must_use]
+    pub fn about_router(&self) -> Option<Sentence> {
         Some(match &self.router {
             RouterStatus::NoGateway => return None,
             RouterStatus::Off => fine("The router is not asked to open a port: port mapping is turned off.".into()),
             RouterStatus::Searching => fine("The router is being asked to open a port.".into()),
-            RouterStatus::Open(open) => match self.seen {
-                Some(seen) if seen != *open.external.ip() => Sentence {
-                    text: format!(
-                        "Your router opened port {} at {}, but others see you at {seen}.",
-                        open.external.port(),
-                        open.external.ip()
-                    ),
-                    remedy: Some("if nobody reaches you, there is another router or a VPN in between"),
-                },
-                _ => fine(format!("Your router opened port {}.", open.external.port())),
-            },
+            RouterStatus::Willing { gateway, protocols, address } => {
+                let protocols: Vec<String> = protocols.iter().map(ToString::to_string).collect();
+                let outside = address.map(|address| format!(" It is {address} outside.")).unwrap_or_default();
+                fine(format!("Your router {gateway} opens ports when asked ({}).{outside}", protocols.join(", ")))
+            }
+            RouterStatus::Open(open) => self.about_open_port(open),
             RouterStatus::Away(open) => Sentence {
-                text: format!("Your router opened port {}, and does not answer now.", open.external.port()),
+                text: format!("Your router opened port {}, and does not answer now.", open.port),
                 remedy: Some("if it is not restarting, check that it is on"),
             },
             RouterStatus::NotPublic { address, .. } => self.about_carrier_nat(*address),
-            RouterStatus::Refused { gateway, reason } => Sentence {
-                text: format!("Your router {gateway} does not open a port: {reason}."),
-                remedy: Some(FORWARD),
-            },
-            RouterStatus::Silent { gateway } => Sentence {
-                text: format!("Your router {gateway} does not open ports by itself: neither UPnP nor NAT-PMP nor PCP."),
-                remedy: Some(FORWARD),
-            },
+            RouterStatus::Refused { gateway, reason } => {
+                fine(format!("Your router {gateway} does not open a port: {reason}."))
+            }
+            RouterStatus::Silent { gateway } => {
+                fine(format!("Your router {gateway} does not open ports by itself: neither UPnP nor NAT-PMP nor PCP."))
+            }
         })
+    }
+
+    fn about_open_port(&self, open: &OpenPort) -> Sentence {
+        let port = open.port;
+        match (open.external, open.address, self.seen) {
+            (Some(external), _, Some(seen)) if seen != *external.ip() => Sentence {
+                text: format!("Your router opened port {port} at {}, but others see you at {seen}.", external.ip()),
+                remedy: Some("if nobody reaches you, there is another router or a VPN in between"),
+            },
+            (Some(_), ..) => fine(format!("Your router opened port {port}.")),
+            (None, Some(address), _) => Sentence {
+                text: format!(
+                    "Your router opened port {port}, and has another router in front of it: it is {address} outside."
+                ),
+                remedy: Some(
+                    "if nobody reaches you, forward the port on that other router too, or turn its routing off",
+                ),
+            },
+            (None, None, _) => fine(format!("Your router opened port {port}, and does not tell at which address.")),
+        }
     }
 
     fn about_carrier_nat(&self, address: Option<Ipv4Addr>) -> Sentence {
         let text = match (address, self.seen) {
+            (Some(address), _) if !is_shared(address) => {
+                format!("Your router opens no port, and has another router in front of it: it is {address} outside.")
+            }
             (Some(address), _) => {
                 format!("Carrier NAT: your router has {address} outside, which is no public address.")
             }
@@ -164,7 +204,7 @@ impl ReachStatus {
             }
             (None, None) => "Carrier NAT, or no internet: your router has no public address.".into(),
         };
-        Sentence { text, remedy: Some(ASK_PROVIDER) }
+        fine(text)
     }
 }
 
@@ -181,22 +221,13 @@ pub struct Probe {
 
 impl Probe {
     /// What it comes to.
-    #[must_use]
-    pub fn sentence(&self) -> Sentence {
-        let gateway = self.gateway;
-        let status = |router| ReachStatus { router, ..ReachStatus::default() }.about_router();
-        let wrong = match self.address {
-            _ if self.protocols.is_empty() => status(RouterStatus::Silent { gateway }),
-            // PCP tells an address only with an open port.
-            None if self.protocols == [Protocol::Pcp] => None,
-            Some(address) if is_public(address) => None,
-            address => status(RouterStatus::NotPublic { gateway, address }),
-        };
-        wrong.unwrap_or_else(|| {
-            let protocols: Vec<String> = self.protocols.iter().map(ToString::to_string).collect();
-            let outside = self.address.map(|address| format!(" From outside you are {address}.")).unwrap_or_default();
-            fine(format!("Your router {gateway} opens ports when asked ({}).{outside}", protocols.join(", ")))
-        })
+    pub(super) fn status(self) -> RouterStatus {
+        let Self { gateway, protocols, address } = self;
+        match Outside::of(address) {
+            _ if protocols.is_empty() => RouterStatus::Silent { gateway },
+            Outside::Carrier(address) => RouterStatus::NotPublic { gateway, address: Some(address) },
+            Outside::Public(_) | Outside::Unknown => RouterStatus::Willing { gateway, protocols, address },
+        }
     }
 }
 
@@ -204,55 +235,38 @@ fn fine(text: String) -> Sentence {
     Sentence { text, remedy: None }
 }
 
-fn is_mesh(host: &Host) -> bool {
-    matches!(host, Host::Ip(IpAddr::V6(addr)) if is_yggdrasil(addr))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[track_caller]
-    fn check(router: RouterStatus, seen: Option<&str>, advertised: &str, expected: &[&str]) {
-        let advertised = HostList::parse_lenient(advertised);
-        let seen = seen.map(|seen| seen.parse().unwrap());
-        let status = ReachStatus { port: 7008, advertised, router, seen };
-        let said: Vec<_> = status.sentences().into_iter().map(|sentence| sentence.text).collect();
-        assert_eq!(said, expected);
-    }
-
     fn open() -> OpenPort {
         let (gateway, external) = (Ipv4Addr::new(192, 168, 1, 1), "203.0.113.5:7008".parse().unwrap());
-        OpenPort { protocol: Protocol::Pcp, gateway, external }
+        OpenPort { protocol: Protocol::Pcp, gateway, port: 7008, address: None, external: Some(external) }
+    }
+
+    #[track_caller]
+    fn check(router: RouterStatus, seen: Option<&str>, expected: &str) {
+        let seen = seen.map(|seen| seen.parse().unwrap());
+        let status = ReachStatus { port: 7008, router, seen, ..ReachStatus::default() };
+        assert_eq!(status.sentences()[0].text, expected);
     }
 
     #[test]
-    fn what_is_and_what_is_wrong_is_said_in_sentences() {
-        check(
-            RouterStatus::Open(open()),
-            Some("203.0.113.5"),
-            "203.0.113.5:7008,[200:1::1]:7008",
-            &["Your router opened port 7008.", "From outside you are 203.0.113.5:7008.", "Yggdrasil: [200:1::1]:7008."],
-        );
+    fn what_the_router_does_is_said_in_a_sentence() {
+        check(RouterStatus::Open(open()), Some("203.0.113.5"), "Your router opened port 7008.");
         check(
             RouterStatus::Open(open()),
             Some("198.51.100.9"),
-            "203.0.113.5:7008",
-            &[
-                "Your router opened port 7008 at 203.0.113.5, but others see you at 198.51.100.9.",
-                "From outside you are 203.0.113.5:7008.",
-            ],
+            "Your router opened port 7008 at 203.0.113.5, but others see you at 198.51.100.9.",
         );
-        let gateway = open().gateway;
-        let nobody = "From outside nobody reaches this computer by a public address.";
+        let silent = OpenPort { external: None, ..open() };
+        check(RouterStatus::Open(silent), None, "Your router opened port 7008, and does not tell at which address.");
         check(
-            RouterStatus::NotPublic { gateway, address: Some(Ipv4Addr::new(100, 64, 0, 9)) },
+            RouterStatus::Open(OpenPort { address: Some(Ipv4Addr::new(192, 168, 0, 2)), ..silent }),
             None,
-            "",
-            &["Carrier NAT: your router has 100.64.0.9 outside, which is no public address.", nobody],
+            "Your router opened port 7008, and has another router in front of it: it is 192.168.0.2 outside.",
         );
-        check(RouterStatus::NoGateway, None, "", &[nobody]);
-        check(RouterStatus::Searching, None, "", &["The router is being asked to open a port."]);
+        check(RouterStatus::Searching, None, "The router is being asked to open a port.");
     }
 
     #[test]
@@ -260,13 +274,12 @@ mod tests {
         let gateway = Ipv4Addr::new(192, 168, 1, 1);
         let check = |protocols: &[Protocol], address: Option<&str>, expected: &str| {
             let address = address.map(|address| address.parse().unwrap());
-            let said = Probe { gateway, protocols: protocols.to_vec(), address }.sentence().text;
-            assert_eq!(said, expected);
+            check(Probe { gateway, protocols: protocols.to_vec(), address }.status(), None, expected);
         };
         check(
             &[Protocol::Pcp, Protocol::NatPmp, Protocol::Upnp],
             Some("203.0.113.5"),
-            "Your router 192.168.1.1 opens ports when asked (PCP, NAT-PMP, UPnP). From outside you are 203.0.113.5.",
+            "Your router 192.168.1.1 opens ports when asked (PCP, NAT-PMP, UPnP). It is 203.0.113.5 outside.",
         );
         let none = "Your router 192.168.1.1 does not open ports by itself: neither UPnP nor NAT-PMP nor PCP.";
         check(&[], None, none);
@@ -277,9 +290,11 @@ mod tests {
     #[test]
     fn it_is_told_to_programs_by_state() {
         let status = ReachStatus { router: RouterStatus::Open(open()), ..ReachStatus::default() };
-        let told = serde_json::to_value(status).unwrap();
+        let told = status.to_json();
         assert_eq!(told["router"]["state"], "open");
         assert_eq!(told["router"]["protocol"], "pcp");
         assert_eq!(told["router"]["external"], "203.0.113.5:7008");
+        assert_eq!(told["router"]["sentence"], "Your router opened port 7008.");
+        assert_eq!(told["outlook"]["state"], "nobody");
     }
 }

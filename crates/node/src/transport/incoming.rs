@@ -58,6 +58,9 @@ pub(crate) enum Unserved {
     /// It came to the relay that runs here.
     #[error("left to the relay")]
     Relayed,
+    /// It was a relay that tries whether this computer is reached.
+    #[error("a dial-back that was asked for")]
+    DialBack,
 }
 
 /// Hands everybody who comes to `serve`, which must not wait, until `stop`.

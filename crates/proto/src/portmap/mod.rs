@@ -15,6 +15,14 @@ pub use plan::{CHECK_DATAGRAM, CHECK_SOAP, Outcome, Plan, Step};
 /// UDP port of a router's NAT-PMP and PCP server (RFC 6887, section 19.1).
 pub const SERVER_PORT: u16 = 5351;
 
+/// Where a router says that it has begun anew or has another address outside: to all computers of
+/// its network, at their UDP port [`ANNOUNCE_PORT`] (RFC 6886, section 3.2.1; RFC 6887, section
+/// 14.1).
+pub const ANNOUNCE_GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
+
+/// See [`ANNOUNCE_GROUP`].
+pub const ANNOUNCE_PORT: u16 = 5350;
+
 /// Lifetime asked for. A computer that vanishes without a word leaves its port open for no longer.
 pub const LIFETIME: Duration = Duration::from_secs(20 * 60);
 
@@ -30,15 +38,53 @@ pub fn ports_to_try(wanted: u16) -> impl Iterator<Item = u16> {
     std::iter::successors(Some(wanted), next).take(PORT_TRIES.into())
 }
 
+/// Whether `datagram` is what a router says to [`ANNOUNCE_GROUP`]. Who sent it, the caller looks
+/// at; what it says is not believed, but a reason to ask.
+#[must_use]
+pub fn is_announcement(datagram: &[u8]) -> bool {
+    matches!(natpmp::read(datagram), Some(natpmp::Answer::Address(..) | natpmp::Answer::NetworkFailure(_)))
+        || matches!(pcp::read(datagram), Some(pcp::Answer::Announce(_)))
+}
+
+/// What a router's address outside, if it tells one, says of a port that it opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outside {
+    /// The port is reached there.
+    Public(Ipv4Addr),
+    /// Another router stands in front, or this one does not tell: whether the port is reached, only
+    /// a try shows.
+    Unknown,
+    /// A provider's router stands in front, which forwards nothing.
+    Carrier(Ipv4Addr),
+}
+
+impl Outside {
+    /// Judges an address that a router told; an unspecified one is none.
+    #[must_use]
+    pub fn of(address: Option<Ipv4Addr>) -> Self {
+        match address {
+            Some(address) if is_public(address) => Self::Public(address),
+            Some(address) if is_shared(address) => Self::Carrier(address),
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// Whether `addr` is of those that a provider gives to customers who share a public one (RFC 6598).
+#[must_use]
+pub fn is_shared(addr: Ipv4Addr) -> bool {
+    let [first, second, ..] = addr.octets();
+    first == 100 && second & 0xc0 == 64
+}
+
 /// Whether `addr` may be the outside address of a router that nothing stands in front of: not
 /// private (RFC 1918), shared by a provider (RFC 6598), loopback, link-local, multicast or
 /// unspecified. Documentation networks count as public: they stand for the internet wherever a
 /// network is only built for a test.
 #[must_use]
 pub fn is_public(addr: Ipv4Addr) -> bool {
-    let [first, second, ..] = addr.octets();
-    let is_shared = first == 100 && second & 0xc0 == 64;
-    let is_elsewhere_unknown = addr.is_private() || addr.is_loopback() || addr.is_link_local() || is_shared;
+    let first = addr.octets()[0];
+    let is_elsewhere_unknown = addr.is_private() || addr.is_loopback() || addr.is_link_local() || is_shared(addr);
     !is_elsewhere_unknown && first != 0 && first < 224
 }
 
@@ -125,6 +171,30 @@ mod tests {
             }
         }
         assert!(!Epoch::new(YOUNG, start).is_young());
+    }
+
+    #[test]
+    fn what_a_router_announces_is_told_from_everything_else() {
+        let announced = [0, 128, 0, 0, 0, 0, 1, 0, 203, 0, 113, 5];
+        assert!(is_announcement(&announced));
+        assert!(is_announcement(&[0, 128, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0]), "it has lost its address");
+        let mut pcp = [0; 24];
+        (pcp[0], pcp[1], pcp[11]) = (2, 128, 3);
+        assert!(is_announcement(&pcp));
+        for other in [&b""[..], &[0, 0], &announced[..8], &[0, 130, 0, 0, 0, 0, 0, 9, 27, 96, 27, 97, 0, 0, 0, 60]] {
+            assert!(!is_announcement(other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_port_is_worth_opening_wherever_the_router_is_but_behind_a_carrier() {
+        let of = |address: &str| Outside::of(address.parse().ok());
+        let address = Ipv4Addr::new(203, 0, 113, 5);
+        assert_eq!(of("203.0.113.5"), Outside::Public(address));
+        assert_eq!(of("100.64.0.9"), Outside::Carrier(Ipv4Addr::new(100, 64, 0, 9)));
+        for unknown in ["", "0.0.0.0", "192.168.178.2", "10.0.0.2"] {
+            assert_eq!(of(unknown), Outside::Unknown, "{unknown}");
+        }
     }
 
     #[test]

@@ -43,8 +43,8 @@ pub enum Answer {
         /// Seconds since the router last forgot.
         epoch: u32,
     },
-    /// It has no address outside itself.
-    NetworkFailure,
+    /// It has no address outside itself, or does not know it; with its epoch if that was told.
+    NetworkFailure(Option<u32>),
     /// It will not, or cannot; the code of the RFC.
     Refused(u16),
 }
@@ -56,13 +56,13 @@ pub fn read(datagram: &[u8]) -> Option<Answer> {
     if operation & ANSWER == 0 {
         return None;
     }
+    let epoch = rest.first_chunk().map(|epoch| u32::from_be_bytes(*epoch));
     match u16::from_be_bytes([r0, r1]) {
         SUCCESS => {}
-        NETWORK_FAILURE => return Some(Answer::NetworkFailure),
+        NETWORK_FAILURE => return Some(Answer::NetworkFailure(epoch)),
         code => return Some(Answer::Refused(code)),
     }
-    let (epoch, rest) = rest.split_first_chunk()?;
-    let epoch = u32::from_be_bytes(*epoch);
+    let (epoch, rest) = (epoch?, rest.get(4..)?);
     match operation & !ANSWER {
         ADDRESS => Some(Answer::Address(Ipv4Addr::from(*rest.first_chunk::<4>()?), epoch)),
         MAP_TCP => {
@@ -93,7 +93,7 @@ mod tests {
         let mapped = [0, 130, 0, 0, 0, 0, 0, 9, 0x1b, 0x60, 0x1b, 0x61, 0, 0, 0, 60];
         let lifetime = Duration::from_secs(60);
         assert_eq!(read(&mapped), Some(Answer::Mapped { internal: 7008, external: 7009, lifetime, epoch: 9 }));
-        assert_eq!(read(&[0, 128, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0]), Some(Answer::NetworkFailure));
+        assert_eq!(read(&[0, 128, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0]), Some(Answer::NetworkFailure(Some(1))));
         assert_eq!(read(&[0, 130, 0, 2]), Some(Answer::Refused(2)));
     }
 

@@ -20,6 +20,10 @@ const SEARCH_AGAIN_SOON: Duration = Duration::from_secs(2);
 /// How long a router may take to restart.
 const RESTART: Duration = Duration::from_secs(5 * 60);
 
+/// Least time between two steps that are taken because the router announced itself. It says so ten
+/// times, with growing pauses; and whoever is in the network could send as many in its name.
+const AFTER_ANNOUNCEMENT: Duration = Duration::from_secs(1);
+
 /// First and longest pause after a router has said no, or has no address outside. Each is twice the
 /// one before.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -67,6 +71,10 @@ pub struct Plan {
     restarting: Option<Instant>,
     /// The next pause after a refusal.
     pause: Duration,
+    /// When an announcement of the router is to be acted on.
+    announced: Option<Instant>,
+    /// When one was acted on last.
+    acted: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -80,7 +88,7 @@ impl Plan {
     /// Begins with a search at once.
     #[must_use]
     pub fn new(now: Instant) -> Self {
-        Self { search: Some(now), open: None, restarting: None, pause: FIRST_PAUSE }
+        Self { search: Some(now), open: None, restarting: None, pause: FIRST_PAUSE, announced: None, acted: None }
     }
 
     /// The network is another one, or this computer's address in it is: what was open is of no use
@@ -89,11 +97,18 @@ impl Plan {
         *self = Self::new(now);
     }
 
+    /// The router says that it has begun anew or has another address: the next look or search is due
+    /// now, or [`AFTER_ANNOUNCEMENT`] after the last one for the same reason.
+    pub fn announced(&mut self, now: Instant) {
+        let due = self.acted.map_or(now, |acted| now.max(acted + AFTER_ANNOUNCEMENT));
+        self.announced.get_or_insert(due);
+    }
+
     /// When [`Self::step`] will have something to do.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let open = self.open.iter().flat_map(|open| [Some(open.check), open.renew]).flatten();
-        open.chain(self.search).min()
+        open.chain(self.search).chain(self.announced).min()
     }
 
     /// What is due; [`Self::handle`] wants to hear the outcome before the next one.
@@ -101,19 +116,23 @@ impl Plan {
     pub fn step(&self, now: Instant) -> Option<Step> {
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         match &self.open {
-            None => is_due(self.search).then_some(Step::Search),
+            None => (is_due(self.search) || is_due(self.announced)).then_some(Step::Search),
             Some(open) if is_due(open.renew) => Some(Step::Renew),
-            Some(open) => is_due(Some(open.check)).then_some(Step::Check),
+            Some(open) => (is_due(Some(open.check)) || is_due(self.announced)).then_some(Step::Check),
         }
     }
 
     /// Takes in what came of the last step.
     pub fn handle(&mut self, now: Instant, outcome: Outcome) {
+        if self.announced.take_if(|due| *due <= now).is_some() {
+            self.acted = Some(now);
+        }
         match outcome {
             Outcome::Open { lifetime, check } => {
                 let renew = (!lifetime.is_zero()).then(|| now + lifetime / 2);
-                *self = Self { open: Some(Open { check: now + check, interval: check, renew }), ..Self::new(now) };
-                self.search = None;
+                let open = Some(Open { check: now + check, interval: check, renew });
+                let (announced, acted) = (self.announced, self.acted);
+                *self = Self { search: None, open, announced, acted, ..Self::new(now) };
             }
             Outcome::Unchanged => {
                 if let Some(open) = &mut self.open {
@@ -229,6 +248,39 @@ mod tests {
         assert_eq!(world.next(), (Step::Search, Duration::ZERO));
         world.comes_to(Outcome::Refused);
         assert_eq!(world.next().1, FIRST_PAUSE);
+    }
+
+    #[test]
+    fn an_announcement_is_acted_on_at_once_and_a_flood_of_them_once_a_second() {
+        let mut world = World::new();
+        world.comes_to(OPEN);
+        world.now += Duration::from_millis(10);
+        world.plan.announced(world.now);
+        assert_eq!(world.next(), (Step::Check, Duration::ZERO));
+        world.comes_to(Outcome::Lost);
+        assert_eq!(world.next(), (Step::Search, Duration::ZERO));
+        world.comes_to(OPEN);
+        let (began, mut steps) = (world.now, 0);
+        while world.now < began + 10 * AFTER_ANNOUNCEMENT {
+            world.plan.announced(world.now);
+            if world.plan.step(world.now).is_some() {
+                steps += 1;
+                world.comes_to(Outcome::Unchanged);
+            }
+            world.now += Duration::from_millis(1);
+        }
+        assert!((9..=11).contains(&steps), "{steps}");
+    }
+
+    #[test]
+    fn an_announcement_ends_the_pause_after_a_refusal() {
+        let mut world = World::new();
+        for _ in 0..5 {
+            world.next();
+            world.comes_to(Outcome::Refused);
+        }
+        world.plan.announced(world.now);
+        assert_eq!(world.next(), (Step::Search, Duration::ZERO));
     }
 
     #[test]

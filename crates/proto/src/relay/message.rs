@@ -33,6 +33,15 @@ pub enum FromPublisher {
     },
     /// Asks whether the relay is there; answered with [`FromRelay::Pong`].
     Ping,
+    /// Asks the relay to connect to `port` of the address that this connection comes from, and to
+    /// begin there with [`dial_back_preamble`]; answered with [`FromRelay::DialledBack`]. Only a
+    /// relay that has said so understands it.
+    DialBack {
+        /// By which the publisher recognises the connection; random.
+        nonce: Id,
+        /// Where it may be reached.
+        port: u16,
+    },
 }
 
 /// What a relay says.
@@ -44,6 +53,8 @@ pub enum FromRelay {
         refused: Vec<Name>,
         /// Where the relay sees the publisher.
         seen: Option<SocketAddr>,
+        /// Whether the relay understands [`FromPublisher::DialBack`].
+        dials_back: bool,
     },
     /// Nothing is registered; the connection ends.
     Refused {
@@ -57,6 +68,34 @@ pub enum FromRelay {
     },
     /// Answers [`FromPublisher::Ping`].
     Pong,
+    /// Answers [`FromPublisher::DialBack`].
+    DialledBack {
+        /// As asked.
+        nonce: Id,
+        /// What came of it.
+        outcome: DialBackOutcome,
+    },
+}
+
+/// What came of dialling a publisher back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DialBackOutcome {
+    /// Somebody opened the connection, and ended it after the nonce.
+    Opened,
+    /// Nobody did in time.
+    Closed,
+    /// It was not tried: the publisher asks too often, or comes from where nobody is dialled.
+    Refused,
+}
+
+impl DialBackOutcome {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Closed => "closed",
+            Self::Refused => "refused",
+        }
+    }
 }
 
 /// Why a publisher is refused.
@@ -104,6 +143,9 @@ impl FromPublisher {
                 "names": names.iter().map(|name| hex(name)).collect::<Vec<_>>(),
             }),
             Self::Ping => json!({ "type": "ping" }),
+            Self::DialBack { nonce, port } => {
+                json!({ "type": "dial_back", "nonce": nonce.to_string(), "port": port })
+            }
         })
     }
 
@@ -120,6 +162,7 @@ impl FromPublisher {
                 names: names(&object, "names")?,
             },
             "ping" => Self::Ping,
+            "dial_back" => Self::DialBack { nonce: id(&object, "nonce")?, port: port(&object, "port")? },
             _ => return Ok(None),
         }))
     }
@@ -130,14 +173,18 @@ impl FromRelay {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         line(match self {
-            Self::Registered { refused, seen } => json!({
+            Self::Registered { refused, seen, dials_back } => json!({
                 "type": "registered",
                 "refused": refused.iter().map(|name| hex(name)).collect::<Vec<_>>(),
                 "seen": seen.map(|seen| seen.to_string()),
+                "dials_back": dials_back,
             }),
             Self::Refused { reason } => json!({ "type": "refused", "reason": reason.text() }),
             Self::Connect { token } => json!({ "type": "connect", "token": token.to_string() }),
             Self::Pong => json!({ "type": "pong" }),
+            Self::DialledBack { nonce, outcome } => {
+                json!({ "type": "dialled_back", "nonce": nonce.to_string(), "outcome": outcome.text() })
+            }
         })
     }
 
@@ -151,6 +198,7 @@ impl FromRelay {
             "registered" => Self::Registered {
                 refused: names(&object, "refused")?,
                 seen: object.get("seen").and_then(Value::as_str).and_then(|seen| seen.parse().ok()),
+                dials_back: object.get("dials_back") == Some(&Value::Bool(true)),
             },
             "refused" => Self::Refused {
                 reason: match text(&object, "reason")? {
@@ -160,6 +208,14 @@ impl FromRelay {
             },
             "connect" => Self::Connect { token: id(&object, "token")? },
             "pong" => Self::Pong,
+            "dialled_back" => Self::DialledBack {
+                nonce: id(&object, "nonce")?,
+                outcome: match text(&object, "outcome")? {
+                    "opened" => DialBackOutcome::Opened,
+                    "closed" => DialBackOutcome::Closed,
+                    _ => DialBackOutcome::Refused,
+                },
+            },
             _ => return Ok(None),
         }))
     }
@@ -182,6 +238,11 @@ fn text<'a>(object: &'a Map<String, Value>, key: &'static str) -> Result<&'a str
 
 fn id(object: &Map<String, Value>, key: &'static str) -> Result<Id, MessageError> {
     text(object, key)?.parse().map_err(|_| MessageError::Key(key))
+}
+
+fn port(object: &Map<String, Value>, key: &'static str) -> Result<u16, MessageError> {
+    let port = object.get(key).and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok());
+    port.filter(|port| *port != 0).ok_or(MessageError::Key(key))
 }
 
 fn names(object: &Map<String, Value>, key: &'static str) -> Result<Vec<Name>, MessageError> {
@@ -213,6 +274,26 @@ pub fn data_preamble(token: &Id) -> [u8; DATA_PREAMBLE] {
 pub fn read_data_preamble(bytes: &[u8; DATA_PREAMBLE]) -> Option<Id> {
     let token = bytes.strip_prefix(&DATA_MAGIC)?;
     token.try_into().ok().map(Id::from_bytes)
+}
+
+/// What a dial-back begins with, so that it is told from a TLS connection and from a data
+/// connection.
+pub const DIAL_BACK_MAGIC: [u8; 2] = [b'R', 2];
+
+/// All that a relay sends over a connection that [`FromPublisher::DialBack`] asked for; as long as
+/// [`data_preamble`].
+#[must_use]
+pub fn dial_back_preamble(nonce: &Id) -> [u8; DATA_PREAMBLE] {
+    let mut bytes = data_preamble(nonce);
+    bytes[..DIAL_BACK_MAGIC.len()].copy_from_slice(&DIAL_BACK_MAGIC);
+    bytes
+}
+
+/// The nonce of a dial-back that began with `bytes`; `None` if it is something else.
+#[must_use]
+pub fn read_dial_back_preamble(bytes: &[u8; DATA_PREAMBLE]) -> Option<Id> {
+    let nonce = bytes.strip_prefix(&DIAL_BACK_MAGIC)?;
+    nonce.try_into().ok().map(Id::from_bytes)
 }
 
 /// Length of [`client_address`].
@@ -253,7 +334,8 @@ mod tests {
     fn a_publisher_s_messages_are_read_as_they_are_written() {
         let names: Vec<Name> = (0..MAX_NAMES).map(|n| [n as u8; 20]).collect();
         let register = FromPublisher::Register { token: an_id(1), publisher: an_id(2), names };
-        for message in [register, FromPublisher::Ping] {
+        let dial_back = FromPublisher::DialBack { nonce: an_id(3), port: 7008 };
+        for message in [register, FromPublisher::Ping, dial_back] {
             let line = message.encode();
             assert!(line.len() <= MAX_LINE, "{} bytes", line.len());
             assert_eq!(FromPublisher::parse(&line), Ok(Some(message)));
@@ -265,17 +347,34 @@ mod tests {
         let refused: Vec<Name> = (0..MAX_NAMES).map(|n| [n as u8; 20]).collect();
         let seen = Some("[2001:db8::1]:49152".parse().unwrap());
         for message in [
-            FromRelay::Registered { refused, seen },
-            FromRelay::Registered { refused: Vec::new(), seen: None },
+            FromRelay::Registered { refused, seen, dials_back: true },
+            FromRelay::Registered { refused: Vec::new(), seen: None, dials_back: false },
             FromRelay::Refused { reason: RefusalReason::Token },
             FromRelay::Refused { reason: RefusalReason::Limit },
             FromRelay::Connect { token: an_id(3) },
             FromRelay::Pong,
+            FromRelay::DialledBack { nonce: an_id(4), outcome: DialBackOutcome::Opened },
+            FromRelay::DialledBack { nonce: an_id(4), outcome: DialBackOutcome::Closed },
+            FromRelay::DialledBack { nonce: an_id(4), outcome: DialBackOutcome::Refused },
         ] {
             let line = message.encode();
             assert!(line.len() <= MAX_LINE, "{} bytes", line.len());
             assert_eq!(FromRelay::parse(&line), Ok(Some(message)));
         }
+    }
+
+    #[test]
+    fn a_relay_of_an_earlier_version_is_not_asked_to_dial_back() {
+        let registered = FromRelay::Registered { refused: Vec::new(), seen: None, dials_back: false };
+        assert_eq!(FromRelay::parse(b"{\"type\":\"registered\",\"refused\":[],\"seen\":null}"), Ok(Some(registered)));
+    }
+
+    #[test]
+    fn a_dial_back_is_told_from_a_data_connection() {
+        let (nonce, data) = (dial_back_preamble(&an_id(5)), data_preamble(&an_id(5)));
+        assert_eq!(read_dial_back_preamble(&nonce), Some(an_id(5)));
+        assert_eq!((read_dial_back_preamble(&data), read_data_preamble(&nonce)), (None, None));
+        assert_eq!(nonce[0], DATA_MAGIC[0]);
     }
 
     #[test]
@@ -291,6 +390,7 @@ mod tests {
             an_id(1),
             vec!["\"\""; MAX_NAMES + 1].join(",")
         );
+        let dial_back = |port: &str| format!("{{\"type\":\"dial_back\",\"nonce\":\"{}\",\"port\":{port}}}", an_id(1));
         for (line, error) in [
             ("", MessageError::NotAnObject),
             ("[]", MessageError::NotAnObject),
@@ -298,6 +398,9 @@ mod tests {
             ("{\"type\":1}", MessageError::Key("type")),
             ("{\"type\":\"register\"}", MessageError::Key("token")),
             ("{\"type\":\"register\",\"token\":\"secret\"}", MessageError::Key("token")),
+            ("{\"type\":\"dial_back\"}", MessageError::Key("nonce")),
+            (&dial_back("0"), MessageError::Key("port")),
+            (&dial_back("65536"), MessageError::Key("port")),
             (&too_many, MessageError::Key("names")),
             (&" ".repeat(MAX_LINE + 1), MessageError::TooLong),
         ] {

@@ -1,12 +1,12 @@
 //! The DHT: what the hardline that runs here says of it, or whether anybody answers.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use hardline_node::drivers::dht::{Dht, DhtConfig, DhtStatus};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::gateway;
 use crate::settings::Settings;
 
 use super::Finding;
@@ -20,13 +20,17 @@ const VOTE_LIMIT: Duration = Duration::from_secs(2);
 const REMEDY: &str = "see whether the network lets UDP through, or name another entrance with --dht-bootstrap; where UDP \
                       is not possible proxies are used (--dht-proxy)";
 
-pub(super) async fn findings(settings: &Settings) -> Vec<Finding> {
+/// What is to be said, and where nodes see this computer, if they were asked.
+pub(super) async fn findings(settings: &Settings, running: Option<&Value>) -> (Vec<Finding>, Vec<IpAddr>) {
     if !settings.node.dht.enabled {
-        return vec![Finding::fine("dht", "The DHT is turned off.")];
+        return (vec![Finding::fine("dht", "The DHT is turned off.")], Vec::new());
     }
-    match gateway::status(settings.gateway_port).await {
-        Some(status) if status["dht"].is_object() => of_running(&status),
-        _ => vec![try_it(settings).await],
+    match running {
+        Some(status) if status["dht"].is_object() => (of_running(status), Vec::new()),
+        _ => {
+            let (finding, seen) = try_it(settings).await;
+            (vec![finding], seen)
+        }
     }
 }
 
@@ -49,7 +53,7 @@ fn of_running(status: &Value) -> Vec<Finding> {
 }
 
 /// Asks the network itself, without taking part in it.
-async fn try_it(settings: &Settings) -> Finding {
+async fn try_it(settings: &Settings) -> (Finding, Vec<IpAddr>) {
     let stop = CancellationToken::new();
     let _stop = stop.clone().drop_guard();
     let chosen = settings.node.dht.clone();
@@ -63,16 +67,20 @@ async fn try_it(settings: &Settings) -> Finding {
     };
     let dht = match Dht::start(config, None, stop).await {
         Ok(dht) => dht,
-        Err(err) => return Finding::wrong("dht", format!("There is no UDP socket for the DHT: {err}."), REMEDY),
+        Err(err) => {
+            let sentence = format!("There is no UDP socket for the DHT: {err}.");
+            return (Finding::wrong("dht", sentence, REMEDY), Vec::new());
+        }
     };
     if tokio::time::timeout(ENTER_LIMIT, dht.connected()).await.is_err() {
         let entrance = if chosen.bootstrap.is_empty() { "no entrance".into() } else { chosen.bootstrap.join(", ") };
-        return Finding::note("dht", format!("No node of the DHT answers by way of {entrance}."), REMEDY);
+        let sentence = format!("No node of the DHT answers by way of {entrance}.");
+        return (Finding::note("dht", sentence, REMEDY), Vec::new());
     }
     let mut live = dht.watch();
     let _ = tokio::time::timeout(VOTE_LIMIT, live.wait_for(|status| !status.public.is_empty())).await;
     let status = dht.status();
-    Finding::fine("dht", format!("The DHT answers{}.", seen_as(&status)))
+    (Finding::fine("dht", format!("The DHT answers{}.", seen_as(&status))), status.public)
 }
 
 fn seen_as(status: &DhtStatus) -> String {

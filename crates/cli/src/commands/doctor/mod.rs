@@ -3,6 +3,7 @@
 mod dht; // the DHT
 mod network; // interfaces, multicast, own addresses, names
 mod ports; // who has the ports
+mod reach; // the way here from outside
 
 use std::path::Path;
 
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::failure::{Exit, Failure};
+use crate::gateway;
 use crate::output::Output;
 use crate::settings::{self, Loaded, Sources};
 
@@ -65,8 +67,10 @@ pub(super) async fn run(sources: &Sources, output: Output) -> Result<(), Failure
     findings.extend(network::multicast(settings, &networks).await);
     findings.push(network::names().await);
     findings.push(network::addresses());
-    findings.extend(network::router(settings, &networks).await);
-    findings.extend(dht::findings(settings).await);
+    let running = gateway::status(settings.gateway_port).await;
+    let (of_dht, seen) = dht::findings(settings, running.as_ref()).await;
+    findings.extend(of_dht);
+    findings.extend(reach::findings(settings, &networks, running.as_ref(), &seen).await);
     tell(&findings, output)
 }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 use hardline_node::drivers::lan::Lan;
 use hardline_node::network::{NetworkMonitor, interface_addrs};
 use hardline_node::proto::KeyHash;
-use hardline_node::reach::{self, Sentence};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -103,6 +102,19 @@ pub(super) fn addresses() -> Finding {
     let mut found: Vec<String> =
         addrs.iter().filter_map(|addr| Some(format!("{} ({}, {})", addr.ip, addr.interface, kind(addr.ip)?))).collect();
     found.sort();
+    let mut link_local: Vec<String> = addrs
+        .iter()
+        .filter(|addr| matches!(addr.ip, IpAddr::V6(ip) if ip.is_unicast_link_local()))
+        .map(|addr| format!("{}%{}", addr.ip, addr.interface))
+        .collect();
+    link_local.sort();
+    if found.is_empty() && !link_local.is_empty() {
+        return Finding::note(
+            "addresses",
+            format!("This computer has addresses for the network it is in, and no others: {}.", link_local.join("; ")),
+            "who is to reach it from elsewhere needs a router here that gives it an address",
+        );
+    }
     if found.is_empty() {
         return Finding::wrong(
             "addresses",
@@ -111,18 +123,6 @@ pub(super) fn addresses() -> Finding {
         );
     }
     Finding::fine("addresses", format!("Addresses of this computer: {}.", found.join("; ")))
-}
-
-/// Whether the router opens ports, for who publishes.
-pub(super) async fn router(settings: &Settings, networks: &NetworkMonitor) -> Option<Finding> {
-    if !settings.node.p2p.port_mapping {
-        return Some(Finding::fine("router", "The router is not asked to open a port: port mapping is turned off."));
-    }
-    let Sentence { text, remedy } = reach::probe(&networks.now(), &settings.node.p2p.bind).await?.sentence();
-    Some(match remedy {
-        None => Finding::fine("router", text),
-        Some(remedy) => Finding::note("router", text, remedy),
-    })
 }
 
 /// What an address is good for, `None` when no other computer can use it.

@@ -4,7 +4,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use hardline_proto::portmap::{self, Epoch, LIFETIME, SERVER_PORT, natpmp, pcp};
+use hardline_proto::portmap::{self, Epoch, LIFETIME, Outside, SERVER_PORT, natpmp, pcp};
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout_at};
 
@@ -30,7 +30,8 @@ pub(super) struct Server {
 #[derive(Debug)]
 enum Kind {
     Pcp(pcp::Nonce),
-    NatPmp(Ipv4Addr),
+    /// The router's address outside, if it tells.
+    NatPmp(Option<Ipv4Addr>),
 }
 
 impl Server {
@@ -63,7 +64,7 @@ impl Server {
     pub(super) fn outside(&self) -> Option<Ipv4Addr> {
         match self.kind {
             Kind::Pcp(_) => None,
-            Kind::NatPmp(address) => Some(address),
+            Kind::NatPmp(address) => address,
         }
     }
 
@@ -71,8 +72,10 @@ impl Server {
     pub(super) async fn map(&mut self, internal: u16, wanted: u16) -> Result<Opened, Failure> {
         let (opened, epoch) = match self.kind {
             Kind::Pcp(nonce) => self.map_by_pcp(nonce, internal, wanted).await?,
-            Kind::NatPmp(address) if !portmap::is_public(address) => return Err(Failure::NotPublic(Some(address))),
-            Kind::NatPmp(address) => self.map_by_natpmp(address, internal, wanted).await?,
+            Kind::NatPmp(address) => match Outside::of(address) {
+                Outside::Carrier(address) => return Err(Failure::NotPublic(Some(address))),
+                Outside::Public(_) | Outside::Unknown => self.map_by_natpmp(address, internal, wanted).await?,
+            },
         };
         self.epoch = epoch_now(epoch);
         Ok(opened)
@@ -122,12 +125,13 @@ impl Server {
                 answer => Some(answer),
             });
             match answer.await? {
-                pcp::Answer::Mapped { external, address, lifetime, epoch, .. } if portmap::is_public(address) => {
+                pcp::Answer::Mapped { external, address, lifetime, epoch, .. } => {
+                    let address = Some(address).filter(|address| !address.is_unspecified());
+                    if let Outside::Carrier(address) = Outside::of(address) {
+                        self.unmap(internal).await;
+                        return Err(Failure::NotPublic(Some(address)));
+                    }
                     return Ok((Opened { port: external, address, lifetime }, epoch));
-                }
-                pcp::Answer::Mapped { address, .. } => {
-                    self.unmap(internal).await;
-                    return Err(Failure::NotPublic(Some(address)));
                 }
                 pcp::Answer::PortTaken => {}
                 pcp::Answer::NetworkFailure => return Err(Failure::NotPublic(None)),
@@ -137,7 +141,12 @@ impl Server {
         Err(Failure::all_taken(wanted))
     }
 
-    async fn map_by_natpmp(&self, address: Ipv4Addr, internal: u16, wanted: u16) -> Result<(Opened, u32), Failure> {
+    async fn map_by_natpmp(
+        &self,
+        address: Option<Ipv4Addr>,
+        internal: u16,
+        wanted: u16,
+    ) -> Result<(Opened, u32), Failure> {
         let request = natpmp::map_request(internal, wanted, LIFETIME);
         let answer = exchange(&self.socket, &request, |bytes| match natpmp::read(bytes)? {
             natpmp::Answer::Address(..) => None,
@@ -148,8 +157,8 @@ impl Server {
             natpmp::Answer::Mapped { external, lifetime, epoch, .. } => {
                 Ok((Opened { port: external, address, lifetime }, epoch))
             }
-            natpmp::Answer::NetworkFailure => Err(Failure::NotPublic(None)),
-            answer => Err(Failure::Refused(format!("it says {answer:?}"))),
+            natpmp::Answer::NetworkFailure(_) => Err(Failure::NotPublic(None)),
+            answer => Err(Failure::refused(address, format!("it says {answer:?}"))),
         }
     }
 }
@@ -167,15 +176,18 @@ async fn connect(route: DefaultRoute) -> Result<UdpSocket, Failure> {
     open().await.map_err(|_| Failure::Silent)
 }
 
-/// The router's address outside, by NAT-PMP, and its epoch.
-async fn outside(socket: &UdpSocket) -> Result<(Ipv4Addr, u32), Failure> {
+/// The router's address outside by NAT-PMP, if it tells one, and its epoch.
+async fn outside(socket: &UdpSocket) -> Result<(Option<Ipv4Addr>, u32), Failure> {
     let answer = exchange(socket, &natpmp::ADDRESS_REQUEST, |bytes| match natpmp::read(bytes)? {
         natpmp::Answer::Mapped { .. } => None,
         answer => Some(answer),
     });
     match answer.await? {
-        natpmp::Answer::Address(address, epoch) => Ok((address, epoch)),
-        natpmp::Answer::NetworkFailure => Err(Failure::NotPublic(None)),
+        natpmp::Answer::Address(address, epoch) => {
+            Ok((Some(address).filter(|address| !address.is_unspecified()), epoch))
+        }
+        natpmp::Answer::NetworkFailure(Some(epoch)) => Ok((None, epoch)),
+        natpmp::Answer::NetworkFailure(None) => Err(Failure::NotPublic(None)),
         // "Unsupported version" is how a PCP server that does not speak NAT-PMP answers.
         _ => Err(Failure::Silent),
     }

@@ -5,19 +5,21 @@
 //! to it alone, the next port is ours to choose, and timers are tested in simulated time.
 //! Runners-up: `portmapper`, which looks again only at half of a two-hour lease; `crab_nat`.
 
+mod announcements; // what the router says unasked
 mod datagram; // NAT-PMP and PCP
 mod upnp;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use hardline_proto::portmap::{CHECK_DATAGRAM, CHECK_SOAP, Outcome, PORT_TRIES, Plan, Step};
+use hardline_proto::portmap::{CHECK_DATAGRAM, CHECK_SOAP, Outcome, Outside, PORT_TRIES, Plan, Step};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use self::announcements::Announcements;
 use self::datagram::Server;
 use self::upnp::Igd;
 use super::status::{OpenPort, Probe, RouterStatus};
@@ -48,11 +50,16 @@ impl std::fmt::Display for Protocol {
     }
 }
 
+/// Time that a search may have taken when the router announces itself, without being begun anew:
+/// one that was off answers nothing that it was asked before.
+const SEARCH_ANEW: Duration = Duration::from_secs(1);
+
 /// A port that the router has opened.
 #[derive(Debug, Clone, Copy)]
 struct Opened {
     port: u16,
-    address: Ipv4Addr,
+    /// The router's outside, if it tells; where that is no public one, others may see another.
+    address: Option<Ipv4Addr>,
     /// Zero is for ever.
     lifetime: Duration,
 }
@@ -69,6 +76,15 @@ enum Failure {
 }
 
 impl Failure {
+    /// The router with this address outside opens no port, for this reason. One without a public
+    /// address has reason enough.
+    fn refused(address: Option<Ipv4Addr>, reason: String) -> Self {
+        match Outside::of(address) {
+            Outside::Public(_) => Self::Refused(reason),
+            Outside::Carrier(_) | Outside::Unknown => Self::NotPublic(address),
+        }
+    }
+
     fn all_taken(wanted: u16) -> Self {
         Self::Refused(format!("port {wanted} and the {} after it are taken", PORT_TRIES - 1))
     }
@@ -90,11 +106,14 @@ pub(super) struct PortMapper {
     status: watch::Sender<RouterStatus>,
     open: Option<(Session, OpenPort)>,
     plan: Plan,
+    /// The router has announced itself since it was asked last.
+    is_announced: bool,
 }
 
 impl PortMapper {
     pub(super) fn new(port: u16, status: watch::Sender<RouterStatus>) -> Self {
-        Self { port, wanted: port, status, open: None, plan: Plan::new(Instant::now().into_std()) }
+        let plan = Plan::new(Instant::now().into_std());
+        Self { port, wanted: port, status, open: None, plan, is_announced: false }
     }
 
     /// Keeps the port open at whichever router `route` names, until `shutdown`; then gives it back.
@@ -126,19 +145,45 @@ impl PortMapper {
             self.tell(RouterStatus::NoGateway);
             return std::future::pending().await;
         };
+        let announcements = Announcements::listen(route);
         loop {
-            if let Some(due) = self.plan.poll_timeout() {
-                sleep_until(due.into()).await;
+            let due = self.plan.poll_timeout().map(Instant::from_std);
+            tokio::select! {
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+                () = announcements.next() => {
+                    self.is_announced = true;
+                    self.plan.announced(Instant::now().into_std());
+                }
             }
             let Some(step) = self.plan.step(Instant::now().into_std()) else { continue };
             let outcome = match step {
-                Step::Search => self.search(route).await,
-                Step::Check if self.is_young() => self.renew(route).await,
+                Step::Search => self.search_unless_announced(route, &announcements).await,
+                Step::Check if self.is_young() || self.is_address_new() => self.renew(route).await,
                 Step::Check => self.check().await,
                 Step::Renew => self.renew(route).await,
             };
+            self.is_announced = false;
             self.plan.handle(Instant::now().into_std(), outcome);
         }
+    }
+
+    /// Searches; a router that announces itself meanwhile is searched for anew.
+    async fn search_unless_announced(&mut self, route: DefaultRoute, announcements: &Announcements) -> Outcome {
+        let began = Instant::now();
+        let announced = async {
+            sleep_until(began + SEARCH_ANEW).await;
+            announcements.next().await;
+        };
+        tokio::select! {
+            outcome = self.search(route) => outcome,
+            () = announced => Outcome::Lost,
+        }
+    }
+
+    /// Whether the router may have another address, of which it tells by a mapping alone.
+    fn is_address_new(&self) -> bool {
+        let is_pcp = |(session, _): &(Session, OpenPort)| matches!(session, Session::Server(server) if server.protocol() == Protocol::Pcp);
+        self.is_announced && self.open.as_ref().is_some_and(is_pcp)
     }
 
     async fn search(&mut self, route: DefaultRoute) -> Outcome {
@@ -156,7 +201,7 @@ impl PortMapper {
         let is_unchanged = match &mut self.open {
             None => false,
             Some((Session::Server(server), _)) => server.is_unchanged().await,
-            Some((Session::Igd(igd), open)) => igd.is_unchanged(self.port, open.external.port()).await,
+            Some((Session::Igd(igd), open)) => igd.is_unchanged(self.port, open.port).await,
         };
         if is_unchanged { Outcome::Unchanged } else { Outcome::Lost }
     }
@@ -165,8 +210,8 @@ impl PortMapper {
         // Stays where it is meanwhile: a stop gives back what is being renewed, too.
         let renewed = match &mut self.open {
             None => return Outcome::Lost,
-            Some((Session::Server(server), open)) => server.map(self.port, open.external.port()).await,
-            Some((Session::Igd(igd), open)) => igd.map(self.port, open.external.port()).await,
+            Some((Session::Server(server), open)) => server.map(self.port, open.port).await,
+            Some((Session::Igd(igd), open)) => igd.map(self.port, open.port).await,
         };
         match (renewed, self.open.take()) {
             (Ok(opened), Some((session, _))) => self.opened(route, session, opened),
@@ -179,13 +224,16 @@ impl PortMapper {
             Session::Server(server) => (server.protocol(), CHECK_DATAGRAM),
             Session::Igd(_) => (Protocol::Upnp, CHECK_SOAP),
         };
-        let external = SocketAddrV4::new(opened.address, opened.port);
-        let open = OpenPort { protocol, gateway: route.gateway, external };
+        let external = match Outside::of(opened.address) {
+            Outside::Public(address) => Some(SocketAddrV4::new(address, opened.port)),
+            Outside::Unknown | Outside::Carrier(_) => None,
+        };
+        let open = OpenPort { protocol, gateway: route.gateway, port: opened.port, address: opened.address, external };
         self.wanted = opened.port;
         self.open = Some((session, open));
         if self.tell(RouterStatus::Open(open)) {
             info!(?protocol, port = opened.port, "router opened a port");
-            debug!(%external, "address outside");
+            debug!(?external, address = ?opened.address, "address outside");
         }
         Outcome::Open { lifetime: opened.lifetime, check }
     }
@@ -229,7 +277,7 @@ impl PortMapper {
         let releasing = async {
             match session {
                 Session::Server(server) => server.unmap(self.port).await,
-                Session::Igd(igd) => igd.unmap(open.external.port()).await,
+                Session::Igd(igd) => igd.unmap(open.port).await,
             }
         };
         if timeout(RELEASE, releasing).await.is_err() {
@@ -242,7 +290,7 @@ impl PortMapper {
 pub(super) async fn probe(route: DefaultRoute) -> Probe {
     let (pcp, natpmp, igd) = tokio::join!(Server::knock_pcp(route), Server::knock_natpmp(route), Igd::find(route));
     let by_natpmp = natpmp.as_ref().ok().and_then(Server::outside);
-    let address = by_natpmp.or_else(|| Some(igd.as_ref().ok()?.outside()));
+    let address = by_natpmp.or_else(|| igd.as_ref().ok()?.outside());
     let answers = [(pcp.err(), Protocol::Pcp), (natpmp.err(), Protocol::NatPmp), (igd.err(), Protocol::Upnp)];
     let answered = answers.into_iter().filter(|(failure, _)| failure != &Some(Failure::Silent));
     Probe { gateway: route.gateway, protocols: answered.map(|(_, protocol)| protocol).collect(), address }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use hardline_proto::portmap::{self, LIFETIME};
+use hardline_proto::portmap::{self, LIFETIME, Outside};
 use igd_next::aio::Gateway;
 use igd_next::aio::tokio::{Tokio, search_gateway};
 use igd_next::{AddPortError, GetExternalIpError, PortMappingProtocol, RequestError, SearchOptions};
@@ -31,7 +31,8 @@ const DESCRIPTION: &str = "Hardline";
 pub(super) struct Igd {
     gateway: Gateway<Tokio>,
     route: DefaultRoute,
-    address: Ipv4Addr,
+    /// Its address outside, if it tells.
+    address: Option<Ipv4Addr>,
     /// Where in the router's table the mapping was found last.
     index: Option<u32>,
     /// Some routers know no other lease than one for ever.
@@ -52,16 +53,16 @@ impl Igd {
         Ok(Self { gateway, route, address, index: None, is_permanent: false })
     }
 
-    /// The router's address outside.
-    pub(super) fn outside(&self) -> Ipv4Addr {
+    /// The router's address outside, if it tells.
+    pub(super) fn outside(&self) -> Option<Ipv4Addr> {
         self.address
     }
 
     /// Asks for a port, for a first time or again; takes the next one when it is another
     /// computer's.
     pub(super) async fn map(&mut self, internal: u16, wanted: u16) -> Result<Opened, Failure> {
-        if !portmap::is_public(self.address) {
-            return Err(Failure::NotPublic(Some(self.address)));
+        if let Outside::Carrier(address) = Outside::of(self.address) {
+            return Err(Failure::NotPublic(Some(address)));
         }
         let local = SocketAddr::from((self.route.local, internal));
         for port in portmap::ports_to_try(wanted) {
@@ -73,10 +74,10 @@ impl Igd {
                 }
                 Err(AddPortError::PortInUse) => debug!(port, "taken on the router"),
                 Err(AddPortError::RequestError(RequestError::ErrorCode(code, text))) => {
-                    return Err(Failure::Refused(format!("it says {code} {text}")));
+                    return Err(Failure::refused(self.address, format!("it says {code} {text}")));
                 }
                 Err(AddPortError::RequestError(_)) => return Err(Failure::Silent),
-                Err(error) => return Err(Failure::Refused(error.to_string())),
+                Err(error) => return Err(Failure::refused(self.address, error.to_string())),
             }
         }
         Err(Failure::all_taken(wanted))
@@ -142,14 +143,15 @@ impl Igd {
     }
 }
 
-async fn outside(gateway: &Gateway<Tokio>) -> Result<Ipv4Addr, Failure> {
+/// `None` when the router does not tell one: it may open ports all the same.
+async fn outside(gateway: &Gateway<Tokio>) -> Result<Option<Ipv4Addr>, Failure> {
     match timeout(REQUEST, gateway.get_external_ip()).await {
-        Ok(Ok(IpAddr::V4(address))) if !address.is_unspecified() => Ok(address),
+        Ok(Ok(IpAddr::V4(address))) if !address.is_unspecified() => Ok(Some(address)),
         // An empty address or an error of its own is how a router says that it has none.
         Ok(
             Ok(_)
             | Err(GetExternalIpError::RequestError(RequestError::InvalidResponse(_) | RequestError::ErrorCode(..))),
-        ) => Err(Failure::NotPublic(None)),
+        ) => Ok(None),
         Ok(Err(_)) | Err(_) => Err(Failure::Silent),
     }
 }

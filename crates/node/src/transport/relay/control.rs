@@ -15,6 +15,7 @@ use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use super::dial_back::DialBackDesk;
 use super::lines::Lines;
 use super::server::{Control, Relay};
 use crate::transport::handshake::Hello;
@@ -39,6 +40,7 @@ impl Relay {
     /// # Errors
     /// That of the connection.
     pub(crate) async fn control(self: &Arc<Self>, hello: Hello<TcpStream>, addr: SocketAddr) -> io::Result<()> {
+        let own = hello.wire.local_addr()?;
         let mut tls = timeout(REGISTER_LIMIT, hello.accept(Arc::clone(&self.tls))).await??;
         let mut lines = Lines::default();
         let first = timeout(REGISTER_LIMIT, next(&mut lines, &mut tls)).await??;
@@ -62,9 +64,11 @@ impl Relay {
         let control = Control { wake: Arc::new(Notify::new()), end: CancellationToken::new() };
         self.began(registration, control.clone());
         info!(%addr, token = name, names = names.len(), "publisher registered");
+        let mut desk = DialBackDesk::new(addr.ip(), own.ip(), name.clone(), Arc::clone(&self.dial_backs));
         let serving = async {
-            send(&mut tls, &FromRelay::Registered { refused: registered.refused, seen: Some(addr) }).await?;
-            self.serve(&mut tls, &mut lines, registration, &control, token).await
+            let answer = FromRelay::Registered { refused: registered.refused, seen: Some(addr), dials_back: true };
+            send(&mut tls, &answer).await?;
+            self.serve((&mut tls, &mut lines), registration, &control, token, &mut desk).await
         };
         let served = tokio::select! {
             served = serving => served,
@@ -78,11 +82,11 @@ impl Relay {
 
     async fn serve(
         &self,
-        tls: &mut Tls,
-        lines: &mut Lines,
+        (tls, lines): (&mut Tls, &mut Lines),
         registration: Registration,
         control: &Control,
         token: Id,
+        desk: &mut DialBackDesk,
     ) -> io::Result<()> {
         let mut heard = Instant::now();
         loop {
@@ -96,12 +100,18 @@ impl Relay {
                         Some(FromPublisher::Ping) => send(tls, &FromRelay::Pong).await?,
                         Some(FromPublisher::Register { token: again, names, .. }) if again == token => {
                             let refused = self.books().rename(registration, &names);
-                            send(tls, &FromRelay::Registered { refused, seen: None }).await?;
+                            send(tls, &FromRelay::Registered { refused, seen: None, dials_back: true }).await?;
+                        }
+                        Some(FromPublisher::DialBack { nonce, port }) => {
+                            if let Some(refusal) = desk.ask(nonce, port) {
+                                send(tls, &refusal).await?;
+                            }
                         }
                         // Another token is another publisher, and begins anew.
                         Some(FromPublisher::Register { .. }) | None => return Ok(()),
                     }
                 }
+                answer = desk.answer() => send(tls, &answer).await?,
                 () = control.wake.notified() => {}
                 () = sleep_until(again.map_or(until, |again| again.min(until)).into()) => {
                     if Instant::now() >= until {

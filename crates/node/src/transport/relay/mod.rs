@@ -5,11 +5,14 @@
 //! books are in [`hardline_proto::relay`].
 
 mod control; // a publisher's control connection, at the relay
+pub(crate) mod dial_back; // a relay tries whether a publisher is reached without it
 mod join; // two TCP connections → bytes both ways
 mod lines; // lines of a control connection
+pub(crate) mod port; // the P2P port: peers, relays, publishers
 pub(crate) mod publisher; // control and data connections, at the publisher
 pub(crate) mod server; // clients and data connections, at the relay
 pub mod tokens; // who may register
+pub(crate) mod verify; // a publisher has a relay try its addresses
 
 #[cfg(test)]
 mod tests;

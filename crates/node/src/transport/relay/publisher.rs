@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::lines::Lines;
+use super::verify::{ToVerify, Verifier};
 use crate::log_throttle::LogThrottle;
 use crate::network::NetworkState;
 use crate::tls::config::pinned_client;
@@ -126,6 +127,8 @@ pub(crate) struct Publisher {
     /// Changes when this computer has moved to another network.
     pub(crate) network: watch::Receiver<Arc<NetworkState>>,
     pub(crate) relayed: Relayed,
+    /// Addresses for the relay to try, and where its answers go.
+    pub(crate) to_verify: ToVerify,
     /// Takes word of how it stands; with the relay's address while we are registered.
     pub(crate) tell: Box<dyn Fn(RegistrationStatus, Option<HostPort>) + Send + Sync>,
     pub(crate) tasks: TaskTracker,
@@ -168,6 +171,10 @@ impl Publisher {
         let (at, mut tls) = timeout(CONNECT_LIMIT, self.connect()).await??;
         self.say_names(&mut tls).await?;
         let answer = timeout(REGISTER_LIMIT, next(&mut lines, &mut tls)).await??;
+        let mut verifier = Verifier::new(self.to_verify.clone());
+        if let FromRelay::Registered { seen: Some(seen), dials_back: true, .. } = &answer {
+            verifier.registered(seen.ip());
+        }
         self.heard(answer, &at)?;
         let data = Arc::new(Semaphore::new(MAX_WAITING));
         // Ends the data connections that wait; those in use go on.
@@ -176,15 +183,23 @@ impl Publisher {
         let mut ping_at = Instant::now() + PING_INTERVAL;
         let mut pong_until = None;
         loop {
+            let due = verifier.due();
             tokio::select! {
                 message = next(&mut lines, &mut tls) => {
                     pong_until = None;
                     match message? {
                         FromRelay::Connect { token } => self.open_data(&at, token, &data, &waiting),
+                        FromRelay::DialledBack { nonce, outcome } => verifier.answered(nonce, outcome),
                         other => self.heard(other, &at)?,
                     }
                 }
                 Ok(()) = self.names.changed() => self.say_names(&mut tls).await?,
+                () = verifier.wait_for_addresses() => verifier.addresses_changed(),
+                () = when(due) => {
+                    if let Some(question) = verifier.question().await {
+                        send(&mut tls, &question).await?;
+                    }
+                }
                 // Whether this connection has survived the move shows at once.
                 Ok(()) = self.network.changed() => ping_at = Instant::now(),
                 () = sleep_until(ping_at.into()) => {
@@ -230,7 +245,7 @@ impl Publisher {
                 Ok(())
             }
             FromRelay::Refused { reason } => Err(Ended::Refused(reason)),
-            FromRelay::Connect { .. } | FromRelay::Pong => Ok(()),
+            FromRelay::Connect { .. } | FromRelay::DialledBack { .. } | FromRelay::Pong => Ok(()),
         }
     }
 

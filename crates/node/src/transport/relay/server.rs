@@ -8,14 +8,13 @@ use std::time::{Duration, Instant};
 
 use hardline_proto::KeyHash;
 use hardline_proto::host::parse_service_name;
-use hardline_proto::relay::message::{DATA_MAGIC, DATA_PREAMBLE, client_address, read_data_preamble};
+use hardline_proto::relay::dial_back::DialBackLog;
+use hardline_proto::relay::message::{DATA_PREAMBLE, client_address, read_data_preamble};
 use hardline_proto::relay::registry::{Arrival, DataArrival, Place, Registration, Registry, RelayLimit};
 use hardline_proto::relay::{ALPN, Id, Name};
 use rustls::ServerConfig;
-use rustls::server::ClientHello;
 use serde::Serialize;
-use tokio::io::AsyncReadExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -29,9 +28,8 @@ use crate::log_throttle::LogThrottle;
 use crate::metrics::{Metric, Metrics};
 use crate::tls::config::server;
 use crate::tls::identity::Identity;
-use crate::transport::handshake::{self, Hello};
-use crate::transport::secure::SecureStream;
-use crate::transport::{Incoming, Listener, Unserved, tcp};
+use crate::transport::Unserved;
+use crate::transport::handshake::Hello;
 
 /// How often the file of tokens is looked at. A token that was revoked admits nobody after that.
 const LOOK_AT_TOKENS: Duration = Duration::from_secs(1);
@@ -76,6 +74,8 @@ pub(crate) struct Relay {
     admitted: Mutex<HashMap<Id, String>>,
     books: Mutex<Registry<TcpStream, oneshot::Sender<Slot>>>,
     controls: Mutex<HashMap<Registration, Control>>,
+    /// Who has asked to be dialled back.
+    pub(super) dial_backs: Arc<Mutex<DialBackLog>>,
     total: Arc<Pace>,
     paces: Mutex<HashMap<String, Arc<Pace>>>,
     metrics: Metrics,
@@ -154,6 +154,7 @@ impl Relay {
             tokens,
             admitted: Mutex::default(),
             controls: Mutex::default(),
+            dial_backs: Arc::default(),
             total,
             paces: Mutex::default(),
             metrics,
@@ -169,7 +170,7 @@ impl Relay {
 
     /// Takes somebody who says `hello` to none of this computer's services: a publisher that
     /// registers, or a client of one that has.
-    async fn take(self: &Arc<Self>, hello: Hello<TcpStream>, addr: SocketAddr) -> Unserved {
+    pub(super) async fn take(self: &Arc<Self>, hello: Hello<TcpStream>, addr: SocketAddr) -> Unserved {
         let client_hello = hello.client_hello();
         let name = client_hello.server_name().and_then(|name| parse_service_name(name).ok());
         let is_control = client_hello.alpn().is_some_and(|mut offered| offered.any(|protocol| protocol == ALPN));
@@ -292,15 +293,13 @@ impl Relay {
         Ok((up, down))
     }
 
-    /// A connection that does not begin like TLS: reads its token, and keeps it for a client.
+    /// Keeps a data connection, which began with `bytes`, for a client.
     ///
     /// # Errors
-    /// That of the connection, or [`io::ErrorKind::InvalidData`] when nobody asked for it.
-    async fn data(self: &Arc<Self>, mut tcp: TcpStream) -> io::Result<()> {
-        let mut bytes = [0; DATA_PREAMBLE];
-        tcp.read_exact(&mut bytes).await?;
+    /// [`io::ErrorKind::InvalidData`] when nobody asked for it.
+    pub(super) fn data(self: &Arc<Self>, bytes: &[u8; DATA_PREAMBLE], tcp: TcpStream) -> io::Result<()> {
         let unknown = || io::Error::new(io::ErrorKind::InvalidData, "no data connection that was asked for");
-        let token = read_data_preamble(&bytes).ok_or_else(unknown)?;
+        let token = read_data_preamble(bytes).ok_or_else(unknown)?;
         let arrival = self.books().data(&token, tcp);
         match arrival {
             DataArrival::Idle => Ok(()),
@@ -387,54 +386,4 @@ fn is_alive(data: &mut TcpStream) -> bool {
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The P2P port of a computer that is a relay too.
-#[derive(Debug)]
-pub(crate) struct RelayListener {
-    pub(crate) listener: TcpListener,
-    pub(crate) relay: Arc<Relay>,
-}
-
-impl Listener for RelayListener {
-    type Incoming = RelayIncoming;
-
-    async fn accept(&self) -> io::Result<(RelayIncoming, SocketAddr)> {
-        let (tcp, addr) = self.listener.accept().await?;
-        Ok((RelayIncoming { tcp, addr, relay: Arc::clone(&self.relay) }, addr))
-    }
-}
-
-/// Who comes in there. Who asks for none of this computer's services is left to the relay.
-#[derive(Debug)]
-pub(crate) struct RelayIncoming {
-    tcp: TcpStream,
-    addr: SocketAddr,
-    relay: Arc<Relay>,
-}
-
-impl Incoming for RelayIncoming {
-    type Connection = SecureStream<TcpStream>;
-
-    async fn answer<T: Send + 'static>(
-        self,
-        choose: impl FnOnce(&ClientHello<'_>) -> Result<(Arc<ServerConfig>, T), Unserved> + Send + 'static,
-    ) -> Result<(Self::Connection, T), Unserved> {
-        let mut first = [0];
-        let length = self.tcp.peek(&mut first).await.map_err(Unserved::Handshake)?;
-        if length > 0 && first[0] == DATA_MAGIC[0] {
-            tcp::tune(&self.tcp);
-            return Err(self.relay.data(self.tcp).await.map_or(Unserved::NoTls, |()| Unserved::Relayed));
-        }
-        let hello = Box::pin(handshake::greet(self.tcp, tcp::tune)).await?;
-        let chosen = choose(&hello.client_hello());
-        match chosen {
-            Ok((config, chosen)) => {
-                let connection = Box::pin(hello.accept(config)).await.map_err(Unserved::Handshake)?;
-                Ok((connection, chosen))
-            }
-            Err(Unserved::UnknownName) => Err(Box::pin(self.relay.take(hello, self.addr)).await),
-            Err(unserved) => Err(unserved),
-        }
-    }
 }

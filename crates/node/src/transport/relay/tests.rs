@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hardline_proto::KeyHash;
-use hardline_proto::hosts::HostPort;
+use hardline_proto::hosts::{HostList, HostPort};
+use hardline_proto::relay::dial_back::PER_WINDOW;
+use hardline_proto::relay::message::{DialBackOutcome, FromPublisher, FromRelay, dial_back_preamble};
 use hardline_proto::relay::registry::RelayLimits;
 use hardline_proto::relay::{Id, Name, RelayUrl};
 use rustls::pki_types::ServerName;
@@ -17,10 +19,14 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::dial_back::DialBacks;
+use super::lines::Lines;
+use super::port::{P2pListener, Witness};
 use super::publisher::client_tls;
 use super::publisher::{Publisher, RegistrationStatus, RelayedListener};
-use super::server::{Relay, RelayListener};
+use super::server::Relay;
 use super::tokens::TokenFile;
+use super::verify::ToVerify;
 use crate::config::{IdentityConfig, RelayConfig};
 use crate::metrics::Metrics;
 use crate::network::NetworkState;
@@ -59,6 +65,10 @@ fn config() -> RelayConfig {
 
 impl World {
     async fn new(config: RelayConfig) -> Self {
+        Self::at("127.0.0.1", config).await
+    }
+
+    async fn at(ip: &str, config: RelayConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let tokens = TokenFile::new(folder.path());
         tokens.first().unwrap();
@@ -67,9 +77,9 @@ impl World {
         let stop = CancellationToken::new();
         let relay =
             Relay::new(&identity, config, tokens, Metrics::default(), TaskTracker::new(), stop.clone()).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind((ip, 0)).await.unwrap();
         let at = listener.local_addr().unwrap();
-        tokio::spawn(accept(RelayListener { listener, relay: Arc::clone(&relay) }, stop.clone()));
+        tokio::spawn(accept(port(listener, Some(&relay), Arc::default()), stop.clone()));
         Self { folder, relay, at, _stop: stop.clone().drop_guard(), stop }
     }
 
@@ -87,7 +97,7 @@ impl World {
         let config = config();
         let relay =
             Relay::new(&identity, config, self.tokens(), Metrics::default(), TaskTracker::new(), stop.clone()).unwrap();
-        tokio::spawn(accept(RelayListener { listener, relay: Arc::clone(&relay) }, stop.clone()));
+        tokio::spawn(accept(port(listener, Some(&relay), Arc::default()), stop.clone()));
         Self { relay, _stop: stop.clone().drop_guard(), stop, ..self }
     }
 
@@ -101,6 +111,10 @@ impl World {
     }
 
     fn home(&self, url: RelayUrl, id: u8, names: &[Name]) -> Home {
+        self.home_told(url, id, names, nothing_to_verify())
+    }
+
+    fn home_told(&self, url: RelayUrl, id: u8, names: &[Name], to_verify: ToVerify) -> Home {
         let (relayed, clients) = RelayedListener::new();
         let (names, names_receiver) = watch::channel(names.to_vec());
         let (network, network_receiver) = watch::channel(Arc::default());
@@ -114,6 +128,7 @@ impl World {
             names: names_receiver,
             network: network_receiver,
             relayed,
+            to_verify,
             tell: Box::new(move |status, _| drop(status_sender.send_replace(status))),
             tasks: TaskTracker::new(),
             stop: stop.clone(),
@@ -147,8 +162,16 @@ impl Home {
     }
 }
 
+fn nothing_to_verify() -> ToVerify {
+    ToVerify { wanted: watch::channel(HostList::default()).1, dial_backs: Arc::default(), tell: Arc::new(|_, _| {}) }
+}
+
+fn port(listener: TcpListener, relay: Option<&Arc<Relay>>, dial_backs: Arc<DialBacks>) -> P2pListener {
+    P2pListener { listener, relay: relay.cloned(), witness: Witness { dial_backs, came: Arc::new(|_, _| {}) } }
+}
+
 /// As a node's listening side does it, without services of its own.
-async fn accept(listener: RelayListener, stop: CancellationToken) {
+async fn accept(listener: P2pListener, stop: CancellationToken) {
     while let Some(Ok((incoming, _))) = stop.run_until_cancelled(listener.accept()).await {
         tokio::spawn(incoming.answer(|_| Err::<(_, ()), _>(Unserved::UnknownName)));
     }
@@ -411,4 +434,119 @@ async fn a_move_to_another_network_is_followed_by_a_question_at_once() {
     let (mut client, hello) = world.client(A).await;
     let (mut tcp, _) = home.client().await;
     exchange(&mut client, &mut tcp, &hello).await;
+}
+
+/// What a relay says of `at`, at which `listener` takes who comes, as a publisher's listening side.
+#[cfg(target_os = "linux")]
+async fn verified(listener: Option<TcpListener>, at: SocketAddr) -> (World, HostPort, bool) {
+    // Linux alone has another address of loopback, so that the relay is elsewhere.
+    let world = World::at("127.0.0.2", config()).await;
+    let dial_backs = Arc::<DialBacks>::default();
+    if let Some(listener) = listener {
+        tokio::spawn(accept(port(listener, None, Arc::clone(&dial_backs)), world.stop.clone()));
+    }
+    let (tell, mut told) = mpsc::channel(8);
+    let (addresses, wanted) = watch::channel(HostList::default());
+    let tell = Arc::new(move |at, from| tell.try_send((at, from)).unwrap());
+    let _home = world.home_told(world.url("first"), 1, &[A], ToVerify { wanted, dial_backs, tell });
+    // Known later than the relay.
+    let elsewhere = "192.0.2.1:7008".parse().unwrap();
+    addresses.send_replace([elsewhere, at.into()].into_iter().collect());
+    let (said_of, from) = timeout(SOON, told.recv()).await.expect("in time").unwrap();
+    (world, said_of, from.is_some())
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_relay_dials_back_and_the_publisher_recognises_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let (_world, said_of, is_open) = verified(Some(listener), at).await;
+    assert_eq!((said_of, is_open), (at.into(), true));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_port_that_nobody_opens_is_told_as_closed() {
+    let at = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (_world, said_of, is_open) = verified(None, at).await;
+    assert_eq!((said_of, is_open), (at.into(), false));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn somebody_else_who_takes_the_connection_verifies_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut tcp, _) = listener.accept().await.unwrap();
+        tcp.read_exact(&mut [0; 18]).await.unwrap();
+    });
+    let (_world, said_of, is_open) = verified(None, at).await;
+    assert_eq!((said_of, is_open), (at.into(), false));
+}
+
+/// A publisher that asks to be dialled back at `ports`, and what it hears.
+async fn asks(world: &World, ports: impl Iterator<Item = u16>) -> Vec<DialBackOutcome> {
+    let url = world.url("first");
+    let name = tls::sni::server_name(url.key).unwrap();
+    let tcp = TcpStream::connect(world.at).await.unwrap();
+    let mut control = handshake::connect(client_tls(url.key), name, tcp).await.unwrap();
+    let publisher = Id::from_bytes([1; 16]);
+    let register = FromPublisher::Register { token: url.token, publisher, names: vec![A] };
+    control.write_all(&register.encode()).await.unwrap();
+    control.flush().await.unwrap();
+    let (mut lines, mut outcomes) = (Lines::default(), Vec::new());
+    for port in ports {
+        let nonce = Id::from_bytes(rand::random());
+        control.write_all(&FromPublisher::DialBack { nonce, port }.encode()).await.unwrap();
+        control.flush().await.unwrap();
+        outcomes.push(loop {
+            let line = timeout(SOON, lines.next(&mut control)).await.expect("in time").unwrap().unwrap();
+            match FromRelay::parse(&line).unwrap().unwrap() {
+                FromRelay::DialledBack { nonce: of, outcome } if of == nonce => break outcome,
+                _ => {}
+            }
+        });
+    }
+    outcomes
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_relay_that_is_asked_too_often_dials_no_more() {
+    let world = World::at("127.0.0.2", config()).await;
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let outcomes = asks(&world, std::iter::repeat_n(closed, PER_WINDOW + 2)).await;
+    let dialled = outcomes.iter().filter(|outcome| **outcome == DialBackOutcome::Closed).count();
+    assert_eq!((dialled, outcomes[PER_WINDOW]), (PER_WINDOW, DialBackOutcome::Refused));
+}
+
+/// Who comes through a program of the relay's computer would have that computer's ports tried.
+#[tokio::test]
+async fn nobody_has_a_relay_dial_the_relays_own_computer() {
+    let world = World::new(config()).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    assert_eq!(asks(&world, [port].into_iter()).await, [DialBackOutcome::Refused]);
+    assert!(timeout(Duration::from_millis(50), listener.accept()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_stranger_is_not_taken_for_a_dial_back() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let dial_backs = Arc::<DialBacks>::default();
+    let expected = dial_backs.expect(Id::from_bytes([1; 16]));
+    let listener = port(listener, None, Arc::clone(&dial_backs));
+    for (nonce, is_ours) in [(2, false), (1, true)] {
+        let mut tcp = TcpStream::connect(at).await.unwrap();
+        tcp.write_all(&dial_back_preamble(&Id::from_bytes([nonce; 16]))).await.unwrap();
+        let (incoming, _) = listener.accept().await.unwrap();
+        let unserved = incoming.answer(|_| Err::<(_, ()), _>(Unserved::UnknownName)).await.err().unwrap();
+        assert_eq!(matches!(unserved, Unserved::DialBack), is_ours, "{unserved}");
+        assert_eq!(expected.from().is_some(), is_ours);
+    }
+    drop(expected);
+    assert!(!dial_backs.is_expecting(), "nobody is looked at any more");
 }
