@@ -65,7 +65,8 @@ impl Host {
     /// Makes the helper's checks (`get:N`, `chunked:N`, `post:N` in bytes, the first and the last
     /// also with `:SECONDS` for more time than a minute; `keepalive:N` and `parallel:N:BYTES` in
     /// requests, `streams:N:BYTES` for N downloads beside N uploads, `websocket`, `events`,
-    /// `idle:SECONDS`, `pings:SECONDS`, `paused:BYTES:SECONDS`) against a helper's web server, asking for `name` at `gateway`.
+    /// `idle:SECONDS`, `pings:SECONDS`, `paused:BYTES:SECONDS`) against a helper's web server,
+    /// asking for `name` at `gateway`.
     ///
     /// # Errors
     /// If a check fails; the error carries the line of each that did.

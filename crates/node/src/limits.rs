@@ -49,8 +49,8 @@ pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// breaks no tunnel that was silent meanwhile.
 pub const KEEPALIVE_RETRIES: u32 = 4;
 
-/// The same three times for a tunnel in which something moved just now: somebody waits for the rest,
-/// and who only receives has nothing to be acknowledged. Ten seconds together, as
+/// The same three times for a tunnel in which something moved just now: somebody waits for the
+/// rest, and who only receives has nothing to be acknowledged. Ten seconds together, as
 /// [`GONE`](hardline_proto::liveness::GONE). Asked and answered once, a silent tunnel goes back to
 /// the longer times.
 pub const BRISK_IDLE: Duration = Duration::from_secs(4);

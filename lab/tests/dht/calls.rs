@@ -35,7 +35,8 @@ async fn a_call_is_heard_at_once_while_half_of_the_nodes_are_gone() -> Result<()
     Ok(())
 }
 
-/// Calls the listener from a node of ours that comes for it; tells when it is heard, from its start.
+/// Calls the listener from a node of ours that comes for it; tells how long after its start that is
+/// heard.
 async fn call(listener: &Dht, nodes: &[RealNode], number: usize) -> Result<Duration> {
     let key = InfoHash::of(format!("call {number}").as_bytes());
     let mut listening = listener.listen(key);

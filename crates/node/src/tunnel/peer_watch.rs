@@ -88,8 +88,8 @@ impl<'a> PeerWatch<'a> {
         let next = match state {
             Some(state) if state.is_owed => CLOSER_LOOK,
             Some(state) if state.has_unsent => PAUSED_LOOK,
-            // It was asked, and has answered. What came right behind the last movement may be half a
-            // record.
+            // It was asked, and has answered. What came right behind the last movement may be half
+            // a record.
             Some(state) if state.silence + BRISK_IDLE <= quiet => return self.rest(tunnel),
             // By now the system has ended the connection, or it asks nobody.
             _ if quiet > 3 * BRISK_IDLE => return self.rest(tunnel),
