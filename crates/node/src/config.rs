@@ -16,7 +16,7 @@ use hardline_proto::relay::registry::RelayLimits;
 use crate::access::Access;
 use crate::limits::{
     BACKEND_CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, IDLE_LIMIT, LISTENER_IDLE_LIMIT, MAX_GATEWAY_CONNECTIONS, MAX_IDLE,
-    MAX_IDLE_PER_SERVICE, MAX_LISTENER_IDLE, MAX_LISTENER_IDLE_PER_ADDRESS, TUNNEL_IDLE,
+    MAX_IDLE_PER_SERVICE, MAX_LISTENER_IDLE, MAX_LISTENER_IDLE_PER_ADDRESS,
 };
 
 /// UDP port of a DHT node that publishes.
@@ -66,8 +66,9 @@ pub struct NodeConfig {
     pub is_loopback_shared: bool,
     /// How long running tunnels may go on after a stop was asked for. Default 30 s.
     pub grace: Duration,
-    /// Silence in both directions after which a tunnel is closed. Default [`TUNNEL_IDLE`].
-    pub tunnel_idle: Duration,
+    /// Silence in both directions after which a tunnel is closed. Default: `None`, as long as both
+    /// computers live.
+    pub tunnel_idle: Option<Duration>,
     /// Connections of browsers open at once. Default [`MAX_GATEWAY_CONNECTIONS`].
     pub gateway_connections: usize,
     /// Sessions with other computers that wait for their next tunnel. Default
@@ -116,7 +117,7 @@ impl NodeConfig {
             ready: Vec::new(),
             is_loopback_shared: false,
             grace: Duration::from_secs(30),
-            tunnel_idle: TUNNEL_IDLE,
+            tunnel_idle: None,
             gateway_connections: MAX_GATEWAY_CONNECTIONS,
             own_records: true,
             idle_limits: IdleLimits::DIALLER,

@@ -32,9 +32,14 @@ pub const DIAL_AGAIN: Duration = Duration::from_secs(2);
 /// [`HANDSHAKE_TIMEOUT`]: towards legacy peers it is a part of that.
 pub const BACKEND_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Silence in both directions after which a tunnel is closed. Longer than the polls and pings of
-/// web pages.
-pub const TUNNEL_IDLE: Duration = Duration::from_secs(3600);
+/// Silence after which a tunnel is closed of which one direction has ended: who has said its all
+/// and waits for longer has been forgotten by the other side more often than not. A whole tunnel
+/// may be silent for as long as TCP's keepalive proves that both computers live.
+pub const HALF_CLOSED_IDLE: Duration = Duration::from_secs(15 * 60);
+
+/// Silence after which a tunnel makes room at a limit for one that comes. Longer than the polls and
+/// pings of web pages and of ssh.
+pub const ROOM_SILENCE: Duration = Duration::from_secs(10 * 60);
 
 /// Silence of a peer's computer after which it is asked whether it is still there. Not more often,
 /// for the batteries of phones; often enough that a router does not forget the connection
@@ -109,7 +114,7 @@ pub const MAX_LISTENER_IDLE: usize = 4096;
 pub const MAX_LISTENER_IDLE_PER_ADDRESS: usize = 256;
 
 const _: () = assert!(BACKEND_CONNECT_TIMEOUT.as_secs() < HANDSHAKE_TIMEOUT.as_secs());
-const _: () = assert!(HANDSHAKE_TIMEOUT.as_secs() < TUNNEL_IDLE.as_secs());
+const _: () = assert!(LISTENER_IDLE_LIMIT.as_secs() < ROOM_SILENCE.as_secs());
 const _: () = assert!(IDLE_LIMIT.as_secs() < LISTENER_IDLE_LIMIT.as_secs());
 const _: () = assert!(FRESH_SESSION.as_secs() < IDLE_LIMIT.as_secs());
 const _: () = assert!(CONNECT_TIMEOUT.as_secs() < LOOKUP_TIMEOUT.as_secs());

@@ -36,7 +36,8 @@ macro_rules! metrics {
 metrics! {
     TunnelsOpened "tunnels_opened" "tunnels" "Tunnels opened, as listener and as dialler."
     TunnelsClean "tunnels_clean" "tunnels" "Tunnels whose both directions were closed by their senders."
-    TunnelsIdle "tunnels_idle" "tunnels" "Tunnels closed because nothing moved for `limits.tunnel_idle`."
+    TunnelsIdle "tunnels_idle" "tunnels" "Tunnels closed because nothing moved for `limits.tunnel_idle`, or for a quarter of an hour after one direction had ended."
+    TunnelsMadeRoom "tunnels_made_room" "tunnels" "Silent tunnels closed because at a limit another needed their place."
     TunnelsStopped "tunnels_stopped" "tunnels" "Tunnels closed because this program stopped."
     TunnelsRemoved "tunnels_removed" "tunnels" "Tunnels closed because their service was removed."
     TunnelsAddressLost "tunnels_address_lost" "tunnels" "Tunnels closed because this computer lost their local address."
@@ -77,6 +78,8 @@ pub(crate) enum TunnelResult {
     Clean,
     /// Nothing moved for too long.
     Idle,
+    /// It was silent, and another needed its place.
+    MadeRoom,
     /// The node stops.
     Stopped,
     /// The service was removed.
@@ -138,9 +141,10 @@ impl Metrics {
 }
 
 /// The metrics of which every tunnel counts in one.
-const RESULTS: [Metric; 8] = [
+const RESULTS: [Metric; 9] = [
     Metric::TunnelsClean,
     Metric::TunnelsIdle,
+    Metric::TunnelsMadeRoom,
     Metric::TunnelsStopped,
     Metric::TunnelsRemoved,
     Metric::TunnelsAddressLost,
@@ -159,6 +163,7 @@ impl Drop for OpenTunnel {
         let result = match self.result {
             Some(TunnelResult::Clean) => Metric::TunnelsClean,
             Some(TunnelResult::Idle) => Metric::TunnelsIdle,
+            Some(TunnelResult::MadeRoom) => Metric::TunnelsMadeRoom,
             Some(TunnelResult::Stopped) => Metric::TunnelsStopped,
             Some(TunnelResult::Removed) => Metric::TunnelsRemoved,
             Some(TunnelResult::AddressLost) => Metric::TunnelsAddressLost,

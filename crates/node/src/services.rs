@@ -272,7 +272,7 @@ impl OwnAddresses {
 mod tests {
     use super::*;
     use crate::config::Target;
-    use crate::limits::{BACKEND_CONNECT_TIMEOUT, TUNNEL_IDLE};
+    use crate::limits::BACKEND_CONNECT_TIMEOUT;
 
     fn config(port: u16) -> ServiceConfig {
         ServiceConfig {
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn who_observes_the_table_sees_each_change_and_the_identity_stays() {
-        let drain = Drain::new(TUNNEL_IDLE);
+        let drain = Drain::new(None);
         let context = ServiceContext { drain, backend_timeout: BACKEND_CONNECT_TIMEOUT, own_records: true };
         let services = Services::new(context);
         let mut table = services.watch();

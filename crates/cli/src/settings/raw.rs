@@ -110,6 +110,14 @@ impl<'a> Raw<'a> {
         }
     }
 
+    /// A time between two numbers of seconds, or `none`.
+    pub(super) fn time_or_none(&self, seconds: RangeInclusive<u64>) -> Result<Option<Duration>, String> {
+        match self.string() {
+            Ok(text) if text == "none" => Ok(None),
+            _ => self.time(seconds).map(Some),
+        }
+    }
+
     /// A path; `~/` is the home folder, and others are taken from where the value was written.
     pub(super) fn path(&self) -> Result<PathBuf, String> {
         let text = self.string()?;

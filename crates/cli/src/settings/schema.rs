@@ -369,7 +369,7 @@ pub const KEYS: &[Key<Settings>] = &[
     limit!(
         "limits.handshakes",
         node.p2p.limits.handshakes,
-        "Handshakes of other computers under way at once. When this or any other limit is reached, new connections are refused and existing ones are kept; a warning is logged once a minute, and `hardline status --json` counts."
+        "Handshakes of other computers under way at once. When this or any other limit is reached, new connections are refused and existing ones are kept, but for tunnels that have been silent for ten minutes; a warning is logged once a minute, and `hardline status --json` counts."
     ),
     limit!(
         "limits.handshakes_per_address",
@@ -391,7 +391,18 @@ pub const KEYS: &[Key<Settings>] = &[
     limit!("limits.tunnels", node.p2p.limits.tunnels, "Tunnels of other computers open at once."),
     limit!("limits.tunnels_per_address", node.p2p.limits.tunnels_per_address, "Of them, from one address."),
     limit!("limits.tunnels_per_service", node.p2p.limits.tunnels_per_service, "Of them, to one service."),
-    time!("limits.tunnel_idle", node.tunnel_idle, 1 => MAX_IDLE, "Silence in both directions after which a tunnel is closed, at either end. Longer than any pause of a program behind it that does not reconnect by itself."),
+    Key {
+        name: "limits.tunnel_idle",
+        variable: Variable::OfName,
+        form: "a time such as \"1m\", at least 1 s, or \"none\"",
+        example: "",
+        help: "Silence in both directions after which a tunnel is closed, at either end. \"none\": as long as both computers live, which TCP asks now and then. At a limit of tunnels those silent longest make room, from ten minutes on; one of whose directions has ended is closed after a quarter of an hour.",
+        get: |it| {
+            let time = it.node.tunnel_idle.map(|time| humantime::format_duration(time).to_string());
+            Some(time.unwrap_or_else(|| "none".to_owned()).into())
+        },
+        set: |it, raw| raw.time_or_none(1..=MAX_IDLE).map(|value| it.node.tunnel_idle = value),
+    },
     limit!(
         "limits.gateway_connections",
         node.gateway_connections,

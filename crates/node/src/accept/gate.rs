@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hardline_proto::KeyHash;
-use hardline_proto::admission::{Admission, AdmissionLimits, Limit};
+use hardline_proto::admission::{Admission, AdmissionLimits, Limit, counted};
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::metrics::{Metric, Metrics};
+use crate::tunnel::{Seat, Seats};
 
 /// Time between two reports of what was refused.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
@@ -20,12 +21,13 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub(super) struct AdmissionGate {
     admission: Arc<Mutex<Admission>>,
+    seats: Arc<Seats<(IpAddr, KeyHash)>>,
     metrics: Metrics,
 }
 
 impl AdmissionGate {
     pub(super) fn new(limits: AdmissionLimits, metrics: Metrics) -> Self {
-        Self { admission: Arc::new(Mutex::new(Admission::new(limits))), metrics }
+        Self { admission: Arc::new(Mutex::new(Admission::new(limits))), seats: Arc::default(), metrics }
     }
 
     /// Lets a handshake begin; it counts until the slot is dropped.
@@ -43,9 +45,26 @@ impl AdmissionGate {
     /// # Errors
     /// The limit that refuses it.
     pub(super) fn tunnel(&self, addr: IpAddr, service: KeyHash) -> Result<TunnelSlot, Limit> {
-        let admitted = self.lock().tunnel(Instant::now(), addr, service);
+        let ask = || self.lock().tunnel(Instant::now(), addr, service);
+        let admitted = ask().or_else(|limit| if self.makes_room(limit, addr, service) { ask() } else { Err(limit) });
         self.count(admitted)?;
-        Ok(TunnelSlot { gate: self.clone(), addr, service })
+        let (number, seat) = self.seats.take((addr, service));
+        Ok(TunnelSlot { gate: self.clone(), addr, service, number, seat })
+    }
+
+    /// Ends the tunnel that was silent longest of those that count towards `limit`. Returns whether
+    /// there was one.
+    fn makes_room(&self, limit: Limit, addr: IpAddr, service: KeyHash) -> bool {
+        let counts = |whose: &(IpAddr, KeyHash)| match limit {
+            Limit::TunnelsPerAddress => counted(whose.0) == counted(addr),
+            Limit::TunnelsPerService => whose.1 == service,
+            _ => true,
+        };
+        let room = self.seats.make_room(counts);
+        if let Some((addr, service)) = room {
+            self.lock().tunnel_ended(addr, service);
+        }
+        room.is_some()
     }
 
     /// Tells what was refused, once a minute at most, until `stop`.
@@ -108,17 +127,49 @@ pub(super) struct TunnelSlot {
     gate: AdmissionGate,
     addr: IpAddr,
     service: KeyHash,
+    number: u64,
+    pub(super) seat: Arc<Seat>,
 }
 
 impl Drop for TunnelSlot {
     fn drop(&mut self) {
-        self.gate.lock().tunnel_ended(self.addr, self.service);
+        // Otherwise it has made room for another, which counts in its place.
+        if self.gate.seats.give_back(self.number) {
+            self.gate.lock().tunnel_ended(self.addr, self.service);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn at_each_limit_of_tunnels_the_one_silent_longest_makes_room_and_others_are_refused() {
+        let addr = |last: u8| IpAddr::from([192, 0, 2, last]);
+        let service = |last: u8| KeyHash::from_bytes([last; 20]);
+        let all = AdmissionLimits::default();
+        for (limits, concerned) in [
+            (AdmissionLimits { tunnels: 2, ..all.clone() }, [(1, 1), (2, 2), (3, 3)]),
+            (AdmissionLimits { tunnels_per_address: 2, ..all.clone() }, [(1, 1), (1, 2), (1, 3)]),
+            (AdmissionLimits { tunnels_per_service: 2, ..all.clone() }, [(1, 1), (2, 1), (3, 1)]),
+        ] {
+            let gate = AdmissionGate::new(limits.clone(), Metrics::default());
+            let enter = |(from, to)| gate.tunnel(addr(from), service(to));
+            let unconcerned = (limits.tunnels > 2).then(|| enter((99, 99)).unwrap());
+            let [first, second, newcomer] = concerned;
+            let (first, _second) = (enter(first).unwrap(), enter(second).unwrap());
+            assert!(enter(newcomer).is_err(), "nobody has been silent for long");
+            tokio::time::advance(crate::limits::ROOM_SILENCE).await;
+            _second.seat.moved(tokio::time::Instant::now());
+            let admitted = enter(newcomer).unwrap();
+            first.seat.evicted().await;
+            assert!(enter(newcomer).is_err(), "the others are not silent");
+            drop(first);
+            assert!(enter(newcomer).is_err(), "its place was counted once");
+            drop((admitted, unconcerned));
+        }
+    }
 
     #[test]
     fn what_a_limit_refused_is_counted_under_its_name_and_told_once() {

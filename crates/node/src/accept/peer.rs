@@ -42,7 +42,7 @@ struct Peer {
     password: Option<String>,
     /// Of a tunnel that was asked for by connecting.
     backend: Option<BackendStream>,
-    _slot: TunnelSlot,
+    slot: TunnelSlot,
 }
 
 /// The service that a peer asks for, and its place there.
@@ -63,11 +63,11 @@ impl Acceptor {
         };
         drop(handshake_slot);
         match greeted {
-            Ok(Peer { service, mut session, backend: Some(mut backend), _slot, .. }) => {
-                Box::pin(self.carry(&service, &mut *session, &mut backend, addr)).await;
+            Ok(Peer { service, mut session, backend: Some(mut backend), slot, .. }) => {
+                Box::pin(self.carry(&service, &mut *session, &mut backend, (addr, &slot.seat))).await;
             }
-            Ok(Peer { service, session, password, backend: None, _slot }) => {
-                Box::pin(self.serve_session(service, session, password, addr)).await;
+            Ok(Peer { service, session, password, backend: None, slot }) => {
+                Box::pin(self.serve_session(service, session, password, (addr, &slot.seat))).await;
             }
             Err(refused) => debug!(%addr, error = %chain(&refused), "peer refused"),
         }
@@ -110,7 +110,7 @@ impl Acceptor {
         } else {
             None
         };
-        Ok(Peer { service, session, password, backend, _slot: slot })
+        Ok(Peer { service, session, password, backend, slot })
     }
 
     fn service(&self, sni: &str) -> Option<Arc<Service>> {

@@ -15,7 +15,7 @@ use crate::backend::BackendStream;
 use crate::limits::CROWDED_IDLE_LIMIT;
 use crate::services::Service;
 use crate::session::ListenerSession;
-use crate::tunnel::{Side, relay};
+use crate::tunnel::{Seat, Side, relay};
 
 /// What a dialler is told whose tunnel is one too many.
 const AT_A_LIMIT: &str = "limit";
@@ -29,10 +29,12 @@ impl Acceptor {
         mut service: Arc<Service>,
         mut session: Box<dyn ListenerSession>,
         password: Option<String>,
-        addr: SocketAddr,
+        (addr, seat): (SocketAddr, &Arc<Seat>),
     ) {
         let mut detached = JoinSet::new();
-        while let Some(open) = self.next_open(&mut *session, &mut detached, &service, password.as_deref(), addr).await {
+        while let Some(open) =
+            self.next_open(&mut *session, &mut detached, &service, password.as_deref(), (addr, seat)).await
+        {
             let Some(now) = self.services.now().get(&service.key()).cloned() else { break };
             service = now;
             if let Some(tunnel) = session.detach() {
@@ -45,7 +47,7 @@ impl Acceptor {
                     if session.grant().await.is_err() {
                         return;
                     }
-                    self.carry(&service, &mut *session, &mut backend, addr).await;
+                    self.carry(&service, &mut *session, &mut backend, (addr, seat)).await;
                 }
                 Err(refusal) => {
                     debug!(%addr, %refusal, "tunnel refused");
@@ -75,16 +77,16 @@ impl Acceptor {
         // The connection has one place, and each tunnel another.
         let place = self.gate.tunnel(addr.ip(), service.key());
         let decided = match place {
-            Ok(_) => self.decide(service, password.as_deref(), open).await,
+            Ok(ref slot) => self.decide(service, password.as_deref(), open).await.map(|backend| (backend, &slot.seat)),
             Err(limit) => {
                 debug!(%addr, ?limit, "tunnel refused");
                 Err(Refusal { reason: Reason::Other(AT_A_LIMIT.to_owned()), unknown: open.unknown })
             }
         };
         match decided {
-            Ok(mut backend) => {
+            Ok((mut backend, seat)) => {
                 if session.grant().await.is_ok() {
-                    self.carry(service, &mut *session, &mut backend, addr).await;
+                    self.carry(service, &mut *session, &mut backend, (addr, seat)).await;
                 }
             }
             Err(refusal) => {
@@ -102,7 +104,7 @@ impl Acceptor {
         detached: &mut JoinSet<()>,
         service: &Service,
         password: Option<&str>,
-        addr: SocketAddr,
+        (addr, seat): (SocketAddr, &Seat),
     ) -> Option<Open> {
         loop {
             let place = self.idle.enter(addr.ip()).filter(|_| detached.is_empty());
@@ -118,6 +120,7 @@ impl Acceptor {
             tokio::select! {
                 () = self.drain.stop.cancelled() => return None,
                 () = service.removed().cancelled() => return None,
+                () = seat.evicted() => return None,
                 Some(_) = detached.join_next() => {}
                 asked = timeout(patience, poll_fn(|cx| session.poll_next_tunnel(cx))) => return asked.ok()?.ok(),
             }
@@ -147,13 +150,13 @@ impl Acceptor {
         service: &Service,
         session: &mut dyn ListenerSession,
         backend: &mut BackendStream,
-        addr: SocketAddr,
+        (addr, seat): (SocketAddr, &Arc<Seat>),
     ) {
         let mut open = self.metrics.tunnel();
         let span = info_span!("tunnel", side = "listener", id = open.id, key = %service.key().short());
         async {
             debug!(%addr, "tunnel opened");
-            let relayed = relay(backend, Side::Service, session, &service.identity.drain).await;
+            let relayed = relay(backend, Side::Service, session, &service.identity.drain.at(seat)).await;
             relayed.count(&mut open);
             debug!(?relayed, "tunnel ended");
         }

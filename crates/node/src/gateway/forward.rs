@@ -5,7 +5,6 @@ use std::sync::Arc;
 use hardline_proto::host::ServiceName;
 use hardline_proto::tunnel::frame::ResetReason;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info_span, warn};
 
@@ -14,7 +13,7 @@ use crate::limits::MAX_FORWARDED;
 use crate::log_throttle::LogThrottle;
 use crate::metrics::Metrics;
 use crate::transport::{Reset, accept_each, tcp};
-use crate::tunnel::{Drain, Side, relay};
+use crate::tunnel::{Drain, Places, Side, relay};
 
 /// What the tasks of a forwarded port share.
 pub(crate) struct Forward {
@@ -28,16 +27,13 @@ impl Forward {
     /// Accepts programs until the node stops, each in a task of its own. A program sees a reset
     /// when the service is not reached or its tunnel breaks.
     pub(crate) async fn run(self: Arc<Self>, listener: TcpListener, tasks: TaskTracker) {
-        let (connections, refused) = (Arc::new(Semaphore::new(MAX_FORWARDED)), LogThrottle::default());
-        accept_each(&listener, &self.drain.stop, |program, _| match Arc::clone(&connections).try_acquire_owned() {
-            Ok(slot) => {
+        let (places, refused) = (Places::new(MAX_FORWARDED), LogThrottle::default());
+        accept_each(&listener, &self.drain.stop, |program, _| match places.enter() {
+            Some(place) => {
                 let forward = Arc::clone(&self);
-                tasks.spawn(async move {
-                    forward.carry(program).await;
-                    drop(slot);
-                });
+                tasks.spawn(async move { forward.carry(program, &forward.drain.at(&place.seat)).await });
             }
-            Err(_full) => {
+            None => {
                 if let Some(times) = refused.count() {
                     warn!(times, "connections refused at a limit");
                 }
@@ -46,7 +42,7 @@ impl Forward {
         .await;
     }
 
-    async fn carry(&self, mut program: TcpStream) {
+    async fn carry(&self, mut program: TcpStream, drain: &Drain) {
         tcp::tune(&program);
         let mut open = self.metrics.tunnel();
         let span = info_span!("forward", id = open.id, key = %self.name.key.short());
@@ -60,7 +56,7 @@ impl Forward {
             match reached {
                 Ok(mut tunnel) => {
                     let Ok(carrier) = tunnel.carrier() else { return };
-                    let relayed = Box::pin(relay(&mut program, Side::Dialler, carrier, &self.drain)).await;
+                    let relayed = Box::pin(relay(&mut program, Side::Dialler, carrier, drain)).await;
                     relayed.count(&mut open);
                     debug!(?relayed, "tunnel ended");
                 }

@@ -20,7 +20,6 @@ use hardline_proto::client_hello::{Hello, read_client_hello};
 use hardline_proto::head::{Accept, RequestHead, Sniffed, sniff};
 use hardline_proto::host::{Authority, ServiceName, parse_service_name};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info_span, warn};
@@ -35,7 +34,7 @@ use crate::metrics::{Metrics, OpenTunnel};
 use crate::status::Live;
 use crate::tls::sni::refuse_unknown_name;
 use crate::transport::{accept_each, read_onto, tcp};
-use crate::tunnel::{Drain, Prefixed, Side, relay};
+use crate::tunnel::{Drain, Places, Prefixed, Side, relay};
 
 /// Bytes read at once while the head is not whole.
 const READ_CHUNK: usize = 8 * 1024;
@@ -44,7 +43,7 @@ const READ_CHUNK: usize = 8 * 1024;
 pub(crate) struct Gateway {
     dialler: Arc<Dialler>,
     stages: Stages,
-    connections: Arc<Semaphore>,
+    places: Arc<Places>,
     refused: LogThrottle,
     metrics: Metrics,
     drain: Drain,
@@ -77,32 +76,27 @@ impl Gateway {
     ) -> Self {
         let metrics = live.metrics.clone();
         let stages = Stages::new(OwnPages { first_page, resolver: Arc::clone(&dialler.resolver), live });
-        let connections = Arc::new(Semaphore::new(connections));
-        Self { dialler, stages, connections, refused: LogThrottle::default(), metrics, drain }
+        let places = Places::new(connections);
+        Self { dialler, stages, places, refused: LogThrottle::default(), metrics, drain }
     }
 
     /// Accepts browsers until the node stops, each in a task of its own.
     pub(crate) async fn run(self: Arc<Self>, listener: TcpListener, tasks: TaskTracker) {
-        accept_each(&listener, &self.drain.stop, |browser, _| {
-            match Arc::clone(&self.connections).try_acquire_owned() {
-                Ok(slot) => {
-                    let gateway = Arc::clone(&self);
-                    tasks.spawn(async move {
-                        gateway.serve(browser).await;
-                        drop(slot);
-                    });
-                }
-                Err(_full) => {
-                    if let Some(times) = self.refused.count() {
-                        warn!(times, "browsers refused at a limit");
-                    }
+        accept_each(&listener, &self.drain.stop, |browser, _| match self.places.enter() {
+            Some(place) => {
+                let gateway = Arc::clone(&self);
+                tasks.spawn(async move { gateway.serve(browser, &gateway.drain.at(&place.seat)).await });
+            }
+            None => {
+                if let Some(times) = self.refused.count() {
+                    warn!(times, "browsers refused at a limit");
                 }
             }
         })
         .await;
     }
 
-    async fn serve(&self, mut browser: TcpStream) {
+    async fn serve(&self, mut browser: TcpStream, drain: &Drain) {
         tcp::tune(&browser);
         let mut bytes = Vec::new();
         let request = tokio::select! {
@@ -110,27 +104,34 @@ impl Gateway {
             request = read_request(&mut browser, &mut bytes) => request,
         };
         match request {
-            Ok(Request::Http(head)) => self.serve_http(browser, bytes, &head).await,
-            Ok(Request::Tls(name)) => self.carry(browser, bytes, &name, None).await,
+            Ok(Request::Http(head)) => self.serve_http(browser, bytes, &head, drain).await,
+            Ok(Request::Tls(name)) => self.carry(browser, bytes, &name, None, drain).await,
             Err(NotServed::Http(answer, accept)) => answer.send(browser, accept, true).await,
             Err(NotServed::Tls) => refuse_tls(browser).await,
             Err(NotServed::Silent) => {}
         }
     }
 
-    async fn serve_http(&self, browser: TcpStream, bytes: Vec<u8>, head: &RequestHead) {
+    async fn serve_http(&self, browser: TcpStream, bytes: Vec<u8>, head: &RequestHead, drain: &Drain) {
         match (self.stages.answer(head).await, &head.authority) {
             (Some(answer), _) => answer.send(browser, head.accept, head.method != "HEAD").await,
-            (None, Authority::Service(name)) => self.carry(browser, bytes, name, Some(head)).await,
+            (None, Authority::Service(name)) => self.carry(browser, bytes, name, Some(head), drain).await,
             (None, Authority::Gateway) => {}
         }
     }
 
     /// Reaches the service and carries the connection, beginning with the `bytes` read so far.
-    async fn carry(&self, browser: TcpStream, bytes: Vec<u8>, name: &ServiceName, head: Option<&RequestHead>) {
+    async fn carry(
+        &self,
+        browser: TcpStream,
+        bytes: Vec<u8>,
+        name: &ServiceName,
+        head: Option<&RequestHead>,
+        drain: &Drain,
+    ) {
         let mut open = self.metrics.tunnel();
         let span = info_span!("tunnel", side = "dialler", id = open.id, key = %name.key.short());
-        self.carry_counted(browser, bytes, name, head, &mut open).instrument(span).await;
+        self.carry_counted(browser, bytes, name, head, &mut open, drain).instrument(span).await;
     }
 
     async fn carry_counted(
@@ -140,6 +141,7 @@ impl Gateway {
         name: &ServiceName,
         head: Option<&RequestHead>,
         open: &mut OpenTunnel,
+        drain: &Drain,
     ) {
         let waiting =
             if head.is_some_and(|head| head.accept == Accept::Html) { Waiting::Page } else { Waiting::Program };
@@ -155,7 +157,7 @@ impl Gateway {
             (Ok(mut tunnel), _) => {
                 let mut browser = Prefixed::new(early.bytes, browser);
                 let Ok(carrier) = tunnel.carrier() else { return };
-                let relayed = Box::pin(relay(&mut browser, Side::Dialler, carrier, &self.drain)).await;
+                let relayed = Box::pin(relay(&mut browser, Side::Dialler, carrier, drain)).await;
                 relayed.count(open);
                 debug!(?relayed, "tunnel ended");
             }

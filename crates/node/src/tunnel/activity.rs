@@ -3,8 +3,11 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
+
+use crate::limits::HALF_CLOSED_IDLE;
 
 /// While the node stops, a tunnel that owes no answer ends after this silence: a browser's idle
 /// connection must not hold the stop for the whole grace.
@@ -38,6 +41,8 @@ pub(super) struct Activity {
     answered: AtomicBool,
     to_service: AtomicU64,
     to_dialler: AtomicU64,
+    is_half_closed: AtomicBool,
+    half_closed: Notify,
 }
 
 impl Activity {
@@ -49,6 +54,8 @@ impl Activity {
             answered: AtomicBool::new(true),
             to_service: AtomicU64::new(0),
             to_dialler: AtomicU64::new(0),
+            is_half_closed: AtomicBool::new(false),
+            half_closed: Notify::new(),
         }
     }
 
@@ -85,6 +92,26 @@ impl Activity {
     /// When something moved last.
     pub(super) fn last(&self) -> Instant {
         self.began + Duration::from_millis(self.last_millis.load(Ordering::Relaxed))
+    }
+
+    /// Says that one direction has ended.
+    pub(super) fn half_closed(&self) {
+        if !self.is_half_closed.swap(true, Ordering::Relaxed) {
+            self.half_closed.notify_one();
+        }
+    }
+
+    /// Returns when nothing has moved for `idle`, or for [`HALF_CLOSED_IDLE`] once a direction has
+    /// ended.
+    pub(super) async fn idle_for(&self, idle: Option<Duration>) {
+        let half_closed = idle.map_or(HALF_CLOSED_IDLE, |idle| idle.min(HALF_CLOSED_IDLE));
+        tokio::select! {
+            () = async { match idle {
+                Some(idle) => self.silent_for(idle).await,
+                None => std::future::pending().await,
+            } } => {}
+            () = async { self.half_closed.notified().await; self.silent_for(half_closed).await } => {}
+        }
     }
 
     /// Returns when nothing has moved for `limit`.

@@ -6,6 +6,7 @@ mod local_addr; // this host's address of a tunnel, and when it is lost
 mod peer_watch; // whether the other computer lives
 mod prefixed;
 mod relay;
+mod seats; // places at a limit
 #[cfg(test)]
 mod tests; // over every transport, by every session
 mod wake_filter; // what rarely happens, polled when it does
@@ -13,3 +14,4 @@ mod wake_filter; // what rarely happens, polled when it does
 pub(crate) use activity::Side;
 pub(crate) use prefixed::Prefixed;
 pub(crate) use relay::{Drain, relay};
+pub(crate) use seats::{Places, Seat, Seats};

@@ -6,6 +6,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use super::activity::{Activity, Side};
 use super::direction::{Direction, FromPeer, Stopped, ToPeer};
 use super::local_addr::LocalAddressWatch;
 use super::peer_watch::PeerWatch;
+use super::seats::Seat;
 use super::wake_filter::WakeFilter;
 use crate::metrics::{OpenTunnel, TunnelResult};
 use crate::session::Carrier;
@@ -30,7 +32,9 @@ pub(crate) struct Drain {
     /// The grace is over.
     pub(crate) kill: CancellationToken,
     /// Silence in both directions that is too long.
-    pub(crate) idle: Duration,
+    pub(crate) idle: Option<Duration>,
+    /// The place of a tunnel that may have to make room.
+    pub(crate) seat: Option<Arc<Seat>>,
     /// The address that the tunnel uses is lost.
     pub(crate) local_addrs: LocalAddressWatch,
     /// The service is removed; never, on the dialling side.
@@ -38,10 +42,16 @@ pub(crate) struct Drain {
 }
 
 impl Drain {
-    pub(crate) fn new(idle: Duration) -> Self {
+    pub(crate) fn new(idle: Option<Duration>) -> Self {
         let kill = CancellationToken::new();
         let local_addrs = LocalAddressWatch::new(kill.clone());
-        Self { stop: CancellationToken::new(), local_addrs, kill, idle, removed: CancellationToken::new() }
+        let (stop, removed) = (CancellationToken::new(), CancellationToken::new());
+        Self { stop, local_addrs, kill, idle, seat: None, removed }
+    }
+
+    /// For a tunnel that has a place of its own.
+    pub(crate) fn at(&self, seat: &Arc<Seat>) -> Self {
+        Self { seat: Some(Arc::clone(seat)), ..self.clone() }
     }
 }
 
@@ -61,8 +71,10 @@ pub(crate) struct Relayed {
 pub(crate) enum End {
     /// Both directions were closed by their senders.
     Clean,
-    /// Nothing moved for [`Drain::idle`].
+    /// Nothing moved for [`Drain::idle`], or for less where one direction had ended.
     Idle,
+    /// It was silent, and its place was needed.
+    MadeRoom,
     /// The node stops.
     Stopped,
     /// The service is removed.
@@ -95,7 +107,8 @@ pub(crate) async fn relay<A: ByteStream, C: Carrier + ?Sized>(
         let lost = drain.local_addrs.lost(carrier.local_ip());
         let from_outside = pin!(async {
             tokio::select! {
-                () = activity.silent_for(drain.idle) => End::Idle,
+                () = activity.idle_for(drain.idle) => End::Idle,
+                () = evicted(drain.seat.as_deref()) => End::MadeRoom,
                 () = activity.drained(&drain.stop) => End::Stopped,
                 () = drain.removed.cancelled() => End::Removed,
                 () = lost.cancelled() => if drain.kill.is_cancelled() { End::Stopped } else { End::AddressLost },
@@ -109,6 +122,12 @@ pub(crate) async fn relay<A: ByteStream, C: Carrier + ?Sized>(
             let back = back.poll(cx, application, carrier, &activity);
             if activity.stamp() {
                 watch.moved();
+                if let Some(seat) = &drain.seat {
+                    seat.moved(activity.last());
+                }
+            }
+            if out.is_ready() != back.is_ready() {
+                activity.half_closed();
             }
             match both(out, back) {
                 Poll::Pending => {}
@@ -135,6 +154,7 @@ impl Relayed {
         open.result = Some(match self.end {
             End::Clean => TunnelResult::Clean,
             End::Idle => TunnelResult::Idle,
+            End::MadeRoom => TunnelResult::MadeRoom,
             End::Stopped => TunnelResult::Stopped,
             End::Removed => TunnelResult::Removed,
             End::AddressLost => TunnelResult::AddressLost,
@@ -148,11 +168,19 @@ impl End {
     fn reset_reason(&self) -> Option<ResetReason> {
         match self {
             Self::Clean => None,
-            Self::Idle => Some(ResetReason::IDLE),
+            Self::Idle | Self::MadeRoom => Some(ResetReason::IDLE),
             Self::Stopped | Self::Removed => Some(ResetReason::STOPPING),
             // To the peer this says nothing: it does not get there.
             Self::Broken(_) | Self::AddressLost | Self::PeerGone => Some(ResetReason::APPLICATION),
         }
+    }
+}
+
+/// Returns when the place is needed for somebody else.
+async fn evicted(seat: Option<&Seat>) {
+    match seat {
+        Some(seat) => seat.evicted().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -179,12 +207,14 @@ mod tests {
     use hardline_proto::liveness::PathState;
 
     use super::*;
-    use crate::limits::TUNNEL_IDLE;
+    use crate::limits::{HALF_CLOSED_IDLE, ROOM_SILENCE};
     use crate::session::{Payload, Room};
     use crate::transport::Reset;
     use crate::transport::open_stream;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf, duplex};
+    use crate::tunnel::Places;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
     use tokio::net::TcpListener;
+    use tokio::task::JoinHandle;
     use tokio::time::Instant;
 
     /// The peer's end, without TLS: a pipe in memory, or a TCP connection.
@@ -264,7 +294,7 @@ mod tests {
         let (mut browser, mut dialler) = tcp_pair().await;
         let (mut backend, service) = tcp_pair().await;
         let tunnel = tokio::spawn(async move {
-            relay(&mut dialler, Side::Dialler, &mut Peer::new(service), &Drain::new(TUNNEL_IDLE)).await
+            relay(&mut dialler, Side::Dialler, &mut Peer::new(service), &Drain::new(None)).await
         });
 
         browser.write_all(b"question").await.unwrap();
@@ -286,7 +316,7 @@ mod tests {
         let (mut browser, mut dialler) = tcp_pair().await;
         let (mut backend, service) = tcp_pair().await;
         let tunnel = tokio::spawn(async move {
-            relay(&mut dialler, Side::Dialler, &mut Peer::new(service), &Drain::new(TUNNEL_IDLE)).await
+            relay(&mut dialler, Side::Dialler, &mut Peer::new(service), &Drain::new(None)).await
         });
         backend.write_all(b"half an answ").await.unwrap();
         let mut part = [0; 12];
@@ -298,26 +328,73 @@ mod tests {
         assert_eq!(tunnel.await.unwrap().end, End::Broken(io::ErrorKind::ConnectionReset));
     }
 
+    /// A tunnel in memory, with the ends of both applications.
+    fn in_memory(drain: Drain) -> (DuplexStream, DuplexStream, JoinHandle<End>) {
+        let (near, mut dialler) = duplex(64);
+        let (far, service) = duplex(64);
+        let tunnel = async move { relay(&mut dialler, Side::Dialler, &mut Peer::new(service), &drain).await.end };
+        (near, far, tokio::spawn(tunnel))
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn a_silent_tunnel_ends_after_the_idle_limit_and_a_talking_one_does_not() {
-        let (mut near, mut dialler) = duplex(64);
-        let (mut far, service) = duplex(64);
-        let tunnel = tokio::spawn(async move {
-            relay(&mut dialler, Side::Dialler, &mut Peer::new(service), &Drain::new(TUNNEL_IDLE)).await
-        });
+    async fn a_silent_tunnel_ends_after_a_limit_that_is_set_and_a_talking_one_does_not() {
+        const IDLE: Duration = Duration::from_secs(3600);
+        let (mut near, mut far, tunnel) = in_memory(Drain::new(Some(IDLE)));
         let began = Instant::now();
         for _ in 0..3 {
-            tokio::time::advance(TUNNEL_IDLE - Duration::from_secs(1)).await;
+            tokio::time::advance(IDLE - Duration::from_secs(1)).await;
             near.write_all(b"x").await.unwrap();
             far.read_exact(&mut [0]).await.unwrap();
         }
-        assert_eq!(tunnel.await.unwrap().end, End::Idle);
-        assert!(began.elapsed() >= 4 * TUNNEL_IDLE - Duration::from_secs(4));
+        assert_eq!(tunnel.await.unwrap(), End::Idle);
+        assert!(began.elapsed() >= 4 * IDLE - Duration::from_secs(4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tunnel_may_be_silent_for_a_week_and_then_carries_on() {
+        let (mut near, mut far, tunnel) = in_memory(Drain::new(None));
+        tokio::time::sleep(Duration::from_secs(7 * 24 * 3600)).await;
+        near.write_all(b"x").await.unwrap();
+        far.read_exact(&mut [0]).await.unwrap();
+        drop((near, far));
+        assert_ne!(tunnel.await.unwrap(), End::Idle);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_half_closed_tunnel_ends_sooner_unless_it_goes_on() {
+        let (mut near, mut far, tunnel) = in_memory(Drain::new(None));
+        let began = Instant::now();
+        near.shutdown().await.unwrap();
+        for _ in 0..3 {
+            tokio::time::sleep(HALF_CLOSED_IDLE - Duration::from_secs(1)).await;
+            far.write_all(b"x").await.unwrap();
+            near.read_exact(&mut [0]).await.unwrap();
+        }
+        assert_eq!(tunnel.await.unwrap(), End::Idle);
+        assert!(began.elapsed() >= 4 * HALF_CLOSED_IDLE - Duration::from_secs(4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tunnel_whose_place_is_needed_makes_room_if_it_was_silent() {
+        let places = Places::new(2);
+        let (busy, silent) = (places.enter().unwrap(), places.enter().unwrap());
+        let drain = Drain::new(None);
+        let (mut near, mut far, busy_tunnel) = in_memory(drain.at(&busy.seat));
+        let (_near, _far, silent_tunnel) = in_memory(drain.at(&silent.seat));
+        for _ in 0..11 {
+            assert!(places.enter().is_none(), "both have moved lately");
+            tokio::time::sleep(ROOM_SILENCE / 11 + Duration::from_secs(1)).await;
+            near.write_all(b"x").await.unwrap();
+            far.read_exact(&mut [0]).await.unwrap();
+        }
+        let _newcomer = places.enter().unwrap();
+        assert_eq!(silent_tunnel.await.unwrap(), End::MadeRoom);
+        assert!(!busy_tunnel.is_finished());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stop_ends_an_idle_tunnel_soon_and_leaves_one_that_owes_an_answer() {
-        let drain = Drain::new(TUNNEL_IDLE);
+        let drain = Drain::new(None);
         let (_idle_near, mut dialler) = duplex(64);
         let (_idle_far, service) = duplex(64);
         let idle = tokio::spawn({

@@ -23,7 +23,6 @@ use tokio_util::task::TaskTracker;
 use super::{Drain, Side, relay};
 use crate::config::IdleLimits;
 use crate::discovery::OWN;
-use crate::limits::TUNNEL_IDLE;
 use crate::session::{
     Begun, Connection, DiallerSession, Idle, ListenerSession, NoSession, NoTunnel, Pool, PreambleFailure, Purpose,
     ServerTls, TunnelStream, v1, v2,
@@ -130,7 +129,7 @@ impl<G: Ground> House<G> {
             is_down: AtomicBool::new(false),
             backend: Mutex::new(backend),
         });
-        let drain = Drain::new(TUNNEL_IDLE);
+        let drain = Drain::new(None);
         let _stop = drain.kill.clone().drop_guard();
         let serving = Arc::clone(&service);
         tokio::spawn(async move {
