@@ -39,7 +39,7 @@ struct World {
     bob: Host,
     service: Service,
     gateway: Hardline,
-    _switch: Switch,
+    switch: Switch,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +139,43 @@ fn a_transfer_under_which_its_computer_moves_is_told_to_be_broken() -> Result<()
     ensure!(world.end_unseen(transfer)? == Fate::Broken, "arrived from where nobody was");
     world.gateway = start_gateway(&world.bob, &[])?;
     world.leaves_nothing()
+}
+
+/// Over QUIC the same is no end: the connection goes on from the new address, or from the other
+/// cable's.
+#[test]
+fn a_transfer_over_quic_goes_on_when_its_computer_moves() -> Result<()> {
+    const MUCH: u64 = 160 * 1024 * 1024;
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let mut world = World::new(&lab)?;
+    world.gateway.process.kill()?;
+    let file = world.bob.home().join("quic.toml");
+    let peer = format!(
+        "[[peer]]\nlink = \"http://{}.localhost:7009/\"\naddresses = [\"quic://192.168.77.1:7008\"]\n",
+        world.service.key
+    );
+    std::fs::write(&file, peer)?;
+    std::fs::remove_dir_all(world.bob.home().join("data"))?;
+    let options = ["--config", &file.to_string_lossy(), "--set", "lan.enabled=false"];
+    world.gateway = start_gateway(&world.bob, &options)?;
+    for way in [Way::Down, Way::Up] {
+        let transfer = world.begin(way, MUCH, 60)?;
+        world.wait_for_middle(&transfer)?;
+        move_to(&world.bob, "192.168.77.2/24", "192.168.77.22/24")?;
+        let (moved, left) = (Instant::now(), world.crossed()?);
+        until("bytes at the new address", || Ok(world.crossed()? > left + MIDDLE))?;
+        say(&format!("{way:?} over QUIC, another address: on after {} ms", moved.elapsed().as_millis()))?;
+        ensure!(transfer.process.stdout().is_empty(), "{way:?} had ended before its computer moved");
+        ensure!(world.end(transfer)? == Fate::Equal, "{way:?} is not whole");
+        move_to(&world.bob, "192.168.77.22/24", "192.168.77.2/24")?;
+    }
+    let transfer = world.begin(Way::Down, MUCH, 60)?;
+    world.wait_for_middle(&transfer)?;
+    // The laptop leaves its Wi-Fi for a cable.
+    world.bob.attach(&world.switch, "eth1", &["192.168.77.33/24"])?;
+    world.bob.set_link("eth0", false)?;
+    ensure!(world.end(transfer)? == Fate::Equal, "not whole over another interface");
+    world.opens()
 }
 
 /// Somebody's ssh, say: it hears why it ends, and not when the kernel has given up.
@@ -269,7 +306,7 @@ impl World {
         let (switch, [alice, bob]) = lab.lan(["alice", "bob"])?;
         let service = alice.service(&["--set", "dht.enabled=false"])?;
         let gateway = start_gateway(&bob, &[])?;
-        let world = Self { alice, bob, service, gateway, _switch: switch };
+        let world = Self { alice, bob, service, gateway, switch };
         world.opens()?;
         Ok(world)
     }

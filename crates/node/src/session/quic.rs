@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::task::{Context, Poll, Waker, ready};
 
+use hardline_proto::liveness::PathState;
 use hardline_proto::preamble::{Preamble, PreambleError};
 use hardline_proto::tunnel::frame::ResetReason;
 use hardline_proto::tunnel::{Answer, Closed, Open, Refusal, SessionError};
@@ -379,6 +380,14 @@ impl Carrier for QuicSession {
     /// None that matters: the connection survives the loss of an address.
     fn local_ip(&self) -> Option<IpAddr> {
         None
+    }
+
+    fn path_state(&self) -> Option<PathState> {
+        Some(self.connection.path_state())
+    }
+
+    fn ask_after(&self, is_brisk: bool) {
+        self.connection.ask_after(is_brisk);
     }
 
     fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {

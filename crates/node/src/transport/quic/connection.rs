@@ -8,14 +8,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use hardline_proto::liveness::PathState;
 use hardline_proto::tunnel::frame::ResetReason;
-use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream, VarInt, WriteError};
+use quinn::{Connection, ConnectionError, FrameStats, ReadError, RecvStream, SendStream, VarInt, WriteError};
 use tokio::io::AsyncRead;
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
-use super::endpoint::DIALLER_WINDOW;
+use crate::limits::BRISK_IDLE;
 
 /// The code that closes a connection on which no stream waits for an answer: whatever the other
 /// side has asked meanwhile was not looked at (RFC 9000, section 20.2).
@@ -37,24 +38,42 @@ pub(crate) struct QuicConnection {
     usage: Arc<Usage>,
 }
 
-/// What is open over a connection that was dialled.
-#[derive(Debug, Default)]
+/// What all streams of a connection share.
+#[derive(Debug)]
 struct Usage {
     now: Mutex<Counts>,
     /// Nothing is open any more.
     ended: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counts {
     /// Streams that were opened here.
     open: usize,
     is_kept_alive: bool,
-    /// Packets sent for nothing but to be there.
-    kept_alive: u32,
+    /// Credit of the connection, in bytes.
+    window: u32,
+    /// Whether a short silence is enough to ask the peer whether it is there.
+    is_brisk: bool,
+    heard: Heard,
+}
+
+/// What had come when something came last, as far as was seen.
+#[derive(Debug)]
+struct Heard {
+    at: Instant,
+    datagrams: u64,
+    /// Frames sent until then that the peer acknowledges.
+    asked: u64,
 }
 
 impl Usage {
+    fn new(window: u32) -> Self {
+        let heard = Heard { at: Instant::now(), datagrams: 0, asked: 0 };
+        let counts = Counts { open: 0, is_kept_alive: false, window, is_brisk: false, heard };
+        Self { now: Mutex::new(counts), ended: Notify::new() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Counts> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -111,8 +130,9 @@ impl Accepting {
 }
 
 impl QuicConnection {
-    pub(super) fn new(connection: Connection, tasks: TaskTracker) -> Self {
-        Self { connection, tasks, usage: Arc::default() }
+    /// `window` is the credit that it has by its settings.
+    pub(super) fn new(connection: Connection, window: u32, tasks: TaskTracker) -> Self {
+        Self { connection, tasks, usage: Arc::new(Usage::new(window)) }
     }
 
     /// What tells it from every other one of this process.
@@ -186,6 +206,33 @@ impl QuicConnection {
         Ok(self.connection.accept_uni().await?)
     }
 
+    /// What is known of the peer's computer.
+    pub(crate) fn path_state(&self) -> PathState {
+        let stats = self.connection.stats();
+        let (now, datagrams, asked) = (Instant::now(), stats.udp_rx.datagrams, acknowledged(&stats.frame_tx));
+        let mut counts = self.usage.lock();
+        if counts.heard.datagrams != datagrams {
+            counts.heard = Heard { at: now, datagrams, asked };
+        }
+        let silence = now.saturating_duration_since(counts.heard.at);
+        let unanswered = asked - counts.heard.asked;
+        if counts.is_brisk && unanswered == 0 && silence >= BRISK_IDLE {
+            counts.ask(&self.connection);
+        }
+        PathState {
+            is_owed: unanswered > 0,
+            repeats: u32::try_from(unanswered).unwrap_or(u32::MAX),
+            has_unsent: false,
+            silence,
+            round_trip: stats.path.rtt,
+        }
+    }
+
+    /// Says whether a short silence is enough to ask the peer whether it is there.
+    pub(crate) fn ask_after(&self, is_brisk: bool) {
+        self.usage.lock().is_brisk = is_brisk;
+    }
+
     /// Counts a stream, and has a packet sent now and then while there are some, so that routers
     /// keep the way open.
     fn note_open(&self) -> Opened {
@@ -210,10 +257,16 @@ async fn keep_alive(connection: Connection, usage: Arc<Usage>) {
             counts.is_kept_alive = false;
             return;
         }
-        // One more byte of credit: a frame that is acknowledged, where a connection has no other
-        // for its user to send.
-        counts.kept_alive += 1;
-        connection.set_receive_window(VarInt::from_u32(DIALLER_WINDOW + counts.kept_alive));
+        counts.ask(&connection);
+    }
+}
+
+impl Counts {
+    /// Sends something that the peer acknowledges: one more byte of credit, since a connection has
+    /// no question for its user to ask.
+    fn ask(&mut self, connection: &Connection) {
+        self.window += 1;
+        connection.set_receive_window(VarInt::from_u32(self.window));
     }
 }
 
@@ -334,6 +387,19 @@ impl Drop for QuicStream {
             self.connection.tasks.spawn(timeout(LINGER, arrival));
         }
     }
+}
+
+/// How many of these frames a peer acknowledges, of those that are sent while streams are open.
+fn acknowledged(sent: &FrameStats) -> u64 {
+    sent.stream
+        + sent.ping
+        + sent.max_data
+        + sent.max_stream_data
+        + sent.max_streams_bidi
+        + sent.reset_stream
+        + sent.stop_sending
+        + sent.data_blocked
+        + sent.stream_data_blocked
 }
 
 /// The code of a stream that is broken off is the number of its reason.

@@ -31,7 +31,7 @@ const INITIAL_RTT: Duration = Duration::from_millis(100);
 const DIALLER_STREAM: u32 = 8 * 1024 * 1024;
 
 /// Bytes of all streams of a connection that may come before they are read, on the dialling side.
-pub(super) const DIALLER_WINDOW: u32 = 2 * DIALLER_STREAM;
+const DIALLER_WINDOW: u32 = 2 * DIALLER_STREAM;
 
 /// Bytes kept of what was sent and not acknowledged, on the dialling side.
 const DIALLER_SENT: u64 = 8 * 1024 * 1024;
@@ -100,7 +100,7 @@ impl QuicEndpoint {
             Err(_) => return Err(unanswered()),
         };
         match tls::proven_key(&connection) {
-            Some(key) if key == target.key => Ok(QuicConnection::new(connection, self.tasks.clone())),
+            Some(key) if key == target.key => Ok(QuicConnection::new(connection, DIALLER_WINDOW, self.tasks.clone())),
             Some(got) => Err(ConnectError::WrongKey(got)),
             None => Err(ConnectError::Handshake("no certificate".to_owned())),
         }

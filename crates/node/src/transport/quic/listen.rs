@@ -140,6 +140,6 @@ impl Incoming for QuicIncoming {
         let connection = self.incoming.accept_with(Arc::new(config)).map_err(failed)?.await.map_err(failed)?;
         drop(self.place);
         let chosen = choice.take().map_err(|why| why.unwrap_or(Unserved::NoTls))?;
-        Ok((QuicConnection::new(connection, self.tasks), chosen))
+        Ok((QuicConnection::new(connection, WINDOW, self.tasks), chosen))
     }
 }

@@ -1,14 +1,19 @@
 //! QUIC by itself: who is asked for what, what is bounded, what survives.
 
 use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hardline_proto::admission::Limit;
+use hardline_proto::liveness::{GONE, Liveness};
 use hardline_proto::tunnel::frame::ResetReason;
 use tokio::net::UdpSocket;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::*;
@@ -203,6 +208,68 @@ async fn a_silent_tunnel_is_kept_and_with_nothing_open_nothing_is_sent() {
     assert!(near.is_alive() && far.is_alive());
     sleep(Duration::from_secs(60)).await;
     assert!(!near.is_alive() && !far.is_alive(), "nobody waits for ever");
+}
+
+/// A socket that loses everything.
+#[derive(Debug)]
+struct Mute(SocketAddr);
+
+impl quinn::AsyncUdpSocket for Mute {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn quinn::UdpPoller>> {
+        Box::pin(AlwaysWritable)
+    }
+    fn try_send(&self, _: &quinn::udp::Transmit<'_>) -> io::Result<()> {
+        Ok(())
+    }
+    fn poll_recv(
+        &self,
+        _: &mut Context<'_>,
+        _: &mut [io::IoSliceMut<'_>],
+        _: &mut [quinn::udp::RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.0)
+    }
+}
+
+#[derive(Debug)]
+struct AlwaysWritable;
+
+impl quinn::UdpPoller for AlwaysWritable {
+    fn poll_writable(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Looks once a second, as a tunnel does.
+async fn gone_after(connection: &QuicConnection, limit: Duration) -> Option<Duration> {
+    let (mut liveness, began) = (Liveness::default(), Instant::now());
+    connection.ask_after(true);
+    while began.elapsed() < limit {
+        if liveness.handle(Instant::now().into_std(), &connection.path_state()) {
+            return Some(began.elapsed());
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+    None
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_answer_is_gone_after_ten_seconds_and_who_is_quiet_is_not() {
+    let (near, far, socket) = pair(1).await;
+    let (mut tunnel, mut other) = stream(&near, &far).await;
+    // Neither has anything to say, nor is read from.
+    tunnel.write_all(&[7; 100_000]).await.unwrap();
+    assert_eq!(gone_after(&near, Duration::from_secs(600)).await, None);
+    assert_eq!(gone_after(&far, Duration::from_secs(600)).await, None);
+    read(&mut other).await.unwrap();
+    socket.endpoint.rebind_abstract(Arc::new(Mute(socket.local_addr().unwrap()))).unwrap();
+    for connection in [&near, &far] {
+        let gone = gone_after(connection, Duration::from_secs(600)).await.unwrap();
+        assert!((GONE..GONE * 2).contains(&gone), "{gone:?}");
+    }
 }
 
 #[tokio::test]
