@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hardline_proto::liveness::{Liveness, PathState};
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::activity::Activity;
 use super::wake_filter::WakeFilter;
@@ -23,10 +23,13 @@ const PAUSED_LOOK: Duration = Duration::from_secs(5);
 
 /// Follows one tunnel: looks while something moves, and until the other computer has said something
 /// behind the last movement. Then it rests, and the tunnel costs nothing but TCP's keepalive.
-pub(super) struct PeerWatch<'a> {
+pub(super) struct PeerWatch(Option<Box<Awake>>);
+
+/// A watch that looks. On the heap, so that a tunnel at rest has no room for it: a timer alone is
+/// 384 bytes.
+struct Awake {
     liveness: Liveness,
-    timer: WakeFilter<Pin<&'a mut Sleep>>,
-    is_resting: bool,
+    timer: WakeFilter<Pin<Box<Sleep>>>,
     /// Whether the system asks after a short silence.
     is_brisk: bool,
 }
@@ -53,67 +56,61 @@ impl<C: Carrier + ?Sized> Followed for (&C, &Activity) {
     }
 }
 
-impl<'a> PeerWatch<'a> {
-    /// Time of the first look, for the timer.
-    pub(super) const FIRST: Duration = LOOK;
-
-    /// `timer` ends after [`FIRST`](Self::FIRST).
-    pub(super) fn new(timer: Pin<&'a mut Sleep>) -> Self {
-        Self { liveness: Liveness::default(), timer: WakeFilter::new(timer), is_resting: false, is_brisk: false }
+impl PeerWatch {
+    /// A watch of a tunnel in which something moves now.
+    pub(super) fn new() -> Self {
+        let timer = WakeFilter::new(Box::pin(sleep(LOOK)));
+        Self(Some(Box::new(Awake { liveness: Liveness::default(), timer, is_brisk: false })))
     }
 
     /// Says that bytes have moved.
     pub(super) fn moved(&mut self) {
-        if self.is_resting {
-            self.is_resting = false;
-            self.look_at(Instant::now() + LOOK);
+        if self.0.is_none() {
+            *self = Self::new();
         }
     }
 
     /// Ready when the other computer counts as gone.
     pub(super) fn poll(&mut self, cx: &Context<'_>, tunnel: &impl Followed) -> Poll<()> {
-        while !self.is_resting && self.timer.poll(cx).is_ready() {
+        while let Some(awake) = &mut self.0
+            && awake.timer.poll(cx).is_ready()
+        {
             let (now, state) = (Instant::now(), tunnel.path_state());
-            if state.is_some_and(|state| self.liveness.handle(now.into_std(), &state)) {
+            if state.is_some_and(|state| awake.liveness.handle(now.into_std(), &state)) {
                 return Poll::Ready(());
             }
-            self.plan(now, state, tunnel);
+            let next = next_look(now.saturating_duration_since(tunnel.moved()), state);
+            awake.set_brisk(next.is_some(), tunnel);
+            match next {
+                Some(next) => awake.timer.change(|timer| timer.as_mut().reset(now + next)),
+                None => self.0 = None,
+            }
         }
         Poll::Pending
     }
+}
 
-    /// Says when to look again.
-    fn plan(&mut self, now: Instant, state: Option<PathState>, tunnel: &impl Followed) {
-        let quiet = now.saturating_duration_since(tunnel.moved());
-        let next = match state {
-            Some(state) if state.is_owed => CLOSER_LOOK,
-            Some(state) if state.has_unsent => PAUSED_LOOK,
-            // It was asked, and has answered. What came right behind the last movement may be half
-            // a record.
-            Some(state) if state.silence + BRISK_IDLE <= quiet => return self.rest(tunnel),
-            // By now the system has ended the connection, or it asks nobody.
-            _ if quiet > 3 * BRISK_IDLE => return self.rest(tunnel),
-            _ if quiet > LOOK => CLOSER_LOOK,
-            _ => LOOK,
-        };
-        self.set_brisk(true, tunnel);
-        self.look_at(now + next);
-    }
-
-    fn rest(&mut self, tunnel: &impl Followed) {
-        self.is_resting = true;
-        self.set_brisk(false, tunnel);
-    }
-
+impl Awake {
     fn set_brisk(&mut self, is_brisk: bool, tunnel: &impl Followed) {
         if self.is_brisk != is_brisk {
             self.is_brisk = is_brisk;
             tunnel.ask_after(is_brisk);
         }
     }
+}
 
-    fn look_at(&mut self, at: Instant) {
-        self.timer.change(|timer| timer.as_mut().reset(at));
+/// Time until the next look at a tunnel in which nothing has moved for `quiet`; `None` to rest.
+fn next_look(quiet: Duration, state: Option<PathState>) -> Option<Duration> {
+    match state {
+        Some(state) if state.is_owed => Some(CLOSER_LOOK),
+        Some(state) if state.has_unsent => Some(PAUSED_LOOK),
+        // It was asked, and has answered. What came right behind the last movement may be half a
+        // record.
+        Some(state) if state.silence + BRISK_IDLE <= quiet => None,
+        // By now the system has ended the connection, or it asks nobody.
+        _ if quiet > 3 * BRISK_IDLE => None,
+        _ if quiet > LOOK => Some(CLOSER_LOOK),
+        _ => Some(LOOK),
     }
 }
 
@@ -121,10 +118,9 @@ impl<'a> PeerWatch<'a> {
 mod tests {
     use std::cell::Cell;
     use std::future::poll_fn;
-    use std::pin::pin;
 
     use hardline_proto::liveness::GONE;
-    use tokio::time::{sleep, timeout};
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -146,8 +142,7 @@ mod tests {
 
         /// When its other computer counts as gone, within an hour.
         async fn gone_after(&self) -> Option<Duration> {
-            let timer = pin!(sleep(PeerWatch::FIRST));
-            let mut watch = PeerWatch::new(timer);
+            let mut watch = PeerWatch::new();
             let gone = poll_fn(|cx| watch.poll(cx, self));
             timeout(Duration::from_secs(3600), gone).await.ok().map(|()| self.begun.elapsed())
         }
@@ -191,8 +186,7 @@ mod tests {
     async fn half_a_record_behind_the_last_movement_is_no_answer() {
         let heard = Duration::from_millis(30);
         let dead = Simulated::new(|time| Some(well(time.saturating_sub(heard))));
-        let timer = pin!(sleep(PeerWatch::FIRST));
-        let mut watch = PeerWatch::new(timer);
+        let mut watch = PeerWatch::new();
         assert!(timeout(GONE, poll_fn(|cx| watch.poll(cx, &dead))).await.is_err());
         assert!(dead.is_brisk.get(), "still asked");
     }
@@ -201,8 +195,7 @@ mod tests {
     async fn a_tunnel_that_only_receives_is_asked_after_soon() {
         // The way dies at once: nothing is owed, and nothing comes.
         let dead = Simulated::new(|time| Some(well(time)));
-        let timer = pin!(sleep(PeerWatch::FIRST));
-        let mut watch = PeerWatch::new(timer);
+        let mut watch = PeerWatch::new();
         let asked = timeout(GONE, poll_fn(|cx| watch.poll(cx, &dead)));
         assert!(asked.await.is_err(), "that is the system's to tell");
         assert!(dead.is_brisk.get());
@@ -221,8 +214,7 @@ mod tests {
             let is_dead = time > Duration::from_secs(1800);
             Some(if is_dead { PathState { is_owed: true, repeats: 9, ..well(time) } } else { well(Duration::ZERO) })
         });
-        let timer = pin!(sleep(PeerWatch::FIRST));
-        let mut watch = PeerWatch::new(timer);
+        let mut watch = PeerWatch::new();
         let resting = timeout(Duration::from_secs(1801), poll_fn(|cx| watch.poll(cx, &tunnel)));
         assert!(resting.await.is_err(), "it rests");
         tunnel.moved.set(Instant::now());

@@ -11,7 +11,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use hardline_proto::tunnel::frame::ResetReason;
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::activity::{Activity, Side};
@@ -115,8 +114,7 @@ pub(crate) async fn relay<A: ByteStream, C: Carrier + ?Sized>(
             }
         });
         let mut from_outside = WakeFilter::new(from_outside);
-        let timer = pin!(sleep(PeerWatch::FIRST));
-        let mut watch = PeerWatch::new(timer);
+        let mut watch = PeerWatch::new();
         poll_fn(|cx| {
             let out = out.poll(cx, application, carrier, &activity);
             let back = back.poll(cx, application, carrier, &activity);
