@@ -52,6 +52,7 @@ pub(crate) fn run_benches(options: &Options) -> Result<ExitCode> {
         Some(What::Dos { arguments }) => in_namespaces("dos", arguments)?,
         None => {
             run(&mut cargo(&["bench", "--package", "hardline-node", "--bench", "journey"]))?;
+            run(&mut cargo(&["bench", "--package", "hardline-node", "--bench", "quic"]))?;
             run(&mut cargo(&["bench", "--package", "hardline", "--bench", "start"]))?;
             run(&mut cargo(&["bench", "--package", "hardline-dht"]))?;
         }
