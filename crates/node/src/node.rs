@@ -349,6 +349,7 @@ impl Node {
             hosts: reach.watch(),
             relays: relays.hosts(),
             quic: reach.watch_quic(),
+            home: reach.watch_home(),
             store,
             plain,
             clock: system_clock,

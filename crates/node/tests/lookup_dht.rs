@@ -20,7 +20,7 @@ use hardline_node::limits::{LOOKUP_TIMEOUT, PATIENT_LOOKUP_TIMEOUT};
 use hardline_node::proto::host::ServiceName;
 use hardline_node::proto::hosts::HostList;
 use hardline_node::proto::rolling::Day;
-use hardline_node::proto::sealed::{SealedRecord, seal};
+use hardline_node::proto::sealed::{Home, SealedRecord, seal};
 use hardline_node::proto::{KeyHash, dht_key};
 use hardline_node::tls;
 use hardline_node::tls::identity::Identity;
@@ -250,6 +250,7 @@ fn record(at: SocketAddr) -> SealedRecord {
     SealedRecord {
         addresses: HostList::parse_lenient(&at.to_string()),
         relays: HostList::default(),
+        home: Home::default(),
         quic: Vec::new(),
         issued_ms: now_ms(),
         expires_ms: now_ms() + 3_600_000,

@@ -7,8 +7,8 @@ use hardline_proto::dht_key;
 use hardline_proto::hosts::{HostList, MAX_HOSTS};
 use hardline_proto::rolling::Day;
 use hardline_proto::sealed::{
-    AddressKind, MAX_AHEAD_MS, MAX_CERTIFICATE, MAX_LIFETIME_MS, MAX_QUIC, MAX_RELAYS, MAX_SEALED, Proof, SealError,
-    SealedError, SealedRecord, Signature, envelope, open, seal,
+    AddressKind, Home, MAX_AHEAD_MS, MAX_CERTIFICATE, MAX_LIFETIME_MS, MAX_QUIC, MAX_RELAYS, MAX_SEALED, Proof,
+    SealError, SealedError, SealedRecord, Signature, envelope, open, seal,
 };
 use proptest::prelude::*;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
@@ -138,13 +138,14 @@ fn what_is_not_understood_is_passed_over() {
     let statement = format!(
         r#"{{"addresses":[{{"kind":"onion","at":"abc.onion:1"}},{{"kind":"ipv4","at":"192.0.2.1:1","hint":[]}},
            {{"kind":"ipv4","at":"192.0.2.1"}},{{"kind":"ipv6","at":"192.0.2.2:1"}}],
-           "issued":{NOW},"expires":{},"sequence":1,"publisher":2,"tunnels":[1,2,3,4,5,6,7,8,9],"new":{{"a":[1]}}}}"#,
+           "issued":{NOW},"expires":{},"sequence":1,"publisher":2,"tunnels":[1,2,3,4,5,6,7,8,9],"home":{{"outside":"nowhere","inside":["192.168.1.2:7008"]}},"new":{{"a":[1]}}}}"#,
         NOW + 1
     );
     let plaintext = [&297_u16.to_be_bytes()[..], CERTIFICATE, &[0, 1, 0, 0], statement.as_bytes()].concat();
     let record = open(&envelope::encrypt(&plaintext, &key(), DAY, NONCE), &key(), DAY, NOW, |_| true).unwrap();
     assert_eq!(record.addresses.to_string(), "192.0.2.1:1");
     assert_eq!(record.relays.as_slice(), []);
+    assert!(record.home.is_empty());
     assert_eq!(record.tunnels, [1, 2, 3, 4, 5, 6, 7, 8]);
 }
 
@@ -174,10 +175,12 @@ proptest! {
         nonce: [u8; 24],
     ) {
         let addresses = ports.iter().map(|port| format!("[2001:db8::{port:x}]:{port}").parse().unwrap()).collect();
+        let inside = ports.iter().map(|port| format!("10.0.0.1:{port}").parse().unwrap());
+        let home = Home::new("203.0.113.5".parse().ok(), inside);
         let relays = ports.iter().take(MAX_RELAYS).map(|port| format!("192.0.2.1:{port}").parse().unwrap()).collect();
         let quic = ports.iter().take(MAX_QUIC).map(|port| (std::net::Ipv6Addr::LOCALHOST, *port).into()).collect();
         let record = SealedRecord {
-            addresses, relays, quic, issued_ms: NOW, expires_ms: NOW + lifetime, sequence, publisher, tunnels };
+            addresses, relays, quic, home, issued_ms: NOW, expires_ms: NOW + lifetime, sequence, publisher, tunnels };
         let sealed = seal(&record, CERTIFICATE, DAY, nonce, sign).unwrap();
         prop_assert_eq!(opened(&sealed), Ok(record));
     }
@@ -192,6 +195,7 @@ fn record() -> SealedRecord {
         addresses: HostList::parse_lenient("203.0.113.5:7008,[2001:db8::1]:7008,[200:1::2]:7008,home.example.org:443"),
         relays: HostList::default(),
         quic: Vec::new(),
+        home: Home::default(),
         issued_ms: NOW,
         expires_ms: NOW + 3_600_000,
         sequence: NOW,

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result, ensure};
 use hardline_lab::{Host, IMPOSTOR_PORT, Lab, Mapping};
 use hardline_node::proto::hosts::HostList;
-use hardline_node::proto::sealed::{SealedRecord, Signature, envelope, seal};
+use hardline_node::proto::sealed::{Home, SealedRecord, Signature, envelope, seal};
 use hardline_node::proto::{KeyHash, dht_key};
 
 use crate::measure::{first_tries, new_gateway};
@@ -100,6 +100,7 @@ impl Forger<'_> {
         let record = SealedRecord {
             addresses: HostList::parse_lenient(&format!("203.0.113.5:{IMPOSTOR_PORT}")),
             relays: HostList::default(),
+            home: Home::default(),
             quic: Vec::new(),
             issued_ms,
             expires_ms: issued_ms + 3_600_000,

@@ -1,9 +1,10 @@
-//! Around the house, without any internet.
+//! Around the house, mostly without any internet.
 
 use anyhow::Result;
-use hardline_lab::Lab;
+use hardline_lab::{Lab, Mapping};
 
-use crate::measure::{first_tries, new_gateway};
+use crate::measure::{first_tries, new_gateway, so_many_first_tries};
+use crate::world::{TwoHomes, texts};
 
 #[test]
 fn scenario_01_one_lan_without_internet_and_dht() -> Result<()> {
@@ -49,5 +50,35 @@ fn scenario_13_of_two_publishers_of_one_identity_one_is_killed() -> Result<()> {
             dead.program.process.kill()?;
         }
         bob.first_byte(&gateway, &key)
+    })
+}
+
+#[test]
+fn a_neighbour_without_multicast_and_hairpin_behind_a_upnp_router() -> Result<()> {
+    neighbour_without_multicast(Mapping::Upnp)
+}
+
+#[test]
+fn a_neighbour_without_multicast_and_hairpin_behind_a_router_that_opens_no_port() -> Result<()> {
+    neighbour_without_multicast(Mapping::None)
+}
+
+/// The network swallows multicast, and the router leads nobody from inside back in: what the service
+/// signed tells its neighbours where it is in their own network.
+fn neighbour_without_multicast(mapping: Mapping) -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = TwoHomes::new(&lab, mapping)?;
+    let carol = lab.host("carol")?;
+    world.home.connect(&carol, 3)?;
+    let mute = "add table inet mute; add chain inet mute out { type filter hook output priority 0; }; \
+                add rule inet mute out udp dport 6771 drop";
+    for host in [&world.alice, &carol] {
+        host.run("nft", &[mute])?.success()?;
+    }
+    let service = world.publish(&[])?;
+    let options = world.dht.options();
+    so_many_first_tries(&format!("{mapping:?}, a neighbour without multicast, no hairpin"), 10, |number| {
+        let gateway = new_gateway(&carol, number, &texts(&options))?;
+        carol.first_byte(&gateway, &service.key)
     })
 }

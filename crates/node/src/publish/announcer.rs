@@ -187,7 +187,8 @@ impl Announcer {
         let (store, clock) = (&self.context.store, self.context.clock);
         let relays = self.context.relays.borrow().clone();
         let quic = self.context.quic.borrow().clone();
-        RecordBuilder { service: &self.service, hosts, relays, quic, store, clock }.value(slot).await
+        let home = self.context.home.borrow().clone();
+        RecordBuilder { service: &self.service, hosts, relays, quic, home, store, clock }.value(slot).await
     }
 
     fn tell(&self, state: PublishState) {

@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use hardline_proto::KeyHash;
 use hardline_proto::hosts::HostList;
+use hardline_proto::sealed::Home;
 use rustls::sign::CertifiedKey;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +47,8 @@ pub(crate) struct PublishContext {
     pub(crate) relays: watch::Receiver<HostList>,
     /// Where this computer speaks QUIC. Whenever that changes, `hosts` is marked as changed.
     pub(crate) quic: watch::Receiver<Vec<SocketAddr>>,
+    /// Where this computer is reached from its own network. Likewise.
+    pub(crate) home: watch::Receiver<Home>,
     /// Where sequences are kept.
     pub(crate) store: Store,
     /// Whether to publish where released clients look.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use hardline_dht::{InfoHash, Value};
 use hardline_proto::dht_key;
 use hardline_proto::rolling::Day;
-use hardline_proto::sealed::{Newest, SealedRecord, open};
+use hardline_proto::sealed::{Home, Newest, SealedRecord, open};
 use tempfile::TempDir;
 use tokio_util::sync::DropGuard;
 
@@ -246,7 +246,8 @@ impl Publishing {
         let (hosts, watched) = watch::channel(HostList::parse_lenient(hosts));
         let relays = watch::channel(HostList::default()).1;
         let quic = watch::channel(Vec::new()).1;
-        let context = PublishContext { dht: Arc::clone(&dht), hosts: watched, relays, quic, store, plain, clock };
+        let home = watch::channel(Home::default()).1;
+        let context = PublishContext { dht: Arc::clone(&dht), hosts: watched, relays, quic, home, store, plain, clock };
         let service = Announced { key: identity.key, certified: Arc::clone(&identity.certified) };
         let publisher =
             Publisher::start(vec![service], watch::channel(Arc::default()).1, context, &stop, &TaskTracker::new());

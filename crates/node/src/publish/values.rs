@@ -6,7 +6,7 @@ use hardline_dht::{InfoHash, Value, ValueType};
 use hardline_proto::dht_key;
 use hardline_proto::hosts::{HostList, HostPort};
 use hardline_proto::rolling::Day;
-use hardline_proto::sealed::{SealedRecord, seal};
+use hardline_proto::sealed::{Home, SealedRecord, seal};
 
 use super::status::Kind;
 use super::{Announced, Clock};
@@ -50,6 +50,7 @@ pub(super) struct RecordBuilder<'a> {
     /// Those of the hosts that are relays.
     pub(super) relays: HostList,
     pub(super) quic: Vec<SocketAddr>,
+    pub(super) home: Home,
     pub(super) store: &'a Store,
     pub(super) clock: Clock,
 }
@@ -77,6 +78,7 @@ impl RecordBuilder<'_> {
             addresses: direct.into_iter().cloned().collect(),
             relays: relays.into_iter().cloned().collect(),
             quic: self.quic.clone(),
+            home: self.home.clone(),
             issued_ms: now_ms,
             expires_ms: now_ms.saturating_add(LIFETIME_MS),
             sequence: number.sequence,

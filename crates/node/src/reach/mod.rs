@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use hardline_proto::hosts::{Host, HostList, HostPort};
+use hardline_proto::sealed::Home;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -118,6 +119,7 @@ fn status_of(
 pub struct Reach {
     hosts: watch::Receiver<HostList>,
     quic: watch::Receiver<Vec<SocketAddr>>,
+    home: watch::Receiver<Home>,
     status: watch::Receiver<ReachStatus>,
 }
 
@@ -134,6 +136,7 @@ impl Reach {
     ) -> Arc<Self> {
         let (hosts_sender, hosts) = watch::channel(HostList::default());
         let (quic_sender, quic) = watch::channel(Vec::new());
+        let (home_sender, home) = watch::channel(Home::default());
         let (status_sender, status) = watch::channel(ReachStatus::default());
         let first = if config.port_mapping { RouterStatus::Searching } else { RouterStatus::Off };
         let (router_sender, router) = watch::channel(first);
@@ -151,6 +154,7 @@ impl Reach {
             proven,
             hosts: hosts_sender,
             quic: quic_sender,
+            home: home_sender,
             status: status_sender,
         };
         monitor.look();
@@ -159,7 +163,7 @@ impl Reach {
             tasks.spawn(mapper.run(route_receiver, shutdown.clone()));
         }
         tasks.spawn(monitor.run(shutdown));
-        Arc::new(Self { hosts, quic, status })
+        Arc::new(Self { hosts, quic, home, status })
     }
 
     /// The addresses now, best first.
@@ -180,6 +184,13 @@ impl Reach {
         self.quic.clone()
     }
 
+    /// Where this host is reached from its own network. Whenever that changes, [`Self::watch`] is
+    /// marked as changed.
+    #[must_use]
+    pub fn watch_home(&self) -> watch::Receiver<Home> {
+        self.home.clone()
+    }
+
     /// How this host is reachable from the internet.
     #[must_use]
     pub fn status(&self) -> ReachStatus {
@@ -198,6 +209,7 @@ struct ReachabilityMonitor {
     proven: Proven,
     hosts: watch::Sender<HostList>,
     quic: watch::Sender<Vec<SocketAddr>>,
+    home: watch::Sender<Home>,
     status: watch::Sender<ReachStatus>,
 }
 
@@ -228,6 +240,8 @@ impl ReachabilityMonitor {
         let quic = self.config.quic_port.map(|port| own::addresses(&network, &self.config.bound, port));
         let quic = own::useful(quic.unwrap_or_default());
         let is_quic_changed = self.quic.send_if_modified(|known| std::mem::replace(known, quic.clone()) != quic);
+        let home = own::home(&self.config, &network, &status);
+        let is_home_changed = self.home.send_if_modified(|known| std::mem::replace(known, home.clone()) != home);
         let relays = self.outside.relays.borrow().clone();
         status.is_relayed = !relays.as_slice().is_empty();
         let advertised: HostList = status.advertised.as_slice().iter().chain(relays.as_slice()).cloned().collect();
@@ -242,7 +256,7 @@ impl ReachabilityMonitor {
                 debug!(hosts = %advertised, "own addresses changed");
                 *known = advertised;
             }
-            is_changed || is_quic_changed
+            is_changed || is_quic_changed || is_home_changed
         });
     }
 

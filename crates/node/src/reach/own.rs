@@ -5,10 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use hardline_proto::hosts::{Host, HostPort};
 use hardline_proto::network::NetworkState;
 use hardline_proto::portmap::{Outside, is_public};
+use hardline_proto::sealed::Home;
 use serde::{Serialize, Serializer};
 
+use super::ReachConfig;
 use super::proofs::AddressState;
-use super::status::RouterStatus;
+use super::route::translated;
+use super::status::{ReachStatus, RouterStatus};
 
 /// Addresses that lead here from elsewhere, of interfaces that are up; only those in `bound` unless
 /// that is empty.
@@ -77,6 +80,21 @@ pub(super) fn behind_router(router: &RouterStatus, seen: Option<Ipv4Addr>, port:
             seen.map(seen_at(port)).map(|seen| (seen, Basis::Seen)).into_iter().collect()
         }
     }
+}
+
+/// Where this computer is reached from its own network, for who is seen outside where it is. Only
+/// one behind a router has such a network.
+pub(super) fn home(config: &ReachConfig, network: &NetworkState, status: &ReachStatus) -> Home {
+    if translated(network, &config.bound).is_none() {
+        return Home::default();
+    }
+    let told = match &status.router {
+        RouterStatus::Open(open) | RouterStatus::Away(open) => open.external.map(|external| *external.ip()),
+        _ => None,
+    };
+    let inside = addresses(network, &config.bound, config.port).into_iter().map(|(addr, _)| addr.into());
+    // As the readers of the record are seen.
+    Home::new(status.seen.or(told), inside)
 }
 
 /// What to tell: addresses set by hand, then public IPv4, global IPv6, Yggdrasil; and what the

@@ -45,7 +45,7 @@ mod tests {
     use hardline_proto::KeyHash;
     use hardline_proto::hosts::HostList;
     use hardline_proto::rolling::Day;
-    use hardline_proto::sealed::{SealedError, SealedRecord, open, seal};
+    use hardline_proto::sealed::{Home, SealedError, SealedRecord, open, seal};
     use rcgen::{CertificateParams, KeyPair};
     use rustls::pki_types::PrivateKeyDer;
 
@@ -89,6 +89,7 @@ mod tests {
         let record = SealedRecord {
             addresses: HostList::parse_lenient("203.0.113.5:7008"),
             relays: HostList::default(),
+            home: Home::default(),
             quic: Vec::new(),
             issued_ms: 1,
             expires_ms: 1000,

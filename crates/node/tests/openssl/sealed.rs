@@ -2,7 +2,7 @@
 
 use hardline_node::proto::hosts::HostList;
 use hardline_node::proto::rolling::Day;
-use hardline_node::proto::sealed::{SealedError, SealedRecord, open, seal};
+use hardline_node::proto::sealed::{Home, SealedError, SealedRecord, open, seal};
 use hardline_node::tls::identity::Identity;
 use hardline_node::tls::sealed::{sign, verify};
 
@@ -14,6 +14,7 @@ fn every_kind_of_identity_seals_and_is_believed() {
     let record = SealedRecord {
         addresses: HostList::parse_lenient("203.0.113.5:7008,[200:1::2]:7008"),
         relays: HostList::default(),
+        home: Home::default(),
         quic: Vec::new(),
         issued_ms: 1,
         expires_ms: 1000,

@@ -6,10 +6,12 @@
 //! learns neither name nor addresses.
 
 pub mod envelope; // plaintext ⇄ ciphertext of one service and day
+mod home; // private addresses, for who is behind the same router
 mod newest; // which of a publisher's records counts
 pub mod proof; // certificate, statement and signature ⇄ bytes
 mod statement; // record ⇄ JSON
 
+pub use home::{Home, MAX_INSIDE};
 pub use newest::Newest;
 pub use proof::{Proof, Signature};
 
@@ -59,6 +61,8 @@ pub struct SealedRecord {
     pub relays: HostList,
     /// Where it speaks QUIC, best first, at most [`MAX_QUIC`].
     pub quic: Vec<SocketAddr>,
+    /// Where it is reached from its own network.
+    pub home: Home,
     /// When this was written.
     pub issued_ms: u64,
     /// From when on nobody should believe it.

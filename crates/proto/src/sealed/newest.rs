@@ -47,13 +47,14 @@ impl Newest {
 mod tests {
     use super::*;
     use crate::hosts::HostList;
+    use crate::sealed::Home;
 
     const KEY: KeyHash = KeyHash::from_bytes([1; 20]);
 
     fn record(publisher: u64, sequence: u64) -> SealedRecord {
         let (addresses, relays) = (HostList::default(), HostList::default());
-        let (quic, tunnels) = (Vec::new(), vec![1]);
-        SealedRecord { addresses, relays, quic, issued_ms: 0, expires_ms: 1000, sequence, publisher, tunnels }
+        let (quic, home, tunnels) = (Vec::new(), Home::default(), vec![1]);
+        SealedRecord { addresses, relays, quic, home, issued_ms: 0, expires_ms: 1000, sequence, publisher, tunnels }
     }
 
     #[test]

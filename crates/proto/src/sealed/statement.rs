@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AddressKind, MAX_QUIC, MAX_RELAYS, MAX_STATEMENT, MAX_TUNNEL_VERSIONS, SealedError, SealedRecord};
-use crate::hosts::{Host, HostPort};
+use super::{AddressKind, Home, MAX_QUIC, MAX_RELAYS, MAX_STATEMENT, MAX_TUNNEL_VERSIONS, SealedError, SealedRecord};
+use crate::hosts::{Host, HostList, HostPort};
 
 /// As it is written. Unknown members are ignored: there is room to grow.
 #[derive(Serialize, Deserialize)]
@@ -16,6 +16,29 @@ struct Statement {
     sequence: u64,
     publisher: u64,
     tunnels: Vec<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    home: Option<Network>,
+}
+
+/// The publisher's own network. Whatever of it means nothing is left out.
+#[derive(Serialize, Deserialize)]
+struct Network {
+    #[serde(default)]
+    outside: String,
+    #[serde(default)]
+    inside: Vec<String>,
+}
+
+impl Network {
+    fn of(home: &Home) -> Option<Self> {
+        let (outside, inside) = home.parts()?;
+        Some(Self { outside: outside.to_string(), inside: inside.iter().map(ToString::to_string).collect() })
+    }
+
+    fn read(&self) -> Home {
+        let inside: HostList = self.inside.iter().filter_map(|at| at.parse().ok()).collect();
+        Home::new(self.outside.parse().ok(), inside.as_slice().iter().cloned())
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -73,6 +96,7 @@ pub(super) fn write(record: &SealedRecord) -> Vec<u8> {
         sequence: record.sequence,
         publisher: record.publisher,
         tunnels: record.tunnels.iter().copied().take(MAX_TUNNEL_VERSIONS).collect(),
+        home: Network::of(&record.home),
     };
     serde_json::to_vec(&statement).expect("numbers and texts always become JSON")
 }
@@ -87,6 +111,7 @@ pub(super) fn read(text: &[u8]) -> Result<SealedRecord, SealedError> {
         addresses: statement.addresses.iter().filter_map(Address::read_direct).collect(),
         relays: statement.addresses.iter().filter_map(Address::read_relay).take(MAX_RELAYS).collect(),
         quic: statement.addresses.iter().filter_map(Address::read_quic).take(MAX_QUIC).collect(),
+        home: statement.home.as_ref().map(Network::read).unwrap_or_default(),
         issued_ms: statement.issued,
         expires_ms: statement.expires,
         sequence: statement.sequence,

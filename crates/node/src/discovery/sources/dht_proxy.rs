@@ -39,7 +39,7 @@ impl AddressSource for DhtProxy {
         Box::pin(async {
             let keys = records::keys(&findings.key(), unix_time().as_secs());
             let hashes: Vec<_> = keys.iter().map(|(_, hash)| *hash).collect();
-            let (mut reader, mut lists) = (RecordReader::new(findings, &self.newest), Vec::new());
+            let (mut reader, mut lists) = (RecordReader::new(findings, &self.newest, &self.dht), Vec::new());
             let read = |index: usize, value: &Value| match keys.get(index) {
                 Some((Kind::Sealed(day), _)) => reader.read(value.data(), *day),
                 _ if lists.len() < MAX_VALUES => {
@@ -51,12 +51,12 @@ impl AddressSource for DhtProxy {
                 _ => true,
             };
             let asked = self.dht.proxies().collect(*findings.key().as_bytes(), &hashes, PROXY_LIMIT, read).await;
-            reader.finish();
             offer_fairly(findings, &self.rules, lists);
             findings.problem(asked.err().map(|error| match error {
                 ProxyError::AskedJustNow => "asked less than a minute ago".to_owned(),
                 other => other.to_string(),
             }));
+            reader.finish().await;
         })
     }
 }

@@ -39,13 +39,13 @@ impl AddressSource for DhtSealed {
                 _ => None,
             });
             let mut gets = Gets(gets.collect());
-            let mut reader = RecordReader::new(findings, &self.newest);
+            let mut reader = RecordReader::new(findings, &self.newest, &self.dht);
             for _ in 0..MAX_VALUES {
                 let Some((day, value)) = gets.next().await else { break };
                 reader.read(value.data(), day);
             }
-            reader.finish();
             findings.problem(not_connected(&dht));
+            reader.finish().await;
         })
     }
 

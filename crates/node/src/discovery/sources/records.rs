@@ -3,24 +3,37 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hardline_dht::InfoHash;
-use hardline_proto::candidate::TransportAddr;
+use hardline_proto::candidate::{SourceInfo, Tier, TransportAddr};
 use hardline_proto::hosts::{Host, HostList, HostPort};
 use hardline_proto::rolling::Day;
-use hardline_proto::sealed::{self, Newest, SealedRecord};
+use hardline_proto::sealed::{self, Home, Newest, SealedRecord};
 use hardline_proto::{KeyHash, dht_key};
 use rand::Rng;
 use rand::seq::SliceRandom as _;
+use tokio::sync::watch;
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::{DHT_SEALED, unix_time};
 use crate::discovery::source::Findings;
+use crate::drivers::dht::shared::SharedDht;
 use crate::tls;
 
 /// Addresses of one sealed record that are taken before those of another publisher have had their
 /// turn.
 const FIRST_ADDRESSES: usize = 4;
+
+/// Networks of publishers that are looked at in one question.
+const MAX_HOMES: usize = 16;
+
+/// Time for nodes of the DHT to agree where they see this computer, after they have answered.
+const SEEN_LIMIT: Duration = Duration::from_secs(2);
+
+/// What a publisher behind the same router signed.
+const SAME_HOME: SourceInfo = SourceInfo { tier: Tier::Lan, ..DHT_SEALED };
 
 /// Longest `WANHosts` text read from the DHT, in bytes: sixteen long host names.
 const MAX_TEXT: usize = 4096;
@@ -54,11 +67,15 @@ pub(super) struct RecordReader<'a> {
     newest: &'a NewestRecords,
     /// Addresses that wait until every publisher has had a turn.
     rest: Vec<(HostPort, Option<u16>)>,
+    /// Where others see this computer.
+    seen: watch::Receiver<Vec<IpAddr>>,
+    /// Publishers' own networks, until it is known where others see this computer.
+    homes: Vec<(Home, Option<u16>)>,
 }
 
 impl<'a> RecordReader<'a> {
-    pub(super) fn new(findings: &'a Findings<'a>, newest: &'a NewestRecords) -> Self {
-        Self { findings, newest, rest: Vec::new() }
+    pub(super) fn new(findings: &'a Findings<'a>, newest: &'a NewestRecords, dht: &SharedDht) -> Self {
+        Self { findings, newest, rest: Vec::new(), seen: dht.public_addresses(), homes: Vec::new() }
     }
 
     /// Takes the first addresses of a record that is genuine. Returns whether it is.
@@ -79,13 +96,36 @@ impl<'a> RecordReader<'a> {
             self.findings.found_for(DHT_SEALED, at.clone(), version);
         }
         self.rest.extend(others.iter().map(|at| (at.clone(), version)));
+        if !record.home.is_empty() && self.homes.len() < MAX_HOMES {
+            self.homes.push((record.home, version));
+            self.take_neighbours();
+        }
         true
     }
 
-    /// Takes the addresses that are left.
-    pub(super) fn finish(self) {
-        for (at, version) in self.rest {
+    /// Takes the addresses that are left; those in a publisher's own network once it is known
+    /// whether this computer is in it.
+    pub(super) async fn finish(mut self) {
+        for (at, version) in std::mem::take(&mut self.rest) {
             self.findings.found_for(DHT_SEALED, at, version);
+        }
+        if !self.homes.is_empty() {
+            let mut seen = self.seen.clone();
+            let _ = timeout(SEEN_LIMIT, seen.wait_for(|seen| !seen.is_empty())).await;
+            self.take_neighbours();
+        }
+    }
+
+    /// Takes the addresses in networks where this computer is too, if it is known where that is.
+    fn take_neighbours(&mut self) {
+        let seen = self.seen.borrow().clone();
+        if seen.is_empty() {
+            return;
+        }
+        for (home, version) in self.homes.drain(..) {
+            for at in home.addresses_for(&seen) {
+                self.findings.found_for(SAME_HOME, at.clone(), version);
+            }
         }
     }
 
