@@ -9,9 +9,15 @@ use crate::limits::{MAX_ADDRESS_VOTES, MIN_ADDRESS_VOTES};
 /// Who votes: all of a network prefix together have one vote, for addresses are cheap there. Local
 /// nodes, whose number the owner controls, have one each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Voter {
+pub(crate) enum Voter {
     Prefix(Prefix),
     Local(SocketAddr),
+}
+
+impl Voter {
+    pub(crate) fn of(node: SocketAddr) -> Self {
+        if is_local(node.ip()) { Self::Local(node) } else { Self::Prefix(Prefix::of(node.ip())) }
+    }
 }
 
 /// The last votes about our address in one family.
@@ -27,7 +33,7 @@ impl ExternalAddrConsensus {
         if from.is_ipv4() != claimed.is_ipv4() {
             return None;
         }
-        let voter = if is_local(from.ip()) { Voter::Local(from) } else { Voter::Prefix(Prefix::of(from.ip())) };
+        let voter = Voter::of(from);
         self.votes.retain(|(other, _)| *other != voter);
         self.votes.push_back((voter, claimed));
         if self.votes.len() > MAX_ADDRESS_VOTES {

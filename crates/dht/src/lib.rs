@@ -14,6 +14,7 @@ mod limiter; // rates and blacklist
 mod msgpack; // the encoding
 mod request; // what we asked and await
 mod search; // iterative lookup
+mod sightings; // our address with its port, as others name us
 mod storage; // what we keep for others
 mod table; // whom we know
 mod token; // proof of address

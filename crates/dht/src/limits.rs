@@ -251,6 +251,12 @@ pub const MAX_ADDRESS_VOTES: usize = 32;
 /// Voters that must agree about our own public address.
 pub const MIN_ADDRESS_VOTES: usize = 3;
 
+/// Voters about the port as well that are looked for; a few more than have to agree.
+pub const WANTED_SIGHTINGS: usize = MIN_ADDRESS_VOTES + 2;
+
+/// Time for which a node's word about our address and port counts.
+pub const SIGHTING_LIFETIME: Duration = Duration::from_secs(15 * 60);
+
 const _: () = assert!(SEARCH_REFRESH.as_secs() < TOKEN_FRESH.as_secs());
 const _: () = assert!(TOKEN_FRESH.as_secs() < TOKEN_SECRET_MIN.as_secs());
 const _: () = assert!(KEEP_FRESH_AFTER.as_secs() < GOOD_AFTER_HEARD.as_secs());

@@ -172,13 +172,13 @@ fn what_waited_for_an_address_goes_on_when_a_node_answers_there() {
 
 #[test]
 fn a_newcomer_hears_of_many_large_values_one_push_after_the_other() {
-    let mut sim = Sim::network(12, 10, Weather { loss: 0.05, ..Weather::FAIR });
+    let mut sim = Sim::network(12, 12, Weather { loss: 0.05, ..Weather::FAIR });
     let (publisher, key) = (sim.anyone(), InfoHash::of(b"many and large"));
     for id in 1..=40 {
         sim.put(publisher, key, Value::new(id, ValueType::USER_DATA, &[id as u8; 20_000], "").unwrap(), true);
     }
     sim.run_for(Duration::from_secs(60));
-    let listener = sim.anyone();
+    let listener = std::iter::repeat_with(|| sim.anyone()).find(|host| *host != publisher).unwrap();
     let listening = sim.listen(listener, key);
     sim.run_for(Duration::from_secs(60));
     let mut heard: Vec<_> = sim.heard[&(listener, listening)].iter().map(Value::id).collect();
@@ -222,6 +222,18 @@ fn a_node_that_lost_its_network_comes_back_by_itself() {
     }
     sim.run_for(Duration::from_secs(60));
     assert!(sim.node(host).is_connected(Family::V4));
+}
+
+#[test]
+fn others_tell_a_node_at_which_port_they_see_it_and_tell_a_client_nothing() {
+    let mut sim = Sim::network(50, 11, Weather { loss: 0.05, ..Weather::FAIR });
+    let newcomer = sim.join(Config::default());
+    let client = sim.join(Config { client: true, ..Config::default() });
+    sim.run_for(Duration::from_secs(60));
+    let seen = sim.node(newcomer).sightings(sim.now(), Family::V4);
+    assert!(seen.len() >= 3, "{seen:?}");
+    assert!(seen.iter().all(|(_, addr)| *addr == sim.addr(newcomer)), "{seen:?}");
+    assert_eq!(sim.node(client).sightings(sim.now(), Family::V4), []);
 }
 
 #[test]

@@ -138,6 +138,19 @@ async fn a_released_node_enters_the_network_through_ours() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn released_nodes_tell_ours_at_which_port_they_see_it() -> Result<()> {
+    let nodes = real::network(4)?;
+    let ours = start(&[nodes[0].addr()]).await?;
+    let own = own_addr(&ours)?;
+    // On loopback every node is a voter; those that listen at one address count as one host.
+    let mut status = ours.watch();
+    let seen = tokio::time::timeout(LIMIT, status.wait_for(|status| status.seen_v4.len() >= 2)).await;
+    let seen = seen.context("nobody names ours")??.seen_v4.clone();
+    ensure!(seen.iter().all(|(_, addr)| *addr == own), "{seen:?}, not {own}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restart_needs_no_bootstrap_host() -> Result<()> {
     let mut nodes = real::network(4)?;
     let folder = tempfile::tempdir()?;

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rand::RngExt;
+use rand::seq::IndexedRandom as _;
 
 use super::Node;
 use crate::address::{Family, canonical, is_martian};
 use crate::hash::InfoHash;
-use crate::limits::{BOOTSTRAP_RETRY_MAX, BOOTSTRAP_RETRY_MIN, MAX_BOOTSTRAP, REPLICATION};
+use crate::limits::{BOOTSTRAP_RETRY_MAX, BOOTSTRAP_RETRY_MIN, MAX_BOOTSTRAP, REPLICATION, WANTED_SIGHTINGS};
 use crate::message::{Reply, Request, Want};
 use crate::operation::Event;
 use crate::request::Purpose;
@@ -51,6 +52,7 @@ impl Node {
     /// prove itself again.
     pub fn network_changed(&mut self, now: Time) {
         self.failed.clear();
+        self.tables.iter_mut().for_each(|link| link.sightings.clear());
         self.next_maintenance = now + Duration::from_micros(1);
         for family in Family::ALL {
             let due: Vec<_> = self.link(family).table.entries().map(|entry| entry.node).take(REPLICATION).collect();
@@ -99,6 +101,7 @@ impl Node {
             }
             self.notice_disconnection(now, family);
             self.refresh_buckets(now, family, poor_interval);
+            self.ask_where_we_are(now, family);
             let due: Vec<_> = self.link(family).table.due(now).take(REPLICATION).collect();
             due.into_iter().for_each(|node| self.verify(now, node));
         }
@@ -168,6 +171,21 @@ impl Node {
                 let target = self.id.random_sharing(InfoHash::BITS - 8, &mut self.rng);
                 self.ask_near(now, family, &target, target);
             }
+        }
+    }
+
+    /// Asks a node that has not told for those near our own id, of which we are the first, until
+    /// enough have named us.
+    fn ask_where_we_are(&mut self, now: Time, family: Family) {
+        let link = self.link(family);
+        if self.config.client || link.sightings.fresh(now).count() >= WANTED_SIGHTINGS {
+            return;
+        }
+        let silent = link.table.good(now).filter(|entry| !link.sightings.has_told(now, entry.node.addr));
+        let silent: Vec<_> = silent.map(|entry| entry.node).collect();
+        if let Some(node) = silent.choose(&mut self.rng) {
+            let request = Request::Find { target: self.id, want: None };
+            self.request(now, node.addr, Some(node.id), Purpose::Maintain, 3, request);
         }
     }
 

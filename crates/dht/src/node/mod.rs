@@ -25,6 +25,7 @@ use crate::message::NodeAddr;
 use crate::operation::{Event, OpId, Operation};
 use crate::request::Requests;
 use crate::search::{Search, SearchId};
+use crate::sightings::Sightings;
 use crate::storage::{Listeners, Storage, VerifySignature};
 use crate::table::Table;
 use crate::time::Time;
@@ -184,6 +185,7 @@ struct Link {
     enabled: bool,
     table: Table,
     external_addr: ExternalAddrConsensus,
+    sightings: Sightings,
     connected: bool,
     /// When bootstrap hosts are asked again, while not connected.
     next_bootstrap: Option<Time>,
@@ -313,6 +315,12 @@ impl Node {
         self.link(family).external_addr.winner()
     }
 
+    /// Which nodes see us at which address and port. Nobody names a client: then there are none.
+    #[must_use]
+    pub fn sightings(&self, now: Time, family: Family) -> Vec<(SocketAddr, SocketAddr)> {
+        self.link(family).sightings.fresh(now).collect()
+    }
+
     /// Whether good nodes of the family are known.
     #[must_use]
     pub fn is_connected(&self, family: Family) -> bool {
@@ -383,6 +391,7 @@ impl Link {
             enabled,
             table: Table::new(id),
             external_addr: ExternalAddrConsensus::default(),
+            sightings: Sightings::default(),
             connected: false,
             next_bootstrap: None,
             bootstrap_wait: crate::limits::BOOTSTRAP_RETRY_MIN,

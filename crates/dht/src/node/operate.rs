@@ -197,8 +197,9 @@ impl Node {
         let named = reply.nodes().map(|node| NodeAddr { addr: as_named_by(namer, node.addr), ..node });
         let mut usable = Vec::new();
         for node in named.take(2 * crate::limits::REPLICATION) {
-            if node.id != self.id
-                && !node.id.is_zero()
+            if node.id == self.id {
+                self.link_mut(Family::of(&namer)).sightings.add(now, namer, node.addr);
+            } else if !node.id.is_zero()
                 && !is_martian(&node.addr)
                 && self.link(Family::of(&node.addr)).enabled
                 && !self.has_failed(now, &node.id)

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hardline_dht::{Config, Event, Family, InfoHash, Node, OpId, Time, Value};
+use hardline_proto::punch::{Mapping, MappingObserver};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::net::UdpSocket;
@@ -300,7 +301,12 @@ impl Driver {
         let now = self.now();
         let (stored_values, stored_bytes) = self.node.stored();
         let public = Family::ALL.into_iter().filter_map(|family| self.node.public_address(family));
+        let [seen_v4, seen_v6] = Family::ALL.map(|family| self.node.sightings(now, family));
         self.status.send_replace(DhtStatus {
+            mapping_v4: mapping(&seen_v4),
+            mapping_v6: mapping(&seen_v6),
+            seen_v4,
+            seen_v6,
             id: self.node.id(),
             bound: self.bound.clone(),
             connected_v4: self.node.is_connected(Family::V4),
@@ -341,6 +347,13 @@ async fn any_readable(sockets: &[UdpSocket], after: Instant) -> usize {
         },
         [] => std::future::pending().await,
     }
+}
+
+/// What the router does, from who sees us where.
+fn mapping(seen: &[(SocketAddr, SocketAddr)]) -> Mapping {
+    let mut observer = MappingObserver::default();
+    seen.iter().for_each(|(voter, addr)| observer.saw(voter.ip(), *addr));
+    observer.mapping()
 }
 
 async fn known_nodes(store: Option<&Store>) -> Vec<SocketAddr> {

@@ -19,6 +19,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hardline_dht::{Counters, Event, InfoHash, Rates, Summary, TableStatus, Value};
+use hardline_proto::punch::Mapping;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -79,6 +80,14 @@ pub struct DhtStatus {
     pub table_v6: TableStatus,
     /// Our public addresses, as others agree.
     pub public: Vec<IpAddr>,
+    /// Which nodes see us at which address and port, IPv4. Only nodes that take part are told.
+    pub seen_v4: Vec<(SocketAddr, SocketAddr)>,
+    /// The same, IPv6.
+    pub seen_v6: Vec<(SocketAddr, SocketAddr)>,
+    /// How a router maps our socket, judged from that, IPv4.
+    pub mapping_v4: Mapping,
+    /// The same, IPv6.
+    pub mapping_v6: Mapping,
     /// Operations under way.
     pub operations: usize,
     /// Values stored for others.
