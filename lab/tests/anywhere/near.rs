@@ -63,8 +63,8 @@ fn a_neighbour_without_multicast_and_hairpin_behind_a_router_that_opens_no_port(
     neighbour_without_multicast(Mapping::None)
 }
 
-/// The network swallows multicast, and the router leads nobody from inside back in: what the service
-/// signed tells its neighbours where it is in their own network.
+/// The network swallows multicast, and the router leads nobody from inside back in: what the
+/// service signed tells its neighbours where it is in their own network.
 fn neighbour_without_multicast(mapping: Mapping) -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let world = TwoHomes::new(&lab, mapping)?;

@@ -97,8 +97,8 @@ impl Plan {
         *self = Self::new(now);
     }
 
-    /// The router says that it has begun anew or has another address: the next look or search is due
-    /// now, or [`AFTER_ANNOUNCEMENT`] after the last one for the same reason.
+    /// The router says that it has begun anew or has another address: the next look or search is
+    /// due now, or [`AFTER_ANNOUNCEMENT`] after the last one for the same reason.
     pub fn announced(&mut self, now: Instant) {
         let due = self.acted.map_or(now, |acted| now.max(acted + AFTER_ANNOUNCEMENT));
         self.announced.get_or_insert(due);
