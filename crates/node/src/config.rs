@@ -142,6 +142,9 @@ pub struct P2pConfig {
     /// Whether others come in over QUIC as well, at the UDP port of the same number, or at another
     /// where that is taken. A build without the feature `quic` never does.
     pub quic: bool,
+    /// Whether a way through NATs is made over QUIC: those who call in the DHT are answered, and
+    /// services that cannot be reached are called. Needs [`quic`](Self::quic).
+    pub punching: bool,
     /// How many may come in, at once and from one address.
     pub limits: AdmissionLimits,
     /// Time for a peer to finish its handshake and its preamble. Default [`HANDSHAKE_TIMEOUT`].
@@ -161,6 +164,7 @@ impl Default for P2pConfig {
             public_addresses: Vec::new(),
             port_mapping: true,
             quic: true,
+            punching: true,
             limits: AdmissionLimits::default(),
             handshake_timeout: HANDSHAKE_TIMEOUT,
             backend_timeout: BACKEND_CONNECT_TIMEOUT,

@@ -18,6 +18,8 @@ pub mod tunnel; // bytes both ways
 pub mod accept; // incoming peer → service
 pub mod backend; // service → local program or folder
 
+#[cfg(feature = "quic")]
+mod calls; // calls of diallers behind NATs → probes towards them
 pub mod publish; // own addresses → values of the DHT
 pub mod reach; // own addresses → what diallers are told
 

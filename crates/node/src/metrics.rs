@@ -23,6 +23,7 @@ macro_rules! metrics {
     ($($variant:ident $name:literal $unit:literal $help:literal)+) => {
         /// A number that only rises while the node runs.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[cfg_attr(not(feature = "quic"), allow(dead_code, reason = "calls need QUIC"))]
         pub(crate) enum Metric {
             $(#[doc = $help] $variant,)+
         }
@@ -55,6 +56,8 @@ metrics! {
     RefusedTunnelsPerService "refused_tunnels_per_service" "peers" "Peers refused: as many tunnels to one service as `limits.tunnels_per_service`."
     LanDroppedDatagrams "lan_dropped_datagrams" "datagrams" "Datagrams of neighbours that were not read, being over `limits.lan_datagrams_per_second` or its share of one address."
     LanDroppedAnswers "lan_dropped_answers" "datagrams" "Answers to neighbours that were not sent, being over `limits.lan_answers_per_second` or its share of one address."
+    CallsFollowed "calls_followed" "calls" "Calls of diallers behind NATs that were answered with probes."
+    CallsRefused "calls_refused" "calls" "Calls that were not followed: seen before, from another time, for addresses that nothing is sent to, or too many."
     RelayJoined "relay_joined" "connections" "Connections joined by the relay that runs here."
     RelayBytes "relay_bytes" "bytes" "Bytes copied by the relay, in both directions, of connections that have ended."
     RelayRefused "relay_refused" "connections" "Connections and publishers refused at a limit of the relay."

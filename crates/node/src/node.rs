@@ -18,6 +18,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use crate::accept::Acceptor;
+#[cfg(feature = "quic")]
+use crate::calls::Calls;
 use crate::config::{NodeConfig, P2pConfig, ServiceConfig};
 use crate::dial::{Dialler, Early, Waiting};
 use crate::discovery::{Resolver, SourceContext};
@@ -149,8 +151,8 @@ impl Node {
         let network = NetworkMonitor::start(drain.stop.clone(), &tasks);
         let lan = start_lan(&config, &network, &metrics, &drain, &mut notices).await;
         let dht = prepare_dht(&config, &store, &network, &drain)?;
-        let sources = sources(&config, &services, &store, &lan, &dht);
         let quic = QuicSockets::new(config.p2p.quic, tasks.clone());
+        let sources = sources(&config, &services, &store, &lan, &dht, &quic);
         let policy = dial_policy(&gateway_listeners, &quic, &config);
         let resolver = Resolver::new(sources, network, policy, drain.stop.clone(), tasks.clone());
         let _ = undo.disarm();
@@ -279,6 +281,7 @@ impl Node {
         let publisher = self.run_publisher(relay, &reach, &relays, store, plain);
         let acceptor = self.run_acceptor((bound, witness), relayed, Arc::clone(&reach), &p2p);
         quic::accept(over_quic, &acceptor, &self.tasks);
+        self.follow_calls(p2p.punching && !quic.is_empty());
         let _ = self.live.listening.set(Listening { addrs, quic, reach, publisher, relays });
         Ok(())
     }
@@ -312,8 +315,8 @@ impl Node {
         relays: &Relays,
         (proofs, to_verify): (ProofsReceiver, watch::Sender<HostList>),
     ) -> Arc<Reach> {
-        let P2pConfig { public_addresses: by_hand, bind: bound, port_mapping, .. } = config;
-        let config = ReachConfig { by_hand, port, quic_port, bound, port_mapping };
+        let P2pConfig { public_addresses: by_hand, bind: bound, port_mapping, punching, .. } = config;
+        let config = ReachConfig { by_hand, port, quic_port, punching, bound, port_mapping };
         // Without the DHT nobody tells what others see.
         let public = self.live.dht.as_ref().map_or_else(|| watch::channel(Vec::new()).1, |dht| dht.public_addresses());
         let outside = Outside { public, relays: relays.hosts(), proofs, to_verify };
@@ -350,6 +353,7 @@ impl Node {
             relays: relays.hosts(),
             quic: reach.watch_quic(),
             home: reach.watch_home(),
+            punch: reach.watch_punch(),
             store,
             plain,
             clock: system_clock,
@@ -375,6 +379,24 @@ impl Node {
         self.tasks.spawn(Arc::clone(&acceptor).run(relayed, self.tasks.clone()));
         acceptor
     }
+
+    /// Answers those who call this node's services in the DHT.
+    #[cfg(feature = "quic")]
+    fn follow_calls(&self, is_wanted: bool) {
+        let Some(dht) = self.live.dht.clone().filter(|_| is_wanted) else { return };
+        let calls = Calls {
+            table: self.live.services.watch(),
+            dht,
+            quic: self.quic.clone(),
+            resolver: Arc::clone(&self.dialler.resolver),
+            metrics: self.live.metrics.clone(),
+        };
+        let stop = self.drain.stop.clone();
+        self.tasks.spawn(async move { stop.run_until_cancelled(calls.run()).await });
+    }
+
+    #[cfg(not(feature = "quic"))]
+    fn follow_calls(&self, _is_wanted: bool) {}
 
     fn run_gateway(&self, listeners: Vec<TcpListener>, connections: usize) {
         let Some(port) = self.live.gateway.first().map(SocketAddr::port) else { return };
@@ -502,6 +524,7 @@ fn sources(
     store: &Store,
     lan: &Option<Arc<Lan>>,
     dht: &Option<Arc<SharedDht>>,
+    quic: &QuicSockets,
 ) -> SourceContext {
     SourceContext {
         own: Arc::new(OwnAddresses::new(Arc::clone(services))),
@@ -509,6 +532,7 @@ fn sources(
         store: Some(store.clone()),
         lan: lan.clone(),
         dht: dht.clone(),
+        punching: Some(quic.clone()).filter(|quic| config.p2p.punching && quic.is_there()),
         last_known_good: Arc::default(),
     }
 }

@@ -252,6 +252,7 @@ fn record(at: SocketAddr) -> SealedRecord {
         relays: HostList::default(),
         home: Home::default(),
         quic: Vec::new(),
+        punch: Vec::new(),
         issued_ms: now_ms(),
         expires_ms: now_ms() + 3_600_000,
         sequence: 1,

@@ -7,8 +7,8 @@ use hardline_proto::dht_key;
 use hardline_proto::hosts::{HostList, MAX_HOSTS};
 use hardline_proto::rolling::Day;
 use hardline_proto::sealed::{
-    AddressKind, Home, MAX_AHEAD_MS, MAX_CERTIFICATE, MAX_LIFETIME_MS, MAX_QUIC, MAX_RELAYS, MAX_SEALED, Proof,
-    SealError, SealedError, SealedRecord, Signature, envelope, open, seal,
+    AddressKind, Home, MAX_AHEAD_MS, MAX_CERTIFICATE, MAX_LIFETIME_MS, MAX_PUNCH, MAX_QUIC, MAX_RELAYS, MAX_SEALED,
+    Proof, SealError, SealedError, SealedRecord, Signature, envelope, open, seal,
 };
 use proptest::prelude::*;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
@@ -110,7 +110,8 @@ fn the_largest_record_fits() {
     assert_eq!(addresses.as_slice().len(), MAX_HOSTS);
     let relays = addresses.as_slice()[..MAX_RELAYS].iter().cloned().collect();
     let quic = vec![([0xffff; 8], u16::MAX).into(); MAX_QUIC];
-    let record = SealedRecord { addresses, relays, quic, tunnels: vec![u16::MAX; 8], ..record() };
+    let punch = vec![([0xffff; 8], u16::MAX).into(); MAX_PUNCH];
+    let record = SealedRecord { addresses, relays, quic, punch, tunnels: vec![u16::MAX; 8], ..record() };
     let certificate = vec![0; MAX_CERTIFICATE];
     let sign = |_: &[u8]| Some(Signature { scheme: 1, bytes: vec![0; 1024] });
     let sealed = seal(&record, &certificate, DAY, NONCE, sign).unwrap();
@@ -179,8 +180,9 @@ proptest! {
         let home = Home::new("203.0.113.5".parse().ok(), inside);
         let relays = ports.iter().take(MAX_RELAYS).map(|port| format!("192.0.2.1:{port}").parse().unwrap()).collect();
         let quic = ports.iter().take(MAX_QUIC).map(|port| (std::net::Ipv6Addr::LOCALHOST, *port).into()).collect();
+        let punch = ports.iter().take(MAX_PUNCH).map(|port| ([192, 0, 2, 1], *port).into()).collect();
         let record = SealedRecord {
-            addresses, relays, quic, home, issued_ms: NOW, expires_ms: NOW + lifetime, sequence, publisher, tunnels };
+            addresses, relays, quic, home, punch, issued_ms: NOW, expires_ms: NOW + lifetime, sequence, publisher, tunnels };
         let sealed = seal(&record, CERTIFICATE, DAY, nonce, sign).unwrap();
         prop_assert_eq!(opened(&sealed), Ok(record));
     }
@@ -196,6 +198,7 @@ fn record() -> SealedRecord {
         relays: HostList::default(),
         quic: Vec::new(),
         home: Home::default(),
+        punch: Vec::new(),
         issued_ms: NOW,
         expires_ms: NOW + 3_600_000,
         sequence: NOW,

@@ -102,6 +102,7 @@ impl Forger<'_> {
             relays: HostList::default(),
             home: Home::default(),
             quic: Vec::new(),
+            punch: Vec::new(),
             issued_ms,
             expires_ms: issued_ms + 3_600_000,
             // Higher than any honest one.

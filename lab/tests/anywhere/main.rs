@@ -9,6 +9,7 @@ mod measure;
 mod mesh;
 mod moves;
 mod near;
+mod punched;
 mod relayed;
 mod released;
 mod rest;

@@ -212,6 +212,15 @@ pub const KEYS: &[Key<Settings>] = &[
         set: |it, raw| raw.boolean().map(|value| it.node.p2p.quic = value),
     },
     Key {
+        name: "p2p.punching",
+        variable: Variable::OfName,
+        form: BOOLEAN,
+        example: "",
+        help: "Whether two computers behind routers that open no port reach each other over QUIC, by sending to each other at the same time. They call each other in the DHT.",
+        get: |it| Some(it.node.p2p.punching.into()),
+        set: |it, raw| raw.boolean().map(|value| it.node.p2p.punching = value),
+    },
+    Key {
         name: "p2p.own_records",
         variable: Variable::OfName,
         form: BOOLEAN,

@@ -106,6 +106,7 @@ fn every_key_has_a_variable_of_its_own_that_sets_it() {
         ("p2p.public_addresses", "203.0.113.5:7008, home.example.org:443"),
         ("p2p.port_mapping", "false"),
         ("p2p.quic", "false"),
+        ("p2p.punching", "false"),
         ("p2p.own_records", "false"),
         ("relay.enabled", "true"),
         ("relay.registrations_per_token", "3"),

@@ -16,6 +16,8 @@ pub(crate) use last_known_good::LastKnownGood;
 pub(crate) use report::AttemptLog;
 pub use report::{AttemptReport, Outcome, Report, SourceReport};
 pub(crate) use search::Lookup;
+#[cfg(feature = "quic")]
+pub use sources::CALL;
 pub use sources::{DHT_PLAIN, DHT_PROXY, DHT_ROLLING, DHT_SEALED, LAN, OWN, RECENT, STATIC, STORE};
 
 use std::net::SocketAddr;
@@ -34,6 +36,7 @@ use crate::drivers::lan::Lan;
 use crate::network::NetworkMonitor;
 use crate::services::OwnAddresses;
 use crate::store::Store;
+use crate::transport::quic::QuicSockets;
 
 /// Asks every source that there is.
 #[derive(Debug)]
@@ -60,6 +63,8 @@ pub(crate) struct SourceContext {
     pub(crate) store: Option<Store>,
     pub(crate) lan: Option<Arc<Lan>>,
     pub(crate) dht: Option<Arc<SharedDht>>,
+    /// From where a way through NATs is made, if it is.
+    pub(crate) punching: Option<QuicSockets>,
 }
 
 impl Resolver {
@@ -80,6 +85,12 @@ impl Resolver {
     pub(crate) fn listen_at(&self, at: SocketAddr) {
         self.context.own.listen_at(at);
         self.rules.add_own_port(at.port());
+    }
+
+    /// What may be dialled, and sent to.
+    #[cfg(feature = "quic")]
+    pub(crate) fn policy(&self) -> DialPolicy {
+        self.rules.now()
     }
 
     /// Does what is slow the first time, before somebody waits for it.

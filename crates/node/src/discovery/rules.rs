@@ -19,6 +19,12 @@ impl DialRules {
         self.0.write().unwrap_or_else(PoisonError::into_inner).own_ports.push(port);
     }
 
+    /// The policy now.
+    #[cfg(feature = "quic")]
+    pub(super) fn now(&self) -> DialPolicy {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Whether `addr`, behind which `trust` stands, may be dialled from `here`.
     pub(super) fn permits(&self, here: &NetworkState, addr: &TransportAddr, trust: Trust) -> bool {
         self.0.read().unwrap_or_else(PoisonError::into_inner).permits(here, addr, trust)

@@ -260,6 +260,12 @@ impl Search {
         });
     }
 
+    /// Whether an address was found by anybody.
+    #[cfg(feature = "quic")]
+    pub(super) fn has_candidates(&self) -> bool {
+        !self.state.borrow().set.is_empty()
+    }
+
     /// Notes an address that `asked` named.
     pub(super) fn found(&self, asked: SourceInfo, candidate: Candidate) {
         if self.state.send_if_modified(|state| state.set.found(asked, candidate)) {

@@ -87,7 +87,7 @@ impl Announcer {
         let dht = self.context.dht.use_now().await.inspect_err(|error| info!(%error, "no DHT node")).ok();
         loop {
             let latest = hosts.borrow_and_update().clone();
-            if !latest.as_slice().is_empty() {
+            if !self.is_nowhere(&latest) {
                 self.pace.begin(Instant::now().into_std());
             }
             let round = tokio::select! {
@@ -109,7 +109,7 @@ impl Announcer {
 
     /// Publishes everything that is not published, and reads it back.
     async fn round(&mut self, dht: Option<&DhtUse>, hosts: &HostList) -> Round {
-        if hosts.as_slice().is_empty() {
+        if self.is_nowhere(hosts) {
             self.active.clear();
             return Round { state: PublishState::NoAddresses, next_ms: RENEW_MS };
         }
@@ -133,7 +133,7 @@ impl Announcer {
     }
 
     async fn publish(&mut self, dht: &Dht, hosts: &HostList) -> Result<PublishState, String> {
-        let slots = slots(&self.service, self.unix_seconds(), self.context.plain);
+        let slots = self.slots(hosts);
         let mut active = std::mem::take(&mut self.active);
         // Texts of released clients stay as they are; a sealed record would expire.
         active.retain(|it| {
@@ -171,7 +171,7 @@ impl Announcer {
     /// back.
     async fn publish_by_proxy(&mut self, hosts: &HostList) -> Result<PublishState, String> {
         self.active.clear();
-        let slots = slots(&self.service, self.unix_seconds(), self.context.plain);
+        let slots = self.slots(hosts);
         let (mut values, mut reason) = (0, String::new());
         for slot in slots {
             let value = self.value(&slot, hosts).await?;
@@ -183,12 +183,23 @@ impl Announcer {
         if values == 0 { Err(reason) } else { Ok(PublishState::ByProxy { values, at_ms: (self.context.clock)() }) }
     }
 
+    /// Whether there is no address at which one is reached or called.
+    fn is_nowhere(&self, hosts: &HostList) -> bool {
+        hosts.as_slice().is_empty() && self.context.punch.borrow().is_empty()
+    }
+
+    /// Where to publish. What released clients read is addresses alone.
+    fn slots(&self, hosts: &HostList) -> Vec<Slot> {
+        let plain = self.context.plain && !hosts.as_slice().is_empty();
+        slots(&self.service, self.unix_seconds(), plain)
+    }
+
     async fn value(&self, slot: &Slot, hosts: &HostList) -> Result<Value, String> {
         let (store, clock) = (&self.context.store, self.context.clock);
         let relays = self.context.relays.borrow().clone();
-        let quic = self.context.quic.borrow().clone();
+        let (quic, punch) = (self.context.quic.borrow().clone(), self.context.punch.borrow().clone());
         let home = self.context.home.borrow().clone();
-        RecordBuilder { service: &self.service, hosts, relays, quic, home, store, clock }.value(slot).await
+        RecordBuilder { service: &self.service, hosts, relays, quic, home, punch, store, clock }.value(slot).await
     }
 
     fn tell(&self, state: PublishState) {

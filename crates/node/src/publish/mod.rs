@@ -49,6 +49,8 @@ pub(crate) struct PublishContext {
     pub(crate) quic: watch::Receiver<Vec<SocketAddr>>,
     /// Where this computer is reached from its own network. Likewise.
     pub(crate) home: watch::Receiver<Home>,
+    /// Where it is to be called, likewise.
+    pub(crate) punch: watch::Receiver<Vec<SocketAddr>>,
     /// Where sequences are kept.
     pub(crate) store: Store,
     /// Whether to publish where released clients look.

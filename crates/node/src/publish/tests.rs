@@ -245,9 +245,10 @@ impl Publishing {
         let dht = SharedDht::new(&settings, true, None, own_network, stop.clone()).unwrap();
         let (hosts, watched) = watch::channel(HostList::parse_lenient(hosts));
         let relays = watch::channel(HostList::default()).1;
-        let quic = watch::channel(Vec::new()).1;
+        let (quic, punch) = (watch::channel(Vec::new()).1, watch::channel(Vec::new()).1);
         let home = watch::channel(Home::default()).1;
-        let context = PublishContext { dht: Arc::clone(&dht), hosts: watched, relays, quic, home, store, plain, clock };
+        let context =
+            PublishContext { dht: Arc::clone(&dht), hosts: watched, relays, quic, home, punch, store, plain, clock };
         let service = Announced { key: identity.key, certified: Arc::clone(&identity.certified) };
         let publisher =
             Publisher::start(vec![service], watch::channel(Arc::default()).1, context, &stop, &TaskTracker::new());

@@ -51,6 +51,7 @@ pub(super) struct RecordBuilder<'a> {
     pub(super) relays: HostList,
     pub(super) quic: Vec<SocketAddr>,
     pub(super) home: Home,
+    pub(super) punch: Vec<SocketAddr>,
     pub(super) store: &'a Store,
     pub(super) clock: Clock,
 }
@@ -79,6 +80,7 @@ impl RecordBuilder<'_> {
             relays: relays.into_iter().cloned().collect(),
             quic: self.quic.clone(),
             home: self.home.clone(),
+            punch: self.punch.clone(),
             issued_ms: now_ms,
             expires_ms: now_ms.saturating_add(LIFETIME_MS),
             sequence: number.sequence,

@@ -37,6 +37,8 @@ pub struct ReachConfig {
     pub port: u16,
     /// The UDP port where QUIC is spoken, if it is.
     pub quic_port: Option<u16>,
+    /// Whether those who call are answered over UDP, if QUIC is spoken.
+    pub punching: bool,
     /// Addresses the P2P side listens at; empty is all of them.
     pub bound: Vec<IpAddr>,
     /// Whether the router is asked to open the port.
@@ -120,6 +122,7 @@ pub struct Reach {
     hosts: watch::Receiver<HostList>,
     quic: watch::Receiver<Vec<SocketAddr>>,
     home: watch::Receiver<Home>,
+    punch: watch::Receiver<Vec<SocketAddr>>,
     status: watch::Receiver<ReachStatus>,
 }
 
@@ -137,6 +140,7 @@ impl Reach {
         let (hosts_sender, hosts) = watch::channel(HostList::default());
         let (quic_sender, quic) = watch::channel(Vec::new());
         let (home_sender, home) = watch::channel(Home::default());
+        let (punch_sender, punch) = watch::channel(Vec::new());
         let (status_sender, status) = watch::channel(ReachStatus::default());
         let first = if config.port_mapping { RouterStatus::Searching } else { RouterStatus::Off };
         let (router_sender, router) = watch::channel(first);
@@ -155,6 +159,7 @@ impl Reach {
             hosts: hosts_sender,
             quic: quic_sender,
             home: home_sender,
+            punch: punch_sender,
             status: status_sender,
         };
         monitor.look();
@@ -163,7 +168,7 @@ impl Reach {
             tasks.spawn(mapper.run(route_receiver, shutdown.clone()));
         }
         tasks.spawn(monitor.run(shutdown));
-        Arc::new(Self { hosts, quic, home, status })
+        Arc::new(Self { hosts, quic, home, punch, status })
     }
 
     /// The addresses now, best first.
@@ -191,6 +196,13 @@ impl Reach {
         self.home.clone()
     }
 
+    /// Where probes of those who call are to be sent, live: a router may keep them out until a
+    /// probe was sent from here. Marked as changed before [`watch`](Self::watch) is.
+    #[must_use]
+    pub(crate) fn watch_punch(&self) -> watch::Receiver<Vec<SocketAddr>> {
+        self.punch.clone()
+    }
+
     /// How this host is reachable from the internet.
     #[must_use]
     pub fn status(&self) -> ReachStatus {
@@ -210,6 +222,7 @@ struct ReachabilityMonitor {
     hosts: watch::Sender<HostList>,
     quic: watch::Sender<Vec<SocketAddr>>,
     home: watch::Sender<Home>,
+    punch: watch::Sender<Vec<SocketAddr>>,
     status: watch::Sender<ReachStatus>,
 }
 
@@ -239,9 +252,11 @@ impl ReachabilityMonitor {
         }
         let quic = self.config.quic_port.map(|port| own::addresses(&network, &self.config.bound, port));
         let quic = own::useful(quic.unwrap_or_default());
+        let punch = self.punched(route.is_some(), seen, &quic);
         let is_quic_changed = self.quic.send_if_modified(|known| std::mem::replace(known, quic.clone()) != quic);
         let home = own::home(&self.config, &network, &status);
         let is_home_changed = self.home.send_if_modified(|known| std::mem::replace(known, home.clone()) != home);
+        let is_punch_changed = self.punch.send_if_modified(|known| std::mem::replace(known, punch.clone()) != punch);
         let relays = self.outside.relays.borrow().clone();
         status.is_relayed = !relays.as_slice().is_empty();
         let advertised: HostList = status.advertised.as_slice().iter().chain(relays.as_slice()).cloned().collect();
@@ -256,7 +271,7 @@ impl ReachabilityMonitor {
                 debug!(hosts = %advertised, "own addresses changed");
                 *known = advertised;
             }
-            is_changed || is_quic_changed || is_home_changed
+            is_changed || is_quic_changed || is_home_changed || is_punch_changed
         });
     }
 
@@ -285,6 +300,14 @@ impl ReachabilityMonitor {
             is_news
         });
         has_forgotten
+    }
+
+    /// Where others may see the socket of QUIC. Nodes of the DHT tell the address and no port; most
+    /// routers keep it.
+    fn punched(&self, is_translated: bool, seen: Option<Ipv4Addr>, quic: &[SocketAddr]) -> Vec<SocketAddr> {
+        let Some(port) = self.config.quic_port.filter(|_| self.config.punching) else { return Vec::new() };
+        let seen = seen.filter(|_| is_translated).map(|seen| SocketAddr::from((seen, port)));
+        seen.into_iter().chain(quic.iter().copied()).collect()
     }
 
     /// The public IPv4 address that others see.
@@ -326,6 +349,7 @@ mod tests {
             by_hand: vec!["203.0.113.5:7008".parse().unwrap()],
             port: 7008,
             quic_port: None,
+            punching: true,
             bound: vec!["127.0.0.1".parse().unwrap()],
             port_mapping: true,
         };

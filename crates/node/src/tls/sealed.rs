@@ -91,6 +91,7 @@ mod tests {
             relays: HostList::default(),
             home: Home::default(),
             quic: Vec::new(),
+            punch: Vec::new(),
             issued_ms: 1,
             expires_ms: 1000,
             sequence: 1,

@@ -16,6 +16,7 @@ fn every_kind_of_identity_seals_and_is_believed() {
         relays: HostList::default(),
         home: Home::default(),
         quic: Vec::new(),
+        punch: Vec::new(),
         issued_ms: 1,
         expires_ms: 1000,
         sequence: 1,

@@ -52,6 +52,9 @@ pub const MAX_RELAYS: usize = 4;
 /// Addresses for QUIC kept of one record: one or two of each family.
 pub const MAX_QUIC: usize = 4;
 
+/// Addresses for probes kept of one record: one of each family, and a few more.
+pub const MAX_PUNCH: usize = 4;
+
 /// What a service says of itself. Times are Unix time in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedRecord {
@@ -63,6 +66,9 @@ pub struct SealedRecord {
     pub quic: Vec<SocketAddr>,
     /// Where it is reached from its own network.
     pub home: Home,
+    /// Where others see the socket of QUIC, as far as it knows, for probes of those who
+    /// [call](crate::call); at most [`MAX_PUNCH`].
+    pub punch: Vec<SocketAddr>,
     /// When this was written.
     pub issued_ms: u64,
     /// From when on nobody should believe it.

@@ -53,8 +53,20 @@ mod tests {
 
     fn record(publisher: u64, sequence: u64) -> SealedRecord {
         let (addresses, relays) = (HostList::default(), HostList::default());
-        let (quic, home, tunnels) = (Vec::new(), Home::default(), vec![1]);
-        SealedRecord { addresses, relays, quic, home, issued_ms: 0, expires_ms: 1000, sequence, publisher, tunnels }
+        let (quic, punch, tunnels) = (Vec::new(), Vec::new(), vec![1]);
+        let home = Home::default();
+        SealedRecord {
+            addresses,
+            relays,
+            quic,
+            home,
+            punch,
+            issued_ms: 0,
+            expires_ms: 1000,
+            sequence,
+            publisher,
+            tunnels,
+        }
     }
 
     #[test]

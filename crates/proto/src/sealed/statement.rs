@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AddressKind, Home, MAX_QUIC, MAX_RELAYS, MAX_STATEMENT, MAX_TUNNEL_VERSIONS, SealedError, SealedRecord};
+use super::{
+    AddressKind, Home, MAX_PUNCH, MAX_QUIC, MAX_RELAYS, MAX_STATEMENT, MAX_TUNNEL_VERSIONS, SealedError, SealedRecord,
+};
 use crate::hosts::{Host, HostList, HostPort};
 
 /// As it is written. Unknown members are ignored: there is room to grow.
@@ -53,6 +55,9 @@ const RELAY: &str = "relay";
 /// The kind of an address for QUIC, likewise.
 const QUIC: &str = "quic";
 
+/// The kind of an address for probes, likewise.
+const PUNCH: &str = "punch";
+
 impl Address {
     fn direct(at: &HostPort) -> Self {
         Self { kind: AddressKind::of(at).name().to_owned(), at: at.to_string() }
@@ -62,8 +67,8 @@ impl Address {
         Self { kind: RELAY.to_owned(), at: at.to_string() }
     }
 
-    fn quic(at: &SocketAddr) -> Self {
-        Self { kind: QUIC.to_owned(), at: at.to_string() }
+    fn udp(kind: &str, at: &SocketAddr) -> Self {
+        Self { kind: kind.to_owned(), at: at.to_string() }
     }
 
     /// `None` for a kind that this version does not know, and for an address of another kind than
@@ -72,8 +77,8 @@ impl Address {
         self.at.parse().ok().filter(|at| AddressKind::of(at).name() == self.kind)
     }
 
-    fn read_quic(&self) -> Option<SocketAddr> {
-        let HostPort { host: Host::Ip(ip), port } = self.at.parse().ok().filter(|_| self.kind == QUIC)? else {
+    fn read_udp(&self, kind: &str) -> Option<SocketAddr> {
+        let HostPort { host: Host::Ip(ip), port } = self.at.parse().ok().filter(|_| self.kind == kind)? else {
             return None;
         };
         Some(SocketAddr::new(ip, port))
@@ -89,8 +94,10 @@ impl Address {
 pub(super) fn write(record: &SealedRecord) -> Vec<u8> {
     let direct = record.addresses.as_slice().iter().map(Address::direct);
     let relays = record.relays.as_slice().iter().take(MAX_RELAYS).map(Address::relay);
+    let quic = record.quic.iter().take(MAX_QUIC).map(|at| Address::udp(QUIC, at));
+    let punch = record.punch.iter().take(MAX_PUNCH).map(|at| Address::udp(PUNCH, at));
     let statement = Statement {
-        addresses: direct.chain(relays).chain(record.quic.iter().take(MAX_QUIC).map(Address::quic)).collect(),
+        addresses: direct.chain(relays).chain(quic).chain(punch).collect(),
         issued: record.issued_ms,
         expires: record.expires_ms,
         sequence: record.sequence,
@@ -107,11 +114,14 @@ pub(super) fn read(text: &[u8]) -> Result<SealedRecord, SealedError> {
         return Err(SealedError::Malformed("statement"));
     }
     let statement: Statement = serde_json::from_slice(text).map_err(|_| SealedError::Malformed("statement"))?;
+    let udp =
+        |kind: &str, most: usize| statement.addresses.iter().filter_map(|at| at.read_udp(kind)).take(most).collect();
     Ok(SealedRecord {
         addresses: statement.addresses.iter().filter_map(Address::read_direct).collect(),
         relays: statement.addresses.iter().filter_map(Address::read_relay).take(MAX_RELAYS).collect(),
-        quic: statement.addresses.iter().filter_map(Address::read_quic).take(MAX_QUIC).collect(),
         home: statement.home.as_ref().map(Network::read).unwrap_or_default(),
+        quic: udp(QUIC, MAX_QUIC),
+        punch: udp(PUNCH, MAX_PUNCH),
         issued_ms: statement.issued,
         expires_ms: statement.expires,
         sequence: statement.sequence,

@@ -64,6 +64,7 @@ async fn forecast(settings: &Settings, networks: &NetworkMonitor, seen: &[IpAddr
         by_hand: p2p.public_addresses,
         port: p2p.port,
         quic_port: None,
+        punching: false,
         bound: p2p.bind,
         port_mapping: p2p.port_mapping,
     };

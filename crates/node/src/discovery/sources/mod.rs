@@ -1,5 +1,7 @@
 //! The sources of addresses, one file each.
 
+#[cfg(feature = "quic")]
+mod calls; // the service itself, which is called
 mod dht_proxy; // proxies of the DHT
 mod dht_sealed; // the DHT: what the service signed
 mod dht_text; // the DHT: what others may have written
@@ -11,6 +13,8 @@ mod records; // values of the DHT → addresses
 mod static_addresses; // what the person gave by hand
 mod stored; // what is remembered on disk
 
+#[cfg(feature = "quic")]
+pub use calls::CALL;
 pub use dht_proxy::DHT_PROXY;
 pub use dht_sealed::DHT_SEALED;
 pub use dht_text::{DHT_PLAIN, DHT_ROLLING};
@@ -21,7 +25,7 @@ pub use static_addresses::STATIC;
 pub use stored::STORE;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use self::dht_proxy::DhtProxy;
 use self::dht_sealed::DhtSealed;
@@ -35,7 +39,9 @@ use self::stored::Stored;
 use super::SourceContext;
 use super::rules::DialRules;
 use super::source::AddressSource;
+use crate::clock::unix_time;
 use crate::drivers::dht::shared::SharedDht;
+use crate::transport::quic::QuicSockets;
 
 /// Pause before the DHT is asked again while somebody waits: the service may have just come up.
 const ASK_AGAIN: Duration = Duration::from_secs(4);
@@ -45,7 +51,7 @@ const MAX_VALUES: usize = 1024;
 
 /// Every source that `context` has something for.
 pub(super) fn all(context: &SourceContext, rules: &DialRules) -> Vec<Box<dyn AddressSource>> {
-    let SourceContext { own, static_addresses, last_known_good, store, lan, dht: shared_dht } = context;
+    let SourceContext { own, static_addresses, last_known_good, store, lan, dht: shared_dht, punching } = context;
     let mut sources: Vec<Box<dyn AddressSource>> = vec![
         Box::new(Own(Arc::clone(own))),
         Box::new(Static::new(static_addresses.clone(), store.clone())),
@@ -53,25 +59,28 @@ pub(super) fn all(context: &SourceContext, rules: &DialRules) -> Vec<Box<dyn Add
     ];
     sources.extend(store.clone().map(|store| Box::new(Stored(store)) as _));
     sources.extend(lan.clone().map(|lan| Box::new(Neighbours(lan)) as _));
-    sources.extend(shared_dht.iter().flat_map(|shared| dht(shared, rules)));
+    sources.extend(shared_dht.iter().flat_map(|shared| dht(shared, punching.as_ref(), rules)));
     sources
 }
 
 /// The sources that draw from the DHT.
-fn dht(dht: &Arc<SharedDht>, rules: &DialRules) -> Vec<Box<dyn AddressSource>> {
+fn dht(dht: &Arc<SharedDht>, punching: Option<&QuicSockets>, rules: &DialRules) -> Vec<Box<dyn AddressSource>> {
     let newest = NewestRecords::default();
     let mut sources: Vec<Box<dyn AddressSource>> = vec![
         Box::new(DhtSealed { dht: Arc::clone(dht), newest: newest.clone() }),
         Box::new(DhtText { info: DHT_ROLLING, dht: Arc::clone(dht), rules: rules.clone() }),
         Box::new(DhtText { info: DHT_PLAIN, dht: Arc::clone(dht), rules: rules.clone() }),
     ];
+    #[cfg(not(feature = "quic"))]
+    let _ = punching; // there is no socket to do it from
+    #[cfg(feature = "quic")]
+    sources.extend(
+        punching.map(|quic| {
+            Box::new(calls::Called { dht: Arc::clone(dht), quic: quic.clone(), newest: newest.clone() }) as _
+        }),
+    );
     if !dht.proxies().is_empty() {
         sources.push(Box::new(DhtProxy { dht: Arc::clone(dht), newest, rules: rules.clone() }));
     }
     sources
-}
-
-/// Time since 1970. A clock before that is wrong by more than a day either way.
-fn unix_time() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -1,7 +1,7 @@
 //! Values of the DHT → addresses, of which strangers may have written most.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use hardline_dht::InfoHash;
 use hardline_proto::candidate::{SourceInfo, Tier, TransportAddr};
 use hardline_proto::hosts::{Host, HostList, HostPort};
 use hardline_proto::rolling::Day;
-use hardline_proto::sealed::{self, Home, Newest, SealedRecord};
+use hardline_proto::sealed::{self, Home, MAX_PUNCH, Newest, SealedRecord};
 use hardline_proto::{KeyHash, dht_key};
 use rand::Rng;
 use rand::seq::SliceRandom as _;
@@ -57,9 +57,44 @@ pub(super) fn keys(key: &KeyHash, unix_seconds: u64) -> Vec<(Kind, InfoHash)> {
     sealed.chain(rolling).chain([(Kind::Plain, InfoHash(dht_key::plain(key)))]).collect()
 }
 
-/// Which sealed records are not to be believed because there was a newer one.
+/// Services whose addresses for probes are kept.
+const MAX_PUNCHED: usize = 128;
+
+/// Which sealed records are not to be believed because there was a newer one; and where their
+/// services are to be called.
 #[derive(Debug, Clone, Default)]
-pub(super) struct NewestRecords(Arc<Mutex<Newest>>);
+pub(super) struct NewestRecords {
+    newest: Arc<Mutex<Newest>>,
+    punch: Arc<watch::Sender<HashMap<KeyHash, Vec<SocketAddr>>>>,
+}
+
+impl NewestRecords {
+    /// Where probes to `key` are to be sent, those named last first, as soon as a record says so.
+    /// Cancel safe.
+    #[cfg(feature = "quic")]
+    pub(super) async fn punch(&self, key: &KeyHash) -> Vec<SocketAddr> {
+        let mut known = self.punch.subscribe();
+        // The sender is our own.
+        let known = known.wait_for(|known| known.contains_key(key)).await;
+        known.ok().and_then(|known| known.get(key).cloned()).unwrap_or_default()
+    }
+
+    /// Notes what a record says. Two publishers of one service are called at once.
+    fn note_punch(&self, key: KeyHash, named: &[SocketAddr]) {
+        if named.is_empty() {
+            return;
+        }
+        self.punch.send_modify(|known| {
+            if known.len() >= MAX_PUNCHED && !known.contains_key(&key) {
+                known.clear();
+            }
+            let places = known.entry(key).or_default();
+            places.retain(|place| !named.contains(place));
+            places.splice(0..0, named.iter().copied());
+            places.truncate(2 * MAX_PUNCH);
+        });
+    }
+}
 
 /// Opens sealed records and hands in their addresses.
 pub(super) struct RecordReader<'a> {
@@ -81,6 +116,7 @@ impl<'a> RecordReader<'a> {
     /// Takes the first addresses of a record that is genuine. Returns whether it is.
     pub(super) fn read(&mut self, bytes: &[u8], day: Day) -> bool {
         let Some(record) = self.open(bytes, day) else { return false };
+        self.newest.note_punch(self.findings.key(), &record.punch);
         let version = record.tunnels.contains(&2).then_some(2);
         let (first, others) =
             record.addresses.as_slice().split_at_checked(FIRST_ADDRESSES).unwrap_or((record.addresses.as_slice(), &[]));
@@ -137,7 +173,7 @@ impl<'a> RecordReader<'a> {
         let record = sealed::open(bytes, &key, day, now_ms, tls::sealed::verify)
             .inspect_err(|error| debug!(%error, key = %key.short(), "sealed record refused"))
             .ok()?;
-        let is_newest = self.newest.0.lock().unwrap_or_else(PoisonError::into_inner).admit(&key, &record, now_ms);
+        let is_newest = self.newest.newest.lock().unwrap_or_else(PoisonError::into_inner).admit(&key, &record, now_ms);
         if !is_newest {
             debug!(key = %key.short(), sequence = record.sequence, "sealed record refused: there was a newer one");
         }

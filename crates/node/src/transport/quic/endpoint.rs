@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hardline_proto::punch::Attempt;
 use quinn::{AsyncTimer, AsyncUdpSocket, ClientConfig, ConnectError as NotBegun, ConnectionError, Endpoint};
 use quinn::{EndpointConfig, IdleTimeout, Runtime, TokioRuntime, TransportConfig, VarInt};
 use rustls::pki_types::ServerName;
@@ -15,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::connection::QuicConnection;
+use super::probing::{Probing, Punch};
 use super::tls::{self, Proof};
 use crate::limits::{CONNECT_TIMEOUT, DIAL_HANDSHAKE_TIMEOUT};
 use crate::transport::{ConnectError, Connected, Target, Transport};
@@ -47,6 +49,7 @@ pub(crate) struct QuicEndpoint {
     /// Of the whole node: what connections need beside their users.
     pub(super) tasks: TaskTracker,
     dialling: Arc<TransportConfig>,
+    probing: Probing,
 }
 
 impl QuicEndpoint {
@@ -58,12 +61,24 @@ impl QuicEndpoint {
     pub(crate) fn bind(at: Option<SocketAddr>, tasks: TaskTracker) -> io::Result<Self> {
         let any = || socket((Ipv6Addr::UNSPECIFIED, 0).into()).or_else(|_| socket((Ipv4Addr::UNSPECIFIED, 0).into()));
         let runtime = Arc::new(Tracked { tasks: tasks.clone() });
-        let socket = runtime.wrap_udp_socket(at.map_or_else(any, socket)?)?;
+        let (socket, probing, task) = Probing::share(runtime.wrap_udp_socket(at.map_or_else(any, socket)?)?);
+        tasks.spawn(task);
+        let socket: Arc<dyn AsyncUdpSocket> = socket;
         let mut config = EndpointConfig::default();
         // The bit tells QUIC from everything else that comes here (RFC 9000, section 17.2).
         config.grease_quic_bit(false);
         let endpoint = Endpoint::new_with_abstract_socket(config, None, Arc::clone(&socket), runtime)?;
-        Ok(Self { endpoint, socket, tasks, dialling: Arc::new(dialling()) })
+        Ok(Self { endpoint, socket, tasks, dialling: Arc::new(dialling()), probing })
+    }
+
+    /// Makes a way through NATs to who is dialled from here then.
+    pub(crate) fn punch(&self, attempt: Attempt) -> Punch {
+        self.probing.punch(attempt)
+    }
+
+    /// The same, for who will come in here.
+    pub(crate) fn answer_probes(&self, attempt: Attempt) {
+        self.probing.answer(attempt);
     }
 
     /// Where it is bound.

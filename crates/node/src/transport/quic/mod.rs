@@ -10,6 +10,7 @@
 mod connection; // a verified connection and its streams
 mod endpoint; // the socket
 mod listen; // who comes in
+mod probing; // the socket's other use: probes through NATs
 mod sockets; // all of a node
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hardline_proto::admission::Limit;
+use hardline_proto::call::CallId;
 use hardline_proto::liveness::{GONE, Liveness};
+use hardline_proto::punch::{Attempt, GIVE_UP, Plan, Role};
 use hardline_proto::tunnel::frame::ResetReason;
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep, timeout};
@@ -70,6 +72,60 @@ async fn beyond_a_few_a_newcomer_proves_its_address_first_and_is_served() {
         let (near, far, _socket) = pair(most_unproven).await;
         stream(&near, &far).await;
     }
+}
+
+/// An attempt towards `at`.
+fn attempt(role: Role, at: SocketAddr) -> Attempt {
+    let id = CallId::from_bytes([7; 16]);
+    Attempt::new(tokio::time::Instant::now().into_std(), role, &id, &[at], Plan::Few, 0)
+}
+
+#[tokio::test]
+async fn probes_and_connections_share_a_socket() {
+    let identity = Identity::ephemeral().unwrap();
+    let (near, far) = (endpoint(), endpoint());
+    let (from, at) = (near.local_addr().unwrap(), far.local_addr().unwrap());
+    let mut punch = near.punch(attempt(Role::Dialler, at));
+    far.answer_probes(attempt(Role::Publisher, from));
+    assert_eq!(punch.opened().await, Some(at));
+    let (listener, tls) = (QuicListener::new(far), v2::server_tls(&identity));
+    let accepting = async {
+        let (incoming, addr) = listener.accept().await.unwrap();
+        assert_eq!(addr, from, "where the probes came from");
+        incoming.answer(move |_| Ok((tls, ()))).await.unwrap().0
+    };
+    let target = target(&identity);
+    let (dialled, accepted) = tokio::join!(near.connect(&at, &target), accepting);
+    stream(&dialled.unwrap().connection, &accepted).await;
+}
+
+/// The time of the attempt is that of the test.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_nobody_answers_is_given_up_and_sends_nothing_after_it() {
+    let (near, silent) = (endpoint(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let began = tokio::time::Instant::now();
+    let mut punch = near.punch(attempt(Role::Dialler, silent.local_addr().unwrap()));
+    assert_eq!(punch.opened().await, None);
+    assert_eq!(began.elapsed().as_secs(), GIVE_UP.as_secs());
+    let dropped = near.punch(attempt(Role::Dialler, silent.local_addr().unwrap()));
+    drop(dropped);
+    sleep(GIVE_UP).await;
+    let mut heard = 0;
+    while silent.try_recv(&mut [0; 64]).is_ok() {
+        heard += 1;
+    }
+    assert!((30..=80).contains(&heard), "{heard} probes");
+}
+
+#[tokio::test]
+async fn what_is_neither_a_probe_nor_quic_does_no_harm() {
+    let (near, far, _socket) = pair(1).await;
+    let stranger = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let to = near.remote_address();
+    for datagram in [&[][..], &[0x0b], &[0x0b; 18], &[0x80; 1400], &[0x3f; 100]] {
+        stranger.send_to(datagram, to).await.unwrap();
+    }
+    stream(&near, &far).await;
 }
 
 /// As many first packets as a flood of strangers with the same, forged address.

@@ -1,0 +1,173 @@
+//! Calls of diallers that cannot reach this computer → probes towards them, so that they can.
+//!
+//! A task listens in the DHT where the services of this node are called. A call that the gate
+//! admits is followed from the socket where QUIC comes in: what the dialler does then is an
+//! ordinary connection.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use hardline_dht::{Event, InfoHash, Value};
+use hardline_proto::call::{self, CallGate, CallId, CookieSecret, Surroundings};
+use hardline_proto::punch::{Attempt, Mapping, Plan, Role};
+use hardline_proto::rolling::Day;
+use hardline_proto::{KeyHash, dht_key};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+use tracing::debug;
+
+use crate::clock::unix_time;
+use crate::discovery::Resolver;
+use crate::drivers::dht::shared::{DhtUse, SharedDht};
+use crate::drivers::dht::{Dht, Operation};
+use crate::metrics::{Metric, Metrics};
+use crate::services::Table;
+use crate::transport::quic::QuicSockets;
+
+/// Longest time before the clock is looked at again, for the day may have changed.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// Pause after the DHT's node has ended, or cannot be had.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// What is needed to follow calls.
+#[derive(Debug)]
+pub(crate) struct Calls {
+    pub(crate) table: watch::Receiver<Arc<Table>>,
+    pub(crate) dht: Arc<SharedDht>,
+    /// Where QUIC comes in.
+    pub(crate) quic: QuicSockets,
+    /// Knows this computer's networks, and what may be sent to.
+    pub(crate) resolver: Arc<Resolver>,
+    pub(crate) metrics: Metrics,
+}
+
+/// A place where one is called.
+type Place = (KeyHash, Day);
+
+impl Calls {
+    /// Follows calls for ever.
+    pub(crate) async fn run(mut self) {
+        let mut gate = CallGate::new(now_ms(), CookieSecret::from_bytes(rand::random()));
+        loop {
+            // Without a service in the DHT its node is not started.
+            while self.places().is_empty() {
+                if self.table.changed().await.is_err() {
+                    return;
+                }
+            }
+            match self.dht.use_now().await {
+                Ok(dht) => self.listen(&dht, &mut gate).await,
+                Err(error) => debug!(%error, "no DHT node to be called by"),
+            }
+            sleep(RETRY).await;
+        }
+    }
+
+    /// Listens for as long as the node runs and there are services in the DHT.
+    async fn listen(&mut self, dht: &DhtUse, gate: &mut CallGate) {
+        let mut listening = Listening::default();
+        loop {
+            let places = self.places();
+            if places.is_empty() {
+                return;
+            }
+            listening.follow(dht, &places);
+            tokio::select! {
+                Ok(()) = self.table.changed() => {}
+                heard = listening.heard() => match heard {
+                    Some(((key, day), value)) => self.follow(gate, &key, day, value.data()),
+                    None => return,
+                },
+                () = sleep(LOOK_AGAIN) => {}
+            }
+        }
+    }
+
+    /// Where the services of the table are called now.
+    fn places(&mut self) -> Vec<Place> {
+        let days = dht_key::days_around(unix_time().as_secs());
+        let table = self.table.borrow_and_update();
+        let keys = table.services.iter().filter(|service| service.config.dht).map(|service| service.key());
+        keys.flat_map(|key| days.iter().map(move |day| (key, *day))).collect()
+    }
+
+    /// Sends probes to who has called, if that is in order.
+    fn follow(&self, gate: &mut CallGate, service: &KeyHash, day: Day, bytes: &[u8]) {
+        let call = match call::open(bytes, service, day) {
+            Ok(call) => call,
+            Err(error) => return debug!(%error, key = %service.short(), "not a call"),
+        };
+        let (network, policy) = (self.resolver.network.now(), self.resolver.policy());
+        let public = self.dht.public_addresses().borrow().clone();
+        let around = Surroundings { policy: &policy, network: &network, public: &public, mapping: Mapping::Unknown };
+        let now = Instant::now().into_std();
+        match gate.admit(now, now_ms(), service, &call, &around) {
+            Ok(admitted) => {
+                debug!(key = %service.short(), id = ?call.id, targets = ?admitted.targets, "called");
+                self.metrics.add(Metric::CallsFollowed, 1);
+                let (v4, v6): (Vec<_>, Vec<_>) = admitted.targets.iter().partition(|addr| addr.is_ipv4());
+                for targets in [v4, v6] {
+                    self.probe(now, &call.id, &targets, admitted.plan);
+                }
+            }
+            Err(refused) => {
+                debug!(key = %service.short(), id = ?call.id, %refused, "call not followed");
+                self.metrics.add(Metric::CallsRefused, 1);
+            }
+        }
+    }
+
+    /// Sends to addresses of one family, from the socket of it.
+    fn probe(&self, now: std::time::Instant, id: &CallId, targets: &[SocketAddr], plan: Plan) {
+        let Some(first) = targets.first() else { return };
+        match self.quic.dialling(*first) {
+            Ok(endpoint) => {
+                let attempt = Attempt::new(now, Role::Publisher, id, targets, plan, rand::random());
+                endpoint.answer_probes(attempt);
+            }
+            Err(error) => debug!(%error, "no socket to answer a call from"),
+        }
+    }
+}
+
+/// The places listened at.
+#[derive(Default)]
+struct Listening(HashMap<Place, Operation>);
+
+impl Listening {
+    /// Listens at `places` and nowhere else.
+    fn follow(&mut self, dht: &Dht, places: &[Place]) {
+        self.0.retain(|place, _| places.contains(place));
+        for (key, day) in places {
+            let begin = || dht.listen(InfoHash(dht_key::call(key, *day)));
+            self.0.entry((*key, *day)).or_insert_with(begin);
+        }
+    }
+
+    /// The next value; `None` when the node has ended, or wants to listen at no more places.
+    async fn heard(&mut self) -> Option<(Place, Value)> {
+        poll_fn(|cx| {
+            for (place, operation) in &mut self.0 {
+                loop {
+                    match operation.poll_next(cx) {
+                        Poll::Ready(Some(Event::Heard { value, .. })) => return Poll::Ready(Some((*place, value))),
+                        Poll::Ready(Some(_)) => {}
+                        Poll::Ready(None) => return Poll::Ready(None),
+                        Poll::Pending => break,
+                    }
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+fn now_ms() -> u64 {
+    u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX)
+}
