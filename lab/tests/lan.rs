@@ -1,7 +1,7 @@
 //! LAN discovery between computers, with the real program.
 
 use anyhow::{Context as _, Result};
-use hardline_lab::{Hardline, Host, Lab, Process, Service};
+use hardline_lab::{Hardline, Host, Lab, Process, Service, hardline_program};
 use serde_json::Value;
 
 #[test]
@@ -184,4 +184,35 @@ impl Browse {
 fn told(line: &str, event: &str, service: &Service) -> Option<Value> {
     let value: Value = serde_json::from_str(line).ok()?;
     (value["event"] == event && value["key"] == service.key.as_str()).then_some(value)
+}
+
+/// On a LAN without IPv4 or a router: an address of the interface's own, typed with its zone.
+#[test]
+fn a_link_local_address_with_its_zone_can_be_typed() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let (switch, alice, bob) = (lab.switch("switch")?, lab.host("alice")?, lab.host("bob")?);
+    for host in [&alice, &bob] {
+        host.attach(&switch, "eth0", &[])?;
+    }
+    let service = alice.service(&["--set", "dht.enabled=false", "--set", "lan.enabled=false"])?;
+    let said = alice.run("ip", &["-6", "-oneline", "address", "show", "dev", "eth0", "scope", "link"])?.success()?;
+    let words: Vec<&str> = said.stdout.split_whitespace().collect();
+    let address = words.iter().find_map(|word| word.strip_suffix("/64")).context("a link-local address")?;
+    let file = bob.home().join("peer.toml");
+    let link = format!("http://{}.localhost:7009/", service.key);
+    for zone in ["eth0", "2"] {
+        let peer = format!("[[peer]]\nlink = \"{link}\"\naddresses = [\"[{address}%{zone}]:7008\"]\n");
+        std::fs::write(&file, peer)?;
+        let options = ["--config", &file.to_string_lossy(), "--set", "dht.enabled=false", "--set", "lan.enabled=false"];
+        let number = bob.run("cat", &["/sys/class/net/eth0/ifindex"])?.success()?.stdout;
+        if zone == "2" && number.trim() != zone {
+            continue;
+        }
+        let gateway = bob.gateway(&format!("data-{zone}"), &options)?;
+        service.opens_at(&gateway, &bob)?;
+        // What is remembered can be read by every version of the program: nothing with a zone.
+        let listed = bob.run(hardline_program()?, &["peers", "--data-dir", &format!("data-{zone}")])?.success()?;
+        assert!(!listed.stdout.contains('%'), "{}", listed.stdout);
+    }
+    Ok(())
 }

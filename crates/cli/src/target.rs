@@ -31,7 +31,7 @@ pub(crate) fn parse(text: &str, base: &Path) -> Result<Target, String> {
     if path.is_dir() && !text.is_empty() {
         return std::fs::canonicalize(&path).map(Target::Folder).map_err(|err| format!("{}: {err}", path.display()));
     }
-    if let Ok(at) = text.parse::<HostPort>() {
+    if let Ok(at) = HostPort::typed(text) {
         return Ok(Target::Tcp(at));
     }
     Err(refusal(text, &path))
@@ -82,6 +82,7 @@ fn is_plain(host: &Host) -> bool {
     match host {
         Host::Ip(ip) => ip.is_ipv4(),
         Host::Name(name) => !name.contains(['-', '_']),
+        Host::LinkLocal(..) => false,
     }
 }
 

@@ -92,6 +92,16 @@ impl TransportAddr {
     }
 }
 
+impl TransportAddr {
+    /// Reads what a person at this computer typed: see [`HostPort::typed`].
+    ///
+    /// # Errors
+    /// As [`FromStr`].
+    pub fn typed(text: &str) -> Result<Self, HostPortError> {
+        text.parse().or_else(|error| HostPort::typed(text).map(Self::Tcp).map_err(|_| error))
+    }
+}
+
 /// `HOST:PORT` for TCP, `quic://IP:PORT` for QUIC.
 impl FromStr for TransportAddr {
     type Err = HostPortError;
@@ -100,7 +110,7 @@ impl FromStr for TransportAddr {
         let Some(at) = text.strip_prefix(QUIC) else { return Ok(Self::Tcp(text.parse()?)) };
         match at.parse()? {
             HostPort { host: Host::Ip(ip), port } => Ok(Self::Quic(SocketAddr::new(ip, port))),
-            HostPort { host: Host::Name(_), .. } => Err(HostPortError::Host(text.to_owned())),
+            HostPort { host: Host::Name(_) | Host::LinkLocal(..), .. } => Err(HostPortError::Host(text.to_owned())),
         }
     }
 }

@@ -12,6 +12,9 @@ pub const MAX_HOSTS: usize = 16;
 const MAX_NAME: usize = 253;
 const MAX_LABEL: usize = 63;
 
+/// Longest name of an interface, in bytes. Linux has 15; others have longer ones.
+const MAX_ZONE: usize = 32;
+
 /// A host, by number or by name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Host {
@@ -21,6 +24,9 @@ pub enum Host {
     /// trailing dot. Its last label is never a number: resolvers take such a name for an oddly
     /// written IPv4 address.
     Name(String),
+    /// A link-local IPv6 address, and the interface that leads there: its name or its number on
+    /// this computer. A person types it ([`HostPort::typed`]); nobody else may say one.
+    LinkLocal(Ipv6Addr, String),
 }
 
 /// A host and a TCP port; written `host:port`, IPv6 in brackets.
@@ -56,7 +62,7 @@ impl FromStr for HostPort {
 
     /// Reads `host:port`; an IPv6 address may lack its brackets, the last colon parts the port.
     /// Zone ids (`fe80::1%eth0`) are refused: they mean something on the computer that wrote them
-    /// only.
+    /// only. See [`typed`](Self::typed).
     fn from_str(text: &str) -> Result<Self, HostPortError> {
         let no_port = || HostPortError::Port(text.to_owned());
         let (host, port) = text.rsplit_once(':').ok_or_else(no_port)?;
@@ -69,12 +75,38 @@ impl FromStr for HostPort {
     }
 }
 
+impl HostPort {
+    /// Reads what a person at this computer typed: as [`FromStr`], and also a link-local address
+    /// with its zone, `[fe80::1%eth0]:7008` (RFC 4007, section 11).
+    ///
+    /// # Errors
+    /// As [`FromStr`].
+    pub fn typed(text: &str) -> Result<Self, HostPortError> {
+        text.parse().or_else(|error| link_local(text).ok_or(error))
+    }
+}
+
+/// Reads `[ADDRESS%ZONE]:PORT`.
+fn link_local(text: &str) -> Option<HostPort> {
+    let (inner, port) = text.strip_prefix('[')?.rsplit_once("]:")?;
+    let (addr, zone) = inner.split_once('%')?;
+    let addr: Ipv6Addr = addr.parse().ok().filter(Ipv6Addr::is_unicast_link_local)?;
+    let is_zone = |byte: u8| byte.is_ascii_alphanumeric() || b"._-~@".contains(&byte);
+    if !(1..=MAX_ZONE).contains(&zone.len()) || !zone.bytes().all(is_zone) {
+        return None;
+    }
+    // The port by the same rules as everywhere.
+    let HostPort { port, .. } = format!("[::]:{port}").parse().ok()?;
+    Some(HostPort { host: Host::LinkLocal(addr, zone.to_owned()), port })
+}
+
 impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
             Host::Ip(IpAddr::V6(addr)) => write!(f, "[{addr}]:{}", self.port),
             Host::Ip(IpAddr::V4(addr)) => write!(f, "{addr}:{}", self.port),
             Host::Name(name) => write!(f, "{name}:{}", self.port),
+            Host::LinkLocal(addr, zone) => write!(f, "[{addr}%{zone}]:{}", self.port),
         }
     }
 }
@@ -253,6 +285,34 @@ mod tests {
         ] {
             assert_eq!(text.parse::<HostPort>(), Err(HostPortError::Host(text.to_owned())), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_person_may_type_a_link_local_address_with_its_zone_and_nobody_else_say_one() {
+        for text in ["[fe80::1%eth0]:7008", "[fe80::1:2%3]:1", "[febf::1%wlp2s0.5-x_y]:65535"] {
+            let typed = HostPort::typed(text).unwrap();
+            assert!(matches!(typed.host, Host::LinkLocal(..)));
+            assert_eq!(typed.to_string(), text);
+            assert!(text.parse::<HostPort>().is_err(), "{text}");
+            assert_eq!(HostList::parse_lenient(&format!("{text},192.0.2.1:1")).to_string(), "192.0.2.1:1");
+        }
+        for text in [
+            "[fe80::1%]:80",
+            "[fe80::1%eth 0]:80",
+            "[fe80::1%eth0%1]:80",
+            "[fe80::1%a/b]:80",
+            "[2001:db8::1%eth0]:80",
+            "[fe80::1%eth0]:0",
+            "[fe80::1%eth0]:+1",
+            "[fe80::1%eth0]",
+            "fe80::1%eth0:80",
+            "[192.0.2.1%eth0]:80",
+            &format!("[fe80::1%{}]:80", "x".repeat(33)),
+        ] {
+            assert!(HostPort::typed(text).is_err(), "{text}");
+        }
+        assert_eq!(HostPort::typed("a.org:1"), "a.org:1".parse());
+        assert_eq!(HostPort::typed("a.org"), "a.org".parse());
     }
 
     #[test]

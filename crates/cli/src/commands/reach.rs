@@ -3,6 +3,7 @@
 
 use hardline_node::config::StaticAddress;
 use hardline_node::node::Node;
+use hardline_node::proto::candidate::TransportAddr;
 use hardline_node::proto::host::ServiceName;
 
 use crate::args::ReachArgs;
@@ -18,7 +19,7 @@ pub(super) async fn dialler(loaded: &Loaded, args: &ReachArgs) -> Result<(Node, 
     config.services.clear();
     config.ready.clear();
     for address in &args.address {
-        let at = address.parse().map_err(|err| {
+        let at = TransportAddr::typed(address).map_err(|err| {
             Failure::new(Exit::Usage, format_args!("--address: {err}")).remedy("write HOST:PORT, IPv6 in brackets")
         })?;
         config.static_addresses.push(StaticAddress { key: name.key, at });

@@ -207,8 +207,11 @@ impl<'a> Raw<'a> {
     }
 
     pub(super) fn places(&self) -> Result<Vec<TransportAddr>, String> {
-        let hosts: Vec<TransportAddr> =
-            self.list()?.iter().map(|text| text.parse().map_err(|_| found_text(text))).collect::<Result<_, _>>()?;
+        let hosts: Vec<TransportAddr> = self
+            .list()?
+            .iter()
+            .map(|text| TransportAddr::typed(text).map_err(|_| found_text(text)))
+            .collect::<Result<_, _>>()?;
         if hosts.is_empty() { Err("found none".into()) } else { Ok(hosts) }
     }
 

@@ -17,6 +17,7 @@ use hardline_proto::KeyHash;
 use hardline_proto::candidate::{Candidate, Tier, TransportAddr, Trust};
 use hardline_proto::dial::{AttemptId, DialSchedule};
 use hardline_proto::host::ServiceName;
+use hardline_proto::hosts::Host;
 use hardline_proto::tunnel::Refusal;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -316,8 +317,12 @@ fn remember(resolver: &Arc<Resolver>, key: KeyHash, candidate: &Candidate, reach
         return;
     }
     let Some(store) = resolver.context.store.clone() else { return };
-    // The store keeps addresses for TCP, which every version of this program can read.
-    let at = if let TransportAddr::Tcp(at) = &candidate.addr { Some(at.clone()) } else { None };
+    // The store keeps addresses for TCP, which every version of this program can read: those with a
+    // zone are none of them.
+    let at = match &candidate.addr {
+        TransportAddr::Tcp(at) if !matches!(at.host, Host::LinkLocal(..)) => Some(at.clone()),
+        _ => None,
+    };
     let version = reached.session.version();
     let title = resolver.context.lan.as_ref().and_then(|lan| title_of(&lan.heard(), key, reached.addr));
     resolver.tasks.spawn(async move {

@@ -279,7 +279,7 @@ impl ReachabilityMonitor {
         let status = self.status.borrow().clone();
         let told = status.advertised.as_slice().iter().filter_map(|at| match &at.host {
             Host::Ip(ip) => Some(ip.to_canonical()),
-            Host::Name(_) => None,
+            Host::Name(_) | Host::LinkLocal(..) => None,
         });
         let seen = status.seen.map(IpAddr::V4);
         let own: Vec<IpAddr> = self.network.borrow().ips().chain(told).chain(seen).collect();

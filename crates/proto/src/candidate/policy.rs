@@ -54,6 +54,10 @@ impl DialPolicy {
             && match &at.host {
                 Host::Name(name) => may_name(trust) && (is_near(trust) || !is_localhost(name)),
                 Host::Ip(ip) => self.permits_ip(network, ip.to_canonical(), at.port, trust),
+                // Only the person knows what our interfaces are called.
+                Host::LinkLocal(ip, _) => {
+                    trust == Trust::Person && !self.is_this_process(network, IpAddr::V6(*ip), at.port)
+                }
             }
     }
 

@@ -100,6 +100,7 @@ impl AddressKind {
     pub fn of(at: &HostPort) -> Self {
         match &at.host {
             Host::Name(_) => Self::Name,
+            Host::LinkLocal(..) => Self::Ipv6,
             Host::Ip(ip) => match ip.to_canonical() {
                 std::net::IpAddr::V4(_) => Self::Ipv4,
                 std::net::IpAddr::V6(ip) if ip.segments()[0] & 0xfe00 == 0x0200 => Self::Mesh,

@@ -218,6 +218,7 @@ impl Network {
         match &at.host {
             Host::Ip(IpAddr::V4(ip)) => Self::V4(ip.to_bits() >> 8),
             Host::Ip(IpAddr::V6(ip)) => Self::V6(ip.to_bits() >> 80),
+            Host::LinkLocal(ip, _) => Self::V6(ip.to_bits() >> 80),
             Host::Name(_) => Self::Named,
         }
     }

@@ -133,6 +133,7 @@ async fn of_address(seen: IpAddr, wanted: &HostList) -> VecDeque<HostPort> {
     for at in wanted.as_slice() {
         let is_there = match &at.host {
             Host::Ip(ip) => ip.to_canonical() == seen,
+            Host::LinkLocal(..) => false,
             Host::Name(name) => {
                 let looked_up = timeout(NAME_LIMIT, lookup_host((name.as_str(), at.port))).await;
                 looked_up

@@ -87,6 +87,8 @@ pub(crate) async fn connect(at: &HostPort, limit: Duration) -> io::Result<TcpStr
     timeout(limit, async {
         match &at.host {
             Host::Ip(ip) => connect_addr(SocketAddr::new(*ip, at.port)).await,
+            // The resolver knows the interfaces by name and by number.
+            Host::LinkLocal(ip, zone) => race(lookup_host((format!("{ip}%{zone}"), at.port)).await?.collect()).await,
             Host::Name(name) => race(alternate_families(lookup_host((name.as_str(), at.port)).await?)).await,
         }
     })
