@@ -83,13 +83,7 @@ fn a_publisher_that_moves_costs_no_safe_request() -> Result<()> {
             world.bob.first_byte(&world.gateway, &world.service.key)?;
             std::thread::sleep(QUARTER);
         }
-        world.alice.ip(&format!("address delete 192.168.77.{old}/24 dev eth0"))?;
-        world.alice.ip("address flush dev eth0 scope global")?;
-        world.alice.ip(&format!("address add 192.168.77.{new}/24 dev eth0"))?;
-        world.alice.ip("route replace default dev eth0")?;
-        let hole = lab.host(&format!("hole{round}"))?;
-        hole.attach(&world.switch, "eth0", &[&format!("192.168.77.{old}/24"), "fd77::1/64"])?;
-        hole.nft("table inet hole { chain in { type filter hook input priority 0; policy drop;\n }\n }\n")?;
+        let hole = world.alice_moves(&lab, old, new)?;
         for _ in 0..12 {
             let took = world.bob.first_byte(&world.gateway, &world.service.key)?;
             longest = longest.max(took);
@@ -99,6 +93,26 @@ fn a_publisher_that_moves_costs_no_safe_request() -> Result<()> {
     }
     say(&format!("a publisher that moves: no request failed, the longest took {} ms", longest.as_millis()))?;
     ensure!(longest < Duration::from_secs(3), "{longest:?}");
+    Ok(())
+}
+
+/// A download to somebody who only receives, so nothing is owed. The next request finds the service
+/// at its new address, and the old way is asked at once.
+#[test]
+fn a_running_tunnel_ends_soon_when_its_service_is_found_elsewhere() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = World::new(&lab)?;
+    let mut download = world.begin(&format!("get:{ENDLESS}:400"))?;
+    std::thread::sleep(Duration::from_secs(3));
+    let _hole = world.alice_moves(&lab, 1, 11)?;
+    let moved = Instant::now();
+    world.bob.first_byte(&world.gateway, &world.service.key)?;
+    download.wait(PATIENCE)?;
+    let told = moved.elapsed();
+    let said = ended(download, PATIENCE)?;
+    ensure!(said["ok"] == false, "it ended well: {said}");
+    say(&format!("a download whose service is found elsewhere: told after {:.1} s", told.as_secs_f64()))?;
+    ensure!(told < Duration::from_secs(7), "{told:?}");
     Ok(())
 }
 
@@ -147,6 +161,18 @@ impl World {
         let world = Self { alice, bob, service, gateway, switch };
         world.service.opens_at(&world.gateway, &world.bob)?;
         Ok(world)
+    }
+
+    /// Gives Alice's computer the address 192.168.77.`new` in the place of `old`, where packets are
+    /// swallowed from now on.
+    fn alice_moves(&self, lab: &Lab, old: u8, new: u8) -> Result<Host> {
+        self.alice.ip("address flush dev eth0 scope global")?;
+        self.alice.ip(&format!("address add 192.168.77.{new}/24 dev eth0"))?;
+        self.alice.ip("route replace default dev eth0")?;
+        let hole = lab.host(&format!("hole{old}"))?;
+        hole.attach(&self.switch, "eth0", &[&format!("192.168.77.{old}/24"), "fd77::1/64"])?;
+        hole.nft("table inet hole { chain in { type filter hook input priority 0; policy drop;\n }\n }\n")?;
+        Ok(hole)
     }
 
     /// Header and URL of a request to the service.

@@ -58,7 +58,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::transport::{self, ByteStream, tcp};
+    use crate::transport::{self, Asking, ByteStream, tcp};
 
     thread_local! {
         static REFUSING: Cell<Option<Tunable>> = const { Cell::new(None) };
@@ -101,7 +101,7 @@ mod tests {
         tcp::tune(&far);
         near.write_all(b"on").await.unwrap();
         far.read_exact(&mut [0; 2]).await.unwrap();
-        ByteStream::ask_after(&near, true);
+        near.ask(Asking::Soon);
         far.write_all(b"and on").await.unwrap();
         near.read_exact(&mut [0; 6]).await.unwrap();
     }

@@ -39,26 +39,35 @@ pub struct PathState {
 pub struct Liveness {
     /// When an answer was first seen to be owed.
     owed_since: Option<Instant>,
-    is_elsewhere: bool,
+    /// When the service was found at another address, while nothing was heard since.
+    suspect_since: Option<Instant>,
 }
 
 impl Liveness {
-    /// Says that the service was found at another address.
-    pub fn found_elsewhere(&mut self) {
-        self.is_elsewhere = true;
+    /// Says that the service was found at another address at `now`. It may have both: what is heard
+    /// of this one later clears it.
+    pub fn found_elsewhere(&mut self, now: Instant) {
+        self.suspect_since = Some(now);
+    }
+
+    /// Whether it was found elsewhere, and not heard since.
+    #[must_use]
+    pub fn is_suspect(&self) -> bool {
+        self.suspect_since.is_some()
     }
 
     /// Takes note of a look at `now`. Returns whether the other computer counts as gone.
     pub fn handle(&mut self, now: Instant, state: &PathState) -> bool {
+        let heard = now.checked_sub(state.silence);
+        self.suspect_since = self.suspect_since.filter(|since| heard.is_none_or(|heard| heard < *since));
         if !state.is_owed {
             self.owed_since = None;
             return false;
         }
         // What it said since then counts, whatever that was: packets are lost, and it lives.
-        let heard = now.checked_sub(state.silence);
         let since = self.owed_since.unwrap_or(now).max(heard.unwrap_or(now));
         self.owed_since = Some(since);
-        let limit = if self.is_elsewhere { GONE_ELSEWHERE } else { GONE };
+        let limit = if self.is_suspect() { GONE_ELSEWHERE } else { GONE };
         state.repeats >= REPEATS && now.saturating_duration_since(since) >= limit
     }
 }
@@ -94,14 +103,18 @@ mod tests {
     }
 
     #[test]
-    fn who_is_found_at_another_address_is_gone_soon() {
-        let dead = |second| PathState { is_owed: true, repeats: 3, silence: SECOND * second, ..WELL };
+    fn who_is_found_at_another_address_is_gone_soon_unless_it_is_heard() {
+        let dead = |second| PathState { is_owed: true, repeats: 3, silence: SECOND * (9 + second), ..WELL };
+        let begun = Instant::now() + SECOND * 20;
         let mut liveness = Liveness::default();
-        liveness.found_elsewhere();
-        assert_eq!(gone_after(&mut liveness, 60, dead), Some(1));
+        liveness.found_elsewhere(begun);
+        let gone = (0..60).find(|&second| liveness.handle(begun + SECOND * second, &dead(second)));
+        assert_eq!(gone, Some(1));
         let mut liveness = Liveness::default();
-        liveness.found_elsewhere();
-        assert_eq!(gone_after(&mut liveness, 60, |_| WELL), None, "it may have two addresses");
+        liveness.found_elsewhere(begun);
+        assert!(!liveness.handle(begun + SECOND, &WELL) && !liveness.is_suspect(), "it has two addresses");
+        let gone = (2..60).find(|&second| liveness.handle(begun + SECOND * second, &dead(second)));
+        assert_eq!(gone, Some(12), "as any other");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::attempt::{Job, Reached};
+use super::elsewhere::Elsewhere;
 use super::idle::{Early, Tried};
 use super::peers::Peers;
 use super::{ReachError, Waiting, cause_of, race};
@@ -29,6 +30,7 @@ pub(crate) struct Dialler {
     pub(crate) resolver: Arc<Resolver>,
     peers: Peers,
     pool: Arc<Pool>,
+    elsewhere: Elsewhere,
     quic: QuicSockets,
     stop: CancellationToken,
 }
@@ -47,7 +49,7 @@ impl Dialler {
             let (pool, stop) = (Arc::clone(&pool), stop.clone());
             async move { pool.run(stop).await }
         });
-        Self { resolver, peers: Peers::new(own_records), pool, quic, stop }
+        Self { resolver, peers: Peers::new(own_records), pool, elsewhere: Elsewhere::default(), quic, stop }
     }
 
     /// Opens a tunnel to `name`. What was sent of `early`, the first payload, is taken out of it;
@@ -130,6 +132,9 @@ impl Dialler {
         let raced = race(&self.resolver, name, waiting, self.job(name), purpose).await;
         // Where nobody was reached, the listener may have become another program's.
         let version = raced.as_ref().ok().map(|(_, reached)| reached.session.version());
+        if let Ok((candidate, _)) = &raced {
+            self.elsewhere.reached(name.key, &candidate.addr);
+        }
         self.peers.note(name.key, version);
         raced
     }
@@ -163,12 +168,14 @@ impl Dialler {
         candidate: Candidate,
     ) -> TunnelStream {
         let (pool, resolver) = (Arc::clone(&self.pool), Arc::clone(&self.resolver));
+        let elsewhere = self.elsewhere.follow(name.key, candidate.addr.clone());
         let (stop, name) = (self.stop.clone(), name.clone());
         TunnelStream::lent(session, move |session| {
             if !stop.is_cancelled() {
                 pool.put(&name, Idle::new(session, candidate, resolver.network.generation()));
             }
         })
+        .told_by(elsewhere)
     }
 
     fn idle(&self, session: Box<dyn DiallerSession>, candidate: Candidate) -> Idle {

@@ -2,6 +2,7 @@
 
 mod attempt;
 mod dialler;
+mod elsewhere; // running tunnels whose service has moved
 mod idle; // a tunnel over an idle session, overtaken when nobody answers
 mod peers;
 

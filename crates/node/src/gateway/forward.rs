@@ -55,8 +55,9 @@ impl Forward {
             };
             match reached {
                 Ok(mut tunnel) => {
+                    let drain = drain.following(tunnel.elsewhere());
                     let Ok(carrier) = tunnel.carrier() else { return };
-                    let relayed = Box::pin(relay(&mut program, Side::Dialler, carrier, drain)).await;
+                    let relayed = Box::pin(relay(&mut program, Side::Dialler, carrier, &drain)).await;
                     relayed.count(&mut open);
                     debug!(?relayed, "tunnel ended");
                 }

@@ -155,9 +155,10 @@ impl Gateway {
         };
         match (reached, head) {
             (Ok(mut tunnel), _) => {
+                let drain = drain.following(tunnel.elsewhere());
                 let mut browser = Prefixed::new(early.bytes, browser);
                 let Ok(carrier) = tunnel.carrier() else { return };
-                let relayed = Box::pin(relay(&mut browser, Side::Dialler, carrier, drain)).await;
+                let relayed = Box::pin(relay(&mut browser, Side::Dialler, carrier, &drain)).await;
                 relayed.count(open);
                 debug!(?relayed, "tunnel ended");
             }

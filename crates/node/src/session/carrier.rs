@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use hardline_proto::liveness::PathState;
 use tokio::io::ReadBuf;
 
-use crate::transport::Reset;
+use crate::transport::{Asking, Reset};
 
 /// Most pieces of payload that are read or written at once.
 pub(crate) const PIECES: usize = 16;
@@ -23,8 +23,8 @@ pub(crate) trait Carrier: Reset + Unpin + Send {
     fn path_state(&self) -> Option<PathState> {
         None
     }
-    /// As [`ByteStream::ask_after`](crate::transport::ByteStream::ask_after).
-    fn ask_after(&self, _is_brisk: bool) {}
+    /// As [`ByteStream::ask`](crate::transport::ByteStream::ask).
+    fn ask_peer(&self, _asking: Asking) {}
     /// Waits for payload; `false` at the end of the peer's direction.
     fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>>;
 

@@ -28,9 +28,9 @@ use super::{
     Begun, BoxFuture, Connection, DiallerSession, ListenerSession, NoSession, NoTunnel, Purpose, SessionEnd, Version,
     v2,
 };
-use crate::transport::Reset;
 use crate::transport::buffers::Buffer;
 use crate::transport::quic::{Accepting, QuicConnection, QuicEnd, QuicStream, StreamEnd};
+use crate::transport::{Asking, Reset};
 
 /// Longest open line and longest answer, in bytes. Many may be on their way at once.
 const MAX_LINE: usize = 2048;
@@ -386,8 +386,8 @@ impl Carrier for QuicSession {
         Some(self.connection.path_state())
     }
 
-    fn ask_after(&self, is_brisk: bool) {
-        self.connection.ask_after(is_brisk);
+    fn ask_peer(&self, asking: Asking) {
+        self.connection.ask_after(asking != Asking::Rarely);
     }
 
     fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {

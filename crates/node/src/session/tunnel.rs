@@ -4,9 +4,11 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 
 use super::DiallerSession;
 use crate::metrics::{OpenTunnel, TunnelResult};
@@ -21,6 +23,8 @@ pub struct TunnelStream {
     give_back: Option<GiveBack>,
     /// Of a tunnel whose bytes are read and written here, and not by the relay.
     open: Option<OpenTunnel>,
+    /// Says that the service was found at another address.
+    elsewhere: Option<Arc<Notify>>,
 }
 
 /// What is done with a session whose tunnel has ended.
@@ -50,7 +54,7 @@ impl Drop for TunnelStream {
 impl TunnelStream {
     /// `session` carries a tunnel, and nothing after it.
     pub(crate) fn last(session: Box<dyn DiallerSession>) -> Self {
-        Self { session: Some(session), give_back: None, open: None }
+        Self { session: Some(session), give_back: None, open: None, elsewhere: None }
     }
 
     /// `session` carries a tunnel, and goes to `give_back` when that has ended cleanly.
@@ -58,7 +62,19 @@ impl TunnelStream {
         session: Box<dyn DiallerSession>,
         give_back: impl FnOnce(Box<dyn DiallerSession>) + Send + 'static,
     ) -> Self {
-        Self { session: Some(session), give_back: Some(Box::new(give_back)), open: None }
+        Self { session: Some(session), give_back: Some(Box::new(give_back)), open: None, elsewhere: None }
+    }
+
+    /// `elsewhere` says that the service was found at another address.
+    pub(crate) fn told_by(self, elsewhere: Arc<Notify>) -> Self {
+        let mut tunnel = self;
+        tunnel.elsewhere = Some(elsewhere);
+        tunnel
+    }
+
+    /// What says that the service was found at another address.
+    pub(crate) fn elsewhere(&self) -> Option<Arc<Notify>> {
+        self.elsewhere.clone()
     }
 
     /// Counts in `open` what is read and written.

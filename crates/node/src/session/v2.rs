@@ -34,7 +34,7 @@ use super::preamble::{PreambleFailure, read_preamble};
 use super::{Begun, BoxFuture, DiallerSession, ListenerSession, NoSession, NoTunnel, Purpose, SessionEnd, Version};
 use crate::tls::config::{ServerSettings, pinned_client, server};
 use crate::transport::secure::{Found, Layout, SecureStream};
-use crate::transport::{ByteStream, Reset};
+use crate::transport::{Asking, ByteStream, Reset};
 
 /// Its number.
 pub(crate) const VERSION: Version = 2;
@@ -378,8 +378,8 @@ impl<W: ByteStream> Carrier for V2<W> {
         self.tls.path_state()
     }
 
-    fn ask_after(&self, is_brisk: bool) {
-        self.tls.ask_after(is_brisk);
+    fn ask_peer(&self, asking: Asking) {
+        self.tls.ask_peer(asking);
     }
 
     fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {

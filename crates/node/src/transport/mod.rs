@@ -23,5 +23,5 @@ pub(crate) mod tcp; // TCP connections, made and accepted
 pub(crate) use dial::{ConnectError, Connected, Target, Transport};
 pub(crate) use incoming::{Incoming, Listener, Unserved, accept_each};
 pub(crate) use stream::read_onto;
-pub use stream::{ByteStream, Reset};
+pub use stream::{Asking, ByteStream, Reset};
 pub use tcp::open_stream;

@@ -22,6 +22,17 @@ pub trait Reset {
     fn reset_on_close(&mut self, reason: ResetReason);
 }
 
+/// When a silent computer is asked whether it is still there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asking {
+    /// Now and then.
+    Rarely,
+    /// After a few seconds.
+    Soon,
+    /// At once.
+    Now,
+}
+
 /// A stream of bytes with two ends.
 pub trait ByteStream: AsyncRead + AsyncWrite + Reset + Unpin + Send + Sync + 'static {
     /// The address of this computer that the other end knows, if it has one.
@@ -34,9 +45,8 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Reset + Unpin + Send + Sync + 'st
         None
     }
 
-    /// Has the other end's computer asked after a short silence whether it is there, or `is_brisk`
-    /// no longer.
-    fn ask_after(&self, _is_brisk: bool) {}
+    /// Says when the other end's computer is asked whether it is there.
+    fn ask(&self, _asking: Asking) {}
 
     /// Reads into `room`, in order, in as few calls as possible, and returns how many bytes; 0 at
     /// the end.
@@ -74,8 +84,8 @@ impl ByteStream for TcpStream {
         tcp::path_state(self)
     }
 
-    fn ask_after(&self, is_brisk: bool) {
-        tcp::ask_after(self, is_brisk);
+    fn ask(&self, asking: Asking) {
+        tcp::ask(self, asking);
     }
 
     fn poll_read_slices(&mut self, cx: &mut Context<'_>, room: &mut [IoSliceMut<'_>]) -> Poll<io::Result<usize>> {

@@ -11,6 +11,7 @@ use super::activity::Activity;
 use super::wake_filter::WakeFilter;
 use crate::limits::BRISK_IDLE;
 use crate::session::Carrier;
+use crate::transport::Asking;
 
 /// Time between two looks while bytes move. Most tunnels of a page have ended by the first one.
 const LOOK: Duration = Duration::from_secs(2);
@@ -30,8 +31,8 @@ pub(super) struct PeerWatch(Option<Box<Awake>>);
 struct Awake {
     liveness: Liveness,
     timer: WakeFilter<Pin<Box<Sleep>>>,
-    /// Whether the system asks after a short silence.
-    is_brisk: bool,
+    /// When the system asks a silent peer.
+    asking: Asking,
 }
 
 /// What is followed.
@@ -40,8 +41,8 @@ pub(super) trait Followed {
     fn moved(&self) -> Instant;
     /// As [`Carrier::path_state`].
     fn path_state(&self) -> Option<PathState>;
-    /// As [`Carrier::ask_after`].
-    fn ask_after(&self, is_brisk: bool);
+    /// As [`Carrier::ask_peer`].
+    fn ask_peer(&self, asking: Asking);
 }
 
 impl<C: Carrier + ?Sized> Followed for (&C, &Activity) {
@@ -51,8 +52,8 @@ impl<C: Carrier + ?Sized> Followed for (&C, &Activity) {
     fn path_state(&self) -> Option<PathState> {
         self.0.path_state()
     }
-    fn ask_after(&self, is_brisk: bool) {
-        self.0.ask_after(is_brisk);
+    fn ask_peer(&self, asking: Asking) {
+        self.0.ask_peer(asking);
     }
 }
 
@@ -60,13 +61,23 @@ impl PeerWatch {
     /// A watch of a tunnel in which something moves now.
     pub(super) fn new() -> Self {
         let timer = WakeFilter::new(Box::pin(sleep(LOOK)));
-        Self(Some(Box::new(Awake { liveness: Liveness::default(), timer, is_brisk: false })))
+        Self(Some(Box::new(Awake { liveness: Liveness::default(), timer, asking: Asking::Rarely })))
     }
 
     /// Says that bytes have moved.
     pub(super) fn moved(&mut self) {
         if self.0.is_none() {
             *self = Self::new();
+        }
+    }
+
+    /// Says that the service was found at another address: the other computer is asked at once.
+    pub(super) fn found_elsewhere(&mut self) {
+        let now = Instant::now();
+        self.moved();
+        if let Some(awake) = &mut self.0 {
+            awake.liveness.found_elsewhere(now.into_std());
+            awake.timer.change(|timer| timer.as_mut().reset(now));
         }
     }
 
@@ -79,8 +90,10 @@ impl PeerWatch {
             if state.is_some_and(|state| awake.liveness.handle(now.into_std(), &state)) {
                 return Poll::Ready(());
             }
-            let next = next_look(now.saturating_duration_since(tunnel.moved()), state);
-            awake.set_brisk(next.is_some(), tunnel);
+            let is_suspect = awake.liveness.is_suspect();
+            let quiet = now.saturating_duration_since(tunnel.moved());
+            let next = if is_suspect { Some(CLOSER_LOOK) } else { next_look(quiet, state) };
+            awake.set(if is_suspect { Asking::Now } else { next.map_or(Asking::Rarely, |_| Asking::Soon) }, tunnel);
             match next {
                 Some(next) => awake.timer.change(|timer| timer.as_mut().reset(now + next)),
                 None => self.0 = None,
@@ -91,10 +104,10 @@ impl PeerWatch {
 }
 
 impl Awake {
-    fn set_brisk(&mut self, is_brisk: bool, tunnel: &impl Followed) {
-        if self.is_brisk != is_brisk {
-            self.is_brisk = is_brisk;
-            tunnel.ask_after(is_brisk);
+    fn set(&mut self, asking: Asking, tunnel: &impl Followed) {
+        if self.asking != asking {
+            self.asking = asking;
+            tunnel.ask_peer(asking);
         }
     }
 }
@@ -129,7 +142,7 @@ mod tests {
         begun: Instant,
         moved: Cell<Instant>,
         looks: Cell<u32>,
-        is_brisk: Cell<bool>,
+        asking: Cell<Asking>,
         /// What is known so long after the beginning.
         state: F,
     }
@@ -137,7 +150,7 @@ mod tests {
     impl<F: Fn(Duration) -> Option<PathState>> Simulated<F> {
         fn new(state: F) -> Self {
             let begun = Instant::now();
-            Self { begun, moved: Cell::new(begun), looks: Cell::new(0), is_brisk: Cell::new(false), state }
+            Self { begun, moved: Cell::new(begun), looks: Cell::new(0), asking: Cell::new(Asking::Rarely), state }
         }
 
         /// When its other computer counts as gone, within an hour.
@@ -156,8 +169,8 @@ mod tests {
             self.looks.set(self.looks.get() + 1);
             (self.state)(self.begun.elapsed())
         }
-        fn ask_after(&self, is_brisk: bool) {
-            self.is_brisk.set(is_brisk);
+        fn ask_peer(&self, asking: Asking) {
+            self.asking.set(asking);
         }
     }
 
@@ -178,7 +191,7 @@ mod tests {
         let asked = BRISK_IDLE + Duration::from_millis(40);
         let silent = Simulated::new(|time| Some(well(time.checked_sub(asked).unwrap_or(time))));
         assert_eq!(silent.gone_after().await, None);
-        assert!(!silent.is_brisk.get(), "asked rarely again");
+        assert_eq!(silent.asking.get(), Asking::Rarely);
         assert!(silent.looks.get() <= 5, "{} looks in an hour", silent.looks.get());
     }
 
@@ -188,7 +201,7 @@ mod tests {
         let dead = Simulated::new(|time| Some(well(time.saturating_sub(heard))));
         let mut watch = PeerWatch::new();
         assert!(timeout(GONE, poll_fn(|cx| watch.poll(cx, &dead))).await.is_err());
-        assert!(dead.is_brisk.get(), "still asked");
+        assert_eq!(dead.asking.get(), Asking::Soon, "still asked");
     }
 
     #[tokio::test(start_paused = true)]
@@ -198,7 +211,7 @@ mod tests {
         let mut watch = PeerWatch::new();
         let asked = timeout(GONE, poll_fn(|cx| watch.poll(cx, &dead)));
         assert!(asked.await.is_err(), "that is the system's to tell");
-        assert!(dead.is_brisk.get());
+        assert_eq!(dead.asking.get(), Asking::Soon);
     }
 
     #[tokio::test(start_paused = true)]
@@ -224,9 +237,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_silent_tunnel_whose_service_is_elsewhere_is_asked_for_at_once() {
+        let minute = Duration::from_secs(60);
+        // Dead since the first seconds. Asked by the system, it answers nothing.
+        let tunnel = Simulated::new(|time| {
+            let asked = time.saturating_sub(minute).as_secs() as u32;
+            Some(PathState { is_owed: asked > 0, repeats: asked, ..well(time.saturating_sub(BRISK_IDLE)) })
+        });
+        let mut watch = PeerWatch::new();
+        assert!(timeout(minute, poll_fn(|cx| watch.poll(cx, &tunnel))).await.is_err());
+        assert_eq!(tunnel.asking.get(), Asking::Rarely, "it rests");
+        watch.found_elsewhere();
+        timeout(Duration::from_secs(4), poll_fn(|cx| watch.poll(cx, &tunnel))).await.unwrap();
+        assert_eq!(tunnel.asking.get(), Asking::Now);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn where_the_system_tells_nothing_its_own_questions_are_all_there_is() {
         let unknown = Simulated::new(|_| None);
         assert_eq!(unknown.gone_after().await, None);
-        assert!(!unknown.is_brisk.get() && unknown.looks.get() < 20);
+        assert!(unknown.asking.get() == Asking::Rarely && unknown.looks.get() < 20);
     }
 }

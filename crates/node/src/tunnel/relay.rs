@@ -3,14 +3,17 @@
 //! Payload is not looked at or changed: WebSockets, server-sent events, uploads and whatever comes
 //! next work as they are.
 
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use hardline_proto::tunnel::frame::ResetReason;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::activity::{Activity, Side};
@@ -36,6 +39,8 @@ pub(crate) struct Drain {
     pub(crate) seat: Option<Arc<Seat>>,
     /// The address that the tunnel uses is lost.
     pub(crate) local_addrs: LocalAddressWatch,
+    /// The service was found at another address than the tunnel's; never, on the listening side.
+    pub(crate) elsewhere: Option<Arc<Notify>>,
     /// The service is removed; never, on the dialling side.
     pub(crate) removed: CancellationToken,
 }
@@ -45,12 +50,17 @@ impl Drain {
         let kill = CancellationToken::new();
         let local_addrs = LocalAddressWatch::new(kill.clone());
         let (stop, removed) = (CancellationToken::new(), CancellationToken::new());
-        Self { stop, local_addrs, kill, idle, seat: None, removed }
+        Self { stop, local_addrs, kill, idle, seat: None, elsewhere: None, removed }
     }
 
     /// For a tunnel that has a place of its own.
     pub(crate) fn at(&self, seat: &Arc<Seat>) -> Self {
         Self { seat: Some(Arc::clone(seat)), ..self.clone() }
+    }
+
+    /// For a tunnel that is told when its service is found elsewhere.
+    pub(crate) fn following(&self, elsewhere: Option<Arc<Notify>>) -> Self {
+        Self { elsewhere, ..self.clone() }
     }
 }
 
@@ -104,10 +114,12 @@ pub(crate) async fn relay<A: ByteStream, C: Carrier + ?Sized>(
         let mut out = Direction::new(ToPeer { toward: application_is.other(), is_full: false });
         let mut back = Direction::new(FromPeer { toward: application_is, is_flushed: true });
         let lost = drain.local_addrs.lost(carrier.local_ip());
+        let is_elsewhere = AtomicBool::new(false);
         let from_outside = pin!(async {
             tokio::select! {
                 () = activity.idle_for(drain.idle) => End::Idle,
                 () = evicted(drain.seat.as_deref()) => End::MadeRoom,
+                never = note_each(drain.elsewhere.as_deref(), &is_elsewhere) => match never {},
                 () = activity.drained(&drain.stop) => End::Stopped,
                 () = drain.removed.cancelled() => End::Removed,
                 () = lost.cancelled() => if drain.kill.is_cancelled() { End::Stopped } else { End::AddressLost },
@@ -131,10 +143,13 @@ pub(crate) async fn relay<A: ByteStream, C: Carrier + ?Sized>(
                 Poll::Pending => {}
                 end => return end,
             }
-            match watch.poll(cx, &(&*carrier, &activity)) {
-                Poll::Pending => from_outside.poll(cx),
-                Poll::Ready(()) => Poll::Ready(End::PeerGone),
+            if let Poll::Ready(end) = from_outside.poll(cx) {
+                return Poll::Ready(end);
             }
+            if is_elsewhere.swap(false, Ordering::Relaxed) {
+                watch.found_elsewhere();
+            }
+            watch.poll(cx, &(&*carrier, &activity)).map(|()| End::PeerGone)
         })
         .await
     };
@@ -174,6 +189,15 @@ impl End {
     }
 }
 
+/// Notes each time that the service is found elsewhere.
+async fn note_each(elsewhere: Option<&Notify>, is_elsewhere: &AtomicBool) -> Infallible {
+    let Some(elsewhere) = elsewhere else { return std::future::pending().await };
+    loop {
+        elsewhere.notified().await;
+        is_elsewhere.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Returns when the place is needed for somebody else.
 async fn evicted(seat: Option<&Seat>) {
     match seat {
@@ -207,8 +231,8 @@ mod tests {
     use super::*;
     use crate::limits::{HALF_CLOSED_IDLE, ROOM_SILENCE};
     use crate::session::{Payload, Room};
-    use crate::transport::Reset;
     use crate::transport::open_stream;
+    use crate::transport::{Asking, Reset};
     use crate::tunnel::Places;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
     use tokio::net::TcpListener;
@@ -242,8 +266,8 @@ mod tests {
         fn path_state(&self) -> Option<PathState> {
             self.stream.path_state()
         }
-        fn ask_after(&self, is_brisk: bool) {
-            self.stream.ask_after(is_brisk);
+        fn ask_peer(&self, asking: Asking) {
+            self.stream.ask(asking);
         }
         fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
             if self.come.is_empty() {

@@ -20,7 +20,7 @@ use self::inbox::Inbox;
 use self::outbox::Outbox;
 use self::records::{Fatal, Opened, Records};
 use super::handshake::Done;
-use crate::transport::ByteStream;
+use crate::transport::{Asking, ByteStream};
 
 /// A TLS connection to a peer. It reads into memory that is lent while something is there, opens
 /// records where they lie, and seals what is written where it is sent from.
@@ -114,9 +114,9 @@ impl<W: ByteStream> SecureStream<W> {
         self.wire.path_state()
     }
 
-    /// As [`ByteStream::ask_after`].
-    pub(crate) fn ask_after(&self, is_brisk: bool) {
-        self.wire.ask_after(is_brisk);
+    /// As [`ByteStream::ask`].
+    pub(crate) fn ask_peer(&self, asking: Asking) {
+        self.wire.ask(asking);
     }
 
     /// The stream below, to be reset.

@@ -21,7 +21,7 @@ pub(super) use path_state::path_state;
 
 use super::dial::over_streams;
 use super::secure::SecureStream;
-use super::{ByteStream, ConnectError, Connected, Incoming, Listener, Target, Transport, Unserved, handshake};
+use super::{Asking, ByteStream, ConnectError, Connected, Incoming, Listener, Target, Transport, Unserved, handshake};
 use crate::limits::{
     BRISK_IDLE, BRISK_INTERVAL, BRISK_RETRIES, CONNECT_TIMEOUT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES,
 };
@@ -117,9 +117,14 @@ impl KeepaliveTimes {
     const BRISK: Self = Self { time: BRISK_IDLE, interval: BRISK_INTERVAL, retries: BRISK_RETRIES };
 }
 
-/// Asks after a short silence whether the peer's computer is there, or `is_brisk` no longer.
-pub(super) fn ask_after(stream: &TcpStream, is_brisk: bool) {
-    set_keepalive(stream, if is_brisk { KeepaliveTimes::BRISK } else { KeepaliveTimes::USUAL });
+/// Says when the peer's computer is asked whether it is there.
+pub(super) fn ask(stream: &TcpStream, asking: Asking) {
+    let times = match asking {
+        Asking::Rarely => KeepaliveTimes::USUAL,
+        Asking::Soon => KeepaliveTimes::BRISK,
+        Asking::Now => KeepaliveTimes { time: BRISK_INTERVAL, ..KeepaliveTimes::BRISK },
+    };
+    set_keepalive(stream, times);
 }
 
 fn set_keepalive(stream: &TcpStream, times: KeepaliveTimes) {
