@@ -109,7 +109,8 @@ fn status_of(
         OwnAddress { at: at.clone(), basis, state: proven.state(at) }
     };
     let addresses = advertised.as_slice().iter().map(address).collect();
-    ReachStatus { port: config.port, advertised, addresses, is_relayed: false, router, seen }
+    let is_callable = seen.is_some() && config.punching && config.quic_port.is_some();
+    ReachStatus { port: config.port, advertised, addresses, is_relayed: false, is_callable, router, seen }
 }
 
 /// Handle of the task that keeps the addresses current. The task ends on the token it was started

@@ -21,6 +21,9 @@ pub enum Outlook {
     Searching,
     /// There is an address that should work, and nobody has tried.
     Assumed,
+    /// Others may call it and get through the routers on both sides (hole punching); nobody has
+    /// verified that.
+    Callable,
     /// Only computers of the Yggdrasil mesh reach it.
     Mesh,
     /// Nobody, as far as is known.
@@ -34,6 +37,12 @@ const USE_RELAY: &str = "name that relay here with --relay, or ask the provider 
 const ANOTHER_ROUTER: &str = "see whether another router or a firewall stands in between; or run `hardline relay` on any computer with an open port, \
      and name it here with --relay";
 const CONNECT: &str = "connect it to the internet, or run `hardline relay` on any computer with an open port";
+
+const RELAY_FOR_THE_OTHERS: &str =
+    "for the others run `hardline relay` on any computer with an open port, and name it here with --relay";
+
+/// What there is behind a router that opens no port.
+const CALLED: &str = "Others reach you by hole punching, where the routers on both sides keep ports; not verified.";
 
 /// In place of an address where many share one.
 const CARRIER: &str = "Nobody outside reaches this computer. Your provider shares one address among customers (carrier-grade NAT). \
@@ -52,6 +61,8 @@ impl ReachStatus {
             Outlook::Assumed
         } else if self.router == RouterStatus::Searching {
             Outlook::Searching
+        } else if self.is_callable {
+            Outlook::Callable
         } else if self.addresses.iter().any(|address| is_mesh(&address.at.host)) {
             Outlook::Mesh
         } else {
@@ -86,11 +97,24 @@ impl ReachStatus {
                 format!("Not verified: {assumed} should lead here from outside, and nobody has come in by it yet."),
                 TRY_IT,
             ),
+            Outlook::Callable => remedied(format!("{} {CALLED}", self.why_no_port_is_open()), RELAY_FOR_THE_OTHERS),
             Outlook::Mesh => Sentence {
                 text: "From outside only computers of the Yggdrasil mesh reach this one.".into(),
                 ..self.nobody()
             },
             Outlook::Nobody => self.nobody(),
+        }
+    }
+
+    fn why_no_port_is_open(&self) -> &'static str {
+        match &self.router {
+            RouterStatus::NotPublic { address, .. } if address.is_none_or(is_shared) => {
+                "No port is open for this computer: your provider shares one address among customers (carrier-grade NAT)."
+            }
+            RouterStatus::NotPublic { .. } => {
+                "No port is open for this computer: another router stands in front of yours."
+            }
+            _ => "No port is known to be open for this computer.",
         }
     }
 
@@ -244,6 +268,24 @@ mod tests {
             Outlook::Nobody,
             "Nobody outside reaches this computer: a relay could not open 203.0.113.5:7008.",
         );
+    }
+
+    #[test]
+    fn behind_a_router_that_opens_nothing_calls_are_told_of_and_not_taken_for_verified() {
+        let gateway = Ipv4Addr::new(192, 168, 1, 1);
+        let carrier = RouterStatus::NotPublic { gateway, address: Some(Ipv4Addr::new(100, 64, 0, 9)) };
+        for (router, why) in [
+            (
+                carrier,
+                "No port is open for this computer: your provider shares one address among customers (carrier-grade NAT).",
+            ),
+            (silent(), "No port is known to be open for this computer."),
+        ] {
+            let callable = ReachStatus { is_callable: true, ..status(router, &[], false) };
+            check(&callable, Outlook::Callable, &format!("{why} {CALLED}"));
+            let relayed = ReachStatus { is_relayed: true, ..callable };
+            check(&relayed, Outlook::Relayed, "From outside you are reached through a relay alone.");
+        }
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub struct ReachStatus {
     /// Whether a relay joins others with this computer.
     #[serde(rename = "relayed")]
     pub is_relayed: bool,
+    /// Whether others can call this computer, to get through the routers on both sides.
+    #[serde(rename = "callable")]
+    pub is_callable: bool,
     /// The router in front of this computer.
     pub router: RouterStatus,
     /// The public IPv4 address that others see, as DHT nodes agree.

@@ -63,8 +63,9 @@ async fn forecast(settings: &Settings, networks: &NetworkMonitor, seen: &[IpAddr
     let config = ReachConfig {
         by_hand: p2p.public_addresses,
         port: p2p.port,
-        quic_port: None,
-        punching: false,
+        // Which port it gets is seen when it is opened.
+        quic_port: (p2p.quic && settings.node.dht.enabled).then_some(p2p.port),
+        punching: p2p.punching,
         bound: p2p.bind,
         port_mapping: p2p.port_mapping,
     };
