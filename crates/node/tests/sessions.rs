@@ -487,12 +487,28 @@ async fn a_question_that_met_a_closing_session_is_asked_again_elsewhere() {
 
 #[tokio::test]
 async fn what_may_have_been_received_is_not_sent_again() {
+    for (method, more) in [("POST", ""), ("DELETE", ""), ("GET", "Content-Length: 1\r\n"), ("GET", "Upgrade: x\r\n")] {
+        let (key, at, asked) = scripted(&[&[Do::Serve, Do::Die], &[Do::Serve]]).await;
+        let gateway = TestNode::gateway(&[(key, at)]).await;
+        nothing(&gateway, key).await;
+        let mut browser = TcpStream::connect(gateway.browser_addr()).await.unwrap();
+        let head = format!("{method} / HTTP/1.1\r\nHost: {key}.localhost\r\nAccept: application/json\r\n{more}\r\n");
+        browser.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        browser.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 502 ") && answer.contains("\"unanswered\""), "{method}: {answer}");
+        assert_eq!(asked.load(Ordering::SeqCst), 2, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_safe_request_whose_connection_broke_is_sent_again() {
     let (key, at, asked) = scripted(&[&[Do::Serve, Do::Die], &[Do::Serve]]).await;
     let gateway = TestNode::gateway(&[(key, at)]).await;
     nothing(&gateway, key).await;
-    let answer = get(gateway.browser_addr(), &format!("{key}.localhost"), "Accept: application/json\r\n").await;
-    assert!(answer.starts_with("HTTP/1.1 502 ") && answer.contains("\"unanswered\""), "{answer}");
-    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    let answer = get(gateway.browser_addr(), &format!("{key}.localhost"), "").await;
+    assert_eq!(answer, "", "the second session's tunnel ended without a word");
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@
 //!   the peer's computer has acknowledged it. Then it has arrived, and the backend is slow; asking
 //!   it twice would help nobody. (Where the system does not tell what is acknowledged, a second of
 //!   silence decides.)
+//! - The connection breaks: what can be asked twice is asked over the next one.
 //! - Anything else went with it: nothing is sent twice. It waits for as long as a running tunnel
 //!   does, and fails.
 //!
