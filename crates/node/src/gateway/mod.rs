@@ -101,20 +101,22 @@ impl Gateway {
         let mut bytes = Vec::new();
         let request = tokio::select! {
             () = self.drain.stop.cancelled() => return,
-            request = read_request(&mut browser, &mut bytes) => request,
+            // On the heap, like all that is over when a tunnel begins or that takes its place: the
+            // tunnel's task keeps no room for it.
+            request = Box::pin(read_request(&mut browser, &mut bytes)) => request,
         };
         match request {
             Ok(Request::Http(head)) => self.serve_http(browser, bytes, &head, drain).await,
             Ok(Request::Tls(name)) => self.carry(browser, bytes, &name, None, drain).await,
-            Err(NotServed::Http(answer, accept)) => answer.send(browser, accept, true).await,
-            Err(NotServed::Tls) => refuse_tls(browser).await,
+            Err(NotServed::Http(answer, accept)) => Box::pin(answer.send(browser, accept, true)).await,
+            Err(NotServed::Tls) => Box::pin(refuse_tls(browser)).await,
             Err(NotServed::Silent) => {}
         }
     }
 
     async fn serve_http(&self, browser: TcpStream, bytes: Vec<u8>, head: &RequestHead, drain: &Drain) {
         match (self.stages.answer(head).await, &head.authority) {
-            (Some(answer), _) => answer.send(browser, head.accept, head.method != "HEAD").await,
+            (Some(answer), _) => Box::pin(answer.send(browser, head.accept, head.method != "HEAD")).await,
             (None, Authority::Service(name)) => self.carry(browser, bytes, name, Some(head), drain).await,
             (None, Authority::Gateway) => {}
         }
@@ -164,11 +166,12 @@ impl Gateway {
             }
             (Err(error), Some(head)) => {
                 debug!(%error, "service not reached");
-                errors::not_reached(&error).send(browser, head.accept, head.method != "HEAD").await;
+                let answer = errors::not_reached(&error);
+                Box::pin(answer.send(browser, head.accept, head.method != "HEAD")).await;
             }
             (Err(error), None) => {
                 debug!(%error, "service not reached");
-                refuse_tls(browser).await;
+                Box::pin(refuse_tls(browser)).await;
             }
         }
     }
