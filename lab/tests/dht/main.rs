@@ -139,9 +139,16 @@ async fn a_released_node_enters_the_network_through_ours() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn released_nodes_tell_ours_at_which_port_they_see_it() -> Result<()> {
-    let nodes = real::network(4)?;
+    let mut nodes = real::network(4)?;
     let ours = start(&[nodes[0].addr()]).await?;
     let own = own_addr(&ours)?;
+    // A released node names only who has answered it. By itself it may ask ours minutes later.
+    let (id, key) = (ours.status().id, InfoHash::of(b"put to be known"));
+    put(&ours, key, 1, b"from Rust").await?;
+    for node in &mut nodes {
+        node.ask(&format!("g {key}"), |line| line.contains("\"from Rust\"").then_some(()))?;
+        node.has_in_table(id)?;
+    }
     // On loopback every node is a voter; those that listen at one address count as one host.
     let mut status = ours.watch();
     let seen = tokio::time::timeout(LIMIT, status.wait_for(|status| status.seen_v4.len() >= 2)).await;
