@@ -4,10 +4,9 @@
 
 mod common;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::{TestNode, backend, echo, get, service, service_for};
+use common::{TestNode, echo, get, greeting, name, service, service_for};
 use hardline_node::access::Access;
 use hardline_node::config::Target;
 use hardline_node::node::{Node, TunnelStream};
@@ -18,21 +17,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 const LIMIT: Duration = Duration::from_secs(30);
-
-fn name(key: KeyHash) -> ServiceName {
-    ServiceName { key, password: None }
-}
-
-/// Somebody who greets with one byte, and then sends back what comes.
-async fn greeting(byte: u8) -> SocketAddr {
-    backend(move |mut stream| async move {
-        let _ = stream.write_all(&[byte]).await;
-        let (mut from, mut to) = stream.split();
-        let _ = tokio::io::copy(&mut from, &mut to).await;
-        let _ = to.shutdown().await;
-    })
-    .await
-}
 
 async fn greeted(tunnel: &mut TunnelStream) -> u8 {
     timeout(LIMIT, tunnel.read_u8()).await.unwrap().unwrap()

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::wire::first_answer;
-use common::{TestNode, backend, service};
+use common::{TestNode, backend, greeting, service};
 use hardline_node::access::Access;
 use hardline_node::config::{IdentityConfig, IdleLimits, ServiceConfig, StaticAddress, Target};
 use hardline_node::node::{Cause, TunnelStream};
@@ -272,17 +272,6 @@ async fn summing(sums: UnboundedSender<Sums>) -> SocketAddr {
             let (there, back) = (there.finish().as_ref().to_vec(), back.finish().as_ref().to_vec());
             let _ = sums.send((u64::from_be_bytes(id), there, back));
         }
-    })
-    .await
-}
-
-/// Somebody who greets with one byte, and then sends back what comes.
-async fn greeting(byte: u8) -> SocketAddr {
-    backend(move |mut stream| async move {
-        let _ = stream.write_all(&[byte]).await;
-        let (mut from, mut to) = stream.split();
-        let _ = tokio::io::copy(&mut from, &mut to).await;
-        let _ = to.shutdown().await;
     })
     .await
 }

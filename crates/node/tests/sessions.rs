@@ -8,13 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{TestNode, backend, echo, get, nobody, open, pair_for, service};
+use common::{TestNode, backend, echo, echoed, get, name, nobody, open, pair_for, service};
 use hardline_node::access::Access;
 use hardline_node::config::{IdentityConfig, IdleLimits, ServiceConfig, StaticAddress};
 use hardline_node::limits::FRESH_SESSION;
-use hardline_node::node::TunnelStream;
 use hardline_node::proto::KeyHash;
-use hardline_node::proto::host::ServiceName;
 use hardline_node::session::v2;
 use hardline_node::tls::identity::Identity;
 use hardline_node::tls::sni;
@@ -88,23 +86,11 @@ async fn through_a_cable(backend: SocketAddr) -> (TestNode, Cable, TestNode) {
     (listener, cable, gateway)
 }
 
-fn name(key: KeyHash) -> ServiceName {
-    ServiceName { key, password: None }
-}
-
 /// A tunnel through which `text` went to an echo and back, both directions ended: its session is
 /// idle again.
 async fn say(gateway: &TestNode, key: KeyHash, text: &str) {
     let mut tunnel = gateway.node.connect(&name(key)).await.unwrap();
     assert_eq!(echoed(&mut tunnel, text).await, text);
-}
-
-async fn echoed(tunnel: &mut TunnelStream, text: &str) -> String {
-    tunnel.write_all(text.as_bytes()).await.unwrap();
-    tunnel.shutdown().await.unwrap();
-    let mut heard = String::new();
-    tunnel.read_to_string(&mut heard).await.unwrap();
-    heard
 }
 
 /// Waits until `met`; a test that waits for ever is ended by its runner.

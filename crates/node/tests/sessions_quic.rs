@@ -11,11 +11,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{TestNode, backend, echo, get, nobody, open, service};
+use common::{TestNode, backend, echo, echoed, get, name, nobody, open, service};
 use hardline_node::access::Access;
 use hardline_node::config::{IdentityConfig, NodeConfig, ServiceConfig, StaticAddress};
 use hardline_node::limits::FRESH_SESSION;
-use hardline_node::node::TunnelStream;
 use hardline_node::proto::KeyHash;
 use hardline_node::proto::candidate::TransportAddr;
 use hardline_node::proto::host::ServiceName;
@@ -118,21 +117,9 @@ async fn through_a_cable(backend: SocketAddr) -> (TestNode, Cable, TestNode) {
     (listener, cable, gateway)
 }
 
-fn name(key: KeyHash) -> ServiceName {
-    ServiceName { key, password: None }
-}
-
 async fn say(gateway: &TestNode, key: KeyHash, text: &str) {
     let mut tunnel = gateway.node.connect(&name(key)).await.unwrap();
     assert_eq!(echoed(&mut tunnel, text).await, text);
-}
-
-async fn echoed(tunnel: &mut TunnelStream, text: &str) -> String {
-    tunnel.write_all(text.as_bytes()).await.unwrap();
-    tunnel.shutdown().await.unwrap();
-    let mut heard = String::new();
-    tunnel.read_to_string(&mut heard).await.unwrap();
-    heard
 }
 
 #[tokio::test]

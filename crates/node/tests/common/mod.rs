@@ -9,8 +9,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hardline_node::config::{IdentityConfig, LanConfig, NodeConfig, P2pConfig, ServiceConfig, StaticAddress, Target};
-use hardline_node::node::Node;
+use hardline_node::node::{Node, TunnelStream};
 use hardline_node::proto::KeyHash;
+use hardline_node::proto::host::ServiceName;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -161,4 +162,29 @@ pub async fn happens(mut is_so: impl AsyncFnMut() -> bool) {
 /// A path in a folder that lives as long as the test.
 pub fn path_in(dir: &TempDir, name: &str) -> PathBuf {
     dir.path().join(name)
+}
+
+/// The service of `key`, without a password.
+pub fn name(key: KeyHash) -> ServiceName {
+    ServiceName { key, password: None }
+}
+
+/// Somebody who greets with one byte, and then sends back what comes.
+pub async fn greeting(byte: u8) -> SocketAddr {
+    backend(move |mut stream| async move {
+        let _ = stream.write_all(&[byte]).await;
+        let (mut from, mut to) = stream.split();
+        let _ = tokio::io::copy(&mut from, &mut to).await;
+        let _ = to.shutdown().await;
+    })
+    .await
+}
+
+/// Sends `text`, ends that direction, and returns what comes back.
+pub async fn echoed(tunnel: &mut TunnelStream, text: &str) -> String {
+    tunnel.write_all(text.as_bytes()).await.unwrap();
+    tunnel.shutdown().await.unwrap();
+    let mut heard = String::new();
+    tunnel.read_to_string(&mut heard).await.unwrap();
+    heard
 }
