@@ -125,14 +125,18 @@ makes each log line an object too.
 | `hardline`, `share`, `relay` | `ready` first: `version`; `gateway` and `p2p`, the bound addresses; `services`, each with `key`, `title`, `target`, `link` (on this computer) and `link_elsewhere`; `relay`, the address of the relay that runs here; `notices`, sentences. Then `stopping` and `stopped` |
 | `browse` | `ready`; then `found`, `changed` and `lost`, each with `key`, `title`, `link` and `addresses`; `done` |
 | `forward` | `ready` with `local`, the bound address, and `key` |
-| `peers` | `peer` for each: `key`, `title`, `link`, `addresses` (each `address`, `origin`: `told`, `lan`, `given`, `dht` or `imported`, `told_at` and `worked_at` in Unix seconds). `forgotten` with `key` |
+| `peers` | `peer` for each: `key`, `title`, `link`, `addresses` (each `address`, `origin`: `told`, `lan`, `given`, `dht` or `imported`, `told_at` and `worked_at` in Unix seconds), and the `paths` over which it is connected now. `forgotten` with `key` |
 | `id`, `key` | `identity` for each: `name`, `key`, `link`, `files` |
 | `relay token` | an object for each token: `name`, and `address` when it is made, `created` in a list, `revoked` with the name |
 | `open` | `opened` with `link` |
-| `status` | one object without `event`: `gateway`, `p2p`, `services` (each with its state in the `dht`), `reach`, `relay`, `relays`, `dht`, `tunnels` open now, `metrics` (what was refused and dropped at a limit, too), `tasks`, and all of it in `sentences` |
+| `status` | one object without `event`: `gateway`, `p2p`, `services` (each with its state in the `dht`), `reach`, `relay`, `relays`, `peers` (services that are connected: each `key`, `at`, `path`, `tunnels` and `idle` sessions), `dht`, `tunnels` open now, `metrics` (what was refused and dropped at a limit, too), `tasks`, and all of it in `sentences` |
 | `doctor` | `finding` for each: `about`, `state` (`fine`, `note` or `wrong`), `sentence`, `remedy`. `done` with `wrong`, a count |
 | `config check` | `problem` for each: `where`, `message`; or `checked` with `file`, `services` and `peers` |
 | `config show` | `key` for each: `key`, `value`, `where`; `service` and `peer` |
+
+A `path` has the keys `kind` (`this_computer`, `lan`, `direct`, `punched`, `relay` or `mesh`), `via` (the relay's host, else
+null), `transport` (`tcp` or `quic`), `rtt_ms` (a round trip to the other computer as measured last, or null) and `text`, the same
+in words: \"relay vps.example, 48 ms\". What was dialled in vain has one too, in the gateway's JSON: `tried.attempts[].path`.
 
 A link contains the password of its service, if there is one. `connect` has no events: its stdout is the service's.
 ";

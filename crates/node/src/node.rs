@@ -158,6 +158,8 @@ impl Node {
         let _ = undo.disarm();
         quic::follow(quic.clone(), &resolver.network, drain.stop.clone(), &tasks);
         let (relay, announced_relay) = relay.unzip();
+        let idle_limits = config.idle_limits;
+        let dialler = Dialler::new(resolver, idle_limits, config.own_records, quic.clone(), drain.stop.clone());
         let node = Self {
             live: Live {
                 gateway: gateway_listeners.iter().flat_map(|listener| listener.local_addr()).collect(),
@@ -165,6 +167,7 @@ impl Node {
                 lan,
                 dht,
                 relay,
+                connected: dialler.connected(),
                 listening: Arc::default(),
                 metrics,
             },
@@ -175,13 +178,7 @@ impl Node {
                 plain: config.dht.publish_plain,
                 store,
             })),
-            dialler: Arc::new(Dialler::new(
-                resolver,
-                config.idle_limits,
-                config.own_records,
-                quic.clone(),
-                drain.stop.clone(),
-            )),
+            dialler: Arc::new(dialler),
             quic,
             drain,
             tasks,

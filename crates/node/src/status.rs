@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 
 use crate::access::Access;
 use crate::config::Bound;
+use crate::dial::{Connected, Peer};
 use crate::drivers::dht::DhtStatus;
 use crate::drivers::dht::shared::SharedDht;
 use crate::drivers::lan::{Lan, LanInterface};
@@ -19,6 +20,9 @@ use crate::reach::{Reach, ReachStatus};
 use crate::relays::{RelayedThrough, Relays};
 use crate::services::{Service, Services};
 use crate::transport::relay::server::{Relay, RelayStatus};
+
+/// Connected services that are told of in a sentence each.
+const MAX_PEERS_SAID: usize = 16;
 
 /// One published service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +56,8 @@ pub struct Status {
     pub relay: Option<RelayStatus>,
     /// Relays through which this computer is reached, in the order of the configuration.
     pub relays: Vec<RelayedThrough>,
+    /// Services of other computers that are connected, and over what.
+    pub peers: Vec<Peer>,
     /// Every counter by its name; see [`metrics`](crate::metrics).
     pub metrics: Value,
     /// Tunnels open now, as listener and as dialler.
@@ -69,6 +75,7 @@ pub(crate) struct Live {
     pub(crate) lan: Option<Arc<Lan>>,
     pub(crate) dht: Option<Arc<SharedDht>>,
     pub(crate) relay: Option<Arc<Relay>>,
+    pub(crate) connected: Connected,
     /// Begins at the start, or with the first service.
     pub(crate) listening: Arc<OnceLock<Listening>>,
     pub(crate) metrics: Metrics,
@@ -105,6 +112,7 @@ impl Live {
             reach: listening.map(|listening| listening.reach.status()),
             relay: self.relay.as_ref().map(|relay| relay.status()),
             relays: listening.map(|listening| listening.relays.status()).unwrap_or_default(),
+            peers: self.connected.peers(),
             metrics: self.metrics.to_json(),
             tunnels: self.metrics.open_tunnels(),
             tasks: Handle::try_current().ok().map(|runtime| runtime.metrics().num_alive_tasks()),
@@ -130,6 +138,10 @@ impl Status {
         sentences.extend(self.relay.as_ref().map(RelayStatus::sentence));
         sentences.extend(self.dht.as_ref().map(dht_sentence));
         sentences.extend(self.services.iter().map(|service| self.service_sentence(service)));
+        sentences.extend(self.peers.iter().map(Peer::sentence).take(MAX_PEERS_SAID));
+        if let Some(more) = self.peers.len().checked_sub(MAX_PEERS_SAID).filter(|more| *more > 0) {
+            sentences.push(format!("Connected to {more} more."));
+        }
         sentences.push(match self.tunnels {
             0 => "No tunnel is open.".to_owned(),
             1 => "1 tunnel is open.".to_owned(),
@@ -160,6 +172,7 @@ impl Status {
             "dht": self.dht.as_ref().map(dht_json),
             "relay": self.relay,
             "relays": self.relays,
+            "peers": self.peers,
             "metrics": self.metrics,
             "tunnels": self.tunnels,
             "tasks": self.tasks,

@@ -138,6 +138,18 @@ impl From<SocketAddr> for TransportAddr {
     }
 }
 
+/// How a way to an address goes, as far as who named it knows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// To the computer itself.
+    #[default]
+    Straight,
+    /// Through NATs that both sides have opened.
+    Punched,
+    /// To a relay that the service uses.
+    Relayed,
+}
+
 /// One address to try.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Candidate {
@@ -147,6 +159,8 @@ pub struct Candidate {
     pub source: SourceInfo,
     /// The version of the tunnel that is spoken there, as the source says, if it does.
     pub version: Option<u16>,
+    /// What kind of way that is.
+    pub way: Way,
 }
 
 #[cfg(test)]

@@ -208,6 +208,7 @@ impl DialSchedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::candidate::Way;
 
     const MS: Duration = Duration::from_millis(1);
     const NOTHING: [u16; 0] = [];
@@ -224,7 +225,12 @@ mod tests {
     }
 
     fn candidate(source: SourceInfo, port: u16) -> Candidate {
-        Candidate { addr: TransportAddr::Tcp(format!("192.0.2.1:{port}").parse().unwrap()), source, version: None }
+        Candidate {
+            addr: TransportAddr::Tcp(format!("192.0.2.1:{port}").parse().unwrap()),
+            source,
+            version: None,
+            way: Way::Straight,
+        }
     }
 
     /// A schedule that knows remembered addresses with these ports.

@@ -30,6 +30,7 @@ pub mod hosts; // `host:port` lists, as `WANHosts` carries them
 pub mod lan; // LAN discovery: datagrams and their state machine
 pub mod liveness; // whether the other computer of a tunnel still lives
 pub mod network; // the networks that this host is in
+pub mod path; // what a connection goes over, in words
 pub mod publish; // when a service's addresses are published anew
 pub mod rate; // how often → not too often
 pub mod stages; // when which tier of sources is asked

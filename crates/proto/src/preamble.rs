@@ -17,6 +17,7 @@ pub const MAX_PASSWORD: usize = 256;
 /// Keys of the JSON object.
 const WAN_HOSTS: &str = "WANHosts";
 const PASSWORD: &str = "password";
+const RELAYED: &str = "relayed";
 
 /// What one side tells the other before any payload. Unknown keys are ignored. Its `Debug` text
 /// hides the password.
@@ -27,12 +28,18 @@ pub struct Preamble {
     pub wan_hosts: Option<HostList>,
     /// The free text in front of the key hash in the dialler's address. Only a dialler says this.
     pub password: Option<String>,
+    /// Whether a relay joined this connection to the listener's own. Only a listener says this.
+    pub is_relayed: bool,
 }
 
 impl fmt::Debug for Preamble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let password = self.password.as_ref().map(|_| "MASKED");
-        f.debug_struct("Preamble").field("wan_hosts", &self.wan_hosts).field("password", &password).finish()
+        f.debug_struct("Preamble")
+            .field("wan_hosts", &self.wan_hosts)
+            .field("password", &password)
+            .field("is_relayed", &self.is_relayed)
+            .finish()
     }
 }
 
@@ -59,6 +66,9 @@ impl Preamble {
         if let Some(password) = &self.password {
             object.insert(PASSWORD.to_owned(), password.as_str().into());
         }
+        if self.is_relayed {
+            object.insert(RELAYED.to_owned(), true.into());
+        }
         format!("{}\n", Value::Object(object)).into_bytes()
     }
 
@@ -75,6 +85,7 @@ impl Preamble {
             match (key.as_str(), value) {
                 (WAN_HOSTS, Value::String(text)) => preamble.wan_hosts = Some(HostList::parse_lenient(&text)),
                 (PASSWORD, Value::String(text)) if text.len() <= MAX_PASSWORD => preamble.password = Some(text),
+                (RELAYED, Value::Bool(is_relayed)) => preamble.is_relayed = is_relayed,
                 _ => {}
             }
         }
@@ -135,7 +146,11 @@ mod tests {
     use super::*;
 
     fn preamble(hosts: Option<&str>, password: Option<&str>) -> Preamble {
-        Preamble { wan_hosts: hosts.map(HostList::parse_lenient), password: password.map(str::to_owned) }
+        Preamble {
+            wan_hosts: hosts.map(HostList::parse_lenient),
+            password: password.map(str::to_owned),
+            is_relayed: false,
+        }
     }
 
     #[track_caller]
@@ -172,6 +187,14 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_says_that_a_relay_is_in_between_and_otherwise_nothing_of_it() {
+        let relayed = Preamble { is_relayed: true, ..Preamble::default() };
+        assert_eq!(relayed.encode(), b"{\"relayed\":true}\n");
+        check(relayed.encode(), relayed);
+        check(r#"{"relayed":false}"#, Preamble::default());
+    }
+
+    #[test]
     fn white_space_around_the_object_does_not_matter() {
         for line in ["{\"password\":\"pw\"} \t \n", "{\"password\":\"pw\"}\r\n", "  { \"password\" : \"pw\" }\r"] {
             check(line, preamble(None, Some("pw")));
@@ -188,6 +211,7 @@ mod tests {
         for value in ["null", "true", "7", "[\"a:1\"]", "{\"a\":1}"] {
             check(format!(r#"{{"WANHosts":{value},"password":{value}}}"#), Preamble::default());
         }
+        check(r#"{"relayed":"yes"}"#, Preamble::default());
     }
 
     #[test]

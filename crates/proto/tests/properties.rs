@@ -60,8 +60,12 @@ proptest! {
     }
 
     #[test]
-    fn a_preamble_reads_as_it_was_written(wan_hosts in option::of(host_list()), password in option::of(password())) {
-        let preamble = Preamble { wan_hosts, password };
+    fn a_preamble_reads_as_it_was_written(
+        wan_hosts in option::of(host_list()),
+        password in option::of(password()),
+        is_relayed: bool,
+    ) {
+        let preamble = Preamble { wan_hosts, password, is_relayed };
         prop_assert_eq!(Preamble::parse(&preamble.encode()), Ok(preamble));
     }
 

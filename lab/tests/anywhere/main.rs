@@ -9,6 +9,7 @@ mod measure;
 mod mesh;
 mod moves;
 mod near;
+mod paths;
 mod punched;
 mod relayed;
 mod released;

@@ -1,9 +1,10 @@
 //! Over the Yggdrasil mesh.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use hardline_lab::{DHT_PORT, Host, Lab, Meeting, Switch, Yggdrasil};
 
 use crate::measure::{first_tries, knowing_gateway, learn, new_gateway};
+use crate::paths::path_to;
 use crate::world::sealed_key;
 
 /// Alice's house has a radio on the roof, and Bob one in the field; the hill between sees both.
@@ -77,6 +78,11 @@ fn scenario_08_yggdrasil_only_found_by_dht() -> Result<()> {
     let options = ["--dht-bootstrap", &bootstrap, "--dht-proxy", "none"];
     let service = valley.alice.service(&options)?;
     mill.wait_for_value(sealed_key(&service.key)?, |_| true)?;
+    let gateway = new_gateway(&valley.bob, 99, &options)?;
+    valley.bob.first_byte(&gateway, &service.key)?;
+    let path = path_to(&valley.bob, &gateway, &service.key)?;
+    ensure!(path["kind"] == "mesh", "{path}");
+    drop(gateway);
     first_tries("8, Yggdrasil only, DHT", |number| {
         let gateway = new_gateway(&valley.bob, number, &options)?;
         valley.bob.first_byte(&gateway, &service.key)

@@ -16,18 +16,18 @@ use crate::world::{ROUND_TRIP, sealed_key, texts, today};
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Alice's home is behind a provider's NAT; Bob is a guest behind a router that maps no ports.
-struct Behind {
-    dht: DhtNetwork,
+pub(crate) struct Behind {
+    pub(crate) dht: DhtNetwork,
     carrier: Router,
     away: Router,
-    alice: Host,
-    bob: Host,
+    pub(crate) alice: Host,
+    pub(crate) bob: Host,
     internet: Switch,
     _home: Router,
 }
 
 impl Behind {
-    fn new(lab: &Lab) -> Result<Self> {
+    pub(crate) fn new(lab: &Lab) -> Result<Self> {
         let internet = lab.slow_internet(ROUND_TRIP)?;
         let dht = lab.dht(&internet, 3)?;
         let (carrier, away) = (lab.carrier(&internet, 7)?, lab.home(&internet, 6, Mapping::None)?);
@@ -39,7 +39,7 @@ impl Behind {
     }
 
     /// A computer on the internet that is a relay, with the address that it prints.
-    fn relay(&self, lab: &Lab, number: u8) -> Result<Relay> {
+    pub(crate) fn relay(&self, lab: &Lab, number: u8) -> Result<Relay> {
         let host = lab.host(&format!("vps{number}"))?;
         host.join(&self.internet, "eth0", number)?;
         let at = format!("203.0.113.{number}:7008");
@@ -51,7 +51,7 @@ impl Behind {
     }
 
     /// Publishes at Alice's through `relays`, and waits until others can learn of it.
-    fn publish(&self, relays: &[&Relay]) -> Result<Service> {
+    pub(crate) fn publish(&self, relays: &[&Relay]) -> Result<Service> {
         let options = self.dht.options();
         let flags: Vec<&str> = relays.iter().flat_map(|relay| ["--relay", &relay.url]).collect();
         let service = self.alice.service(&[&flags[..], &texts(&options)].concat())?;
@@ -81,7 +81,7 @@ impl Behind {
     }
 }
 
-struct Relay {
+pub(crate) struct Relay {
     host: Host,
     program: Option<Hardline>,
     url: String,

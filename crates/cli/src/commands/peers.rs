@@ -1,4 +1,4 @@
-//! `hardline peers`: services that were reached before.
+//! `hardline peers`: services that were reached before, and over what they are connected now.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::args::{PeersArgs, PeersCommand};
 use crate::failure::{Exit, Failure};
+use crate::gateway;
 use crate::links;
 use crate::output::{Output, printable};
 use crate::settings::Loaded;
@@ -14,24 +15,43 @@ use crate::settings::Loaded;
 pub(super) async fn run(loaded: Loaded, args: PeersArgs, output: Output) -> Result<(), Failure> {
     let config = loaded.settings.node_config()?;
     let (store, _) = Store::open(&config.data_dir, config.import_from.as_deref()).await?;
+    let port = loaded.settings.gateway_port;
     let outcome = match args.command {
-        None => list(&store, loaded.settings.gateway_port, output).await,
+        None => list(&store, &connected(port).await, port, output).await,
         Some(PeersCommand::Forget { link }) => forget(&store, &link, output).await,
     };
     store.close().await;
     outcome
 }
 
-async fn list(store: &Store, port: u16, output: Output) -> Result<(), Failure> {
-    let services = store.services().await?;
+/// What the hardline of this computer is connected to, if one runs.
+async fn connected(port: u16) -> Vec<Value> {
+    let status = gateway::status(port).await.unwrap_or_default();
+    status["peers"].as_array().cloned().unwrap_or_default()
+}
+
+async fn list(store: &Store, connected: &[Value], port: u16, output: Output) -> Result<(), Failure> {
+    let mut services = store.services().await?;
+    // One that is reached at no address that is good for the next time is not remembered.
+    for key in connected.iter().filter_map(|peer| peer["key"].as_str()?.parse().ok()) {
+        if !services.iter().any(|service| service.key == key) {
+            services.push(RememberedService { key, title: None, addresses: Vec::new() });
+        }
+    }
     if services.is_empty() {
         output.remark("No service has been reached yet.");
     }
     for service in services {
         let link = links::link(service.key, None, port);
-        output.event(&object(&service, &link))?;
+        let key = service.key.to_string();
+        let paths: Vec<&Value> =
+            connected.iter().filter(|peer| peer["key"] == *key).map(|peer| &peer["path"]).collect();
+        output.event(&object(&service, &link, &paths))?;
         let title = printable(service.title.as_deref().unwrap_or_default());
         output.line(format_args!("{link}  {title}"))?;
+        for text in paths.iter().filter_map(|path| path["text"].as_str()) {
+            output.line(format_args!("  connected: {}", printable(text)))?;
+        }
         for address in &service.addresses {
             output.line(format_args!("  {}  {}", address.at, history(address, SystemTime::now())))?;
         }
@@ -49,7 +69,7 @@ async fn forget(store: &Store, link: &str, output: Output) -> Result<(), Failure
     output.line(format_args!("Forgot {key}."))
 }
 
-fn object(service: &RememberedService, link: &str) -> Value {
+fn object(service: &RememberedService, link: &str, paths: &[&Value]) -> Value {
     let addresses: Vec<Value> = service
         .addresses
         .iter()
@@ -68,6 +88,7 @@ fn object(service: &RememberedService, link: &str) -> Value {
         "title": service.title,
         "link": link,
         "addresses": addresses,
+        "paths": paths,
     })
 }
 

@@ -80,7 +80,7 @@ impl Acceptor {
         let greeting = async {
             let this = Arc::clone(self);
             let (connection, (service, slot)) = incoming.answer(move |hello| this.choose(hello, addr)).await?;
-            Box::pin(self.greet(connection, service, slot)).await
+            Box::pin(self.greet(connection, I::IS_RELAYED, service, slot)).await
         };
         timeout(self.handshake_timeout, greeting).await.unwrap_or(Err(Refused::Slow(self.handshake_timeout)))
     }
@@ -96,10 +96,11 @@ impl Acceptor {
     async fn greet<C: Connection>(
         &self,
         connection: C,
+        is_relayed: bool,
         service: Arc<Service>,
         slot: TunnelSlot,
     ) -> Result<Peer, Refused> {
-        let ours = Preamble { wan_hosts: Some(self.reach.hosts()), password: None };
+        let ours = Preamble { wan_hosts: Some(self.reach.hosts()), password: None, is_relayed };
         let Begun { mut session, preamble } = connection.listen(ours, service.access.wants_password()).await?;
         let password = preamble.password;
         let backend = if session.asks_at_once() {

@@ -2,16 +2,19 @@
 //! is wanted.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use hardline_proto::candidate::TransportAddr;
+use hardline_proto::candidate::{Candidate, TransportAddr, Way};
+use hardline_proto::network::NetworkState;
+use hardline_proto::path::Path;
 use hardline_proto::preamble::Preamble;
 use rustls::pki_types::ServerName;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use crate::discovery::Outcome;
 use crate::limits::DIAL_HANDSHAKE_TIMEOUT;
 use crate::session::{
-    Begun, Connection, DiallerSession, NoSession, NoTunnel, PreambleFailure, Purpose, SessionEnd, Version,
+    Begun, Connection, DiallerSession, NoSession, NoTunnel, PreambleFailure, Purpose, Route, SessionEnd, Version,
     knows_pseudonyms,
 };
 use crate::transport::quic::QuicSockets;
@@ -38,6 +41,22 @@ pub(super) struct Reached {
     /// The listener's.
     pub(super) preamble: Preamble,
     pub(super) addr: SocketAddr,
+    /// How long its first answer took.
+    pub(super) took: Duration,
+}
+
+impl Reached {
+    /// What it was reached over as the `candidate`, from `network`.
+    pub(super) fn route(&self, mut candidate: Candidate, network: &NetworkState) -> Route {
+        // Who is reached knows better than who named the address.
+        if self.preamble.is_relayed {
+            candidate.way = Way::Relayed;
+        }
+        let path = Path::new(&candidate.addr, candidate.way, Some(self.addr.ip()), network);
+        let route = Route::new(candidate, path);
+        route.answered(&*self.session, self.took);
+        route
+    }
 }
 
 impl Job {
@@ -78,9 +97,10 @@ impl Job {
         let Connected { connection, remote, answered } = transport.connect(at, target).await?;
         // On the heap, as the handshake was: the race holds several attempts.
         let beginning = Box::pin(connection.dial(&self.preamble, purpose));
+        let began = Instant::now();
         let begun = timeout_at(answered + DIAL_HANDSHAKE_TIMEOUT, beginning).await;
         let Begun { session, preamble } = begun.map_err(|_| silent())??;
-        Ok(Reached { session, preamble, addr: remote })
+        Ok(Reached { session, preamble, addr: remote, took: began.elapsed() })
     }
 }
 

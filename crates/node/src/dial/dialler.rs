@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hardline_proto::candidate::Candidate;
 use hardline_proto::host::ServiceName;
 use hardline_proto::preamble::Preamble;
 use tokio::time::{Instant, sleep};
@@ -11,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::attempt::{Job, Reached};
+use super::connected::Connected;
 use super::elsewhere::Elsewhere;
 use super::idle::{Early, Tried};
 use super::peers::Peers;
@@ -19,7 +19,7 @@ use crate::clock;
 use crate::config::IdleLimits;
 use crate::discovery::{AttemptReport, Outcome, Report, Resolver};
 use crate::limits::READY_AGAIN;
-use crate::session::{DiallerSession, Idle, Pool, Purpose, TunnelStream};
+use crate::session::{DiallerSession, Idle, Pool, Purpose, Route, TunnelStream};
 use crate::tls::sni;
 use crate::transport::Target;
 use crate::transport::quic::QuicSockets;
@@ -30,7 +30,7 @@ pub(crate) struct Dialler {
     pub(crate) resolver: Arc<Resolver>,
     peers: Peers,
     pool: Arc<Pool>,
-    elsewhere: Elsewhere,
+    elsewhere: Arc<Elsewhere>,
     quic: QuicSockets,
     stop: CancellationToken,
 }
@@ -49,7 +49,7 @@ impl Dialler {
             let (pool, stop) = (Arc::clone(&pool), stop.clone());
             async move { pool.run(stop).await }
         });
-        Self { resolver, peers: Peers::new(own_records), pool, elsewhere: Elsewhere::default(), quic, stop }
+        Self { resolver, peers: Peers::new(own_records), pool, elsewhere: Arc::default(), quic, stop }
     }
 
     /// Opens a tunnel to `name`. What was sent of `early`, the first payload, is taken out of it;
@@ -81,16 +81,17 @@ impl Dialler {
 
     /// Opens a tunnel over a new connection.
     pub(super) async fn reach_anew(&self, name: &ServiceName, waiting: Waiting) -> Result<TunnelStream, ReachError> {
-        let (candidate, reached) = self.race(name, waiting, Purpose::Tunnel).await?;
+        let (route, reached) = self.race(name, waiting, Purpose::Tunnel).await?;
         if !reached.session.is_reusable() {
-            return Ok(TunnelStream::last(reached.session));
+            let elsewhere = self.elsewhere.follow(name.key, route);
+            return Ok(TunnelStream::last(reached.session).told_by(elsewhere));
         }
         // One whose connection carries many tunnels has made place for the next already.
         match reached.session.another() {
-            Some(another) => self.pool.put(name, self.idle(another, candidate.clone())),
-            None => self.refill(name, candidate.clone()),
+            Some(another) => self.pool.put(name, self.idle(another, Arc::clone(&route))),
+            None => self.refill(name, Arc::clone(&route)),
         }
-        Ok(self.lend(name, reached.session, candidate))
+        Ok(self.lend(name, reached.session, route))
     }
 
     /// Keeps a session to `name` idle, dialled before anybody asks, until the node stops. For who
@@ -112,8 +113,8 @@ impl Dialler {
     /// Dials a session and keeps it. Returns whether that worked.
     async fn dial_ahead(&self, name: &ServiceName) -> bool {
         match self.race(name, Waiting::Program, Purpose::Prewarm).await {
-            Ok((candidate, reached)) => {
-                self.pool.put(name, self.idle(reached.session, candidate));
+            Ok((route, reached)) => {
+                self.pool.put(name, self.idle(reached.session, route));
                 true
             }
             Err(error) => {
@@ -128,15 +129,20 @@ impl Dialler {
         name: &ServiceName,
         waiting: Waiting,
         purpose: Purpose,
-    ) -> Result<(Candidate, Reached), ReachError> {
+    ) -> Result<(Arc<Route>, Reached), ReachError> {
         let raced = race(&self.resolver, name, waiting, self.job(name), purpose).await;
         // Where nobody was reached, the listener may have become another program's.
         let version = raced.as_ref().ok().map(|(_, reached)| reached.session.version());
-        if let Ok((candidate, _)) = &raced {
-            self.elsewhere.reached(name.key, &candidate.addr);
+        if let Ok((route, _)) = &raced {
+            self.elsewhere.reached(name.key, &route.candidate.addr);
         }
         self.peers.note(name.key, version);
         raced
+    }
+
+    /// What is connected.
+    pub(crate) fn connected(&self) -> Connected {
+        Connected { pool: Arc::clone(&self.pool), tunnels: Arc::clone(&self.elsewhere) }
     }
 
     /// Whether an idle session's peer was heard so lately that payload may go with the question.
@@ -145,8 +151,8 @@ impl Dialler {
     }
 
     /// Keeps a session to `name`.
-    pub(super) fn keep(&self, name: &ServiceName, session: Box<dyn DiallerSession>, candidate: Candidate) {
-        self.pool.put(name, self.idle(session, candidate));
+    pub(super) fn keep(&self, name: &ServiceName, session: Box<dyn DiallerSession>, route: Arc<Route>) {
+        self.pool.put(name, self.idle(session, route));
     }
 
     /// Drops those over the connection of `session`, which has ended or carries as many tunnels as
@@ -161,25 +167,20 @@ impl Dialler {
     }
 
     /// Hands out a session; it comes back to the pool when its tunnel has ended cleanly.
-    pub(super) fn lend(
-        &self,
-        name: &ServiceName,
-        session: Box<dyn DiallerSession>,
-        candidate: Candidate,
-    ) -> TunnelStream {
+    pub(super) fn lend(&self, name: &ServiceName, session: Box<dyn DiallerSession>, route: Arc<Route>) -> TunnelStream {
         let (pool, resolver) = (Arc::clone(&self.pool), Arc::clone(&self.resolver));
-        let elsewhere = self.elsewhere.follow(name.key, candidate.addr.clone());
+        let elsewhere = self.elsewhere.follow(name.key, Arc::clone(&route));
         let (stop, name) = (self.stop.clone(), name.clone());
         TunnelStream::lent(session, move |session| {
             if !stop.is_cancelled() {
-                pool.put(&name, Idle::new(session, candidate, resolver.network.generation()));
+                pool.put(&name, Idle::new(session, route, resolver.network.generation()));
             }
         })
         .told_by(elsewhere)
     }
 
-    fn idle(&self, session: Box<dyn DiallerSession>, candidate: Candidate) -> Idle {
-        Idle::new(session, candidate, self.generation())
+    fn idle(&self, session: Box<dyn DiallerSession>, route: Arc<Route>) -> Idle {
+        Idle::new(session, route, self.generation())
     }
 
     /// Which generation of networks this computer is in.
@@ -188,16 +189,19 @@ impl Dialler {
     }
 
     /// Prewarms a session behind the user's back, when the service is in demand and none is left.
-    pub(super) fn refill(&self, name: &ServiceName, candidate: Candidate) {
+    pub(super) fn refill(&self, name: &ServiceName, route: Arc<Route>) {
         if !self.pool.should_refill(name) {
             return;
         }
         let (pool, resolver) = (Arc::clone(&self.pool), Arc::clone(&self.resolver));
         let (stop, name, job) = (self.stop.clone(), name.clone(), self.job(name));
         self.resolver.tasks.spawn(async move {
-            let dialling = async { job?.dial(&candidate.addr, None, Purpose::Prewarm).await.ok() };
+            let dialling = async { job?.dial(&route.candidate.addr, None, Purpose::Prewarm).await.ok() };
             let reached = stop.run_until_cancelled(dialling).await.flatten();
-            let idle = reached.map(|reached| Idle::new(reached.session, candidate, resolver.network.generation()));
+            let idle = reached.map(|reached| {
+                let route = reached.route(route.candidate.clone(), &resolver.network.now());
+                Idle::new(reached.session, Arc::new(route), resolver.network.generation())
+            });
             pool.refilled(&name, idle);
         });
     }
@@ -210,7 +214,7 @@ impl Dialler {
             target: Target { key: name.key, tls, name: server_name, pseudonym: None },
             pseudonym: sni::pseudonym(name.key, clock::today()),
             version,
-            preamble: Preamble { wan_hosts: None, password: name.password.clone() },
+            preamble: Preamble { password: name.password.clone(), ..Preamble::default() },
             quic: self.quic.clone(),
         })
     }
@@ -224,9 +228,9 @@ fn patience(renewal: Duration, failures: u32) -> Duration {
 }
 
 /// The error of a session that was idle.
-pub(super) fn failed(name: &ServiceName, candidate: Candidate, outcome: Outcome, began: Instant) -> ReachError {
-    let took = began.elapsed();
-    let attempt = AttemptReport { addr: candidate.addr, source: candidate.source, outcome, took };
+pub(super) fn failed(name: &ServiceName, route: &Route, outcome: Outcome, began: Instant) -> ReachError {
+    let (took, candidate) = (began.elapsed(), route.candidate.clone());
+    let attempt = AttemptReport { addr: candidate.addr, source: candidate.source, path: route.path(), outcome, took };
     let report = Report { sources: Vec::new(), attempts: vec![attempt], took };
     ReachError { key: name.key, cause: cause_of(&report, name), report: Arc::new(report) }
 }

@@ -17,9 +17,9 @@
 //! The one that is overtaken is reset, so that what it sent does not arrive later.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use hardline_proto::candidate::Candidate;
 use hardline_proto::host::ServiceName;
 use hardline_proto::liveness::Liveness;
 use hardline_proto::tunnel::Closed;
@@ -30,7 +30,7 @@ use super::dialler::{Dialler, failed};
 use super::{ReachError, Waiting};
 use crate::discovery::Outcome;
 use crate::limits::{DIAL_HANDSHAKE_TIMEOUT, FIRST_ANSWER, STALE_ANSWER};
-use crate::session::{DiallerSession, Idle, NoTunnel, SessionEnd, TunnelStream};
+use crate::session::{DiallerSession, Idle, NoTunnel, Route, SessionEnd, TunnelStream};
 
 /// Round trips that an answer may take before another connection is dialled.
 const ROUND_TRIPS: u32 = 4;
@@ -62,7 +62,7 @@ pub(super) enum Tried {
 /// A tunnel that was asked for over an idle session.
 pub(super) struct Question {
     session: Box<dyn DiallerSession>,
-    candidate: Candidate,
+    route: Arc<Route>,
     asked: Instant,
     /// Bytes of the first payload that went along.
     sent: usize,
@@ -114,12 +114,12 @@ impl Dialler {
     /// Asks for a tunnel over an idle session.
     pub(super) async fn try_idle(&self, name: &ServiceName, idle: Idle, early: &mut Early) -> Tried {
         let is_fresh = self.is_fresh(&idle);
-        let Idle { mut session, candidate, .. } = idle;
+        let Idle { mut session, route, .. } = idle;
         // Who was not heard for a while may be gone without a word. Then we ask, and send payload
         // when we know.
         let payload = if is_fresh { &early.bytes[..] } else { &[] };
         let asked = timeout(DIAL_HANDSHAKE_TIMEOUT, session.ask(payload)).await;
-        let mut question = Question { session, candidate, asked: Instant::now(), sent: payload.len() };
+        let mut question = Question { session, route, asked: Instant::now(), sent: payload.len() };
         let answer = match asked {
             Err(_) => Some(Err(SILENT)),
             Ok(Err(end)) => Some(Err(end.into())),
@@ -141,16 +141,17 @@ impl Dialler {
     /// Says what an answer means.
     fn settle(&self, name: &ServiceName, question: Question, answer: Result<(), NoTunnel>, early: &mut Early) -> Tried {
         let may_be_overtaken = question.may_be_overtaken(early);
-        let Question { session, candidate, asked, sent } = question;
+        let Question { session, route, asked, sent } = question;
         let outcome = match answer {
             Ok(()) => {
                 early.bytes.drain(..sent);
-                self.refill(name, candidate.clone());
-                return Tried::Tunnel(self.lend(name, session, candidate));
+                route.answered_after(asked.elapsed());
+                self.refill(name, Arc::clone(&route));
+                return Tried::Tunnel(self.lend(name, session, route));
             }
             Err(NoTunnel::Refused(refusal)) => {
                 if session.is_idle() {
-                    self.keep(name, session, candidate.clone());
+                    self.keep(name, session, Arc::clone(&route));
                 }
                 Outcome::Refused { refusal }
             }
@@ -166,7 +167,7 @@ impl Dialler {
             }
             Err(NoTunnel::End(_)) => Outcome::Unanswered,
         };
-        Tried::Failed(Box::new(failed(name, candidate, outcome, asked)))
+        Tried::Failed(Box::new(failed(name, &route, outcome, asked)))
     }
 
     /// Dials a new connection beside a question that nobody answers; the first answer is used.

@@ -1,11 +1,14 @@
 //! Candidates → one verified connection, by a race.
 
 mod attempt;
+mod connected; // which services are connected now, and over what
 mod dialler;
 mod elsewhere; // running tunnels whose service has moved
 mod idle; // a tunnel over an idle session, overtaken when nobody answers
 mod peers;
 
+pub(crate) use connected::Connected;
+pub use connected::Peer;
 pub(crate) use dialler::Dialler;
 pub(crate) use idle::Early;
 
@@ -29,7 +32,7 @@ use crate::limits::{DIAL_AGAIN, LOOKUP_TIMEOUT, PATIENT_LOOKUP_TIMEOUT};
 use crate::store::{Origin, StoreError};
 
 use self::attempt::Reached;
-use crate::session::Purpose;
+use crate::session::{Purpose, Route};
 
 /// How long the other candidates may go on after the service has proved its key and hung up:
 /// another publisher of the same identity may do better, but a backend that is down should be told
@@ -140,7 +143,7 @@ async fn race(
     waiting: Waiting,
     job: Option<attempt::Job>,
     purpose: Purpose,
-) -> Result<(Candidate, Reached), ReachError> {
+) -> Result<(Arc<Route>, Reached), ReachError> {
     let Some(job) = job else {
         return Err(ReachError { key: name.key, cause: Cause::Unnameable, report: Arc::default() });
     };
@@ -151,7 +154,7 @@ async fn race(
         attempts: JoinSet::new(),
         job: Arc::new(job),
         purpose,
-        log: AttemptLog::new(),
+        log: AttemptLog::new(resolver.network.now()),
         silent: Vec::new(),
         again: None,
         give_up: None,
@@ -159,9 +162,10 @@ async fn race(
     match race.run(waiting.limit(resolver)).await {
         Some((candidate, reached)) => {
             debug!(key = %name.key.short(), addr = %reached.addr, source = candidate.source.name, "reached");
-            remember(resolver, name.key, &candidate, &reached);
-            race.lookup.reached(&candidate.addr);
-            Ok((candidate, reached))
+            let route = Arc::new(reached.route(candidate, &resolver.network.now()));
+            remember(resolver, name.key, &route.candidate, &reached);
+            race.lookup.reached(&route.candidate.addr);
+            Ok((route, reached))
         }
         None => {
             resolver.context.last_known_good.forget(&name.key);
@@ -247,7 +251,7 @@ impl Race {
     }
 
     fn start(&mut self, id: AttemptId, candidate: Candidate) {
-        let number = self.log.started(candidate.addr.clone(), candidate.source);
+        let number = self.log.started(&candidate);
         let (moves, job, purpose) = (self.moves, Arc::clone(&self.job), self.purpose);
         let said = self.lookup.version(&candidate.addr);
         self.attempts.spawn(async move {
@@ -313,7 +317,7 @@ fn cause_of(report: &Report, name: &ServiceName) -> Cause {
 fn remember(resolver: &Arc<Resolver>, key: KeyHash, candidate: &Candidate, reached: &Reached) {
     let advertised = reached.preamble.wan_hosts.clone();
     let Some(origin) = origin(candidate) else { return };
-    let (addr, here) = (candidate.addr.clone(), resolver.network.now());
+    let (addr, here) = ((candidate.addr.clone(), candidate.way), resolver.network.now());
     if !resolver.context.last_known_good.note(now(), key, addr, advertised.clone(), here) {
         return;
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hardline_proto::KeyHash;
-use hardline_proto::candidate::TransportAddr;
+use hardline_proto::candidate::{TransportAddr, Way};
 use hardline_proto::hosts::HostList;
 use hardline_proto::network::NetworkState;
 
@@ -23,6 +23,7 @@ pub(crate) struct LastKnownGood(Mutex<HashMap<KeyHash, Success>>);
 #[derive(Debug, Clone)]
 struct Success {
     addr: TransportAddr,
+    way: Way,
     /// What the service said of where it is reached.
     advertised: Option<HostList>,
     /// From where.
@@ -32,8 +33,10 @@ struct Success {
 
 impl LastKnownGood {
     /// Where `key` was reached last from `here`. In another network another address may be better.
-    pub(crate) fn address(&self, key: &KeyHash, here: &NetworkState) -> Option<TransportAddr> {
-        self.lock().get(key).filter(|success| success.here.has_addrs_of(here)).map(|success| success.addr.clone())
+    pub(crate) fn address(&self, key: &KeyHash, here: &NetworkState) -> Option<(TransportAddr, Way)> {
+        let services = self.lock();
+        let success = services.get(key).filter(|success| success.here.has_addrs_of(here))?;
+        Some((success.addr.clone(), success.way))
     }
 
     /// Notes a success. Returns whether the store should hear of it: something is new, or it has
@@ -42,7 +45,7 @@ impl LastKnownGood {
         &self,
         now: Instant,
         key: KeyHash,
-        addr: TransportAddr,
+        (addr, way): (TransportAddr, Way),
         advertised: Option<HostList>,
         here: Arc<NetworkState>,
     ) -> bool {
@@ -54,7 +57,7 @@ impl LastKnownGood {
         });
         if is_new {
             make_room(&mut services, &key);
-            services.insert(key, Success { addr, advertised, here, written: now });
+            services.insert(key, Success { addr, way, advertised, here, written: now });
         }
         is_new
     }
@@ -100,7 +103,7 @@ mod tests {
     #[test]
     fn the_store_hears_of_what_is_new_and_of_the_rest_now_and_then() {
         let (services, now, here) = (LastKnownGood::default(), Instant::now(), network("10.0.0.9"));
-        let addr = TransportAddr::Tcp("10.0.0.1:7008".parse().unwrap());
+        let addr = (TransportAddr::Tcp("10.0.0.1:7008".parse().unwrap()), Way::Straight);
         let advertised = Some(HostList::parse_lenient("203.0.113.5:7008"));
         let note = |after, advertised: &Option<HostList>| {
             services.note(now + after, key(1), addr.clone(), advertised.clone(), here.clone())
@@ -116,7 +119,7 @@ mod tests {
     #[test]
     fn what_was_reached_from_another_network_is_not_known_here() {
         let (services, now) = (LastKnownGood::default(), Instant::now());
-        let addr = TransportAddr::Tcp("10.0.0.1:7008".parse().unwrap());
+        let addr = (TransportAddr::Tcp("10.0.0.1:7008".parse().unwrap()), Way::Straight);
         services.note(now, key(1), addr.clone(), None, network("10.0.0.9"));
         assert_eq!(services.address(&key(1), &network("192.168.1.9")), None);
         assert_eq!(services.address(&key(1), &network("10.0.0.9")), Some(addr), "and it is again after the way back");
@@ -125,7 +128,7 @@ mod tests {
     #[test]
     fn the_oldest_makes_room() {
         let (services, now, here) = (LastKnownGood::default(), Instant::now(), network("10.0.0.9"));
-        let addr = TransportAddr::Tcp("10.0.0.1:7008".parse().unwrap());
+        let addr = (TransportAddr::Tcp("10.0.0.1:7008".parse().unwrap()), Way::Straight);
         for n in 0..=MAX_SERVICES {
             services.note(now + Duration::from_secs(n as u64), key(n), addr.clone(), None, here.clone());
         }

@@ -1,9 +1,12 @@
 //! What was tried for one lookup, and how long each took: for pages and logs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hardline_proto::KeyHash;
-use hardline_proto::candidate::{SourceInfo, TransportAddr};
+use hardline_proto::candidate::{Candidate, SourceInfo, TransportAddr};
+use hardline_proto::network::NetworkState;
+use hardline_proto::path::Path;
 use hardline_proto::tunnel::Refusal;
 use serde::Serialize;
 use tokio::time::Instant;
@@ -44,6 +47,8 @@ pub struct AttemptReport {
     pub addr: TransportAddr,
     /// Who named it.
     pub source: SourceInfo,
+    /// Over what it would be reached.
+    pub path: Path,
     /// What came of it.
     #[serde(flatten)]
     pub outcome: Outcome,
@@ -105,17 +110,22 @@ pub enum Outcome {
 #[derive(Debug)]
 pub(crate) struct AttemptLog {
     began: Instant,
+    here: Arc<NetworkState>,
     attempts: Vec<AttemptReport>,
 }
 
 impl AttemptLog {
-    pub(crate) fn new() -> Self {
-        Self { began: Instant::now(), attempts: Vec::new() }
+    /// From the networks `here`.
+    pub(crate) fn new(here: Arc<NetworkState>) -> Self {
+        Self { began: Instant::now(), here, attempts: Vec::new() }
     }
 
     /// Notes the start of an attempt. Returns its number.
-    pub(crate) fn started(&mut self, addr: TransportAddr, source: SourceInfo) -> usize {
-        self.attempts.push(AttemptReport { addr, source, outcome: Outcome::Unfinished, took: self.began.elapsed() });
+    pub(crate) fn started(&mut self, candidate: &Candidate) -> usize {
+        let Candidate { addr, source, way, .. } = candidate;
+        let path = Path::new(addr, *way, None, &self.here);
+        let (addr, source, took) = (addr.clone(), *source, self.began.elapsed());
+        self.attempts.push(AttemptReport { addr, source, path, outcome: Outcome::Unfinished, took });
         self.attempts.len() - 1
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use hardline_proto::KeyHash;
-use hardline_proto::candidate::{Candidate, SourceInfo, TransportAddr};
+use hardline_proto::candidate::{Candidate, SourceInfo, TransportAddr, Way};
 use hardline_proto::network::NetworkState;
 
 use super::rules::DialRules;
@@ -54,7 +54,18 @@ impl Findings<'_> {
 
     /// Hands in an address behind which `source` stands.
     pub(super) fn found_for(&self, source: SourceInfo, addr: impl Into<TransportAddr>, version: Option<u16>) {
-        let candidate = Candidate { addr: addr.into(), source, version };
+        self.found_over(Way::Straight, source, addr, version);
+    }
+
+    /// Hands in an address to which this is the way.
+    pub(super) fn found_over(
+        &self,
+        way: Way,
+        source: SourceInfo,
+        addr: impl Into<TransportAddr>,
+        version: Option<u16>,
+    ) {
+        let candidate = Candidate { addr: addr.into(), source, version, way };
         if self.rules.permits(self.here, &candidate.addr, source.trust) {
             self.search.found(self.source, candidate);
         } else {

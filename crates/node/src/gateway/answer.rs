@@ -242,10 +242,9 @@ fn tried_lines(report: &Report) -> Vec<String> {
         let problem = entry.problem.as_ref().map(|problem| format!(" ({problem})")).unwrap_or_default();
         format!("Asked {}: {found} after {}{problem}", entry.source.label, seconds(entry.took))
     });
-    let attempts = report
-        .attempts
-        .iter()
-        .map(|attempt| format!("Dialled {}: {} ({})", attempt.addr, attempt.outcome, seconds(attempt.took)));
+    let attempts = report.attempts.iter().map(|attempt| {
+        format!("Dialled {} ({}): {} ({})", attempt.addr, attempt.path, attempt.outcome, seconds(attempt.took))
+    });
     sources.chain(attempts).collect()
 }
 

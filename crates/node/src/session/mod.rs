@@ -12,6 +12,7 @@ mod pool; // sessions that wait for their next tunnel
 mod preamble; // what each side says first
 #[cfg(feature = "quic")]
 mod quic; // a stream for each tunnel, many at once
+mod route; // where a session leads, and over what
 #[cfg(test)]
 mod tests; // our TLS settings with each other, in memory
 mod tunnel; // the dialler's end of a tunnel
@@ -23,6 +24,7 @@ pub(crate) use carrier::Carrier;
 pub(crate) use carrier::{Payload, Room};
 pub(crate) use pool::{Idle, Pool};
 pub(crate) use preamble::PreambleFailure;
+pub(crate) use route::Route;
 pub use tunnel::TunnelStream;
 
 use std::fmt;
@@ -241,7 +243,8 @@ impl<W: ByteStream + fmt::Debug> Connection for SecureStream<W> {
         if self.is_alpn_agreed() {
             v2::listen(self, &ours).await
         } else {
-            v1::listen(self, &ours, wants_password).await
+            // Released peers are told what they have ever been told.
+            v1::listen(self, &Preamble { is_relayed: false, ..ours }, wants_password).await
         }
     }
 }

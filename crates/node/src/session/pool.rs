@@ -1,16 +1,16 @@
 //! Sessions that wait for their next tunnel.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use hardline_proto::candidate::Candidate;
+use hardline_proto::KeyHash;
 use hardline_proto::host::ServiceName;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::DiallerSession;
+use super::{DiallerSession, Route};
 use crate::config::IdleLimits;
 use crate::limits::FRESH_SESSION;
 
@@ -46,8 +46,8 @@ struct Kept {
 #[derive(Debug)]
 pub(crate) struct Idle {
     pub(crate) session: Box<dyn DiallerSession>,
-    /// Where it leads to.
-    pub(crate) candidate: Candidate,
+    /// Where it leads.
+    pub(crate) route: Arc<Route>,
     /// Which generation of networks this computer was in.
     generation: u64,
     since: Instant,
@@ -56,9 +56,9 @@ pub(crate) struct Idle {
 }
 
 impl Idle {
-    /// `session` leads to `candidate`, and this computer is in `generation` of networks.
-    pub(crate) fn new(session: Box<dyn DiallerSession>, candidate: Candidate, generation: u64) -> Self {
-        Self { session, candidate, generation, since: Instant::now(), since_date: SystemTime::now() }
+    /// `session` leads over `route`, and this computer is in `generation` of networks.
+    pub(crate) fn new(session: Box<dyn DiallerSession>, route: Arc<Route>, generation: u64) -> Self {
+        Self { session, route, generation, since: Instant::now(), since_date: SystemTime::now() }
     }
 
     fn age(&self) -> Duration {
@@ -73,7 +73,7 @@ impl Idle {
     /// Another one over the same connection.
     fn another(&self) -> Option<Self> {
         let session = self.session.another()?;
-        Some(Self { session, candidate: self.candidate.clone(), ..*self })
+        Some(Self { session, route: Arc::clone(&self.route), ..*self })
     }
 }
 
@@ -169,6 +169,17 @@ impl Pool {
         if let Some(kept) = self.lock().get_mut(name) {
             kept.idle.clear();
         }
+    }
+
+    /// Where the idle sessions lead, with their round trips as they are now.
+    pub(crate) fn routes(&self) -> Vec<(KeyHash, Arc<Route>)> {
+        let services = self.lock();
+        let all = services.iter().flat_map(|(name, kept)| kept.idle.iter().map(|idle| (name.key, idle)));
+        let look = |(key, idle): (KeyHash, &Idle)| {
+            idle.route.look(&*idle.session);
+            (key, Arc::clone(&idle.route))
+        };
+        all.map(look).collect()
     }
 
     /// Looks after the sessions until `stop`, then drops them.

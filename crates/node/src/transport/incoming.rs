@@ -35,6 +35,9 @@ pub(crate) trait Incoming: Send + 'static {
     /// What it becomes: a connection over which our key was proven.
     type Connection: Send;
 
+    /// Whether a relay joined it to a connection that this computer made.
+    const IS_RELAYED: bool = false;
+
     /// Reads what the peer asks for, lets `choose` say how it is answered, and finishes the
     /// handshake. The caller sets the time for it.
     fn answer<T: Send + 'static>(

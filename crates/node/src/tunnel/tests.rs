@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use hardline_proto::KeyHash;
-use hardline_proto::candidate::Candidate;
+use hardline_proto::candidate::{Candidate, Way};
 use hardline_proto::host::ServiceName;
 use hardline_proto::hosts::HostPort;
+use hardline_proto::network::NetworkState;
+use hardline_proto::path::Path;
 use hardline_proto::preamble::Preamble;
 use hardline_proto::tunnel::{Open, Reason, Refusal};
 use rustls::ClientConfig;
@@ -25,7 +27,7 @@ use crate::config::IdleLimits;
 use crate::discovery::OWN;
 use crate::session::{
     Begun, Connection, DiallerSession, Idle, ListenerSession, NoSession, NoTunnel, Pool, PreambleFailure, Purpose,
-    ServerTls, TunnelStream, v1, v2,
+    Route, ServerTls, TunnelStream, v1, v2,
 };
 use crate::tls::identity::Identity;
 use crate::tls::sni;
@@ -309,11 +311,12 @@ async fn a_session_goes_back_to_the_pool_and_carries_the_next_tunnel_if_it_can()
     async fn test<G: Ground>(mut house: House<G>) {
         let pool = Arc::new(Pool::new(IdleLimits::DIALLER));
         let name = ServiceName { key: house.key, password: None };
-        let candidate =
-            Candidate { addr: std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into(), source: OWN, version: None };
+        let (addr, way) = (std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into(), Way::Straight);
+        let path = Path::new(&addr, way, None, &NetworkState::default());
+        let route = Arc::new(Route::new(Candidate { addr, source: OWN, version: None, way }, path));
         let lend = |session: Box<dyn DiallerSession>| {
-            let (pool, name, candidate) = (Arc::clone(&pool), name.clone(), candidate.clone());
-            TunnelStream::lent(session, move |session| pool.put(&name, Idle::new(session, candidate, 0)))
+            let (pool, name, route) = (Arc::clone(&pool), name.clone(), Arc::clone(&route));
+            TunnelStream::lent(session, move |session| pool.put(&name, Idle::new(session, route, 0)))
         };
         let first = house.dial(Purpose::Tunnel).await.unwrap();
         let is_reusable = first.is_reusable();

@@ -127,7 +127,7 @@ impl CandidateSet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::candidate::{Tier, Trust};
+    use crate::candidate::{Tier, Trust, Way};
 
     const MS: Duration = Duration::from_millis(1);
     const LAN: SourceInfo = info(Tier::Lan, Trust::Neighbour, "lan");
@@ -148,7 +148,12 @@ mod tests {
     }
 
     fn candidate(source: SourceInfo, port: u16) -> Candidate {
-        Candidate { addr: TransportAddr::Tcp(format!("192.0.2.1:{port}").parse().unwrap()), source, version: None }
+        Candidate {
+            addr: TransportAddr::Tcp(format!("192.0.2.1:{port}").parse().unwrap()),
+            source,
+            version: None,
+            way: Way::Straight,
+        }
     }
 
     fn found(set: &CandidateSet) -> Vec<usize> {

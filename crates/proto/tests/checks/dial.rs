@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use hardline_proto::candidate::{
-    Candidate, CandidateSet, MAX_CANDIDATES_PER_SOURCE, SourceInfo, Tier, TransportAddr, Trust,
+    Candidate, CandidateSet, MAX_CANDIDATES_PER_SOURCE, SourceInfo, Tier, TransportAddr, Trust, Way,
 };
 use hardline_proto::dial::{
     AttemptId, CONNECTION_ATTEMPT_DELAY, DialSchedule, MAX_CANDIDATES, MAX_PARALLEL_DIALS, RESERVED_PER_RANK,
@@ -85,7 +85,7 @@ impl Run {
         let addr = address(port);
         let seen = self.set.len();
         self.set.asked(Duration::ZERO, source);
-        let candidate = Candidate { addr: addr.clone(), source, version: None };
+        let candidate = Candidate { addr: addr.clone(), source, version: None, way: Way::Straight };
         let is_news = self.set.found(source, candidate);
         self.set.ended(Duration::ZERO, source);
 

@@ -3,7 +3,7 @@
 
 use std::net::Ipv4Addr;
 
-use hardline_proto::candidate::DialPolicy;
+use hardline_proto::candidate::{DialPolicy, Way};
 use hardline_proto::dial::AttemptId;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -159,7 +159,7 @@ async fn in_another_network_everything_is_asked_and_dialled_anew() {
 async fn an_address_reached_last_belongs_to_the_network_it_worked_in() {
     let fixture = Fixture::new(&[]).await;
     let (here, addr) = (fixture.resolver.network.now(), TransportAddr::Tcp("192.168.1.9:7008".parse().unwrap()));
-    fixture.resolver.context.last_known_good.note(std::time::Instant::now(), KEY, addr, None, here);
+    fixture.resolver.context.last_known_good.note(std::time::Instant::now(), KEY, (addr, Way::Straight), None, here);
     let mut lookup = fixture.resolver.lookup(KEY);
     assert_eq!(next_attempts(&mut lookup, &mut DialSchedule::new()).await[0].1, "192.168.1.9:7008");
     drop(lookup);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use hardline_dht::{InfoHash, Value, ValueType};
 use hardline_proto::call::{self, Call, CallId, MAX_ADDRESSES};
-use hardline_proto::candidate::{SourceInfo, Tier, TransportAddr, Trust};
+use hardline_proto::candidate::{SourceInfo, Tier, TransportAddr, Trust, Way};
 use hardline_proto::dht_key;
 use hardline_proto::network::NetworkState;
 use hardline_proto::punch::{Attempt, Mapping, Plan, Role};
@@ -73,7 +73,7 @@ impl AddressSource for Called {
             let mut is_answered = false;
             while let Some(remote) = punch.opened().await {
                 is_answered = true;
-                findings.found(TransportAddr::Quic(remote), Some(2));
+                findings.found_over(Way::Punched, CALL, TransportAddr::Quic(remote), Some(2));
             }
             findings.problem((!is_answered).then(|| "it does not answer the call".to_owned()));
         })

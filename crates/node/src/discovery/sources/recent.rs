@@ -22,8 +22,8 @@ impl AddressSource for Recent {
     }
 
     fn lookup<'a>(&'a self, findings: &'a Findings<'a>) -> BoxFuture<'a, ()> {
-        if let Some(addr) = self.0.address(&findings.key(), findings.here) {
-            findings.found_for(RECENT, addr, None);
+        if let Some((addr, way)) = self.0.address(&findings.key(), findings.here) {
+            findings.found_over(way, RECENT, addr, None);
         }
         Box::pin(std::future::ready(()))
     }

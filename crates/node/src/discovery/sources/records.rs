@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hardline_dht::InfoHash;
-use hardline_proto::candidate::{SourceInfo, Tier, TransportAddr};
+use hardline_proto::candidate::{SourceInfo, Tier, TransportAddr, Way};
 use hardline_proto::hosts::{Host, HostList, HostPort};
 use hardline_proto::rolling::Day;
 use hardline_proto::sealed::{self, Home, MAX_PUNCH, Newest, SealedRecord};
@@ -129,7 +129,7 @@ impl<'a> RecordReader<'a> {
             self.findings.found_for(DHT_SEALED, TransportAddr::Quic(addr), version);
         }
         for at in record.relays.as_slice() {
-            self.findings.found_for(DHT_SEALED, at.clone(), version);
+            self.findings.found_over(Way::Relayed, DHT_SEALED, at.clone(), version);
         }
         self.rest.extend(others.iter().map(|at| (at.clone(), version)));
         if !record.home.is_empty() && self.homes.len() < MAX_HOMES {

@@ -13,8 +13,9 @@ use hardline_proto::relay::message::{
     CLIENT_ADDRESS, FromPublisher, FromRelay, RefusalReason, data_preamble, read_client_address,
 };
 use hardline_proto::relay::{ALPN, Id, Name, RelayUrl};
-use rustls::ClientConfig;
 use rustls::client::Resumption;
+use rustls::server::ClientHello;
+use rustls::{ClientConfig, ServerConfig};
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -30,10 +31,8 @@ use crate::log_throttle::LogThrottle;
 use crate::network::NetworkState;
 use crate::tls::config::pinned_client;
 use crate::tls::sni::server_name;
-use crate::transport::Listener;
-use crate::transport::handshake;
 use crate::transport::secure::SecureStream;
-use crate::transport::tcp;
+use crate::transport::{Incoming, Listener, Unserved, handshake, tcp};
 
 type Tls = SecureStream<TcpStream>;
 
@@ -82,14 +81,31 @@ impl RelayedListener {
 }
 
 impl Listener for RelayedListener {
-    type Incoming = TcpStream;
+    type Incoming = RelayedIncoming;
 
-    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+    async fn accept(&self) -> io::Result<(RelayedIncoming, SocketAddr)> {
         match self.0.lock().await.recv().await {
-            Some(client) => Ok(client),
+            Some((client, addr)) => Ok((RelayedIncoming(client), addr)),
             // No relay is left: nobody will come.
             None => pending().await,
         }
+    }
+}
+
+/// A client that a relay has joined with this computer.
+#[derive(Debug)]
+pub(crate) struct RelayedIncoming(pub(super) TcpStream);
+
+impl Incoming for RelayedIncoming {
+    type Connection = SecureStream<TcpStream>;
+
+    const IS_RELAYED: bool = true;
+
+    fn answer<T: Send + 'static>(
+        self,
+        choose: impl FnOnce(&ClientHello<'_>) -> Result<(Arc<ServerConfig>, T), Unserved> + Send + 'static,
+    ) -> impl Future<Output = Result<(Self::Connection, T), Unserved>> + Send {
+        self.0.answer(choose)
     }
 }
 

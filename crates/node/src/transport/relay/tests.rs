@@ -158,7 +158,8 @@ impl Home {
     }
 
     async fn client(&mut self) -> (TcpStream, SocketAddr) {
-        timeout(SOON, self.clients.accept()).await.expect("in time").unwrap()
+        let (client, addr) = timeout(SOON, self.clients.accept()).await.expect("in time").unwrap();
+        (client.0, addr)
     }
 }
 

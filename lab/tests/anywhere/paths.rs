@@ -1,0 +1,104 @@
+//! Over what a service is reached, as the program tells it.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use hardline_lab::{Hardline, Host, Lab, Mapping, hardline_program};
+use serde_json::Value;
+
+use crate::measure::new_gateway;
+use crate::relayed::Behind;
+use crate::world::{ROUND_TRIP, TwoHomes, texts};
+
+/// Over what `gateway` on `host` is connected to the service.
+pub(crate) fn path_to(host: &Host, gateway: &Hardline, key: &str) -> Result<Value> {
+    let status = host.status(gateway)?;
+    let peers = status["peers"].as_array().context("peers")?;
+    let peer = peers.iter().find(|peer| peer["key"] == key).with_context(|| format!("not connected: {status}"))?;
+    Ok(peer["path"].clone())
+}
+
+/// What is told of a path.
+struct Told<'a> {
+    kind: &'a str,
+    words: &'a str,
+    via: Option<&'a str>,
+    transport: &'a str,
+    /// The round trip of the network in between.
+    round_trip: Duration,
+}
+
+impl Told<'_> {
+    /// Opens the service and reads of its path in the JSON, in the status's sentences, on the page
+    /// and in the list of peers.
+    fn check(&self, host: &Host, options: &[&str], key: &str) -> Result<()> {
+        let gateway = new_gateway(host, 0, options)?;
+        host.first_byte(&gateway, key)?;
+        let path = path_to(host, &gateway, key)?;
+        let told = (path["kind"].as_str(), path["via"].as_str(), path["transport"].as_str());
+        ensure!(told == (Some(self.kind), self.via, Some(self.transport)), "{path}");
+        let took = Duration::from_secs_f64(path["rtt_ms"].as_f64().context("a round trip")? / 1e3);
+        // A busy machine may take its time beside the network's.
+        ensure!(self.round_trip <= took && took < self.round_trip + Duration::from_millis(200), "{path}");
+        let text = path["text"].as_str().context("words")?;
+        let is_timed =
+            text.strip_prefix(self.words).is_some_and(|rest| rest.starts_with(", ") && rest.ends_with(" ms"));
+        ensure!(is_timed, "{text}");
+
+        let port = gateway.gateway()?.port().to_string();
+        let status = host.run(hardline_program()?, &["status", "--gateway-port", &port])?.success()?.stdout;
+        let page = host.curl(&[&format!("http://{}/status", gateway.gateway()?)])?.success()?.stdout;
+        let peers = ["peers", "--data-dir", "new0", "--gateway-port", &port];
+        let peers = host.run(hardline_program()?, &peers)?.success()?.stdout;
+        let sentence = format!("Connected to {}: {}, ", &key[..8], self.words);
+        ensure!(status.contains(&sentence) && page.contains(&sentence), "{status}{page}");
+        ensure!(peers.contains(&format!("connected: {}, ", self.words)), "{peers}");
+        Ok(())
+    }
+}
+
+#[test]
+fn scenario_22_a_path_on_the_lan_is_named() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let (_switch, [alice, bob]) = lab.lan(["alice", "bob"])?;
+    let service = alice.service(&[])?;
+    let told = Told { kind: "lan", words: "LAN", via: None, transport: "tcp", round_trip: Duration::ZERO };
+    told.check(&bob, &[], &service.key)
+}
+
+#[test]
+fn scenario_22_a_direct_path_over_the_internet_is_named() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = TwoHomes::new(&lab, Mapping::Upnp)?;
+    let service = world.publish(&[])?;
+    let words = "direct over the internet";
+    let told = Told { kind: "direct", words, via: None, transport: "tcp", round_trip: ROUND_TRIP };
+    told.check(&world.bob, &texts(&world.dht.options()), &service.key)
+}
+
+#[test]
+fn scenario_22_a_punched_path_is_named() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = TwoHomes::new(&lab, Mapping::None)?;
+    let service = world.publish(&[])?;
+    let told = Told { kind: "punched", words: "punched (UDP)", via: None, transport: "quic", round_trip: ROUND_TRIP };
+    told.check(&world.bob, &texts(&world.dht.options()), &service.key)
+}
+
+/// The round trip is the whole one and not that to the relay, which is all that TCP sees.
+#[test]
+fn scenario_22_a_path_through_a_relay_is_named() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = Behind::new(&lab)?;
+    let relay = world.relay(&lab, 20)?;
+    let service = world.publish(&[&relay])?;
+    let options = world.dht.options();
+    let told = Told {
+        kind: "relay",
+        words: "relay 203.0.113.20",
+        via: Some("203.0.113.20"),
+        transport: "tcp",
+        round_trip: 2 * ROUND_TRIP,
+    };
+    told.check(&world.bob, &[&texts(&options)[..], &["--set", "p2p.punching=false"]].concat(), &service.key)
+}
