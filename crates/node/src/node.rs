@@ -178,7 +178,7 @@ impl Node {
                 plain: config.dht.publish_plain,
                 store,
             })),
-            dialler: Arc::new(dialler),
+            dialler,
             quic,
             drain,
             tasks,

@@ -33,7 +33,8 @@ pub mod network; // the networks that this host is in
 pub mod path; // what a connection goes over, in words
 pub mod publish; // when a service's addresses are published anew
 pub mod rate; // how often → not too often
-pub mod stages; // when which tier of sources is asked
+pub mod stages;
+pub mod upgrade; // when a better path is looked for // when which tier of sources is asked
 
 pub mod relay; // joining connections by server name, without a key
 

@@ -1,14 +1,14 @@
 //! Over what a service is reached, as the program tells it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use hardline_lab::{Hardline, Host, Lab, Mapping, hardline_program};
 use serde_json::Value;
 
-use crate::measure::new_gateway;
+use crate::measure::{new_gateway, say};
 use crate::relayed::Behind;
-use crate::world::{ROUND_TRIP, TwoHomes, texts};
+use crate::world::{ROUND_TRIP, TwoHomes, sealed_key, texts};
 
 /// Over what `gateway` on `host` is connected to the service.
 pub(crate) fn path_to(host: &Host, gateway: &Hardline, key: &str) -> Result<Value> {
@@ -101,4 +101,69 @@ fn scenario_22_a_path_through_a_relay_is_named() -> Result<()> {
         round_trip: 2 * ROUND_TRIP,
     };
     told.check(&world.bob, &[&texts(&options)[..], &["--set", "p2p.punching=false"]].concat(), &service.key)
+}
+
+/// Time for a better path to be found by who opens the service again and again.
+const SOON: Duration = Duration::from_secs(40);
+
+/// Opens the service again and again until new tunnels take another kind of path; then nothing but
+/// that is kept, and nothing was refused meanwhile.
+fn until_moved(host: &Host, gateway: &Hardline, key: &str, kind: &str) -> Result<Duration> {
+    let begun = Instant::now();
+    loop {
+        host.first_byte(gateway, key)?;
+        let status = host.status(gateway)?;
+        let peers = status["peers"].as_array().context("peers")?;
+        let kinds: Vec<_> = peers.iter().filter(|peer| peer["key"] == key).map(|peer| &peer["path"]["kind"]).collect();
+        if kinds == [kind] {
+            return Ok(begun.elapsed());
+        }
+        ensure!(begun.elapsed() < SOON, "{status}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Nobody can be reached at first but through the relay; then a port is opened by hand.
+#[test]
+fn scenario_23_new_tunnels_move_from_a_relay_to_a_port_that_is_opened() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = Behind::new(&lab)?;
+    let relay = world.relay(&lab, 20)?;
+    let home = lab.home(&world.internet, 8, Mapping::None)?;
+    let carol = lab.host("carol")?;
+    home.connect(&carol, 2)?;
+    let options = world.dht.options();
+    let service = carol.service(&[&["--relay", &relay.url], &texts(&options)[..]].concat())?;
+    world.dht.wait_for_value(sealed_key(&service.key)?, |_| true)?;
+    let gateway = new_gateway(&world.bob, 0, &[&texts(&options)[..], &["--set", "p2p.punching=false"]].concat())?;
+    world.bob.first_byte(&gateway, &service.key)?;
+    let path = path_to(&world.bob, &gateway, &service.key)?;
+    ensure!(path["kind"] == "relay", "{path}");
+    home.forward_by_hand(7008, 2, 7008)?;
+    let after = until_moved(&world.bob, &gateway, &service.key, "direct")?;
+    say(&format!("23, relayed, then a port is opened: new tunnels are direct after {:.1} s", after.as_secs_f64()))
+}
+
+/// Probes do not get through at first; then they do.
+#[test]
+fn scenario_23_new_tunnels_move_from_a_relay_to_a_punched_path() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = Behind::new(&lab)?;
+    let relay = world.relay(&lab, 20)?;
+    let service = world.publish(&[&relay])?;
+    let router = &world.away.host;
+    router.nft(
+        "add table inet block\n\
+         add chain inet block forward { type filter hook forward priority -10; }\n\
+         add rule inet block forward ip daddr 203.0.113.7 meta l4proto udp drop\n\
+         add rule inet block forward ip saddr 203.0.113.7 meta l4proto udp drop\n",
+    )?;
+    let options = world.dht.options();
+    let gateway = new_gateway(&world.bob, 0, &texts(&options))?;
+    world.bob.first_byte(&gateway, &service.key)?;
+    let path = path_to(&world.bob, &gateway, &service.key)?;
+    ensure!(path["kind"] == "relay", "{path}");
+    router.nft("delete table inet block\n")?;
+    let after = until_moved(&world.bob, &gateway, &service.key, "punched")?;
+    say(&format!("23, relayed, then probes get through: new tunnels are punched after {:.1} s", after.as_secs_f64()))
 }

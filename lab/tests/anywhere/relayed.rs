@@ -19,10 +19,10 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub(crate) struct Behind {
     pub(crate) dht: DhtNetwork,
     carrier: Router,
-    away: Router,
+    pub(crate) away: Router,
     pub(crate) alice: Host,
     pub(crate) bob: Host,
-    internet: Switch,
+    pub(crate) internet: Switch,
     _home: Router,
 }
 
@@ -84,7 +84,7 @@ impl Behind {
 pub(crate) struct Relay {
     host: Host,
     program: Option<Hardline>,
-    url: String,
+    pub(crate) url: String,
     at: String,
     options: [String; 4],
 }

@@ -2,6 +2,7 @@
 //! is wanted.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hardline_proto::candidate::{Candidate, TransportAddr, Way};
@@ -30,6 +31,8 @@ pub(super) struct Job {
     /// What the listener spoke when it was reached last, if it was.
     pub(super) version: Option<Version>,
     pub(super) preamble: Preamble,
+    /// The route that is there, if only a better one is wanted.
+    pub(super) than: Option<Arc<Route>>,
     #[cfg_attr(not(feature = "quic"), expect(dead_code, reason = "there is none to dial"))]
     pub(super) quic: QuicSockets,
 }
@@ -60,6 +63,27 @@ impl Reached {
 }
 
 impl Job {
+    /// Whether a candidate may be what is wanted, before it was dialled from `here`.
+    pub(super) fn may_be_better(&self, candidate: &Candidate, here: &NetworkState) -> bool {
+        let Some(than) = &self.than else { return true };
+        let path = Path::new(&candidate.addr, candidate.way, None, here);
+        path.kind < than.kind() && candidate.addr != than.candidate.addr
+    }
+
+    /// Whether what was reached from `here` is what is wanted.
+    pub(super) fn better(
+        &self,
+        reached: Reached,
+        candidate: &Candidate,
+        here: &NetworkState,
+    ) -> Result<Reached, Outcome> {
+        let Some(than) = &self.than else { return Ok(reached) };
+        if reached.route(candidate.clone(), here).kind() < than.kind() {
+            return Ok(reached);
+        }
+        Err(Outcome::Protocol { reason: "no better path".into() })
+    }
+
     /// Dials one address and opens a tunnel there, or greets, within
     /// [`CONNECT_TIMEOUT`](crate::limits::CONNECT_TIMEOUT) and [`DIAL_HANDSHAKE_TIMEOUT`]. `said`
     /// is what the listener speaks according to who told of the address.

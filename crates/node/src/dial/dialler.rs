@@ -1,6 +1,6 @@
 //! Service name → tunnel: over an idle session if there is one, else by a race of candidates.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use hardline_proto::host::ServiceName;
@@ -14,6 +14,7 @@ use super::connected::Connected;
 use super::elsewhere::Elsewhere;
 use super::idle::{Early, Tried};
 use super::peers::Peers;
+use super::upgrade::Upgrades;
 use super::{ReachError, Waiting, cause_of, race};
 use crate::clock;
 use crate::config::IdleLimits;
@@ -27,12 +28,15 @@ use crate::transport::quic::QuicSockets;
 /// Opens tunnels.
 #[derive(Debug)]
 pub(crate) struct Dialler {
+    /// For tasks of its own.
+    pub(super) this: Weak<Self>,
     pub(crate) resolver: Arc<Resolver>,
     peers: Peers,
-    pool: Arc<Pool>,
-    elsewhere: Arc<Elsewhere>,
+    pub(super) pool: Arc<Pool>,
+    pub(super) elsewhere: Arc<Elsewhere>,
+    pub(super) upgrades: Upgrades,
     quic: QuicSockets,
-    stop: CancellationToken,
+    pub(super) stop: CancellationToken,
 }
 
 impl Dialler {
@@ -43,13 +47,23 @@ impl Dialler {
         own_records: bool,
         quic: QuicSockets,
         stop: CancellationToken,
-    ) -> Self {
+    ) -> Arc<Self> {
         let pool = Arc::new(Pool::new(idle_limits));
         resolver.tasks.spawn({
             let (pool, stop) = (Arc::clone(&pool), stop.clone());
             async move { pool.run(stop).await }
         });
-        Self { resolver, peers: Peers::new(own_records), pool, elsewhere: Arc::default(), quic, stop }
+        let peers = Peers::new(own_records);
+        Arc::new_cyclic(|this| Self {
+            this: Weak::clone(this),
+            resolver,
+            peers,
+            pool,
+            elsewhere: Arc::default(),
+            upgrades: Upgrades::default(),
+            quic,
+            stop,
+        })
     }
 
     /// Opens a tunnel to `name`. What was sent of `early`, the first payload, is taken out of it;
@@ -130,11 +144,12 @@ impl Dialler {
         waiting: Waiting,
         purpose: Purpose,
     ) -> Result<(Arc<Route>, Reached), ReachError> {
-        let raced = race(&self.resolver, name, waiting, self.job(name), purpose).await;
+        let raced = race(&self.resolver, name, waiting, self.job(name, None), purpose).await;
         // Where nobody was reached, the listener may have become another program's.
         let version = raced.as_ref().ok().map(|(_, reached)| reached.session.version());
         if let Ok((route, _)) = &raced {
             self.elsewhere.reached(name.key, &route.candidate.addr);
+            self.pool.stand(name, route);
         }
         self.peers.note(name.key, version);
         raced
@@ -143,6 +158,17 @@ impl Dialler {
     /// What is connected.
     pub(crate) fn connected(&self) -> Connected {
         Connected { pool: Arc::clone(&self.pool), tunnels: Arc::clone(&self.elsewhere) }
+    }
+
+    /// Dials a session over a better path than one `than` there is.
+    pub(super) async fn dial_better(
+        &self,
+        name: &ServiceName,
+        than: &Arc<Route>,
+    ) -> Option<(Arc<Route>, Box<dyn DiallerSession>)> {
+        let job = self.job(name, Some(Arc::clone(than)));
+        let raced = race(&self.resolver, name, Waiting::Nobody, job, Purpose::Prewarm).await;
+        raced.ok().map(|(route, reached)| (route, reached.session))
     }
 
     /// Whether an idle session's peer was heard so lately that payload may go with the question.
@@ -170,6 +196,7 @@ impl Dialler {
     pub(super) fn lend(&self, name: &ServiceName, session: Box<dyn DiallerSession>, route: Arc<Route>) -> TunnelStream {
         let (pool, resolver) = (Arc::clone(&self.pool), Arc::clone(&self.resolver));
         let elsewhere = self.elsewhere.follow(name.key, Arc::clone(&route));
+        self.better(name, &route);
         let (stop, name) = (self.stop.clone(), name.clone());
         TunnelStream::lent(session, move |session| {
             if !stop.is_cancelled() {
@@ -184,7 +211,7 @@ impl Dialler {
     }
 
     /// Which generation of networks this computer is in.
-    fn generation(&self) -> u64 {
+    pub(super) fn generation(&self) -> u64 {
         self.resolver.network.generation()
     }
 
@@ -194,7 +221,7 @@ impl Dialler {
             return;
         }
         let (pool, resolver) = (Arc::clone(&self.pool), Arc::clone(&self.resolver));
-        let (stop, name, job) = (self.stop.clone(), name.clone(), self.job(name));
+        let (stop, name, job) = (self.stop.clone(), name.clone(), self.job(name, None));
         self.resolver.tasks.spawn(async move {
             let dialling = async { job?.dial(&route.candidate.addr, None, Purpose::Prewarm).await.ok() };
             let reached = stop.run_until_cancelled(dialling).await.flatten();
@@ -206,8 +233,8 @@ impl Dialler {
         });
     }
 
-    /// What attempts to reach `name` do; `None` if its key hash cannot be a server name.
-    fn job(&self, name: &ServiceName) -> Option<Job> {
+    /// What attempts to reach `name` over a better path `than` there is do; `None` if its key hash cannot be a server name.
+    fn job(&self, name: &ServiceName, than: Option<Arc<Route>>) -> Option<Job> {
         let (tls, version) = self.peers.get(name.key);
         let server_name = sni::server_name(name.key).ok()?;
         Some(Job {
@@ -215,6 +242,7 @@ impl Dialler {
             pseudonym: sni::pseudonym(name.key, clock::today()),
             version,
             preamble: Preamble { password: name.password.clone(), ..Preamble::default() },
+            than,
             quic: self.quic.clone(),
         })
     }

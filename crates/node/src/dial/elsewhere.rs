@@ -43,6 +43,12 @@ impl Elsewhere {
         all.iter().flat_map(|(key, tunnels)| tunnels.iter().filter(running).map(of(*key))).collect()
     }
 
+    /// Whether one runs to `key` over a route that is `so`.
+    pub(super) fn any(&self, key: KeyHash, so: impl Fn(&Route) -> bool) -> bool {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(&key).into_iter().flatten().any(|tunnel| tunnel.told.strong_count() > 0 && so(&tunnel.route))
+    }
+
     /// Tells those that lead to `key` at another address than `addr`, where it was reached just
     /// now.
     pub(super) fn reached(&self, key: KeyHash, addr: &TransportAddr) {

@@ -6,6 +6,7 @@ mod dialler;
 mod elsewhere; // running tunnels whose service has moved
 mod idle; // a tunnel over an idle session, overtaken when nobody answers
 mod peers;
+mod upgrade; // a better path, while the one there is leads through a relay or NATs
 
 pub(crate) use connected::Connected;
 pub use connected::Peer;
@@ -22,6 +23,8 @@ use hardline_proto::candidate::{Candidate, Tier, TransportAddr, Trust};
 use hardline_proto::dial::{AttemptId, DialSchedule};
 use hardline_proto::host::ServiceName;
 use hardline_proto::hosts::Host;
+use hardline_proto::network::NetworkState;
+use hardline_proto::path::PathKind;
 use hardline_proto::tunnel::Refusal;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -119,6 +122,8 @@ pub(crate) enum Waiting {
     Page,
     /// A program that fails when we do.
     Program,
+    /// Nobody: there is a tunnel, and a better path would be welcome.
+    Nobody,
 }
 
 impl Waiting {
@@ -147,12 +152,17 @@ async fn race(
     let Some(job) = job else {
         return Err(ReachError { key: name.key, cause: Cause::Unnameable, report: Arc::default() });
     };
+    let than = job.than.clone();
     let mut race = Race {
-        lookup: resolver.lookup(name.key),
+        lookup: match &than {
+            Some(than) => resolver.look_beside(name.key, than.kind() > PathKind::Punched),
+            None => resolver.lookup(name.key),
+        },
         schedule: DialSchedule::new(),
         moves: 0,
         attempts: JoinSet::new(),
         job: Arc::new(job),
+        here: resolver.network.now(),
         purpose,
         log: AttemptLog::new(resolver.network.now()),
         silent: Vec::new(),
@@ -168,7 +178,9 @@ async fn race(
             Ok((route, reached))
         }
         None => {
-            resolver.context.last_known_good.forget(&name.key);
+            if than.is_none() {
+                resolver.context.last_known_good.forget(&name.key);
+            }
             let report = race.log.report(race.lookup.report());
             Err(ReachError { key: name.key, cause: cause_of(&report, name), report: Arc::new(report) })
         }
@@ -182,6 +194,7 @@ struct Race {
     moves: u32,
     attempts: JoinSet<Ended>,
     job: Arc<attempt::Job>,
+    here: Arc<NetworkState>,
     purpose: Purpose,
     log: AttemptLog,
     /// Where nobody answered, to be tried once more.
@@ -207,7 +220,12 @@ impl Race {
         let mut is_looking = true;
         loop {
             while let Some((id, candidate)) = self.schedule.poll_start(now()) {
-                self.start(id, candidate);
+                if self.job.may_be_better(&candidate, &self.here) {
+                    self.start(id, candidate);
+                } else {
+                    self.schedule.failed(now(), id);
+                    self.note_idle();
+                }
             }
             if self.schedule.is_exhausted() {
                 return None;
@@ -253,9 +271,10 @@ impl Race {
     fn start(&mut self, id: AttemptId, candidate: Candidate) {
         let number = self.log.started(&candidate);
         let (moves, job, purpose) = (self.moves, Arc::clone(&self.job), self.purpose);
-        let said = self.lookup.version(&candidate.addr);
+        let (said, here) = (self.lookup.version(&candidate.addr), Arc::clone(&self.here));
         self.attempts.spawn(async move {
-            let result = job.dial(&candidate.addr, said, purpose).await;
+            let reached = job.dial(&candidate.addr, said, purpose).await;
+            let result = reached.and_then(|reached| job.better(reached, &candidate, &here));
             Ended { moves, id, number, candidate, result }
         });
     }
@@ -274,9 +293,13 @@ impl Race {
                 self.silent.push(candidate);
                 self.again.get_or_insert(Instant::now() + DIAL_AGAIN);
             }
-            if self.schedule.is_idle() {
-                self.lookup.all_failed();
-            }
+            self.note_idle();
+        }
+    }
+
+    fn note_idle(&self) {
+        if self.schedule.is_idle() {
+            self.lookup.all_failed();
         }
     }
 }

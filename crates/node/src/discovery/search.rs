@@ -45,6 +45,8 @@ pub(super) struct Search {
     tier: watch::Sender<Tier>,
     /// Somebody has changed `stages`.
     restage: Notify,
+    /// Of one that nobody else joins: whether the service is called.
+    beside: Option<bool>,
 }
 
 /// One's share in a search. Dropping the last one ends it, soon.
@@ -104,7 +106,7 @@ impl Resolver {
         if let Some(search) = searches.get(&key).filter(|search| search.is_joinable()) {
             return Lookup::new(search);
         }
-        let search = Arc::new(Search::new(key, self));
+        let search = Arc::new(Search::new(key, self, None));
         let lookup = Lookup::new(&search);
         if searches.len() < MAX_SEARCHES || searches.contains_key(&key) {
             searches.insert(key, Arc::clone(&search));
@@ -112,6 +114,17 @@ impl Resolver {
         } else {
             search.state.send_modify(|state| state.is_over = true);
         }
+        lookup
+    }
+}
+
+impl Resolver {
+    /// Begins a search for `key` of one's own, beside those of others. Without `calls` the service
+    /// is not called.
+    pub(crate) fn look_beside(self: &Arc<Self>, key: KeyHash, calls: bool) -> Lookup {
+        let search = Arc::new(Search::new(key, self, Some(calls)));
+        let lookup = Lookup::new(&search);
+        self.tasks.spawn(search.run(Arc::clone(self)));
         lookup
     }
 }
@@ -145,11 +158,19 @@ impl Searches {
 }
 
 impl Search {
-    fn new(key: KeyHash, resolver: &Resolver) -> Self {
+    fn new(key: KeyHash, resolver: &Resolver, beside: Option<bool>) -> Self {
         let began = Instant::now();
         let mut stages = resolver.stages(began);
         let tier = watch::Sender::new(stages.tier(began.into_std()));
-        Self { key, began, state: watch::Sender::default(), stages: Mutex::new(stages), tier, restage: Notify::new() }
+        Self {
+            key,
+            began,
+            state: watch::Sender::default(),
+            stages: Mutex::new(stages),
+            tier,
+            restage: Notify::new(),
+            beside,
+        }
     }
 
     fn is_joinable(&self) -> bool {
@@ -171,7 +192,7 @@ impl Search {
     async fn unwanted(self: &Arc<Self>, searches: &Searches) {
         loop {
             self.state.closed().await;
-            if self.state.borrow().reached.is_none() {
+            if self.state.borrow().reached.is_none() && self.beside.is_none() {
                 sleep(LINGER).await;
             }
             if searches.remove(self, |search| search.state.receiver_count() > 0) {
@@ -196,7 +217,8 @@ impl Search {
     }
 
     async fn ask(&self, resolver: &Arc<Resolver>, here: &NetworkState) {
-        let asking = resolver.sources.iter().map(|source| {
+        let asked = resolver.sources.iter().filter(|source| self.beside != Some(false) || !is_call(source.info()));
+        let asking = asked.map(|source| {
             let findings = Findings { search: self, source: source.info(), rules: &resolver.rules, here };
             self.ask_source(source.as_ref(), findings)
         });
@@ -272,6 +294,16 @@ impl Search {
             self.restage(Stages::found);
         }
     }
+}
+
+#[cfg(feature = "quic")]
+fn is_call(source: SourceInfo) -> bool {
+    source == super::CALL
+}
+
+#[cfg(not(feature = "quic"))]
+fn is_call(_source: SourceInfo) -> bool {
+    false
 }
 
 impl Resolver {

@@ -36,6 +36,8 @@ pub(crate) struct Pool {
 struct Kept {
     /// The one used last at the end.
     idle: Vec<Idle>,
+    /// The path that new sessions take. Those over a worse one are not kept.
+    standing: Option<Arc<Route>>,
     /// When a session was wanted last.
     wanted: Option<Instant>,
     /// Whether one is being dialled.
@@ -127,6 +129,10 @@ impl Pool {
         if let (Some(connection), Some(kept)) = (idle.session.connection(), services.get_mut(name)) {
             kept.idle.retain(|kept| kept.session.connection() != Some(connection));
         }
+        let standing = services.get(name).and_then(|kept| kept.standing.as_ref());
+        if standing.is_some_and(|standing| standing.kind() < idle.route.kind()) {
+            return;
+        }
         let all: usize = services.values().map(|kept| kept.idle.len()).sum();
         let kept = services.entry(name.clone()).or_default();
         if all < self.idle_limits.sessions && kept.idle.len() < self.idle_limits.sessions_each {
@@ -134,6 +140,21 @@ impl Pool {
         }
         kept.wanted = Some(Instant::now());
         self.filled.notify_one();
+    }
+
+    /// Says that `name` was reached over `route` just now. Idle sessions over a worse path are let
+    /// go.
+    pub(crate) fn stand(&self, name: &ServiceName, route: &Arc<Route>) {
+        let mut services = self.lock();
+        let kept = services.entry(name.clone()).or_default();
+        kept.idle.retain(|idle| idle.route.kind() <= route.kind());
+        (kept.standing, kept.wanted) = (Some(Arc::clone(route)), Some(Instant::now()));
+        self.filled.notify_one();
+    }
+
+    /// The path over which `name` was reached last, while sessions to it are wanted.
+    pub(crate) fn standing(&self, name: &ServiceName) -> Option<Arc<Route>> {
+        self.lock().get(name)?.standing.clone()
     }
 
     /// Notes that no session to `name` is left. Returns whether a prewarmed one should be dialled:
@@ -168,6 +189,7 @@ impl Pool {
     pub(crate) fn forget(&self, name: &ServiceName) {
         if let Some(kept) = self.lock().get_mut(name) {
             kept.idle.clear();
+            kept.standing = None;
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use hardline_proto::candidate::{Candidate, Way};
-use hardline_proto::path::Path;
+use hardline_proto::path::{Path, PathKind};
 
 use super::DiallerSession;
 
@@ -21,6 +21,11 @@ pub(crate) struct Route {
 impl Route {
     pub(crate) fn new(candidate: Candidate, path: Path) -> Self {
         Self { candidate, path, round_trip: AtomicU32::new(0) }
+    }
+
+    /// What kind of path it is.
+    pub(crate) fn kind(&self) -> PathKind {
+        self.path.kind
     }
 
     /// The path, with its round trip if that was measured.

@@ -12,7 +12,7 @@ use hardline_proto::candidate::{Candidate, Way};
 use hardline_proto::host::ServiceName;
 use hardline_proto::hosts::HostPort;
 use hardline_proto::network::NetworkState;
-use hardline_proto::path::Path;
+use hardline_proto::path::{Path, PathKind};
 use hardline_proto::preamble::Preamble;
 use hardline_proto::tunnel::{Open, Reason, Refusal};
 use rustls::ClientConfig;
@@ -306,14 +306,53 @@ async fn open(session: &mut dyn DiallerSession, early: &[u8]) -> Result<usize, N
     session.answered().await.map(|()| sent)
 }
 
+fn route(way: Way) -> Arc<Route> {
+    let addr = SocketAddr::from(([203, 0, 113, 5], 1)).into();
+    let path = Path::new(&addr, way, None, &NetworkState::default());
+    Arc::new(Route::new(Candidate { addr, source: OWN, version: None, way }, path))
+}
+
+/// What stands decides, also while its sessions all carry tunnels.
+#[tokio::test]
+async fn idle_sessions_over_a_worse_path_are_let_go_once_a_better_one_stands() {
+    async fn test<G: Ground>(mut house: House<G>) {
+        let pool = Pool::new(IdleLimits::DIALLER);
+        let name = ServiceName { key: house.key, password: None };
+        let [relayed, direct] = [Way::Relayed, Way::Straight].map(route);
+        let mut sessions = Vec::new();
+        for _ in 0..4 {
+            let session = house.dial(Purpose::Tunnel).await.unwrap();
+            if !session.is_reusable() {
+                return;
+            }
+            say(TunnelStream::lent(session, |_| ()), house.programs.recv().await.unwrap()).await;
+            sessions.push(house.dial(Purpose::Prewarm).await.unwrap());
+        }
+        let mut put = |route: &Arc<Route>| pool.put(&name, Idle::new(sessions.pop().unwrap(), Arc::clone(route), 0));
+        let kinds = || pool.routes().iter().map(|(_, route)| route.kind()).collect::<Vec<_>>();
+        pool.stand(&name, &relayed);
+        put(&relayed);
+        assert_eq!(kinds(), [PathKind::Relay]);
+        pool.stand(&name, &direct);
+        assert_eq!(kinds(), []);
+        put(&relayed);
+        assert_eq!(kinds(), [], "one whose tunnel ended later");
+        put(&direct);
+        assert_eq!(kinds(), [PathKind::Direct]);
+        // The better one is gone: what there is, is kept.
+        pool.forget(&name);
+        put(&relayed);
+        assert_eq!(kinds(), [PathKind::Relay]);
+    }
+    over_all!(test);
+}
+
 #[tokio::test]
 async fn a_session_goes_back_to_the_pool_and_carries_the_next_tunnel_if_it_can() {
     async fn test<G: Ground>(mut house: House<G>) {
         let pool = Arc::new(Pool::new(IdleLimits::DIALLER));
         let name = ServiceName { key: house.key, password: None };
-        let (addr, way) = (std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into(), Way::Straight);
-        let path = Path::new(&addr, way, None, &NetworkState::default());
-        let route = Arc::new(Route::new(Candidate { addr, source: OWN, version: None, way }, path));
+        let route = route(Way::Straight);
         let lend = |session: Box<dyn DiallerSession>| {
             let (pool, name, route) = (Arc::clone(&pool), name.clone(), Arc::clone(&route));
             TunnelStream::lent(session, move |session| pool.put(&name, Idle::new(session, route, 0)))
