@@ -137,6 +137,12 @@ impl DhtNetwork {
         self.nodes[0].host.wait_for_value(key, is_wanted)
     }
 
+    /// Has every node ask around for `key`. Those whom it meets it can name to others afterwards: a
+    /// released node names only who has answered it.
+    pub fn have_all_ask(&self, key: [u8; 20]) -> Result<()> {
+        self.nodes.iter().try_for_each(|node| node.host.dht_values(key).map(drop))
+    }
+
     /// The values at a key, as a node of the network finds them.
     pub fn values(&self, key: [u8; 20]) -> Result<Vec<Vec<u8>>> {
         self.nodes[0].host.dht_values(key)

@@ -151,6 +151,30 @@ impl Router {
         }
     }
 
+    /// Gives each destination another port, by chance, from now on: a symmetric NAT.
+    pub fn make_symmetric(&self) -> Result<()> {
+        self.translate("masquerade random,fully-random")
+    }
+
+    /// Lets UDP from `port` out from `outside` instead, whoever it is for; all else as before.
+    pub fn move_udp_port(&self, port: u16, outside: u16) -> Result<()> {
+        let at = SocketAddrV4::new(self.public_address(), outside);
+        self.host.nft(&format!("insert rule inet filter postrouting oifname wan udp sport {port} snat ip to {at}\n"))
+    }
+
+    /// Replaces how addresses are translated, but for ports that were mapped.
+    fn translate(&self, how: &str) -> Result<()> {
+        let chain = "inet filter postrouting";
+        self.host.nft(&format!(
+            "flush chain {chain}\nadd rule {chain} oifname wan jump postrouting_miniupnpd\nadd rule {chain} oifname wan {how}\n"
+        ))
+    }
+
+    /// Lets no UDP through, either way.
+    pub fn block_udp(&self) -> Result<()> {
+        self.host.nft("insert rule inet filter forward meta l4proto udp drop\n")
+    }
+
     /// Forwards a TCP port by hand to computer `number` of the inner network, as its owner does on
     /// the router's page.
     pub fn forward_by_hand(&self, port: u16, number: u8, to: u16) -> Result<()> {

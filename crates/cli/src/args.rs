@@ -77,7 +77,7 @@ pub struct GlobalArgs {
     #[arg(long, global = true, value_name = "URL")]
     pub dht_proxy: Vec<String>,
 
-    /// UDP port of the DHT, 0 takes a free one [default: 4222]
+    /// UDP port of the DHT, 0 takes a free one [default: the one of QUIC]
     #[arg(long, global = true, value_name = "PORT")]
     pub dht_port: Option<u16>,
 

@@ -19,7 +19,7 @@ use crate::limits::{
     MAX_IDLE_PER_SERVICE, MAX_LISTENER_IDLE, MAX_LISTENER_IDLE_PER_ADDRESS,
 };
 
-/// UDP port of a DHT node that publishes.
+/// UDP port of a DHT node that takes part and shares no socket with QUIC: that of released nodes.
 pub const DEFAULT_DHT_PORT: u16 = 4222;
 
 /// Where to enter the public DHT.
@@ -234,7 +234,12 @@ pub struct DhtSettings {
     pub enabled: bool,
     /// UDP port of a node that publishes; 0 takes a free one, and so does one that only looks for
     /// services. When it is taken by another program a free one is used.
-    pub port: u16,
+    ///
+    /// Default: `None`, the socket of QUIC, so that what other nodes see of the one is true of the
+    /// other: its port behind a router, by which hole punching finds it. One port is also all that
+    /// a router or a firewall has to let in. Without QUIC on all addresses, or where
+    /// [`bind`](Self::bind) names others, it is [`DEFAULT_DHT_PORT`].
+    pub port: Option<u16>,
     /// Addresses to use instead of every one, at most one of each family; for tests and unusual
     /// machines.
     pub bind: Vec<std::net::IpAddr>,
@@ -255,7 +260,7 @@ impl Default for DhtSettings {
     fn default() -> Self {
         Self {
             enabled: true,
-            port: DEFAULT_DHT_PORT,
+            port: None,
             bind: Vec::new(),
             bootstrap: vec![PUBLIC_BOOTSTRAP.to_owned()],
             network: 0,

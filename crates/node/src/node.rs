@@ -150,8 +150,8 @@ impl Node {
         notices.extend(store_notices.into_iter().map(Notice::Store));
         let network = NetworkMonitor::start(drain.stop.clone(), &tasks);
         let lan = start_lan(&config, &network, &metrics, &drain, &mut notices).await;
-        let dht = prepare_dht(&config, &store, &network, &drain)?;
         let quic = QuicSockets::new(config.p2p.quic, tasks.clone());
+        let dht = prepare_dht(&config, &store, &network, &quic, &drain)?;
         let sources = sources(&config, &services, &store, &lan, &dht, &quic);
         let policy = dial_policy(&gateway_listeners, &quic, &config);
         let resolver = Resolver::new(sources, network, policy, drain.stop.clone(), tasks.clone());
@@ -316,7 +316,8 @@ impl Node {
         let config = ReachConfig { by_hand, port, quic_port, punching, bound, port_mapping };
         // Without the DHT nobody tells what others see.
         let public = self.live.dht.as_ref().map_or_else(|| watch::channel(Vec::new()).1, |dht| dht.public_addresses());
-        let outside = Outside { public, relays: relays.hosts(), proofs, to_verify };
+        let sighted = self.live.dht.as_ref().map_or_else(|| watch::channel(Vec::new()).1, |dht| dht.sighted());
+        let outside = Outside { public, sighted, relays: relays.hosts(), proofs, to_verify };
         Reach::start(config, &self.dialler.resolver.network, outside, self.drain.stop.clone(), &self.tasks)
     }
 
@@ -582,11 +583,13 @@ async fn start_lan(
     }
 }
 
-/// Prepares the DHT node: a full citizen where it publishes, one that only asks elsewhere.
+/// Prepares the DHT node: a full citizen where it publishes, by the sockets of QUIC, and one that
+/// only asks elsewhere.
 fn prepare_dht(
     config: &NodeConfig,
     store: &Store,
     network: &NetworkMonitor,
+    quic: &QuicSockets,
     drain: &Drain,
 ) -> Result<Option<Arc<SharedDht>>, StartError> {
     if !config.dht.enabled {
@@ -594,5 +597,7 @@ fn prepare_dht(
     }
     let publishes = config.relay.is_some() || config.services.iter().any(|service| service.dht);
     let (store, network) = (Some(store.clone()), network.clone());
-    Ok(Some(SharedDht::new(&config.dht, publishes, store, network, drain.stop.clone())?))
+    let (dht, lender) = (SharedDht::new(&config.dht, publishes, store, network, drain.stop.clone())?, quic.clone());
+    dht.borrow_from(move || lender.lent());
+    Ok(Some(dht))
 }

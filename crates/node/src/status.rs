@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use hardline_proto::KeyHash;
+use hardline_proto::punch::Mapping;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
@@ -211,9 +212,18 @@ fn dht_json(status: &DhtStatus) -> Value {
         "nodes_ipv4": status.table_v4.good,
         "nodes_ipv6": status.table_v6.good,
         "public": status.public,
+        "bound": status.bound,
+        "shares_quic": status.is_at_quic,
+        "seen_at": status.agreed,
+        "nat": match status.mapping_v4 {
+            Mapping::Unknown => "unknown",
+            Mapping::OneForAll => "one_port_for_all",
+            Mapping::Symmetric => "symmetric",
+        },
         "stored_for_others": status.stored_values,
         "dropped": {
             "over_rate": status.counters.dropped_rate,
+            "not_kept_up": status.lost,
             "malformed": status.counters.dropped_malformed,
             "foreign": status.counters.dropped_foreign,
             "blacklisted": status.counters.dropped_blacklisted,

@@ -153,7 +153,7 @@ fn loopback() -> DhtConfig {
 
 fn shared(entrance: SocketAddr, shutdown: CancellationToken) -> Arc<SharedDht> {
     let settings = DhtSettings {
-        port: 0,
+        port: Some(0),
         bind: vec!["127.0.0.1".parse().unwrap()],
         bootstrap: vec![entrance.to_string()],
         proxies: Vec::new(),

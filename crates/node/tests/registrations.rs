@@ -133,7 +133,7 @@ async fn the_dht_gets_a_service_that_is_added_and_loses_it_when_it_is_removed() 
     let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let node = TestNode::start(|config| {
         dht.join(config);
-        config.dht.port = port;
+        config.dht.port = Some(port);
         config.p2p.public_addresses = vec![ADDRESS.parse().unwrap()];
     })
     .await

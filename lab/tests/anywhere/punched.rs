@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use hardline_lab::{DhtNetwork, Host, Lab, Mapping, Router, Service, Switch};
+use serde_json::Value;
 
-use crate::measure::{new_gateway, so_many_first_tries};
+use crate::measure::{first_tries, new_gateway, so_many_first_tries};
 use crate::world::{ROUND_TRIP, sealed_key, texts};
 
 /// First tries of each pair, with a client that remembers nothing.
@@ -28,7 +29,7 @@ struct Pair {
     alice: Host,
     bob: Host,
     _internet: Switch,
-    _routers: Vec<Router>,
+    routers: Vec<Router>,
 }
 
 impl Pair {
@@ -53,13 +54,26 @@ impl Pair {
                 }
             }
         }
-        Ok(Self { dht, alice, bob, _internet: internet, _routers: routers })
+        Ok(Self { dht, alice, bob, _internet: internet, routers })
     }
 
     fn publish(&self, options: &[&str]) -> Result<Service> {
         let service = self.alice.service(&[&texts(&self.dht.options()), options].concat())?;
         self.dht.wait_for_value(sealed_key(&service.key)?, |_| true)?;
         Ok(service)
+    }
+
+    /// Waits until nodes of the DHT have told the publisher where they see it, as is wanted.
+    fn wait_until_seen(&self, service: &Service, is_wanted: impl Fn(&Value) -> bool) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            self.dht.have_all_ask(sealed_key(&service.key)?)?;
+            let status = self.alice.status(&service.program)?;
+            if is_wanted(&status["dht"]) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "{}", status["dht"]);
+        }
     }
 }
 
@@ -105,6 +119,21 @@ fn scenario_21_without_punching_nobody_gets_through() -> Result<()> {
     ensure!(pair.bob.first_byte(&gateway, &service.key).is_err());
     ensure!(begun.elapsed() > Duration::from_secs(1), "it was tried");
     Ok(())
+}
+
+/// Others are told the port that nodes of the DHT see.
+#[test]
+fn scenario_21_a_router_that_lets_it_out_at_another_port() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let pair = Pair::new(&lab, Access::Nat, Access::Nat)?;
+    pair.routers[0].move_udp_port(7008, 31_000)?;
+    let service = pair.publish(&[])?;
+    pair.wait_until_seen(&service, |dht| dht["seen_at"][0] == "203.0.113.5:31000")?;
+    let options = pair.dht.options();
+    first_tries("21, NAT that moves the port, NAT, punched", |number| {
+        let gateway = new_gateway(&pair.bob, number, &texts(&options))?;
+        pair.bob.first_byte(&gateway, &service.key)
+    })
 }
 
 fn opens(scenario: &str, publisher: Access, client: Access) -> Result<()> {

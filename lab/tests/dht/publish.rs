@@ -57,7 +57,7 @@ async fn sharing(folder: &std::path::Path, entrance: String) -> Result<Node> {
     };
     config.lan = LanConfig { enabled: false, ..LanConfig::default() };
     config.dht = DhtSettings {
-        port: 0,
+        port: Some(0),
         bind: vec![loopback],
         bootstrap: vec![entrance],
         proxies: Vec::new(),

@@ -64,6 +64,14 @@ impl<'a> Raw<'a> {
         }
     }
 
+    /// A port, or `quic` for the one that QUIC has.
+    pub(super) fn port_or_quic(&self) -> Result<Option<u16>, String> {
+        match self.string() {
+            Ok(text) if text == "quic" => Ok(None),
+            _ => self.port().map(Some),
+        }
+    }
+
     /// A limit: 1 to a million.
     pub(super) fn limit(&self) -> Result<u32, String> {
         let number = match self.form {

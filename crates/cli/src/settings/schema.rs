@@ -320,11 +320,11 @@ pub const KEYS: &[Key<Settings>] = &[
     Key {
         name: "dht.port",
         variable: Variable::OfName,
-        form: PORT,
+        form: "a port, 0 to 65535, where 0 takes a free one, or \"quic\"",
         example: "",
-        help: "UDP port of the DHT while this computer publishes; one that only looks for services takes a free one. When another program has it, a free one is used.",
-        get: |it| Some(i64::from(it.node.dht.port).into()),
-        set: |it, raw| raw.port().map(|value| it.node.dht.port = value),
+        help: "UDP port of the DHT while this computer publishes; one that only looks for services takes a free one. When another program has it, a free one is used. quic: the DHT and QUIC share the UDP port with the number of p2p.port, which is then the only one that a router or firewall has to let in, and hole punching knows at which port others see it. Where p2p.quic is off, or p2p.bind or dht.bind is set, quic means 4222.",
+        get: |it| Some(it.node.dht.port.map_or_else(|| "quic".into(), |port| i64::from(port).into())),
+        set: |it, raw| raw.port_or_quic().map(|value| it.node.dht.port = value),
     },
     Key {
         name: "dht.bind",

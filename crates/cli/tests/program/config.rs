@@ -55,7 +55,7 @@ fn every_setting_of_a_file_arrives() {
     assert_eq!((relay.limits.joined_per_name, relay.limits.joined_per_address), (50, 20));
     assert_eq!(relay.first_byte_timeout.as_secs(), 2);
     assert_eq!((config.lan.port, config.lan.plain_search, config.grace.as_secs()), (16771, false, 5));
-    assert_eq!((config.dht.enabled, config.dht.port, config.dht.network), (true, 0, 7));
+    assert_eq!((config.dht.enabled, config.dht.port, config.dht.network), (true, Some(0), 7));
     assert_eq!((config.p2p.handshake_timeout.as_secs(), config.p2p.backend_timeout.as_secs()), (20, 7));
     assert_eq!(
         (config.idle_limits.time.as_secs(), config.idle_limits.sessions, config.idle_limits.sessions_each),

@@ -237,18 +237,23 @@ impl Shared {
 pub(crate) mod simulated {
     //! Networks that a test changes.
 
-    use std::net::IpAddr;
+    use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
 
     /// A host whose addresses are what the test says.
     #[derive(Debug, Clone, Default)]
-    pub(crate) struct Addresses(Arc<Mutex<Vec<IpAddr>>>);
+    pub(crate) struct Addresses(Arc<Mutex<Vec<IpAddr>>>, Arc<Mutex<Option<Ipv4Addr>>>);
 
     impl Addresses {
         /// Addresses from now on.
         pub(crate) fn set(&self, ips: &[&str]) {
             *self.0.lock().unwrap() = ips.iter().map(|ip| ip.parse().unwrap()).collect();
+        }
+
+        /// The router in front of it from now on.
+        pub(crate) fn set_gateway(&self, gateway: [u8; 4]) {
+            *self.1.lock().unwrap() = Some(gateway.into());
         }
 
         /// A monitor of this host, which is looked at now and then.
@@ -272,7 +277,12 @@ pub(crate) mod simulated {
         }
 
         fn default_route(&self) -> Option<DefaultRoute> {
-            None
+            let gateway = (*self.1.lock().unwrap())?;
+            let own = self.0.lock().unwrap().iter().find_map(|ip| match ip {
+                IpAddr::V4(ip) => Some(*ip),
+                IpAddr::V6(_) => None,
+            });
+            Some(DefaultRoute { gateway, local: own? })
         }
     }
 }

@@ -234,7 +234,7 @@ impl Publishing {
         let stop = CancellationToken::new();
         let (store, _) = Store::open(dir.path(), None).await.unwrap();
         let settings = DhtSettings {
-            port: 0,
+            port: Some(0),
             bind: vec!["127.0.0.1".parse().unwrap()],
             bootstrap: vec![network.entrance.clone()],
             proxies: proxies.to_vec(),

@@ -50,6 +50,8 @@ pub struct ReachConfig {
 pub struct Outside {
     /// Addresses of this host that DHT nodes agree on, at most one of each family.
     pub public: watch::Receiver<Vec<IpAddr>>,
+    /// Where at least two of them see the socket of QUIC, port and all.
+    pub sighted: watch::Receiver<Vec<SocketAddr>>,
     /// Relays that join clients with this host. They are advertised last.
     pub relays: watch::Receiver<HostList>,
     /// Who has come in from outside.
@@ -62,7 +64,8 @@ impl Default for Outside {
     /// Nobody tells anything.
     fn default() -> Self {
         let (public, relays) = (watch::channel(Vec::new()).1, watch::channel(HostList::default()).1);
-        Self { public, relays, proofs: proofs().1, to_verify: watch::Sender::default() }
+        let sighted = watch::channel(Vec::new()).1;
+        Self { public, sighted, relays, proofs: proofs().1, to_verify: watch::Sender::default() }
     }
 }
 
@@ -234,6 +237,7 @@ impl ReachabilityMonitor {
                 () = shutdown.cancelled() => return,
                 Ok(()) = self.network.changed() => {}
                 Ok(()) = self.outside.public.changed() => {}
+                Ok(()) = self.outside.sighted.changed() => {}
                 Ok(()) = self.outside.relays.changed() => {}
                 Ok(()) = self.router.changed() => {}
                 Some(proof) = self.outside.proofs.0.recv() => self.take_in(&proof),
@@ -303,11 +307,12 @@ impl ReachabilityMonitor {
         has_forgotten
     }
 
-    /// Where others may see the socket of QUIC. Nodes of the DHT tell the address and no port; most
-    /// routers keep it.
+    /// Where others see the socket of QUIC: as nodes of the DHT tell, or, until they do, at the
+    /// public address with the port that most routers keep.
     fn punched(&self, is_translated: bool, seen: Option<Ipv4Addr>, quic: &[SocketAddr]) -> Vec<SocketAddr> {
         let Some(port) = self.config.quic_port.filter(|_| self.config.punching) else { return Vec::new() };
-        let seen = seen.filter(|_| is_translated).map(|seen| SocketAddr::from((seen, port)));
+        let told = self.outside.sighted.borrow().iter().copied().find(|at| seen.is_some_and(|seen| at.ip() == seen));
+        let seen = seen.filter(|_| is_translated).map(|seen| told.unwrap_or(SocketAddr::from((seen, port))));
         seen.into_iter().chain(quic.iter().copied()).collect()
     }
 
@@ -340,6 +345,30 @@ mod tests {
         host.set(&["2001:db8::2"]);
         hosts.changed().await.unwrap();
         assert_eq!(told(), "[2001:db8::2]:7010");
+    }
+
+    /// What is told to those who send probes, of a computer whose QUIC is at port 7008.
+    async fn told_for_probes(public: &str, sighted: &str) -> String {
+        let shutdown = CancellationToken::new();
+        let _stop = shutdown.clone().drop_guard();
+        let host = crate::network::simulated::Addresses::default();
+        host.set(&["192.168.1.2"]);
+        host.set_gateway([192, 168, 1, 1]);
+        let outside = Outside {
+            public: watch::channel(vec![public.parse().unwrap()]).1,
+            sighted: watch::channel(vec![sighted.parse().unwrap()]).1,
+            ..Outside::default()
+        };
+        let config = ReachConfig { port: 7008, quic_port: Some(7008), punching: true, ..ReachConfig::default() };
+        let reach = Reach::start(config, &host.monitor(), outside, shutdown, &TaskTracker::new());
+        reach.watch_punch().borrow().iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+
+    #[tokio::test]
+    async fn probes_are_wanted_at_the_port_that_others_see() {
+        assert_eq!(told_for_probes("203.0.113.5", "203.0.113.5:31000").await, "203.0.113.5:31000");
+        // Of the address before a change nothing is known any more.
+        assert_eq!(told_for_probes("203.0.113.5", "198.51.100.1:31000").await, "203.0.113.5:7008");
     }
 
     #[tokio::test]

@@ -19,6 +19,7 @@ pub mod relay; // joining connections by server name, without a key
 pub mod secure; // a TLS connection: stream, records, memory only while bytes are under way
 mod stream; // streams of bytes
 pub(crate) mod tcp; // TCP connections, made and accepted
+pub(crate) mod udp; // a UDP socket that has several users
 
 pub(crate) use dial::{ConnectError, Connected, Target, Transport};
 pub(crate) use incoming::{Incoming, Listener, Unserved, accept_each};

@@ -42,7 +42,7 @@ impl DhtNodes {
     pub fn join(&self, config: &mut NodeConfig) {
         config.is_loopback_shared = true;
         config.dht.enabled = true;
-        config.dht.port = 0;
+        config.dht.port = Some(0);
         config.dht.bind = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
         config.dht.bootstrap = vec![self.nodes[0].status().bound[0].to_string()];
         config.dht.proxies = Vec::new();

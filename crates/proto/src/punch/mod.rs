@@ -14,12 +14,14 @@ mod attempts; // all that are under way
 mod mapping; // what others see of this computer → what its router does
 mod plan; // who sends how much
 mod probe; // one datagram
+mod sort; // whose a datagram is
 
 pub use attempt::{Attempt, Event, GIVE_UP, MAX_OPENED, Transmit};
 pub use attempts::{Attempts, MAX_ATTEMPTS};
 pub use mapping::{Mapping, MappingObserver};
 pub use plan::{MAX_UNASKED, Plan, Ports, plan};
 pub use probe::{PROBE_LEN, Probe, is_probe};
+pub use sort::{Owner, owner};
 
 /// Who is who in an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -3,22 +3,24 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hardline_dht::{Config, Event, Family, InfoHash, Node, OpId, Time, Value};
-use hardline_proto::punch::{Mapping, MappingObserver};
+use hardline_proto::punch::MappingObserver;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{debug, info, trace, warn};
 
-use super::{DhtConfig, DhtStatus, bootstrap, signature, socket};
+use super::socket::Sockets;
+use super::{DhtConfig, DhtStatus, bootstrap, signature};
 use crate::log_throttle::LogThrottle;
 use crate::store::Store;
+use crate::transport::udp::{Datagram, LentSocket};
 
 /// Number by which a handle knows its operation.
 pub(super) type Ticket = u64;
@@ -58,8 +60,9 @@ pub(super) enum Command {
 pub(super) struct Driver {
     node: Node,
     started: Instant,
-    sockets: Vec<UdpSocket>,
-    bound: Vec<SocketAddr>,
+    sockets: Sockets,
+    /// What comes by sockets that are lent; closed without them.
+    received: mpsc::Receiver<Datagram>,
     tickets: HashMap<Ticket, OpId>,
     operations: HashMap<OpId, (Ticket, mpsc::Sender<Event>)>,
     status: watch::Sender<DhtStatus>,
@@ -77,20 +80,23 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    /// Opens the sockets, and begins to enter the network.
+    /// Begins to enter the network, by `lent` sockets or by those that it opens.
     pub(super) async fn new(
         config: &DhtConfig,
+        lent: Vec<Arc<dyn LentSocket>>,
         store: Option<Store>,
         status: watch::Sender<DhtStatus>,
         tasks: &TaskTracker,
     ) -> io::Result<Self> {
-        let sockets = socket::open_all(config.port, &config.bind)?;
-        let bound = sockets.iter().map(UdpSocket::local_addr).collect::<io::Result<Vec<_>>>()?;
+        let (sockets, received) = match lent.is_empty() {
+            true => (Sockets::open(config.port, &config.bind)?, mpsc::channel(1).1),
+            false => Sockets::borrow(lent)?,
+        };
         let unix_time = SystemTime::now().duration_since(UNIX_EPOCH).ok();
         let node_config = Config {
             network: config.network,
             client: config.client,
-            families: bound.iter().map(Family::of).collect(),
+            families: sockets.bound.iter().map(Family::of).collect(),
             bootstrap_follows: !config.bootstrap.is_empty(),
             verify: Some(signature::is_valid),
             unix_time_at_zero: unix_time.map(|since| since.as_secs()),
@@ -106,7 +112,7 @@ impl Driver {
             node,
             started: now,
             sockets,
-            bound,
+            received,
             tickets: HashMap::new(),
             operations: HashMap::new(),
             status,
@@ -140,7 +146,8 @@ impl Driver {
                     let now = self.now();
                     self.node.bootstrap(now, &addrs);
                 }
-                readable = any_readable(&self.sockets, self.receive_after) => self.receive(readable, &mut buffer),
+                Some(datagram) = self.received.recv() => self.take(datagram),
+                readable = self.sockets.readable(self.receive_after) => self.receive(readable, &mut buffer),
                 () = sleep_until(deadline) => self.handle_timeout(),
             }
             self.flush().await;
@@ -183,11 +190,21 @@ impl Driver {
         }
     }
 
+    /// Takes what came by a lent socket, and what waits behind it.
+    fn take(&mut self, first: Datagram) {
+        let now = self.now();
+        self.node.handle_datagram(now, first.0, &first.1);
+        for _ in 1..BATCH {
+            let Ok((from, datagram)) = self.received.try_recv() else { return };
+            let now = self.now();
+            self.node.handle_datagram(now, from, &datagram);
+        }
+    }
+
     fn receive(&mut self, index: usize, buffer: &mut [u8]) {
         let mut failures = 0;
         for _ in 0..BATCH {
-            let Some(socket) = self.sockets.get(index) else { return };
-            match socket.try_recv_from(buffer) {
+            match self.sockets.try_receive(index, buffer) {
                 Ok((len, from)) => {
                     let now = self.now();
                     self.node.handle_datagram(now, from, buffer.get(..len).unwrap_or_default());
@@ -255,14 +272,8 @@ impl Driver {
     /// Sends what is to be sent and tells what is to be told.
     async fn flush(&mut self) {
         while let Some(transmit) = self.node.poll_transmit() {
-            let Some(index) = self.bound.iter().position(|addr| addr.is_ipv4() == transmit.to.is_ipv4()) else {
-                continue;
-            };
-            // Waits only while the kernel's buffer is full. A failure is a lost datagram, which the
-            // protocol repeats.
-            if let Some(socket) = self.sockets.get(index)
-                && let Err(error) = socket.send_to(&transmit.payload, transmit.to).await
-            {
+            // A failure is a lost datagram, which the protocol repeats.
+            if let Err(error) = self.sockets.send(transmit.to, &transmit.payload).await {
                 trace!(to = %transmit.to, %error, "sending failed");
             }
         }
@@ -302,13 +313,17 @@ impl Driver {
         let (stored_values, stored_bytes) = self.node.stored();
         let public = Family::ALL.into_iter().filter_map(|family| self.node.public_address(family));
         let [seen_v4, seen_v6] = Family::ALL.map(|family| self.node.sightings(now, family));
+        let (v4, v6) = (observed(&seen_v4), observed(&seen_v6));
         self.status.send_replace(DhtStatus {
-            mapping_v4: mapping(&seen_v4),
-            mapping_v6: mapping(&seen_v6),
+            agreed: v4.addresses().into_iter().take(1).chain(v6.addresses().into_iter().take(1)).collect(),
+            mapping_v4: v4.mapping(),
+            mapping_v6: v6.mapping(),
             seen_v4,
             seen_v6,
             id: self.node.id(),
-            bound: self.bound.clone(),
+            bound: self.sockets.bound.clone(),
+            is_at_quic: self.sockets.is_borrowed(),
+            lost: self.sockets.lost(),
             connected_v4: self.node.is_connected(Family::V4),
             connected_v6: self.node.is_connected(Family::V6),
             table_v4: self.node.table_status(now, Family::V4),
@@ -330,30 +345,11 @@ impl Driver {
     }
 }
 
-/// Waits until one of the sockets can be read, not before `after`; gives its index. Cancel safe.
-async fn any_readable(sockets: &[UdpSocket], after: Instant) -> usize {
-    if Instant::now() < after {
-        sleep_until(after).await;
-    }
-    match sockets {
-        [one] => {
-            // An error shows again when the socket is read.
-            let _ = one.readable().await;
-            0
-        }
-        [one, other, ..] => tokio::select! {
-            _ = one.readable() => 0,
-            _ = other.readable() => 1,
-        },
-        [] => std::future::pending().await,
-    }
-}
-
-/// What the router does, from who sees us where.
-fn mapping(seen: &[(SocketAddr, SocketAddr)]) -> Mapping {
+/// Who sees us where.
+fn observed(seen: &[(SocketAddr, SocketAddr)]) -> MappingObserver {
     let mut observer = MappingObserver::default();
     seen.iter().for_each(|(voter, addr)| observer.saw(voter.ip(), *addr));
-    observer.mapping()
+    observer
 }
 
 async fn known_nodes(store: Option<&Store>) -> Vec<SocketAddr> {

@@ -27,6 +27,7 @@ use tokio_util::task::TaskTracker;
 use self::driver::{Command, Driver, Ticket};
 use crate::config::{DEFAULT_DHT_PORT, PUBLIC_BOOTSTRAP};
 use crate::store::Store;
+use crate::transport::udp::LentSocket;
 
 /// Events of one operation that may wait for their reader. A `get` reports some thousands of values
 /// at most.
@@ -70,6 +71,10 @@ pub struct DhtStatus {
     pub id: InfoHash,
     /// Addresses of our sockets.
     pub bound: Vec<SocketAddr>,
+    /// Whether they are those of QUIC.
+    pub is_at_quic: bool,
+    /// Datagrams for us that came by them and were lost: we did not keep up, or they were too long.
+    pub lost: u64,
     /// Whether good nodes are known, IPv4.
     pub connected_v4: bool,
     /// Whether good nodes are known, IPv6.
@@ -84,6 +89,8 @@ pub struct DhtStatus {
     pub seen_v4: Vec<(SocketAddr, SocketAddr)>,
     /// The same, IPv6.
     pub seen_v6: Vec<(SocketAddr, SocketAddr)>,
+    /// Where at least two of them see us, at most one address of each family.
+    pub agreed: Vec<SocketAddr>,
     /// How a router maps our socket, judged from that, IPv4.
     pub mapping_v4: Mapping,
     /// The same, IPv6.
@@ -124,10 +131,20 @@ impl Dht {
     /// # Errors
     /// When no UDP socket can be had at all.
     pub async fn start(config: DhtConfig, store: Option<Store>, shutdown: CancellationToken) -> io::Result<Arc<Self>> {
+        Self::start_at(Vec::new(), config, store, shutdown).await
+    }
+
+    /// The same by `lent` sockets, if there are any.
+    async fn start_at(
+        lent: Vec<Arc<dyn LentSocket>>,
+        config: DhtConfig,
+        store: Option<Store>,
+        shutdown: CancellationToken,
+    ) -> io::Result<Arc<Self>> {
         let (commands, received) = mpsc::unbounded_channel();
         let (status_sender, status) = watch::channel(DhtStatus::default());
         let tasks = TaskTracker::new();
-        let driver = Driver::new(&config, store, status_sender, &tasks).await?;
+        let driver = Driver::new(&config, lent, store, status_sender, &tasks).await?;
         tasks.spawn(driver.run(received, shutdown));
         tasks.close();
         Ok(Arc::new(Self { commands, status, next_ticket: AtomicU64::new(1), tasks }))

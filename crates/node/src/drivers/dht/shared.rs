@@ -1,11 +1,12 @@
 //! One DHT node for all parts of a program, started by its first use and stopped some time after
 //! its last.
 
+use std::fmt;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -16,28 +17,34 @@ use tracing::{debug, info};
 
 use super::proxy::client::{ProxyClient, ProxyError};
 use super::{Dht, DhtConfig, DhtStatus};
-use crate::config::DhtSettings;
+use crate::config::{DEFAULT_DHT_PORT, DhtSettings};
 use crate::network::NetworkMonitor;
 use crate::store::Store;
+use crate::transport::udp::LentSocket;
 
 /// Time without use after which the node is stopped. Somebody who opens one service often opens
 /// another soon, and finds the network entered.
 pub const IDLE: Duration = Duration::from_secs(3 * 60);
 
+/// Gives sockets of QUIC.
+type Lender = Box<dyn Fn() -> Vec<Arc<dyn LentSocket>> + Send + Sync>;
+
 /// The DHT node of this program, if it runs, and how to start it.
 ///
 /// Nothing is sent before the first use, and nothing some minutes after the last: see
 /// [`SharedDht::use_now`].
-#[derive(Debug)]
 pub struct SharedDht {
     config: DhtConfig,
-    /// The port of a node that takes part in the network.
-    port: u16,
+    /// The port of a node that takes part in the network, if it is to have one of its own.
+    port: Option<u16>,
+    /// Sockets of QUIC, as far as there are some when the node starts.
+    lender: OnceLock<Lender>,
     takes_part: AtomicBool,
     store: Option<Store>,
     network: NetworkMonitor,
     proxies: ProxyClient,
     public: watch::Sender<Vec<IpAddr>>,
+    sighted: watch::Sender<Vec<SocketAddr>>,
     running: Mutex<Option<Arc<Running>>>,
     /// Held while the node is being started.
     starting: tokio::sync::Mutex<()>,
@@ -61,6 +68,12 @@ struct Uses {
     last: Instant,
     /// Whether another node has taken its place: it ends with its last use.
     is_replaced: bool,
+}
+
+impl fmt::Debug for SharedDht {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedDht").field("running", &self.running).finish_non_exhaustive()
+    }
 }
 
 impl SharedDht {
@@ -90,9 +103,11 @@ impl SharedDht {
             network,
             config,
             port: settings.port,
+            lender: OnceLock::new(),
             takes_part: AtomicBool::new(publishes),
             proxies: ProxyClient::new(&settings.proxies)?,
             public: watch::Sender::default(),
+            sighted: watch::Sender::default(),
             running: Mutex::default(),
             starting: tokio::sync::Mutex::default(),
             shutdown,
@@ -120,10 +135,10 @@ impl SharedDht {
         let (stop, mut config) = (self.shutdown.child_token(), self.config.clone());
         config.client = !self.takes_part.load(Ordering::Relaxed);
         if !config.client {
-            config.port = self.port;
+            config.port = self.port.unwrap_or(DEFAULT_DHT_PORT);
         }
         let is_client = config.client;
-        let dht = Dht::start(config, self.store.clone(), stop.clone()).await?;
+        let dht = Dht::start_at(self.borrowed(is_client), config, self.store.clone(), stop.clone()).await?;
         info!(addrs = ?dht.status().bound, client = is_client, "DHT node started");
         let uses = Mutex::new(Uses { now: 0, last: Instant::now(), is_replaced: false });
         let running = Arc::new(Running { dht, is_client, uses, stop });
@@ -133,6 +148,19 @@ impl SharedDht {
         }
         self.tasks.spawn(Arc::clone(self).look_after(running));
         Ok(first)
+    }
+
+    /// Has a node that takes part use the sockets that `lender` gives when it starts, unless the
+    /// settings name a port or addresses for it. Only the first lender counts.
+    pub(crate) fn borrow_from(&self, lender: impl Fn() -> Vec<Arc<dyn LentSocket>> + Send + Sync + 'static) {
+        let _ = self.lender.set(Box::new(lender));
+    }
+
+    /// The sockets that a node is to use instead of its own. One that only asks has no use for
+    /// them: nobody names it, so nobody would tell it where QUIC is seen.
+    fn borrowed(&self, is_client: bool) -> Vec<Arc<dyn LentSocket>> {
+        let has_own = is_client || self.port.is_some() || !self.config.bind.is_empty();
+        self.lender.get().filter(|_| !has_own).map(|lender| lender()).unwrap_or_default()
     }
 
     /// Lets the node take part in the network, for something is to be published now.
@@ -157,6 +185,13 @@ impl SharedDht {
     #[must_use]
     pub fn public_addresses(&self) -> watch::Receiver<Vec<IpAddr>> {
         self.public.subscribe()
+    }
+
+    /// Where other nodes see the socket of QUIC, port and all, live. Only a node that takes part,
+    /// by that socket, learns it.
+    #[must_use]
+    pub fn sighted(&self) -> watch::Receiver<Vec<SocketAddr>> {
+        self.sighted.subscribe()
     }
 
     /// Waits until everything has ended, after `shutdown`. Cancel safe.
@@ -186,14 +221,7 @@ impl SharedDht {
             tokio::select! {
                 () = stop.cancelled() => {}
                 // Fails when the driver has ended; that is on `stop`.
-                Ok(()) = status.changed() => {
-                    let public = status.borrow_and_update().public.clone();
-                    self.public.send_if_modified(|known| {
-                        let is_news = !public.is_empty() && *known != public;
-                        if is_news { *known = public; }
-                        is_news
-                    });
-                }
+                Ok(()) = status.changed() => self.pass_on(&status.borrow_and_update()),
                 Ok(()) = network.changed() => {
                     let now = network.borrow_and_update().generation;
                     if now != generation {
@@ -211,6 +239,24 @@ impl SharedDht {
         }
         self.forget(&running);
         dht.stopped().await;
+    }
+
+    /// Passes on what a node has learned of this computer.
+    fn pass_on(&self, status: &DhtStatus) {
+        self.public.send_if_modified(|known| {
+            let is_news = !status.public.is_empty() && *known != status.public;
+            if is_news {
+                known.clone_from(&status.public);
+            }
+            is_news
+        });
+        if status.is_at_quic {
+            self.sighted.send_if_modified(|known| {
+                let is_news = *known != status.agreed;
+                known.clone_from(&status.agreed);
+                is_news
+            });
+        }
     }
 
     /// Takes an ended node away from those to come.

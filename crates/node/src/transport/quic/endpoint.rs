@@ -1,4 +1,4 @@
-//! The UDP socket of QUIC's connections, made and accepted.
+//! The UDP socket of QUIC's connections, made and accepted, which is lent to the DHT.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -6,19 +6,22 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use hardline_proto::punch::Attempt;
 use quinn::{AsyncTimer, AsyncUdpSocket, ClientConfig, ConnectError as NotBegun, ConnectionError, Endpoint};
 use quinn::{EndpointConfig, IdleTimeout, Runtime, TokioRuntime, TransportConfig, VarInt};
 use rustls::pki_types::ServerName;
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::connection::QuicConnection;
-use super::probing::{Probing, Punch};
+use super::probing::{Probing, Punch, SharedSocket};
 use super::tls::{self, Proof};
 use crate::limits::{CONNECT_TIMEOUT, DIAL_HANDSHAKE_TIMEOUT};
+use crate::transport::udp::{Datagram, LentSocket};
 use crate::transport::{ConnectError, Connected, Target, Transport};
 
 /// Time without a packet after which a connection counts as gone: as long as TCP's keepalive takes.
@@ -45,7 +48,7 @@ const BUFFER: usize = 2 * 1024 * 1024;
 #[derive(Debug, Clone)]
 pub(crate) struct QuicEndpoint {
     pub(super) endpoint: Endpoint,
-    socket: Arc<dyn AsyncUdpSocket>,
+    socket: Arc<SharedSocket>,
     /// Of the whole node: what connections need beside their users.
     pub(super) tasks: TaskTracker,
     dialling: Arc<TransportConfig>,
@@ -63,11 +66,10 @@ impl QuicEndpoint {
         let runtime = Arc::new(Tracked { tasks: tasks.clone() });
         let (socket, probing, task) = Probing::share(runtime.wrap_udp_socket(at.map_or_else(any, socket)?)?);
         tasks.spawn(task);
-        let socket: Arc<dyn AsyncUdpSocket> = socket;
         let mut config = EndpointConfig::default();
         // The bit tells QUIC from everything else that comes here (RFC 9000, section 17.2).
         config.grease_quic_bit(false);
-        let endpoint = Endpoint::new_with_abstract_socket(config, None, Arc::clone(&socket), runtime)?;
+        let endpoint = Endpoint::new_with_abstract_socket(config, None, Arc::clone(&socket) as _, runtime)?;
         Ok(Self { endpoint, socket, tasks, dialling: Arc::new(dialling()), probing })
     }
 
@@ -94,7 +96,7 @@ impl QuicEndpoint {
     pub(crate) fn moved(&self) {
         // The socket is bound to no address that could be lost. Fails only where it has none at
         // all.
-        if let Err(error) = self.endpoint.rebind_abstract(Arc::clone(&self.socket)) {
+        if let Err(error) = self.endpoint.rebind_abstract(Arc::clone(&self.socket) as _) {
             debug!(%error, "connections over QUIC not moved");
         }
     }
@@ -139,6 +141,28 @@ impl Transport for QuicEndpoint {
         let verified = timeout(DIAL_HANDSHAKE_TIMEOUT, Box::pin(verifying)).await;
         let connection = verified.unwrap_or(Err(ConnectError::Silent))?;
         Ok(Connected { connection, remote: *at, answered: Instant::now() })
+    }
+}
+
+/// As long as the borrower keeps it the socket stays open.
+impl LentSocket for QuicEndpoint {
+    fn bound(&self) -> io::Result<Vec<SocketAddr>> {
+        let at = self.local_addr()?;
+        let is_both = at.is_ipv6() && at.ip().is_unspecified();
+        let v4 = is_both.then(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, at.port())));
+        Ok([at].into_iter().chain(v4).collect())
+    }
+
+    fn deliver(&self, to: mpsc::Sender<Datagram>) {
+        self.socket.deliver_dht(to);
+    }
+
+    fn lost(&self) -> u64 {
+        self.socket.lost()
+    }
+
+    fn send<'a>(&'a self, to: SocketAddr, payload: &'a [u8]) -> BoxFuture<'a, io::Result<()>> {
+        Box::pin(self.socket.send(to, payload))
     }
 }
 

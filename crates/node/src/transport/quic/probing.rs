@@ -1,26 +1,31 @@
-//! One socket for QUIC and for probes of those who make a way through NATs.
+//! One socket for QUIC, for probes of those who make a way through NATs, and for the DHT.
 //!
-//! What comes is sorted by its first byte: the second bit is set in every packet of QUIC (RFC 9000,
-//! section 17.2). All else goes to a task that runs the attempts.
+//! What comes is sorted by its first byte ([`owner`]). Probes go to a task that runs the attempts,
+//! messages of the DHT to whoever drives our node of it.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use hardline_proto::punch::{Attempt, Attempts, Event, MAX_OPENED, PROBE_LEN};
+use hardline_proto::punch::{Attempt, Attempts, Event, MAX_OPENED, Owner, PROBE_LEN, owner};
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, trace};
 
-/// The bit that QUIC sets.
-const FIXED_BIT: u8 = 0x40;
+use crate::transport::udp::Datagram;
 
-/// Datagrams that wait to be looked at. Those beyond are lost, as on any network.
+/// Longest datagram taken for the DHT, in bytes. Its nodes send 1,280 at most.
+const MAX_DHT_DATAGRAM: usize = 1500;
+
+/// Probes that wait to be looked at. Those beyond are lost, as on any network.
 const MAX_WAITING: usize = 64;
 
 /// Attempts that wait to be begun.
@@ -36,6 +41,9 @@ type Begun = (Attempt, Option<mpsc::Sender<SocketAddr>>);
 pub(super) struct SharedSocket {
     inner: Arc<dyn AsyncUdpSocket>,
     probes: mpsc::Sender<Received>,
+    dht: Mutex<Option<mpsc::Sender<Datagram>>>,
+    /// Datagrams for the DHT that found no room.
+    lost: AtomicU64,
 }
 
 /// Hands attempts to the task of a socket, which ends with the last of these.
@@ -59,7 +67,8 @@ impl Probing {
     pub(super) fn share(socket: Arc<dyn AsyncUdpSocket>) -> (Arc<SharedSocket>, Self, impl Future<Output = ()>) {
         let (probes, received) = mpsc::channel(MAX_WAITING);
         let (begun, begin) = mpsc::channel(MAX_BEGUN);
-        let shared = Arc::new(SharedSocket { inner: Arc::clone(&socket), probes });
+        let (dht, lost) = (Mutex::default(), AtomicU64::new(0));
+        let shared = Arc::new(SharedSocket { inner: Arc::clone(&socket), probes, dht, lost });
         (shared, Self(begun), run(socket, received, begin))
     }
 
@@ -112,11 +121,9 @@ async fn run(
 
 /// Sends what is to be sent and tells what is to be told.
 fn flush(socket: &Arc<dyn AsyncUdpSocket>, attempts: &mut Attempts<Option<mpsc::Sender<SocketAddr>>>) {
-    let is_v6 = socket.local_addr().is_ok_and(|at| at.is_ipv6());
+    let is_v6 = is_v6(&**socket);
     while let Some((transmit, _)) = attempts.poll_transmit() {
-        let destination = if is_v6 { mapped(transmit.to) } else { transmit.to };
-        let contents = &transmit.datagram[..];
-        let probe = Transmit { destination, ecn: None, contents, segment_size: None, src_ip: None };
+        let probe = transmission(is_v6, transmit.to, &transmit.datagram);
         // A failure is a lost datagram, which is repeated.
         if let Err(error) = socket.try_send(&probe) {
             trace!(to = %transmit.to, %error, "probe not sent");
@@ -139,6 +146,15 @@ async fn at(when: Option<Instant>) {
         Some(when) => sleep_until(when).await,
         None => std::future::pending().await,
     }
+}
+
+fn is_v6(socket: &dyn AsyncUdpSocket) -> bool {
+    socket.local_addr().is_ok_and(|at| at.is_ipv6())
+}
+
+fn transmission(is_v6: bool, to: SocketAddr, contents: &[u8]) -> Transmit<'_> {
+    let destination = if is_v6 { mapped(to) } else { to };
+    Transmit { destination, ecn: None, contents, segment_size: None, src_ip: None }
 }
 
 /// As a socket of both families wants it.
@@ -191,11 +207,55 @@ impl AsyncUdpSocket for SharedSocket {
 }
 
 impl SharedSocket {
+    /// Hands over what comes for the DHT from now on.
+    pub(super) fn deliver_dht(&self, to: mpsc::Sender<Datagram>) {
+        *self.dht.lock().unwrap_or_else(PoisonError::into_inner) = Some(to);
+    }
+
+    /// Datagrams for the DHT that found no room.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Sends as soon as the system's buffer has room.
+    pub(super) async fn send(&self, to: SocketAddr, payload: &[u8]) -> io::Result<()> {
+        let transmit = transmission(is_v6(&*self.inner), to, payload);
+        let mut poller = None;
+        loop {
+            match self.inner.try_send(&transmit) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                sent => return sent,
+            }
+            let poller = poller.get_or_insert_with(|| Arc::clone(&self.inner).create_io_poller());
+            poll_fn(|cx| poller.as_mut().poll_writable(cx)).await?;
+        }
+    }
+
     fn pass_on(&self, from: SocketAddr, datagram: &[u8]) {
         let from = SocketAddr::new(from.ip().to_canonical(), from.port());
-        if let Ok(probe) = datagram.try_into() {
-            // Full when the task does not keep up.
-            let _ = self.probes.try_send((from, probe));
+        match owner(datagram) {
+            Owner::Probe => {
+                if let Ok(probe) = datagram.try_into() {
+                    // Full when the task does not keep up.
+                    let _ = self.probes.try_send((from, probe));
+                }
+            }
+            Owner::Dht => self.pass_to_dht(from, datagram),
+            Owner::Quic | Owner::Nobody => {}
+        }
+    }
+
+    fn pass_to_dht(&self, from: SocketAddr, datagram: &[u8]) {
+        let dht = self.dht.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(to) = &*dht else { return };
+        let is_taken = datagram.len() <= MAX_DHT_DATAGRAM;
+        match to.try_reserve() {
+            Ok(place) if is_taken => place.send((from, datagram.into())),
+            // The node has ended.
+            Err(TrySendError::Closed(())) => {}
+            Ok(_) | Err(TrySendError::Full(())) => {
+                self.lost.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 }
@@ -212,14 +272,14 @@ fn sort(bytes: &mut [u8], len: usize, stride: usize, mut other: impl FnMut(&[u8]
     let (mut kept, mut start) = (0, 0);
     while start < len {
         let end = len.min(start + stride.max(1));
-        match bytes.get(start) {
-            Some(first) if first & FIXED_BIT != 0 => {
-                if kept != start {
-                    bytes.copy_within(start..end, kept);
-                }
-                kept += end - start;
+        let datagram = bytes.get(start..end).unwrap_or_default();
+        if owner(datagram) == Owner::Quic {
+            if kept != start {
+                bytes.copy_within(start..end, kept);
             }
-            _ => other(bytes.get(start..end).unwrap_or_default()),
+            kept += end - start;
+        } else {
+            other(datagram);
         }
         start = end;
     }

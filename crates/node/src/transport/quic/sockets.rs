@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::{QuicEndpoint, QuicListener};
+use crate::transport::udp::LentSocket;
 
 /// Every socket that a node has for QUIC. Clones share them.
 #[derive(Debug, Clone)]
@@ -75,6 +76,14 @@ impl QuicSockets {
         let endpoint = QuicEndpoint::bind(None, self.tasks.clone())?;
         open.dialling = Some(endpoint.clone());
         Ok(endpoint)
+    }
+
+    /// Sockets that the DHT may use: those where others come in from anywhere. One on a chosen
+    /// address serves a part of the network, and is left to QUIC.
+    pub(crate) fn lent(&self) -> Vec<Arc<dyn LentSocket>> {
+        let is_everywhere = |endpoint: &&QuicEndpoint| endpoint.local_addr().is_ok_and(|at| at.ip().is_unspecified());
+        let open = self.lock();
+        open.listening.iter().filter(is_everywhere).map(|endpoint| Arc::new(endpoint.clone()) as _).collect()
     }
 
     /// Notes that this computer has moved to another network.

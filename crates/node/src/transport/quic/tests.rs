@@ -14,7 +14,10 @@ use hardline_proto::call::CallId;
 use hardline_proto::liveness::{GONE, Liveness};
 use hardline_proto::punch::{Attempt, GIVE_UP, Plan, Role};
 use hardline_proto::tunnel::frame::ResetReason;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
@@ -22,6 +25,7 @@ use super::*;
 use crate::session::v2;
 use crate::tls::identity::Identity;
 use crate::tls::sni;
+use crate::transport::udp::{Datagram, LentSocket};
 use crate::transport::{ConnectError, Incoming, Listener, Target, Transport, Unserved};
 
 fn endpoint() -> QuicEndpoint {
@@ -126,6 +130,90 @@ async fn what_is_neither_a_probe_nor_quic_does_no_harm() {
         stranger.send_to(datagram, to).await.unwrap();
     }
     stream(&near, &far).await;
+}
+
+/// Datagrams recorded from released nodes of the DHT.
+fn recorded() -> Vec<Vec<u8>> {
+    let lines = include_str!("../../../../dht/tests/vectors/datagrams.txt").lines();
+    let hex = lines.filter(|line| !line.starts_with('#')).filter_map(|line| line.split(' ').nth(2));
+    let byte = |hex: &str, at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+    hex.map(|hex| (0..hex.len()).step_by(2).map(|at| byte(hex, at)).collect()).collect()
+}
+
+/// What of `datagrams`, sent to `to` by a stranger, comes out of `received`, in order.
+async fn passed_on(datagrams: &[Vec<u8>], to: SocketAddr, received: &mut mpsc::Receiver<Datagram>) -> Vec<Vec<u8>> {
+    let (stranger, end) = (UdpSocket::bind("127.0.0.1:0").await.unwrap(), vec![0x8f; 3]);
+    let mut passed = Vec::new();
+    // One at a time, for the system's buffer is small; a last one tells that all were looked at.
+    for datagram in datagrams {
+        for datagram in [datagram, &end] {
+            stranger.send_to(datagram, to).await.unwrap();
+        }
+        loop {
+            let (from, datagram) = received.recv().await.unwrap();
+            assert_eq!(from, stranger.local_addr().unwrap());
+            if *datagram == *end {
+                break;
+            }
+            passed.push(datagram.into_vec());
+        }
+    }
+    passed
+}
+
+#[tokio::test]
+async fn the_dht_gets_what_its_nodes_send_and_nothing_else() {
+    let (near, far, dialler) = pair(1).await;
+    let (sender, mut received) = mpsc::channel(8);
+    dialler.deliver(sender);
+    let to = dialler.local_addr().unwrap();
+    let recorded = recorded();
+    assert_eq!(recorded.len(), 83);
+    assert_eq!(passed_on(&recorded, to, &mut received).await, recorded);
+    let mut rng = StdRng::seed_from_u64(1);
+    let any: Vec<Vec<u8>> = (0..500).map(|_| (0..rng.random_range(0..1400)).map(|_| rng.random()).collect()).collect();
+    let maps = any.iter().filter(|datagram| datagram.first().is_some_and(|first| first >> 4 == 8));
+    assert_eq!(passed_on(&any, to, &mut received).await, maps.cloned().collect::<Vec<_>>());
+    // A connection goes on beside it, and no packet of it is taken for something else.
+    for _ in 0..20 {
+        stream(&near, &far).await;
+    }
+    assert!(received.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn what_the_dht_has_no_room_for_is_counted_and_lost() {
+    let (near, far, dialler) = pair(1).await;
+    let (sender, mut received) = mpsc::channel(2);
+    dialler.deliver(sender);
+    let stranger = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let to = dialler.local_addr().unwrap();
+    for datagram in [&[0x80; 1501][..], &[0x81], &[0x82], &[0x83], &[0x84]] {
+        stranger.send_to(datagram, to).await.unwrap();
+    }
+    while dialler.lost() < 3 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(received.recv().await.unwrap().1[..], [0x81]);
+    assert_eq!(received.recv().await.unwrap().1[..], [0x82]);
+    // The next node that asks for them gets them.
+    let (sender, mut next) = mpsc::channel(2);
+    dialler.deliver(sender);
+    stranger.send_to(&[0x85], to).await.unwrap();
+    assert_eq!(next.recv().await.unwrap().1[..], [0x85]);
+    assert!(received.recv().await.is_none());
+    stream(&near, &far).await;
+}
+
+#[tokio::test]
+async fn the_dht_sends_from_where_quic_is() {
+    let everywhere = QuicEndpoint::bind(None, TaskTracker::new()).unwrap();
+    let other = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    LentSocket::send(&everywhere, other.local_addr().unwrap(), b"hello").await.unwrap();
+    let mut buffer = [0; 16];
+    let (len, from) = other.recv_from(&mut buffer).await.unwrap();
+    assert_eq!((&buffer[..len], from.port()), (&b"hello"[..], everywhere.local_addr().unwrap().port()));
+    assert!(everywhere.bound().unwrap().iter().any(SocketAddr::is_ipv4));
 }
 
 /// As many first packets as a flood of strangers with the same, forged address.
