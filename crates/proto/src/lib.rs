@@ -36,6 +36,9 @@ pub mod rate; // how often → not too often
 pub mod stages;
 pub mod upgrade; // when a better path is looked for // when which tier of sources is asked
 
+pub mod framing; // bytes of a visitor → where each request begins, and whether it may pass
+pub mod rewrite; // heads of requests and answers → what a backend and a browser should see
+
 pub mod relay; // joining connections by server name, without a key
 
 pub mod portmap; // asking a router to open a port
