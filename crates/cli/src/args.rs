@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args as ArgsOf, CommandFactory as _, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
+use hardline_node::apps::{self, App};
+use hardline_node::config::{HostHeader, HttpSettings};
 use hardline_node::proto::hosts::HostPort;
 
 use crate::dht_args::DhtArgs;
@@ -201,7 +203,7 @@ pub enum Command {
 #[derive(Debug, ArgsOf)]
 pub struct ShareArgs {
     /// What to publish: a port of this computer (8080), another host (192.168.1.5:80, [::1]:80), a
-    /// socket (unix:/path) or a folder (./pictures)
+    /// program that speaks HTTPS (https://nas:5001), a socket (unix:/path) or a folder (./pictures)
     #[arg(value_hint = ValueHint::AnyPath)]
     pub target: String,
 
@@ -233,6 +235,39 @@ pub struct ShareArgs {
     /// Draws the QR code of the link even where stdout is no terminal
     #[arg(long, conflicts_with = "json")]
     pub qr: bool,
+
+    /// What is done to its HTTP.
+    #[command(flatten)]
+    pub http: HttpArgs,
+}
+
+/// What is done to the HTTP between visitors and a program.
+#[derive(Debug, Default, ArgsOf)]
+#[command(next_help_heading = "For programs that want to be spoken to by their own name")]
+pub struct HttpArgs {
+    /// The program, if it is one of those in docs/apps.md: sets what it needs of the following
+    #[arg(long, value_name = "NAME", value_parser = app)]
+    pub app: Option<&'static App>,
+
+    /// What the program is told in Host, and in Origin and Referer where they name this service; a
+    /// host such as localhost:8888, or `target` for the target's. Redirects are rewritten then
+    #[arg(long, value_name = "HOST")]
+    pub host_header: Option<HostHeader>,
+
+    /// Tells the program who asked, in Forwarded and X-Forwarded-For, -Host and -Proto, and removes
+    /// what visitors say there
+    #[arg(long)]
+    pub forwarded: bool,
+
+    /// Header set in each request in place of the visitor's, as in "X-Key: secret"; other users of
+    /// this computer may see it in the list of processes. May be repeated
+    #[arg(long, value_name = "NAME: VALUE", value_parser = header)]
+    pub header: Vec<(String, String)>,
+
+    /// Certificate that a program at https://… must have, if the system's authorities do not vouch
+    /// for it: SHA256:FINGERPRINT, a PEM file, or `any`
+    #[arg(long, value_name = "CERTIFICATE", value_hint = ValueHint::FilePath)]
+    pub backend_certificate: Option<String>,
 }
 
 /// Arguments of `browse`.
@@ -357,6 +392,16 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
     Ok((key.trim().into(), value.trim().into()))
 }
 
+fn app(name: &str) -> Result<&'static App, String> {
+    apps::find(name).ok_or_else(|| format!("write {}", apps::FORM))
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("write NAME: VALUE")?;
+    HttpSettings::default().add_header(name, value)?;
+    Ok((name.into(), value.into()))
+}
+
 fn title(text: &str) -> Result<String, String> {
     raw::check_title(text).map(|()| text.into())
 }
@@ -400,6 +445,8 @@ computer has the gateway's port already, that one serves the browsers and this o
 Examples:
   hardline share 8080                         a program on this computer
   hardline share 192.168.1.5:80               a printer, a camera, another computer
+  hardline share https://nas:5001             a program that speaks HTTPS
+  hardline share 8888 --app jupyter           a program that wants to be called by its own name
   hardline share unix:/run/app.sock           a Unix socket
   hardline share ./pictures --title Pictures  a folder, shown by the built-in file server
   hardline share 8080 --name blog             under a name of its own; moves with --name when the port changes

@@ -7,7 +7,7 @@ use hardline_node::proto::KeyHash;
 use hardline_node::proto::hosts::{Host, HostPort};
 
 /// The forms a target may have, for messages and documents.
-pub(crate) const FORMS: &str = "8080, 192.168.1.5:80, [::1]:80, unix:/path/to/socket or ./folder";
+pub(crate) const FORMS: &str = "8080, 192.168.1.5:80, [::1]:80, https://nas:5001, unix:/path/to/socket or ./folder";
 
 /// Longest readable part of an identity's name, in characters: long enough to tell services apart,
 /// short enough for every file system together with the hash and the suffixes.
@@ -20,6 +20,9 @@ const MAX_SLUG: usize = 40;
 pub(crate) fn parse(text: &str, base: &Path) -> Result<Target, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         return unix(&base.join(path));
+    }
+    if let Some(rest) = text.strip_prefix("https://") {
+        return https(rest);
     }
     if let Ok(port) = text.parse::<u16>() {
         return match port {
@@ -46,12 +49,22 @@ pub(crate) fn parse(text: &str, base: &Path) -> Result<Target, String> {
 pub(crate) fn identity_name(target: &Target) -> String {
     let readable = match target {
         Target::Tcp(at) => at.to_string(),
+        Target::Https(at) => format!("https-{at}"),
         Target::Unix(path) => format!("unix-{}", last_part(path)),
         Target::Folder(path) => last_part(path),
     };
     let slug = slug(&readable);
     let is_exact = matches!(target, Target::Tcp(HostPort { host, .. }) if is_plain(host)) && slug.len() < MAX_SLUG;
     if is_exact { slug } else { format!("{slug}-{}", KeyHash::of_certificate(target.to_string().as_bytes()).short()) }
+}
+
+/// Where TLS is spoken: at port 443 if none is named. A path behind it says nothing here.
+fn https(rest: &str) -> Result<Target, String> {
+    let place = rest.strip_suffix('/').unwrap_or(rest);
+    let with_port = || HostPort::typed(&format!("{place}:443")).ok();
+    let at = if place.ends_with(']') { with_port() } else { HostPort::typed(place).ok().or_else(with_port) };
+    at.map(Target::Https)
+        .ok_or_else(|| format!("https://{rest} is no service: write https://HOST or https://HOST:PORT"))
 }
 
 /// The absolute path of a socket, which need not exist yet: the service may start later.
@@ -139,6 +152,11 @@ mod tests {
         check("192.168.1.5:80", Ok(tcp("192.168.1.5:80")));
         check("[::1]:80", Ok(tcp("[::1]:80")));
         check("nas.lan:80", Ok(tcp("nas.lan:80")));
+        let https = |text: &str| Ok(Target::Https(text.parse().unwrap()));
+        check("https://nas:5001", https("nas:5001"));
+        check("https://nas/", https("nas:443"));
+        check("https://[::1]", https("[::1]:443"));
+        check("https://[::1]:8006", https("[::1]:8006"));
         check("unix:/run/x.sock", Ok(Target::Unix("/run/x.sock".into())));
         check("unix:x.sock", Ok(Target::Unix("x.sock".into())));
         check("pictures", Ok(Target::Folder("pictures".into())));
@@ -150,6 +168,9 @@ mod tests {
     fn other_texts_are_refused_with_a_reason() {
         check("0", Err("port 0"));
         check("", Err("no service"));
+        check("https://", Err("no service"));
+        check("https://nas/path", Err("no service"));
+        check("https://nas:0", Err("no service"));
         check("70000", Err("no service"));
         check("localhost", Err("no service"));
         check("./absent", Err("no folder"));
@@ -176,6 +197,7 @@ mod tests {
             tcp("a-b:80"),
             tcp("a_b:80"),
             tcp("a.b:80"),
+            Target::Https("a.b:80".parse().unwrap()),
             Target::Folder("/a/b".into()),
             Target::Folder("/b".into()),
             Target::Folder("/a b".into()),

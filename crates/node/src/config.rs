@@ -15,9 +15,13 @@ use hardline_proto::relay::registry::RelayLimits;
 
 use crate::access::Access;
 use crate::limits::{
-    BACKEND_CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, IDLE_LIMIT, LISTENER_IDLE_LIMIT, MAX_GATEWAY_CONNECTIONS, MAX_IDLE,
-    MAX_IDLE_PER_SERVICE, MAX_LISTENER_IDLE, MAX_LISTENER_IDLE_PER_ADDRESS,
+    BACKEND_ANSWER_TIMEOUT, BACKEND_CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, IDLE_LIMIT, LISTENER_IDLE_LIMIT,
+    MAX_GATEWAY_CONNECTIONS, MAX_IDLE, MAX_IDLE_PER_SERVICE, MAX_LISTENER_IDLE, MAX_LISTENER_IDLE_PER_ADDRESS,
 };
+
+mod http_settings; // what is done to the HTTP of a service
+
+pub use http_settings::{BackendCertificate, HostHeader, HttpSettings};
 
 /// UDP port of a DHT node that takes part and shares no socket with QUIC: that of released nodes.
 pub const DEFAULT_DHT_PORT: u16 = 4222;
@@ -151,6 +155,9 @@ pub struct P2pConfig {
     pub handshake_timeout: Duration,
     /// Time to connect to a backend. Default [`BACKEND_CONNECT_TIMEOUT`].
     pub backend_timeout: Duration,
+    /// Time for a backend to answer a request, where HTTP is understood. Default
+    /// [`BACKEND_ANSWER_TIMEOUT`].
+    pub answer_timeout: Duration,
     /// Sessions of other computers that wait for their next tunnel. Default
     /// [`IdleLimits::LISTENER`].
     pub idle_limits: IdleLimits,
@@ -168,6 +175,7 @@ impl Default for P2pConfig {
             limits: AdmissionLimits::default(),
             handshake_timeout: HANDSHAKE_TIMEOUT,
             backend_timeout: BACKEND_CONNECT_TIMEOUT,
+            answer_timeout: BACKEND_ANSWER_TIMEOUT,
             idle_limits: IdleLimits::LISTENER,
         }
     }
@@ -286,6 +294,17 @@ pub struct ServiceConfig {
     pub unlisted: bool,
     /// Whether its addresses are published in the DHT.
     pub dht: bool,
+    /// What is done to its HTTP. As long as this asks for nothing, and its target is not
+    /// [`Target::Https`], bytes are carried as they come.
+    pub http: HttpSettings,
+}
+
+impl ServiceConfig {
+    /// Whether whoever answers in the place of its program is believed.
+    #[must_use]
+    pub fn believes_anybody(&self) -> bool {
+        matches!(self.target, Target::Https(_)) && self.http.backend_certificate == Some(BackendCertificate::Any)
+    }
 }
 
 /// What a service is.
@@ -293,6 +312,8 @@ pub struct ServiceConfig {
 pub enum Target {
     /// A TCP port; a name is resolved anew for each tunnel.
     Tcp(HostPort),
+    /// The same, where TLS is spoken.
+    Https(HostPort),
     /// A Unix socket.
     Unix(PathBuf),
     /// A folder, shown by the built-in file server.
@@ -304,6 +325,7 @@ impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Tcp(at) => at.fmt(f),
+            Self::Https(at) => write!(f, "https://{at}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Folder(path) => path.display().fmt(f),
         }

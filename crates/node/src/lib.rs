@@ -28,6 +28,7 @@ pub mod page; // the shell of the pages we make ourselves
 pub mod store; // SQLite: what is remembered
 
 pub mod access; // who may use a service
+pub mod apps; // what known programs need behind a service
 mod clock; // what day it is
 pub mod config; // what an embedder may set
 pub mod limits; // every bound in time, size and count

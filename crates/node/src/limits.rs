@@ -32,6 +32,11 @@ pub const DIAL_AGAIN: Duration = Duration::from_secs(2);
 /// [`HANDSHAKE_TIMEOUT`]: towards legacy peers it is a part of that.
 pub const BACKEND_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Time for a backend to begin its answer, counted from the last byte of the request, where HTTP is
+/// understood. Slow reports take minutes, and a program that takes longer has hung more often than
+/// not. Raw tunnels know no such limit.
+pub const BACKEND_ANSWER_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
 /// Silence after which a tunnel is closed of which one direction has ended: who has said its all
 /// and waits for longer has been forgotten by the other side more often than not. A whole tunnel
 /// may be silent for as long as TCP's keepalive proves that both computers live.

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use crate::accept::Acceptor;
+use crate::backend::BackendTimeouts;
 #[cfg(feature = "quic")]
 use crate::calls::Calls;
 use crate::config::{NodeConfig, P2pConfig, ServiceConfig};
@@ -113,6 +114,11 @@ pub enum Notice {
         service: usize,
         /// What.
         notice: IdentityNotice,
+    },
+    /// Whoever answers in the place of the program behind a service is believed, as set.
+    AnyCertificate {
+        /// Index in [`NodeConfig::services`].
+        service: usize,
     },
     /// The P2P port was taken.
     PortTaken {
@@ -497,11 +503,12 @@ fn verification(proofs: &Proofs, wanted: watch::Receiver<HostList>) -> (Witness,
 
 /// Loads every identity and prepares every backend.
 fn load_services(config: &NodeConfig, drain: &Drain, notices: &mut Vec<Notice>) -> Result<Arc<Services>, ServiceError> {
-    let (backend_timeout, own_records) = (config.p2p.backend_timeout, config.own_records);
-    let services = Services::new(ServiceContext { drain: drain.clone(), backend_timeout, own_records });
+    let backend = BackendTimeouts { connect: config.p2p.backend_timeout, answer: config.p2p.answer_timeout };
+    let services = Services::new(ServiceContext { drain: drain.clone(), backend, own_records: config.own_records });
     for (index, config) in config.services.iter().enumerate() {
         let (service, of_identity) = services.load(config.clone())?;
         notices.extend(of_identity.into_iter().map(|notice| Notice::Identity { service: index, notice }));
+        notices.extend(service.config.believes_anybody().then_some(Notice::AnyCertificate { service: index }));
         services.add(service)?;
     }
     Ok(Arc::new(services))

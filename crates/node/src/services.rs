@@ -8,7 +8,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 
 use hardline_proto::KeyHash;
 use rustls::sign::CertifiedKey;
@@ -16,7 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
-use crate::backend::Backend;
+use crate::backend::{Backend, BackendTimeouts};
 use crate::config::{IdentityConfig, ServiceConfig};
 use crate::session::ServerTls;
 use crate::tls::config::ServerSettings;
@@ -130,8 +129,8 @@ impl Table {
 #[derive(Debug)]
 pub(crate) struct ServiceContext {
     pub(crate) drain: Drain,
-    /// Time to connect to a backend.
-    pub(crate) backend_timeout: Duration,
+    /// Times for a backend.
+    pub(crate) backend: BackendTimeouts,
     pub(crate) own_records: bool,
 }
 
@@ -221,7 +220,7 @@ impl Services {
     }
 
     fn make(&self, config: ServiceConfig, identity: Arc<ServiceIdentity>) -> Result<Service, ServiceError> {
-        let backend = Backend::new(&config.target, self.context.backend_timeout)
+        let backend = Backend::new(&config, self.context.backend)
             .map_err(|source| ServiceError::Backend { target: config.target.to_string(), source })?;
         let access = config.access.as_ref().unwrap_or(&identity.access).clone();
         Ok(Service { config, access, backend, identity })
@@ -271,8 +270,8 @@ impl OwnAddresses {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Target;
-    use crate::limits::BACKEND_CONNECT_TIMEOUT;
+    use crate::config::{HttpSettings, Target};
+    use crate::limits::{BACKEND_ANSWER_TIMEOUT, BACKEND_CONNECT_TIMEOUT};
 
     fn config(port: u16) -> ServiceConfig {
         ServiceConfig {
@@ -282,13 +281,15 @@ mod tests {
             access: None,
             unlisted: false,
             dht: true,
+            http: HttpSettings::default(),
         }
     }
 
     #[test]
     fn who_observes_the_table_sees_each_change_and_the_identity_stays() {
         let drain = Drain::new(None);
-        let context = ServiceContext { drain, backend_timeout: BACKEND_CONNECT_TIMEOUT, own_records: true };
+        let backend = BackendTimeouts { connect: BACKEND_CONNECT_TIMEOUT, answer: BACKEND_ANSWER_TIMEOUT };
+        let context = ServiceContext { drain, backend, own_records: true };
         let services = Services::new(context);
         let mut table = services.watch();
         let added = |port| services.add(services.load(config(port)).unwrap().0).unwrap();

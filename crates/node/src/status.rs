@@ -36,6 +36,8 @@ pub struct Published {
     pub access: Access,
     /// What it is, for people: `localhost:8080`, `unix:/run/x.sock`, `/home/me/pictures`.
     pub target: String,
+    /// Whether whoever answers in the place of its program is believed, as set.
+    pub believes_anybody: bool,
 }
 
 /// What a node is doing.
@@ -124,7 +126,8 @@ impl Live {
 impl Published {
     fn of(service: &Service) -> Self {
         let (title, target) = (service.config.title.clone(), service.config.target.to_string());
-        Self { key: service.key(), title, access: service.access.clone(), target }
+        let (access, believes_anybody) = (service.access.clone(), service.config.believes_anybody());
+        Self { key: service.key(), title, access, target, believes_anybody }
     }
 }
 
@@ -162,7 +165,13 @@ impl Status {
                 state["sentence"] = json!(dht.state.to_string());
                 state
             });
-            json!({"key": service.key.to_string(), "title": service.title, "target": service.target, "dht": dht})
+            json!({
+                "key": service.key.to_string(),
+                "title": service.title,
+                "target": service.target,
+                "any_certificate": service.believes_anybody,
+                "dht": dht,
+            })
         };
         json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -187,6 +196,9 @@ impl Status {
             Some(published) => write!(sentence, "{}", published.state),
             None => write!(sentence, "Kept out of the DHT, as set."),
         };
+        if service.believes_anybody {
+            sentence.push_str(" Any certificate of its program is accepted, as set.");
+        }
         sentence
     }
 }

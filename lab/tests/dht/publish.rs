@@ -3,7 +3,9 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
-use hardline_node::config::{DhtSettings, IdentityConfig, LanConfig, NodeConfig, P2pConfig, ServiceConfig, Target};
+use hardline_node::config::{
+    DhtSettings, HttpSettings, IdentityConfig, LanConfig, NodeConfig, P2pConfig, ServiceConfig, Target,
+};
 use hardline_node::dht::InfoHash;
 use hardline_node::drivers::dht::proxy::client::ProxyClient;
 use hardline_node::node::Node;
@@ -71,6 +73,7 @@ async fn sharing(folder: &std::path::Path, entrance: String) -> Result<Node> {
         access: None,
         unlisted: false,
         dht: true,
+        http: HttpSettings::default(),
     }];
     Ok(Node::start(config).await?.0)
 }

@@ -163,6 +163,12 @@ fn sentence(notice: &Notice, status: &Status) -> String {
             let target = status.services.get(*service).map_or("a service", |service| service.target.as_str());
             identity_sentence(notice, target)
         }
+        Notice::AnyCertificate { service } => {
+            let target = status.services.get(*service).map_or("a service", |service| service.target.as_str());
+            format!(
+                "any certificate of {target} is accepted, as set: whoever can answer in its place reads and changes what passes"
+            )
+        }
         Notice::PortTaken { wanted, got } => {
             format!(
                 "port {wanted} is taken, so other computers connect at port {got}; the local network is told by itself"

@@ -1,10 +1,12 @@
 //! `hardline share`: publishes one service now, and runs the gateway unless another hardline does.
 
 use std::io::IsTerminal as _;
+use std::path::Path;
 
+use hardline_node::config::{BackendCertificate, HttpSettings};
 use hardline_node::node::Published;
 
-use crate::args::ShareArgs;
+use crate::args::{HttpArgs, ShareArgs};
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Output, printable};
 use crate::settings::{Loaded, ServiceSettings};
@@ -43,10 +45,24 @@ fn service(args: ShareArgs) -> Result<ServiceSettings, Failure> {
         password: args.password,
         password_file: args.password_file.map(|path| here.join(path)),
         unlisted: args.unlisted,
+        http: http(args.http, &here).map_err(usage)?,
         ..ServiceSettings::default()
     };
-    service.read_password().map_err(usage)?;
+    service.read_password().and_then(|()| service.check_http()).map_err(usage)?;
     Ok(service)
+}
+
+fn http(args: HttpArgs, here: &Path) -> Result<HttpSettings, String> {
+    let certificate = args.backend_certificate.map(|text| BackendCertificate::read(&text, here)).transpose();
+    let mut http = HttpSettings {
+        app: args.app,
+        host_header: args.host_header,
+        forwarded: args.forwarded.then_some(true),
+        backend_certificate: certificate.map_err(|reason| format!("--backend-certificate: {reason}"))?,
+        ..HttpSettings::default()
+    };
+    args.header.iter().try_for_each(|(name, value)| http.add_header(name, value))?;
+    Ok(http)
 }
 
 fn tell(running: &Running, service: &Published, wants_qr: bool, output: Output) -> Result<(), Failure> {

@@ -128,8 +128,10 @@ impl File<'_> {
         if ways.into_iter().filter(|is_given| *is_given).count() > 1 {
             self.note(span.clone(), "service has more than one of name, certfile and ephemeral".into());
         }
-        if let Err(reason) = service.read_password() {
-            self.note(span.clone(), reason);
+        for outcome in [service.read_password(), service.check_http()] {
+            if let Err(reason) = outcome {
+                self.note(span.clone(), reason);
+            }
         }
         self.service_lines.push(self.line(span));
         loaded.settings.services.push(service);

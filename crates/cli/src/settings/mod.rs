@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use hardline_node::access::Access;
 use hardline_node::config::{
-    DEFAULT_GATEWAY_PORT, IdentityConfig, NodeConfig, RelayConfig, ServiceConfig, StaticAddress, Target,
+    DEFAULT_GATEWAY_PORT, HttpSettings, IdentityConfig, NodeConfig, RelayConfig, ServiceConfig, StaticAddress, Target,
 };
 use hardline_node::proto::candidate::TransportAddr;
 use hardline_node::proto::host::ServiceName;
@@ -94,6 +94,8 @@ pub struct ServiceSettings {
     pub unlisted: bool,
     /// Whether it is kept out of the DHT.
     pub no_dht: bool,
+    /// What is done to its HTTP.
+    pub http: HttpSettings,
 }
 
 impl std::fmt::Debug for ServiceSettings {
@@ -218,7 +220,20 @@ impl ServiceSettings {
         };
         let title = self.title.clone().unwrap_or_else(|| default_title(&target));
         let access = self.password.clone().map(Access::Password);
-        Some(ServiceConfig { target, identity, title, access, unlisted: self.unlisted, dht: !self.no_dht })
+        let (unlisted, dht, http) = (self.unlisted, !self.no_dht, self.http.clone());
+        Some(ServiceConfig { target, identity, title, access, unlisted, dht, http })
+    }
+
+    /// Whether what is set fits the target.
+    ///
+    /// # Errors
+    /// A sentence that says what does not.
+    pub fn check_http(&self) -> Result<(), String> {
+        let is_https = matches!(self.target, None | Some(Target::Https(_)));
+        if self.http.backend_certificate.is_some() && !is_https {
+            return Err("a certificate of the backend is for a target that begins with https://".into());
+        }
+        Ok(())
     }
 }
 

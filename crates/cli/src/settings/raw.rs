@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use hardline_node::config::Target;
+use hardline_node::apps::{self, App};
+use hardline_node::config::{BackendCertificate, HttpSettings, Target};
 use hardline_node::drivers::dht::proxy::client::ProxyClient;
 use hardline_node::proto::candidate::TransportAddr;
 use hardline_node::proto::host::ServiceName;
@@ -162,6 +163,26 @@ impl<'a> Raw<'a> {
     pub(super) fn password(&self) -> Result<String, String> {
         let password = self.string().map_err(|_| "found something that is no text".to_owned())?;
         check_password(&password).map(|()| password)
+    }
+
+    pub(super) fn app(&self) -> Result<&'static App, String> {
+        let name = self.string()?;
+        apps::find(&name).ok_or_else(|| found_text(&name))
+    }
+
+    /// A certificate of a backend; a path as [`Raw::path`].
+    pub(super) fn backend_certificate(&self) -> Result<BackendCertificate, String> {
+        BackendCertificate::read(&expand_home(&self.string()?), self.base)
+    }
+
+    /// Headers; their values are not repeated, because they may be keys.
+    pub(super) fn headers(&self, into: &mut HttpSettings) -> Result<(), String> {
+        let Form::Toml(value) = self.form else { return Err("found a text".into()) };
+        let table = value.as_inline_table().ok_or_else(|| format!("found the {}", value.type_name()))?;
+        table.iter().try_for_each(|(name, value)| {
+            let text = value.as_str().ok_or_else(|| format!("found a value of {name} that is no text"))?;
+            into.add_header(name, text)
+        })
     }
 
     pub(super) fn link(&self) -> Result<ServiceName, String> {

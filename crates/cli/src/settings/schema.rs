@@ -1,9 +1,11 @@
 //! Every key: its name, its environment variable, what it means. The one table behind reading,
 //! checking, showing and documenting the settings.
 
+use hardline_node::apps;
+use hardline_node::config::HttpSettings;
 use hardline_node::proto::hosts::HostPort;
 use hardline_node::proto::relay::RelayUrl;
-use toml_edit::{Array, Value};
+use toml_edit::{Array, InlineTable, Value};
 
 use super::raw::Raw;
 use super::{PeerSettings, ServiceSettings, Settings};
@@ -397,6 +399,7 @@ pub const KEYS: &[Key<Settings>] = &[
     ),
     time!("limits.handshake_timeout", node.p2p.handshake_timeout, 1 => 300, "Time for another computer to finish its handshake and its preamble. Longer than limits.backend_timeout, which is a part of it where the other one runs an older program."),
     time!("limits.backend_timeout", node.p2p.backend_timeout, 1 => 300, "Time to connect to the program behind a service."),
+    time!("limits.answer_timeout", node.p2p.answer_timeout, 1 => 86400, "Time for the program behind a service to begin its answer, where its service has one of the settings that need HTTP understood. Then the visitor gets a page that says so."),
     limit!("limits.tunnels", node.p2p.limits.tunnels, "Tunnels of other computers open at once."),
     limit!("limits.tunnels_per_address", node.p2p.limits.tunnels_per_address, "Of them, from one address."),
     limit!("limits.tunnels_per_service", node.p2p.limits.tunnels_per_service, "Of them, to one service."),
@@ -496,9 +499,9 @@ pub const SERVICE_KEYS: &[Key<ServiceSettings>] = &[
     Key {
         name: "target",
         variable: Variable::None,
-        form: "8080, 192.168.1.5:80, [::1]:80, unix:/path/to/socket or a folder",
+        form: "8080, 192.168.1.5:80, [::1]:80, https://nas:5001, unix:/path/to/socket or a folder",
         example: "8080",
-        help: "What is published: a port of this computer, host:port, a Unix socket, or a folder. Needed.",
+        help: "What is published: a port of this computer, host:port, a program that speaks HTTPS, a Unix socket, or a folder. Needed.",
         get: |it| it.target.as_ref().map(|value| value.to_string().into()),
         set: |it, raw| raw.target().map(|value| it.target = Some(value)),
     },
@@ -574,7 +577,74 @@ pub const SERVICE_KEYS: &[Key<ServiceSettings>] = &[
         get: |it| it.no_dht.then(|| false.into()),
         set: |it, raw| raw.boolean().map(|value| it.no_dht = !value),
     },
+    Key {
+        name: "app",
+        variable: Variable::None,
+        form: apps::FORM,
+        example: "\"jupyter\"",
+        help: "The program behind the service, if it is one of those in docs/apps.md: sets what it needs of the keys below. One that is set beside it overrides it.",
+        get: |it| it.http.app.map(|app| app.name.into()),
+        set: |it, raw| raw.app().map(|value| it.http.app = Some(value)),
+    },
+    Key {
+        name: "host_header",
+        variable: Variable::None,
+        form: HOST_HEADER,
+        example: "\"localhost:8888\"",
+        help: "What the program is told in Host, and in Origin and Referer where they name this service: for programs that refuse other names than their own. \"target\" is the target's.",
+        get: |it| it.http.host_header.as_ref().map(|host| host.to_string().into()),
+        set: |it, raw| raw.string()?.parse().map(|value| it.http.host_header = Some(value)),
+    },
+    Key {
+        name: "rewrite_redirects",
+        variable: Variable::None,
+        form: BOOLEAN,
+        example: "true",
+        help: "Whether addresses of the program in Location, Content-Location, Refresh and the Domain of cookies become this service's own. Default: true when host_header is set.",
+        get: |it| it.http.rewrite_redirects.map(Into::into),
+        set: |it, raw| raw.boolean().map(|value| it.http.rewrite_redirects = Some(value)),
+    },
+    Key {
+        name: "forwarded",
+        variable: Variable::None,
+        form: BOOLEAN,
+        example: "true",
+        help: "Whether the program is told who asked, in Forwarded, X-Forwarded-For, X-Forwarded-Host and X-Forwarded-Proto. What visitors say there is removed then.",
+        get: |it| it.http.forwarded.map(Into::into),
+        set: |it, raw| raw.boolean().map(|value| it.http.forwarded = Some(value)),
+    },
+    Key {
+        name: "headers",
+        variable: Variable::None,
+        form: HEADERS,
+        example: "{ \"X-Key\" = \"secret\" }",
+        help: "Headers set in each request, in place of what the visitor sent by these names.",
+        get: |it| (!it.http.headers.is_empty()).then(|| masked(&it.http)),
+        set: |it, raw| raw.headers(&mut it.http),
+    },
+    Key {
+        name: "backend_certificate",
+        variable: Variable::None,
+        form: BACKEND_CERTIFICATE,
+        example: "\"SHA256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"",
+        help: "Which certificate the program behind an https:// target must have: the one with this fingerprint, one of a PEM file or vouched for by one of it, or \"any\". Default: one that the system's authorities vouch for.",
+        get: |it| it.http.backend_certificate.as_ref().map(|value| value.to_string().into()),
+        set: |it, raw| raw.backend_certificate().map(|value| it.http.backend_certificate = Some(value)),
+    },
 ];
+
+/// What a host header must be.
+pub const HOST_HEADER: &str = "a host with or without a port, or \"target\"";
+/// What headers must be.
+pub const HEADERS: &str = "a table in braces, as in { \"X-Key\" = \"secret\" }";
+/// What a backend's certificate must be.
+pub const BACKEND_CERTIFICATE: &str = "SHA256: and 64 hexadecimal digits, the path of a PEM file, or \"any\"";
+
+/// The headers without what they say: it may be a key.
+fn masked(settings: &HttpSettings) -> Value {
+    let names = settings.headers.iter().map(|(name, _)| (name.as_str(), "********"));
+    names.collect::<InlineTable>().into()
+}
 
 /// Keys of each `[[peer]]`.
 pub const PEER_KEYS: &[Key<PeerSettings>] = &[

@@ -8,6 +8,7 @@ use hardline_cli::docs;
 use hardline_cli::settings::schema::KEYS;
 use hardline_cli::settings::{Origin, Settings, Sources, load};
 use hardline_node::access::Access;
+use hardline_node::config::{BackendCertificate, HostHeader, HttpSettings};
 
 #[test]
 fn every_valid_file_is_read() {
@@ -71,11 +72,21 @@ fn every_setting_of_a_file_arrives() {
     assert_eq!((rates.answers, rates.answers_per_source), (128, 16));
     assert_eq!(config.dht.bootstrap, ["dht.example.org:4222"]);
     assert_eq!(config.dht.proxies, [] as [String; 0]);
-    assert_eq!(config.services.iter().map(|service| service.dht).collect::<Vec<_>>(), [false, true, true]);
+    assert_eq!(config.services.iter().map(|service| service.dht).collect::<Vec<_>>(), [false, true, true, true]);
+    expect_http(&config.services[3].http, here);
     assert_eq!(config.services[0].title, "Möbel");
     assert_eq!(config.services[0].access, Some(Access::Password("correcthorse".into())));
     assert_eq!(config.services[1].title, "192.168.1.5:80");
     assert_eq!(config.static_addresses.len(), 2);
+}
+
+#[track_caller]
+fn expect_http(http: &HttpSettings, here: &Path) {
+    assert_eq!(http.backend_certificate, Some(BackendCertificate::File(here.join("nas.pem"))));
+    assert_eq!((&http.host_header, http.rewrite_redirects), (&Some(HostHeader::Target), Some(false)));
+    assert_eq!((http.forwarded, http.app.map(|app| app.name)), (Some(true), Some("proxmox")));
+    let headers: Vec<_> = http.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+    assert_eq!(headers, [("x-key", "correcthorse"), ("x-other", "2")]);
 }
 
 #[test]
@@ -138,6 +149,7 @@ fn every_key_has_a_variable_of_its_own_that_sets_it() {
         ("limits.tunnel_idle", "10m"),
         ("limits.handshake_timeout", "20s"),
         ("limits.backend_timeout", "7s"),
+        ("limits.answer_timeout", "2m"),
         ("limits.parked_time", "30s"),
         ("limits.parked_links", "64"),
         ("limits.parked_links_per_service", "4"),
@@ -232,7 +244,7 @@ fn check_of_a_good_file_says_so() {
     let file = fixtures("valid").into_iter().find(|path| path.ends_with("everything.toml")).unwrap();
     let outcome = Program::new().run(["config", "check", file.to_str().unwrap()]);
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
-    assert!(outcome.stdout.contains("no problems; 3 services, 1 peers"), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("no problems; 4 services, 1 peers"), "{}", outcome.stdout);
 }
 
 #[test]

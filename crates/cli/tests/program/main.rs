@@ -18,6 +18,7 @@ mod reach; // `connect` and `forward`
 mod relay; // `relay`, and services behind one
 
 mod doctor; // what works here
+mod http; // services whose HTTP is understood
 mod identities; // `id` and `key`
 mod open; // the browser
 mod speech; // stdout, stderr, logs

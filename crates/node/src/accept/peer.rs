@@ -80,7 +80,7 @@ impl Acceptor {
         let greeting = async {
             let this = Arc::clone(self);
             let (connection, (service, slot)) = incoming.answer(move |hello| this.choose(hello, addr)).await?;
-            Box::pin(self.greet(connection, I::IS_RELAYED, service, slot)).await
+            Box::pin(self.greet(connection, I::IS_RELAYED, (service, slot), addr)).await
         };
         timeout(self.handshake_timeout, greeting).await.unwrap_or(Err(Refused::Slow(self.handshake_timeout)))
     }
@@ -97,15 +97,16 @@ impl Acceptor {
         &self,
         connection: C,
         is_relayed: bool,
-        service: Arc<Service>,
-        slot: TunnelSlot,
+        (service, slot): Chosen,
+        addr: SocketAddr,
     ) -> Result<Peer, Refused> {
         let ours = Preamble { wan_hosts: Some(self.reach.hosts()), password: None, is_relayed };
         let Begun { mut session, preamble } = connection.listen(ours, service.access.wants_password()).await?;
         let password = preamble.password;
         let backend = if session.asks_at_once() {
             let open = poll_fn(|cx| session.poll_next_tunnel(cx)).await?;
-            let backend = self.decide(&service, password.as_deref(), open).await.map_err(Refused::Tunnel)?;
+            let decided = self.decide(&service, password.as_deref(), open, addr).await;
+            let backend = decided.map_err(Refused::Tunnel)?;
             session.grant().await?;
             Some(backend)
         } else {

@@ -42,7 +42,7 @@ impl Acceptor {
                 detached.spawn(async move { this.serve_detached(&service, tunnel, open, password, addr).await });
                 continue;
             }
-            match self.decide(&service, password.as_deref(), open).await {
+            match self.decide(&service, password.as_deref(), open, addr).await {
                 Ok(mut backend) => {
                     if session.grant().await.is_err() {
                         return;
@@ -77,7 +77,9 @@ impl Acceptor {
         // The connection has one place, and each tunnel another.
         let place = self.gate.tunnel(addr.ip(), service.key());
         let decided = match place {
-            Ok(ref slot) => self.decide(service, password.as_deref(), open).await.map(|backend| (backend, &slot.seat)),
+            Ok(ref slot) => {
+                self.decide(service, password.as_deref(), open, addr).await.map(|backend| (backend, &slot.seat))
+            }
             Err(limit) => {
                 debug!(%addr, ?limit, "tunnel refused");
                 Err(Refusal { reason: Reason::Other(AT_A_LIMIT.to_owned()), unknown: open.unknown })
@@ -133,12 +135,13 @@ impl Acceptor {
         service: &Service,
         password: Option<&str>,
         open: Open,
+        addr: SocketAddr,
     ) -> Result<BackendStream, Refusal> {
         let refusal = |reason| Refusal { reason, unknown: open.unknown };
         if !service.access.allows(password) {
             return Err(refusal(Reason::Password));
         }
-        service.backend.connect().await.map_err(|error| {
+        service.backend.connect(addr.ip()).await.map_err(|error| {
             self.note_missing_backend(service, &error);
             refusal(Reason::Backend)
         })

@@ -2,8 +2,13 @@
 
 pub mod folder; // a folder, shown by the built-in file server, over a stream inside this process
 
+mod http; // a stage in front of the program that understands HTTP
+mod place; // where the program is
+
 use std::io::{self, IoSlice, IoSliceMut};
+use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,56 +16,44 @@ use hardline_proto::tunnel::frame::ResetReason;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 
-use self::folder::FolderServer;
-use crate::config::Target;
-use crate::transport::{ByteStream, Reset, tcp};
+use self::http::{HttpStage, Staged};
+use self::place::Place;
+use crate::config::ServiceConfig;
+use crate::transport::{ByteStream, Reset};
 
-/// Where the tunnels of one service end, and how long connecting there may take.
-#[derive(Debug, Clone)]
-pub(crate) struct Backend {
-    place: Place,
-    timeout: Duration,
+/// How long a program may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BackendTimeouts {
+    /// To accept a connection.
+    pub(crate) connect: Duration,
+    /// To answer a request, where HTTP is understood.
+    pub(crate) answer: Duration,
 }
 
+/// Where the tunnels of one service end.
 #[derive(Debug, Clone)]
-enum Place {
-    /// A program's TCP port.
-    Tcp(hardline_proto::hosts::HostPort),
-    /// A program's Unix socket.
-    #[cfg(unix)]
-    Unix(std::path::PathBuf),
-    /// The built-in file server.
-    Folder(FolderServer),
+pub(crate) enum Backend {
+    /// Bytes go there as they come.
+    Raw(Place),
+    /// The service's settings ask for HTTP to be understood.
+    Http(Arc<HttpStage>),
 }
 
 impl Backend {
-    /// Prepares a backend that is reached within `timeout`. A program need not run yet; a folder
-    /// must be there.
-    pub(crate) fn new(target: &Target, timeout: Duration) -> io::Result<Self> {
-        let place = match target {
-            Target::Tcp(at) => Place::Tcp(at.clone()),
-            #[cfg(unix)]
-            Target::Unix(path) => Place::Unix(path.clone()),
-            #[cfg(not(unix))]
-            Target::Unix(_) => {
-                return Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no Unix sockets"));
-            }
-            Target::Folder(root) => Place::Folder(FolderServer::new(root.clone())?),
-        };
-        Ok(Self { place, timeout })
+    /// Prepares a backend. A program need not run yet; a folder must be there.
+    pub(crate) fn new(config: &ServiceConfig, timeouts: BackendTimeouts) -> io::Result<Self> {
+        let place = Place::new(&config.target, timeouts.connect)?;
+        Ok(match HttpStage::new(config, place.clone(), timeouts)? {
+            Some(stage) => Self::Http(Arc::new(stage)),
+            None => Self::Raw(place),
+        })
     }
 
-    /// Opens a connection within the backend's time.
-    pub(crate) async fn connect(&self) -> io::Result<BackendStream> {
-        match &self.place {
-            Place::Tcp(at) => Ok(BackendStream::Tcp(tcp::connect(at, self.timeout).await?)),
-            #[cfg(unix)]
-            Place::Unix(path) => {
-                let connecting = tokio::net::UnixStream::connect(path);
-                let connected = tokio::time::timeout(self.timeout, connecting).await;
-                Ok(BackendStream::Unix(connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??))
-            }
-            Place::Folder(server) => Ok(BackendStream::Folder(server.connect())),
+    /// Opens a connection, in time, for a visitor whose computer is at `visitor`.
+    pub(crate) async fn connect(&self, visitor: IpAddr) -> io::Result<BackendStream> {
+        match self {
+            Self::Raw(place) => place.connect().await,
+            Self::Http(stage) => Ok(BackendStream::Http(HttpStage::connect(stage, visitor).await?)),
         }
     }
 }
@@ -72,6 +65,8 @@ pub(crate) enum BackendStream {
     #[cfg(unix)]
     Unix(tokio::net::UnixStream),
     Folder(DuplexStream),
+    /// With HTTP understood in between.
+    Http(Staged),
 }
 
 impl BackendStream {
@@ -81,6 +76,7 @@ impl BackendStream {
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream),
             Self::Folder(stream) => Pin::new(stream),
+            Self::Http(stream) => Pin::new(stream),
         }
     }
 
@@ -90,6 +86,7 @@ impl BackendStream {
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream),
             Self::Folder(stream) => Pin::new(stream),
+            Self::Http(stream) => Pin::new(stream),
         }
     }
 }
@@ -107,6 +104,7 @@ impl ByteStream for BackendStream {
             #[cfg(unix)]
             Self::Unix(stream) => stream.poll_read_slices(cx, room),
             Self::Folder(stream) => stream.poll_read_slices(cx, room),
+            Self::Http(stream) => stream.poll_read_slices(cx, room),
         }
     }
 }
@@ -137,6 +135,7 @@ impl Reset for BackendStream {
             #[cfg(unix)]
             Self::Unix(stream) => stream.reset_on_close(reason),
             Self::Folder(stream) => stream.reset_on_close(reason),
+            Self::Http(stream) => stream.reset_on_close(reason),
         }
     }
 }

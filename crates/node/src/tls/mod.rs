@@ -1,6 +1,7 @@
 //! Certificates, keys and the pin: whose certificate does not hash to the address, or who cannot
 //! prove its key, gets nothing.
 
+pub mod backend; // TLS towards the program behind a service
 mod certificate; // DER certificate → public key
 pub mod config; // identity or pin → rustls configuration
 pub mod identity; // files → certificate and key

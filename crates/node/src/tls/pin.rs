@@ -76,8 +76,7 @@ impl ServerCertVerifier for PinnedKey {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let key = PublicKey::of_certificate(cert).map_err(refused)?;
-        verify_tls12_signature_with_raw_key(message, &key, dss, &algorithms())
+        verify_tls12_signature(message, cert, dss)
     }
 
     fn verify_tls13_signature(
@@ -86,13 +85,32 @@ impl ServerCertVerifier for PinnedKey {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let key = PublicKey::of_certificate(cert).map_err(refused)?;
-        verify_tls13_signature_with_raw_key(message, &key.spki(), dss, &algorithms())
+        verify_tls13_signature(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         algorithms().supported_schemes()
     }
+}
+
+/// Verifies a signature of TLS 1.2 under the public key of `cert`, whatever else it says.
+pub(super) fn verify_tls12_signature(
+    message: &[u8],
+    cert: &CertificateDer<'_>,
+    dss: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, rustls::Error> {
+    let key = PublicKey::of_certificate(cert).map_err(refused)?;
+    verify_tls12_signature_with_raw_key(message, &key, dss, &algorithms())
+}
+
+/// The same for TLS 1.3.
+pub(super) fn verify_tls13_signature(
+    message: &[u8],
+    cert: &CertificateDer<'_>,
+    dss: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, rustls::Error> {
+    let key = PublicKey::of_certificate(cert).map_err(refused)?;
+    verify_tls13_signature_with_raw_key(message, &key.spki(), dss, &algorithms())
 }
 
 /// Verifies the signature of a TLS 1.2 ServerKeyExchange (RFC 5246, section 7.4.3) under `key`.
@@ -136,7 +154,7 @@ pub(super) fn algorithms() -> WebPkiSupportedAlgorithms {
 }
 
 /// Carries our own reason through rustls.
-fn refused(reason: impl std::error::Error + Send + Sync + 'static) -> rustls::Error {
+pub(super) fn refused(reason: impl std::error::Error + Send + Sync + 'static) -> rustls::Error {
     rustls::CertificateError::Other(OtherError(Arc::new(reason))).into()
 }
 

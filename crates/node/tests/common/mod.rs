@@ -8,7 +8,9 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hardline_node::config::{IdentityConfig, LanConfig, NodeConfig, P2pConfig, ServiceConfig, StaticAddress, Target};
+use hardline_node::config::{
+    HttpSettings, IdentityConfig, LanConfig, NodeConfig, P2pConfig, ServiceConfig, StaticAddress, Target,
+};
 use hardline_node::node::{Node, TunnelStream};
 use hardline_node::proto::KeyHash;
 use hardline_node::proto::host::ServiceName;
@@ -87,6 +89,7 @@ pub fn service_for(target: Target) -> ServiceConfig {
         access: None,
         unlisted: false,
         dht: true,
+        http: HttpSettings::default(),
     }
 }
 

@@ -1,0 +1,86 @@
+//! Services whose HTTP is understood, as people publish them.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+
+use crate::common::{Program, backend, get};
+
+/// A program that answers with the head it has heard.
+fn repeats() -> u16 {
+    backend(|mut stream| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let mut heard = String::new();
+        while reader.read_line(&mut heard).is_ok_and(|count| count > 2) {}
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{heard}", heard.len());
+        let _ = stream.write_all(answer.as_bytes());
+    })
+}
+
+#[test]
+fn the_flags_of_share_say_what_the_program_hears() {
+    let program = Program::new();
+    let port = repeats();
+    let sharing = program.start([
+        "share",
+        &port.to_string(),
+        "--host-header",
+        "app.example",
+        "--forwarded",
+        "--header",
+        "X-Key: se:cret",
+        "--header=X-Two: 2",
+    ]);
+    let heard = get(sharing.gateway(), &sharing.link());
+    for line in ["Host: app.example\r\n", "x-key: se:cret\r\n", "x-two: 2\r\n", "x-forwarded-for: 127.0.0.1\r\n"] {
+        assert!(heard.contains(line), "{line}: {heard}");
+    }
+    drop(sharing);
+    let sharing = program.start(["share", &port.to_string(), "--app", "jupyter"]);
+    let heard = get(sharing.gateway(), &sharing.link());
+    assert!(heard.contains(&format!("Host: localhost:{port}\r\n")) && !heard.contains("x-forwarded"), "{heard}");
+    drop(sharing);
+    let sharing = program.start(["share", &port.to_string()]);
+    assert!(get(sharing.gateway(), &sharing.link()).contains(".localhost"), "without a flag nothing changes");
+}
+
+#[test]
+fn the_keys_of_a_service_say_what_the_program_hears() {
+    let program = Program::new();
+    let port = repeats();
+    let file = program.home().join("hardline.toml");
+    let text = format!(
+        "[[service]]\ntarget = {port}\nhost_header = \"target\"\nforwarded = true\nheaders = {{ \"X-Key\" = \"secret\" }}\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    let running = program.start(["--config", file.to_str().unwrap()]);
+    let heard = get(running.gateway(), &running.link());
+    for line in [&format!("Host: localhost:{port}\r\n"), "x-key: secret\r\n", "x-forwarded-proto: http\r\n"] {
+        assert!(heard.contains(line), "{line}: {heard}");
+    }
+    let shown = program.run(["--config", file.to_str().unwrap(), "config", "show"]);
+    assert!(shown.stdout.contains("x-key") && !shown.stdout.contains("secret"), "{}", shown.stdout);
+}
+
+#[test]
+fn that_any_certificate_is_accepted_is_said_aloud() {
+    let sharing = Program::new().start(["share", "https://127.0.0.1:9", "--backend-certificate", "any"]);
+    let notices = sharing.ready["notices"].to_string();
+    assert!(notices.contains("any certificate of https://127.0.0.1:9 is accepted"), "{notices}");
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused_with_a_reason() {
+    for (arguments, reason) in [
+        (&["share", "8080", "--backend-certificate", "any"][..], "https://"),
+        (&["share", "https://nas", "--backend-certificate", "SHA256:abc"], "digits"),
+        (&["share", "https://nas", "--backend-certificate", "/absent.pem"], "absent.pem"),
+        (&["share", "8080", "--app", "word"], "jupyter"),
+        (&["share", "8080", "--header", "Host: x"], "host"),
+        (&["share", "8080", "--header", "nothing"], "NAME: VALUE"),
+        (&["share", "8080", "--host-header", "a b"], "a b"),
+        (&["share", "https://nas/path"], "https://HOST"),
+    ] {
+        let outcome = Program::new().run(arguments);
+        assert!(outcome.code.is_some_and(|code| code != 0), "{arguments:?}");
+        assert!(outcome.stderr.contains(reason), "{arguments:?}: {}", outcome.stderr);
+    }
+}

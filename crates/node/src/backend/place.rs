@@ -1,0 +1,58 @@
+//! Where the program behind a service is, and how it is reached.
+
+use std::io;
+use std::time::Duration;
+
+use super::BackendStream;
+use super::folder::FolderServer;
+use crate::config::Target;
+use crate::transport::tcp;
+
+/// Where the tunnels of one service end, and how long connecting there may take.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    at: At,
+    timeout: Duration,
+}
+
+#[derive(Debug, Clone)]
+enum At {
+    /// A program's TCP port.
+    Tcp(hardline_proto::hosts::HostPort),
+    /// A program's Unix socket.
+    #[cfg(unix)]
+    Unix(std::path::PathBuf),
+    /// The built-in file server.
+    Folder(FolderServer),
+}
+
+impl Place {
+    /// A program need not run yet; a folder must be there.
+    pub(super) fn new(target: &Target, timeout: Duration) -> io::Result<Self> {
+        let at = match target {
+            Target::Tcp(at) | Target::Https(at) => At::Tcp(at.clone()),
+            #[cfg(unix)]
+            Target::Unix(path) => At::Unix(path.clone()),
+            #[cfg(not(unix))]
+            Target::Unix(_) => {
+                return Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no Unix sockets"));
+            }
+            Target::Folder(root) => At::Folder(FolderServer::new(root.clone())?),
+        };
+        Ok(Self { at, timeout })
+    }
+
+    /// Opens a connection in time.
+    pub(super) async fn connect(&self) -> io::Result<BackendStream> {
+        match &self.at {
+            At::Tcp(at) => Ok(BackendStream::Tcp(tcp::connect(at, self.timeout).await?)),
+            #[cfg(unix)]
+            At::Unix(path) => {
+                let connecting = tokio::net::UnixStream::connect(path);
+                let connected = tokio::time::timeout(self.timeout, connecting).await;
+                Ok(BackendStream::Unix(connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??))
+            }
+            At::Folder(server) => Ok(BackendStream::Folder(server.connect())),
+        }
+    }
+}
