@@ -20,6 +20,21 @@ use crate::tunnel::{Seat, Side, relay};
 /// What a dialler is told whose tunnel is one too many.
 const AT_A_LIMIT: &str = "limit";
 
+/// Tunnels that a session has detached. Most never do, and have no room for them.
+#[derive(Default)]
+struct Detached(Option<JoinSet<()>>);
+
+impl Detached {
+    fn is_empty(&self) -> bool {
+        self.0.as_ref().is_none_or(JoinSet::is_empty)
+    }
+
+    /// Waits for one of them to end; `None` when there is none.
+    async fn join_next(&mut self) -> Option<()> {
+        self.0.as_mut()?.join_next().await.map(drop)
+    }
+}
+
 impl Acceptor {
     /// Serves tunnels until the dialler ends the session or does not use it any more: one after the
     /// other, or all at once where the session has them detached. The backend is not touched before
@@ -31,7 +46,7 @@ impl Acceptor {
         password: Option<String>,
         (addr, seat): (SocketAddr, &Arc<Seat>),
     ) {
-        let mut detached = JoinSet::new();
+        let mut detached = Detached::default();
         while let Some(open) =
             self.next_open(&mut *session, &mut detached, &service, password.as_deref(), (addr, seat)).await
         {
@@ -39,7 +54,10 @@ impl Acceptor {
             service = now;
             if let Some(tunnel) = session.detach() {
                 let (this, service, password) = (Arc::clone(self), Arc::clone(&service), password.clone());
-                detached.spawn(async move { this.serve_detached(&service, tunnel, open, password, addr).await });
+                detached
+                    .0
+                    .get_or_insert_default()
+                    .spawn(async move { this.serve_detached(&service, tunnel, open, password, addr).await });
                 continue;
             }
             match self.decide(&service, password.as_deref(), open, addr).await {
@@ -103,7 +121,7 @@ impl Acceptor {
     async fn next_open(
         &self,
         session: &mut dyn ListenerSession,
-        detached: &mut JoinSet<()>,
+        detached: &mut Detached,
         service: &Service,
         password: Option<&str>,
         (addr, seat): (SocketAddr, &Seat),
@@ -157,13 +175,11 @@ impl Acceptor {
     ) {
         let mut open = self.metrics.tunnel();
         let span = info_span!("tunnel", side = "listener", id = open.id, key = %service.key().short());
-        async {
+        let carrying = async {
             debug!(%addr, "tunnel opened");
-            let relayed = relay(backend, Side::Service, session, &service.identity.drain.at(seat)).await;
-            relayed.count(&mut open);
-            debug!(?relayed, "tunnel ended");
-        }
-        .instrument(span)
-        .await;
+            let drain = service.identity.drain.at(seat);
+            relay(backend, Side::Service, session, &drain).await.count(&mut open);
+        };
+        carrying.instrument(span).await;
     }
 }

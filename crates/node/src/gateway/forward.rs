@@ -6,14 +6,15 @@ use hardline_proto::host::ServiceName;
 use hardline_proto::tunnel::frame::ResetReason;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, debug, info_span, warn};
+use tracing::{Instrument, info_span, warn};
 
+use super::opened::Opened;
 use crate::dial::{Dialler, Early, Waiting};
 use crate::limits::MAX_FORWARDED;
 use crate::log_throttle::LogThrottle;
 use crate::metrics::Metrics;
 use crate::transport::{Reset, accept_each, tcp};
-use crate::tunnel::{Drain, Places, Side, relay};
+use crate::tunnel::{Drain, Places, Prefixed};
 
 /// What the tasks of a forwarded port share.
 pub(crate) struct Forward {
@@ -31,7 +32,7 @@ impl Forward {
         accept_each(&listener, &self.drain.stop, |program, _| match places.enter() {
             Some(place) => {
                 let forward = Arc::clone(&self);
-                tasks.spawn(async move { forward.carry(program, &forward.drain.at(&place.seat)).await });
+                tasks.spawn(async move { forward.serve(program, &forward.drain.at(&place.seat)).await });
             }
             None => {
                 if let Some(times) = refused.count() {
@@ -42,31 +43,30 @@ impl Forward {
         .await;
     }
 
-    async fn carry(&self, mut program: TcpStream, drain: &Drain) {
+    async fn serve(&self, program: TcpStream, drain: &Drain) {
         tcp::tune(&program);
-        let mut open = self.metrics.tunnel();
+        // On the heap: what reaching needs is not kept for the life of a tunnel.
+        if let Some(mut opened) = Box::pin(self.reach(program)).await {
+            Box::pin(opened.carry(drain)).await;
+        }
+    }
+
+    async fn reach(&self, mut program: TcpStream) -> Option<Box<Opened>> {
+        let open = self.metrics.tunnel();
         let span = info_span!("forward", id = open.id, key = %self.name.key.short());
-        let carrying = async {
-            // Nothing is read before the service is reached: what is sent to nobody is lost.
-            let mut nothing = Early::default();
-            let reached = tokio::select! {
-                () = self.drain.kill.cancelled() => return program.reset_on_close(ResetReason::STOPPING),
-                reached = Box::pin(self.dialler.reach(&self.name, Waiting::Program, &mut nothing)) => reached,
-            };
-            match reached {
-                Ok(mut tunnel) => {
-                    let drain = drain.following(tunnel.elsewhere());
-                    let Ok(carrier) = tunnel.carrier() else { return };
-                    let relayed = Box::pin(relay(&mut program, Side::Dialler, carrier, &drain)).await;
-                    relayed.count(&mut open);
-                    debug!(?relayed, "tunnel ended");
-                }
-                Err(error) => {
-                    warn!(%error, "service not reached");
-                    program.reset_on_close(ResetReason::APPLICATION);
-                }
+        // Nothing is read before the service is reached: what is sent to nobody is lost.
+        let mut nothing = Early::default();
+        let reaching = self.dialler.reach(&self.name, Waiting::Program, &mut nothing).instrument(span.clone());
+        match self.drain.kill.run_until_cancelled(reaching).await {
+            Some(Ok(tunnel)) => {
+                return Some(Box::new(Opened { application: Prefixed::new(Vec::new(), program), tunnel, open, span }));
             }
-        };
-        carrying.instrument(span).await;
+            Some(Err(error)) => {
+                span.in_scope(|| warn!(%error, "service not reached"));
+                program.reset_on_close(ResetReason::APPLICATION);
+            }
+            None => program.reset_on_close(ResetReason::STOPPING),
+        }
+        None
     }
 }

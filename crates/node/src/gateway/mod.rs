@@ -5,6 +5,7 @@ mod errors; // why a request is not served → answer
 mod first_page; // what can be opened from here → answer
 mod forward; // a port of its own → one service, without names
 mod listen; // 127.0.0.1 and ::1, both
+mod opened; // a tunnel, from here to its end
 mod own_pages; // requests to the gateway itself → answer
 mod stages; // what a request passes before its service is dialled
 mod status_page; // what the node is doing → answer
@@ -25,16 +26,17 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info_span, warn};
 
 use self::answer::Answer;
+use self::opened::Opened;
 use self::own_pages::OwnPages;
 use self::stages::Stages;
 use crate::dial::{Dialler, Early, Waiting};
 use crate::limits::HEAD_TIMEOUT;
 use crate::log_throttle::LogThrottle;
-use crate::metrics::{Metrics, OpenTunnel};
+use crate::metrics::Metrics;
 use crate::status::Live;
 use crate::tls::sni::refuse_unknown_name;
 use crate::transport::{accept_each, read_onto, tcp};
-use crate::tunnel::{Drain, Places, Prefixed, Side, relay};
+use crate::tunnel::{Drain, Places, Prefixed};
 
 /// Bytes read at once while the head is not whole.
 const READ_CHUNK: usize = 8 * 1024;
@@ -96,84 +98,71 @@ impl Gateway {
         .await;
     }
 
-    async fn serve(&self, mut browser: TcpStream, drain: &Drain) {
+    /// Each step is on the heap and apart: what it needs is not kept for the next, nor for the life
+    /// of a tunnel.
+    async fn serve(&self, browser: TcpStream, drain: &Drain) {
         tcp::tune(&browser);
-        let mut bytes = Vec::new();
-        let request = tokio::select! {
-            () = self.drain.stop.cancelled() => return,
-            // On the heap, like all that is over when a tunnel begins or that takes its place: the
-            // tunnel's task keeps no room for it.
-            request = Box::pin(read_request(&mut browser, &mut bytes)) => request,
+        let opened = tokio::select! {
+            () = self.drain.kill.cancelled() => return,
+            opened = Box::pin(self.open(browser)) => opened,
         };
+        if let Some(mut opened) = opened {
+            Box::pin(opened.carry(drain)).await;
+        }
+    }
+
+    /// Reads what is asked for, and answers it or reaches the service. `None` when it is answered.
+    async fn open(&self, mut browser: TcpStream) -> Option<Box<Opened>> {
+        let mut bytes = Vec::new();
+        let reading = read_request(&mut browser, &mut bytes);
+        let request = self.drain.stop.run_until_cancelled(Box::pin(reading)).await?;
         match request {
-            Ok(Request::Http(head)) => self.serve_http(browser, bytes, &head, drain).await,
-            Ok(Request::Tls(name)) => self.carry(browser, bytes, &name, None, drain).await,
+            Ok(Request::Http(head)) => match (self.stages.answer(&head).await, &head.authority) {
+                (Some(answer), _) => Box::pin(answer.send(browser, head.accept, head.method != "HEAD")).await,
+                (None, Authority::Service(name)) => {
+                    return Box::pin(self.reach(browser, bytes, name, Some(&head))).await;
+                }
+                (None, Authority::Gateway) => {}
+            },
+            Ok(Request::Tls(name)) => return Box::pin(self.reach(browser, bytes, &name, None)).await,
             Err(NotServed::Http(answer, accept)) => Box::pin(answer.send(browser, accept, true)).await,
-            Err(NotServed::Tls) => Box::pin(refuse_tls(browser)).await,
+            Err(NotServed::Tls) => refuse_tls(browser).await,
             Err(NotServed::Silent) => {}
         }
+        None
     }
 
-    async fn serve_http(&self, browser: TcpStream, bytes: Vec<u8>, head: &RequestHead, drain: &Drain) {
-        match (self.stages.answer(head).await, &head.authority) {
-            (Some(answer), _) => Box::pin(answer.send(browser, head.accept, head.method != "HEAD")).await,
-            (None, Authority::Service(name)) => self.carry(browser, bytes, name, Some(head), drain).await,
-            (None, Authority::Gateway) => {}
-        }
-    }
-
-    /// Reaches the service and carries the connection, beginning with the `bytes` read so far.
-    async fn carry(
+    /// Reaches the service, or says why not.
+    async fn reach(
         &self,
         browser: TcpStream,
         bytes: Vec<u8>,
         name: &ServiceName,
         head: Option<&RequestHead>,
-        drain: &Drain,
-    ) {
-        let mut open = self.metrics.tunnel();
+    ) -> Option<Box<Opened>> {
+        let open = self.metrics.tunnel();
         let span = info_span!("tunnel", side = "dialler", id = open.id, key = %name.key.short());
-        self.carry_counted(browser, bytes, name, head, &mut open, drain).instrument(span).await;
-    }
-
-    async fn carry_counted(
-        &self,
-        browser: TcpStream,
-        bytes: Vec<u8>,
-        name: &ServiceName,
-        head: Option<&RequestHead>,
-        open: &mut OpenTunnel,
-        drain: &Drain,
-    ) {
-        let waiting =
-            if head.is_some_and(|head| head.accept == Accept::Html) { Waiting::Page } else { Waiting::Program };
+        let is_page = head.is_some_and(|head| head.accept == Accept::Html);
+        let waiting = if is_page { Waiting::Page } else { Waiting::Program };
         // What stands behind the head may be another request.
         let is_repeatable = head.is_some_and(|head| head.is_repeatable && head.len == bytes.len());
         let mut early = Early { bytes, is_repeatable };
-        let reached = tokio::select! {
-            () = self.drain.kill.cancelled() => return,
-            // On the heap and apart: what reaching needs is not kept for the life of a tunnel.
-            reached = Box::pin(self.dialler.reach(name, waiting, &mut early)) => reached,
-        };
-        match (reached, head) {
-            (Ok(mut tunnel), _) => {
-                let drain = drain.following(tunnel.elsewhere());
-                let mut browser = Prefixed::new(early.bytes, browser);
-                let Ok(carrier) = tunnel.carrier() else { return };
-                let relayed = Box::pin(relay(&mut browser, Side::Dialler, carrier, &drain)).await;
-                relayed.count(open);
-                debug!(?relayed, "tunnel ended");
+        match (self.dialler.reach(name, waiting, &mut early).instrument(span.clone()).await, head) {
+            (Ok(tunnel), _) => {
+                return Some(Box::new(Opened { application: Prefixed::new(early.bytes, browser), tunnel, open, span }));
             }
-            (Err(error), Some(head)) => {
-                debug!(%error, "service not reached");
-                let answer = errors::not_reached(&error);
-                Box::pin(answer.send(browser, head.accept, head.method != "HEAD")).await;
-            }
-            (Err(error), None) => {
-                debug!(%error, "service not reached");
-                Box::pin(refuse_tls(browser)).await;
+            (Err(error), head) => {
+                span.in_scope(|| debug!(%error, "service not reached"));
+                match head {
+                    Some(head) => {
+                        let answer = errors::not_reached(&error);
+                        answer.send(browser, head.accept, head.method != "HEAD").await;
+                    }
+                    None => refuse_tls(browser).await,
+                }
             }
         }
+        None
     }
 }
 

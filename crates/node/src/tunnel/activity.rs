@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::outcome::End;
 use crate::limits::HALF_CLOSED_IDLE;
 
 /// While the node stops, a tunnel that owes no answer ends after this silence: a browser's idle
@@ -101,39 +102,42 @@ impl Activity {
         }
     }
 
-    /// Returns when nothing has moved for `idle`, or for [`HALF_CLOSED_IDLE`] once a direction has
-    /// ended.
-    pub(super) async fn idle_for(&self, idle: Option<Duration>) {
-        let half_closed = idle.map_or(HALF_CLOSED_IDLE, |idle| idle.min(HALF_CLOSED_IDLE));
-        tokio::select! {
-            () = async { match idle {
-                Some(idle) => self.silent_for(idle).await,
-                None => std::future::pending().await,
-            } } => {}
-            () = async { self.half_closed.notified().await; self.silent_for(half_closed).await } => {}
+    /// Returns when it has been silent for too long, and why that is too long: for `idle`, for
+    /// [`HALF_CLOSED_IDLE`] once a direction has ended, for [`DRAIN_SILENCE`] once `stop` was called
+    /// and no answer is owed any more.
+    ///
+    /// One timer at a time, on the heap and only where there is a limit: most tunnels are silent
+    /// most of the time, and there are thousands of them.
+    pub(super) async fn outlasted(&self, idle: Option<Duration>, stop: &CancellationToken) -> End {
+        loop {
+            let is_stopping = stop.is_cancelled();
+            let limit = if is_stopping { Some(DRAIN_SILENCE) } else { self.limit(idle) };
+            let due = limit.map(|limit| self.last() + limit);
+            let is_due = due.is_some_and(|due| due <= Instant::now());
+            match (is_due, is_stopping) {
+                (true, false) => return End::Idle,
+                (true, true) if self.answered.load(Ordering::Relaxed) => return End::Stopped,
+                _ => {}
+            }
+            let next = if is_due { Some(Instant::now() + DRAIN_SILENCE) } else { due };
+            tokio::select! {
+                () = self.half_closed.notified() => {}
+                () = stop.cancelled(), if !is_stopping => {}
+                () = until(next) => {}
+            }
         }
     }
 
-    /// Returns when nothing has moved for `limit`.
-    pub(super) async fn silent_for(&self, limit: Duration) {
-        loop {
-            let due = self.last() + limit;
-            if due <= Instant::now() {
-                return;
-            }
-            sleep_until(due).await;
-        }
+    /// Silence after which the tunnel ends while the node does not stop.
+    fn limit(&self, idle: Option<Duration>) -> Option<Duration> {
+        let half_closed = self.is_half_closed.load(Ordering::Relaxed).then_some(HALF_CLOSED_IDLE);
+        idle.into_iter().chain(half_closed).min()
     }
+}
 
-    /// Returns when `stop` was called and no answer is owed any more.
-    pub(super) async fn drained(&self, stop: &CancellationToken) {
-        stop.cancelled().await;
-        loop {
-            self.silent_for(DRAIN_SILENCE).await;
-            if self.answered.load(Ordering::Relaxed) {
-                return;
-            }
-            sleep(DRAIN_SILENCE).await;
-        }
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => Box::pin(sleep_until(due)).await,
+        None => std::future::pending().await,
     }
 }

@@ -3,6 +3,7 @@
 mod activity; // when bytes moved
 mod direction; // one direction, copied
 mod local_addr; // this host's address of a tunnel, and when it is lost
+mod outcome; // what became of it
 mod peer_watch; // whether the other computer lives
 mod prefixed;
 mod relay;

@@ -5,24 +5,22 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use hardline_proto::tunnel::frame::ResetReason;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::activity::{Activity, Side};
 use super::direction::{Direction, FromPeer, Stopped, ToPeer};
 use super::local_addr::LocalAddressWatch;
+use super::outcome::{End, Relayed};
 use super::peer_watch::PeerWatch;
 use super::seats::Seat;
 use super::wake_filter::WakeFilter;
-use crate::metrics::{OpenTunnel, TunnelResult};
 use crate::session::Carrier;
 use crate::transport::ByteStream;
 
@@ -64,38 +62,6 @@ impl Drain {
     }
 }
 
-/// How a tunnel went.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Relayed {
-    /// Bytes from the dialling computer to the service.
-    pub(crate) to_service: u64,
-    /// Bytes from the service to the dialling computer.
-    pub(crate) to_dialler: u64,
-    /// Why it ended.
-    pub(crate) end: End,
-}
-
-/// Why a tunnel ended.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// Both directions were closed by their senders.
-    Clean,
-    /// Nothing moved for [`Drain::idle`], or for less where one direction had ended.
-    Idle,
-    /// It was silent, and its place was needed.
-    MadeRoom,
-    /// The node stops.
-    Stopped,
-    /// The service is removed.
-    Removed,
-    /// This host has lost the address that the peer knows.
-    AddressLost,
-    /// The peer's computer has gone silent while it owed an answer.
-    PeerGone,
-    /// One of the two connections broke; both were reset.
-    Broken(io::ErrorKind),
-}
-
 /// Carries bytes between an application, which is on the side of `application_is`, and a peer, each
 /// direction until its sender ends it.
 ///
@@ -117,10 +83,9 @@ pub(crate) async fn relay<A: ByteStream, C: Carrier + ?Sized>(
         let is_elsewhere = AtomicBool::new(false);
         let from_outside = pin!(async {
             tokio::select! {
-                () = activity.idle_for(drain.idle) => End::Idle,
+                end = activity.outlasted(drain.idle, &drain.stop) => end,
                 () = evicted(drain.seat.as_deref()) => End::MadeRoom,
                 never = note_each(drain.elsewhere.as_deref(), &is_elsewhere) => match never {},
-                () = activity.drained(&drain.stop) => End::Stopped,
                 () = drain.removed.cancelled() => End::Removed,
                 () = lost.cancelled() => if drain.kill.is_cancelled() { End::Stopped } else { End::AddressLost },
             }
@@ -160,35 +125,6 @@ pub(crate) async fn relay<A: ByteStream, C: Carrier + ?Sized>(
     Relayed { to_service: activity.bytes(Side::Service), to_dialler: activity.bytes(Side::Dialler), end }
 }
 
-impl Relayed {
-    /// Tells the tunnel's guard what came of it.
-    pub(crate) fn count(&self, open: &mut OpenTunnel) {
-        (open.to_service, open.to_dialler) = (self.to_service, self.to_dialler);
-        open.result = Some(match self.end {
-            End::Clean => TunnelResult::Clean,
-            End::Idle => TunnelResult::Idle,
-            End::MadeRoom => TunnelResult::MadeRoom,
-            End::Stopped => TunnelResult::Stopped,
-            End::Removed => TunnelResult::Removed,
-            End::AddressLost => TunnelResult::AddressLost,
-            End::PeerGone => TunnelResult::PeerGone,
-            End::Broken(_) => TunnelResult::Broken,
-        });
-    }
-}
-
-impl End {
-    fn reset_reason(&self) -> Option<ResetReason> {
-        match self {
-            Self::Clean => None,
-            Self::Idle | Self::MadeRoom => Some(ResetReason::IDLE),
-            Self::Stopped | Self::Removed => Some(ResetReason::STOPPING),
-            // To the peer this says nothing: it does not get there.
-            Self::Broken(_) | Self::AddressLost | Self::PeerGone => Some(ResetReason::APPLICATION),
-        }
-    }
-}
-
 /// Notes each time that the service is found elsewhere.
 async fn note_each(elsewhere: Option<&Notify>, is_elsewhere: &AtomicBool) -> Infallible {
     let Some(elsewhere) = elsewhere else { return std::future::pending().await };
@@ -222,11 +158,13 @@ fn both(up: Poll<Result<(), Stopped>>, down: Poll<Result<(), Stopped>>) -> Poll<
 
 #[cfg(test)]
 mod tests {
+    use std::io;
     use std::net::IpAddr;
     use std::pin::Pin;
     use std::task::{Context, ready};
 
     use hardline_proto::liveness::PathState;
+    use hardline_proto::tunnel::frame::ResetReason;
 
     use super::*;
     use crate::limits::{HALF_CLOSED_IDLE, ROOM_SILENCE};

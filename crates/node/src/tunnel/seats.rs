@@ -5,12 +5,12 @@
 //! newcomer is refused, and a crowd of strangers drives out nobody who is at work.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::limits::ROOM_SILENCE;
 
@@ -23,7 +23,8 @@ const NEXT_SEARCH: Duration = Duration::from_secs(1);
 pub(crate) struct Seat {
     taken: Instant,
     moved_millis: AtomicU64,
-    evicted: CancellationToken,
+    is_evicted: AtomicBool,
+    evicted: Notify,
 }
 
 impl Seat {
@@ -33,9 +34,20 @@ impl Seat {
         self.moved_millis.fetch_max(millis, Ordering::Relaxed);
     }
 
-    /// Returns when the place is needed for somebody else. Cancel safe.
+    /// Returns when the place is needed for somebody else. Cancel safe; one waits at a time.
     pub(crate) async fn evicted(&self) {
-        self.evicted.cancelled().await;
+        while !self.is_evicted() {
+            self.evicted.notified().await;
+        }
+    }
+
+    fn is_evicted(&self) -> bool {
+        self.is_evicted.load(Ordering::Relaxed)
+    }
+
+    fn evict(&self) {
+        self.is_evicted.store(true, Ordering::Relaxed);
+        self.evicted.notify_one();
     }
 
     fn moved_at(&self) -> Instant {
@@ -69,8 +81,9 @@ impl<W> Seats<W> {
 
     /// Takes a place, and returns its number.
     pub(crate) fn take(&self, whose: W) -> (u64, Arc<Seat>) {
-        let (taken, evicted) = (Instant::now(), CancellationToken::new());
-        let seat = Arc::new(Seat { taken, moved_millis: AtomicU64::new(0), evicted });
+        let (taken, evicted) = (Instant::now(), Notify::new());
+        let seat = Seat { taken, moved_millis: AtomicU64::new(0), is_evicted: AtomicBool::new(false), evicted };
+        let seat = Arc::new(seat);
         let mut all = self.lock();
         let number = all.next;
         all.next += 1;
@@ -103,7 +116,7 @@ impl<W> Seats<W> {
             return None;
         };
         let (whose, seat) = all.seats.remove(&number)?;
-        seat.evicted.cancel();
+        seat.evict();
         Some(whose)
     }
 
@@ -165,11 +178,11 @@ mod tests {
         advance(ROOM_SILENCE - SECOND / 2).await;
         busy.seat.moved(Instant::now());
         let newcomer = places.enter().unwrap();
-        assert!(older.seat.evicted.is_cancelled() && !silent.seat.evicted.is_cancelled());
+        assert!(older.seat.is_evicted() && !silent.seat.is_evicted());
         assert!(places.enter().is_none(), "the others have moved lately");
         advance(SECOND * 2).await;
         let second = places.enter().unwrap();
-        assert!(silent.seat.evicted.is_cancelled() && !busy.seat.evicted.is_cancelled());
+        assert!(silent.seat.is_evicted() && !busy.seat.is_evicted());
         drop((silent, older));
         assert_eq!(places.seats.len(), 3, "a place that was taken is not given back twice");
         drop((newcomer, second, busy));
@@ -183,7 +196,7 @@ mod tests {
         let (_, second) = seats.take("a friend's");
         advance(ROOM_SILENCE).await;
         assert_eq!(seats.make_room(|whose| whose.starts_with("a friend")), Some("a friend's"));
-        assert!(second.evicted.is_cancelled() && !first.evicted.is_cancelled());
+        assert!(second.is_evicted() && !first.is_evicted());
     }
 
     #[tokio::test(start_paused = true)]
