@@ -40,6 +40,8 @@ struct Kept {
     standing: Option<Arc<Route>>,
     /// When a session was wanted last.
     wanted: Option<Instant>,
+    /// Whether there has been an idle one: before, nobody knows that the service is used again.
+    was_kept: bool,
     /// Whether one is being dialled.
     is_refilling: bool,
 }
@@ -138,7 +140,7 @@ impl Pool {
         if all < self.idle_limits.sessions && kept.idle.len() < self.idle_limits.sessions_each {
             kept.idle.push(idle);
         }
-        kept.wanted = Some(Instant::now());
+        (kept.wanted, kept.was_kept) = (Some(Instant::now()), true);
         self.filled.notify_one();
     }
 
@@ -163,7 +165,7 @@ impl Pool {
     pub(crate) fn should_refill(&self, name: &ServiceName) -> bool {
         let mut services = self.lock();
         let Some(kept) = services.get_mut(name) else { return false };
-        let should = kept.idle.is_empty() && !kept.is_refilling;
+        let should = kept.was_kept && kept.idle.is_empty() && !kept.is_refilling;
         kept.is_refilling |= should;
         should
     }
