@@ -26,8 +26,7 @@ const PAUSED_LOOK: Duration = Duration::from_secs(5);
 /// behind the last movement. Then it rests, and the tunnel costs nothing but TCP's keepalive.
 pub(super) struct PeerWatch(Option<Box<Awake>>);
 
-/// A watch that looks. On the heap, so that a tunnel at rest has no room for it: a timer alone is
-/// 384 bytes.
+/// A watch that looks. On the heap, so that a tunnel at rest has no room for it.
 struct Awake {
     liveness: Liveness,
     timer: WakeFilter<Pin<Box<Sleep>>>,

@@ -3,7 +3,6 @@
 //! Payload is not looked at or changed: WebSockets, server-sent events, uploads and whatever comes
 //! next work as they are.
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -85,8 +84,7 @@ pub(crate) async fn relay<A: ByteStream, C: Carrier + ?Sized>(
             tokio::select! {
                 end = activity.outlasted(drain.idle, &drain.stop) => end,
                 () = evicted(drain.seat.as_deref()) => End::MadeRoom,
-                never = note_each(drain.elsewhere.as_deref(), &is_elsewhere) => match never {},
-                () = drain.removed.cancelled() => End::Removed,
+                () = removed(drain, &is_elsewhere) => End::Removed,
                 () = lost.cancelled() => if drain.kill.is_cancelled() { End::Stopped } else { End::AddressLost },
             }
         });
@@ -125,9 +123,10 @@ pub(crate) async fn relay<A: ByteStream, C: Carrier + ?Sized>(
     Relayed { to_service: activity.bytes(Side::Service), to_dialler: activity.bytes(Side::Dialler), end }
 }
 
-/// Notes each time that the service is found elsewhere.
-async fn note_each(elsewhere: Option<&Notify>, is_elsewhere: &AtomicBool) -> Infallible {
-    let Some(elsewhere) = elsewhere else { return std::future::pending().await };
+/// Returns when the service is removed. On the dialling side, where that is not known, notes each
+/// time that it is found elsewhere.
+async fn removed(drain: &Drain, is_elsewhere: &AtomicBool) {
+    let Some(elsewhere) = &drain.elsewhere else { return drain.removed.cancelled().await };
     loop {
         elsewhere.notified().await;
         is_elsewhere.store(true, Ordering::Relaxed);
