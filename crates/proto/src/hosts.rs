@@ -25,7 +25,8 @@ pub enum Host {
     /// written IPv4 address.
     Name(String),
     /// A link-local IPv6 address, and the interface that leads there: its name or its number on
-    /// this computer. A person types it ([`HostPort::typed`]); nobody else may say one.
+    /// this computer. A person types it ([`HostPort::typed`]), or a packet came from there
+    /// ([`HostPort::scoped`]); nobody may say one in words.
     LinkLocal(Ipv6Addr, String),
 }
 
@@ -76,6 +77,17 @@ impl FromStr for HostPort {
 }
 
 impl HostPort {
+    /// Keeps the interface of a link-local address: for what was heard on the link itself.
+    #[must_use]
+    pub fn scoped(addr: SocketAddr) -> Self {
+        match addr {
+            SocketAddr::V6(v6) if v6.scope_id() != 0 && v6.ip().is_unicast_link_local() => {
+                Self { host: Host::LinkLocal(*v6.ip(), v6.scope_id().to_string()), port: v6.port() }
+            }
+            _ => addr.into(),
+        }
+    }
+
     /// Reads what a person at this computer typed: as [`FromStr`], and also a link-local address
     /// with its zone, `[fe80::1%eth0]:7008` (RFC 4007, section 11).
     ///

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 #![allow(clippy::disallowed_methods, reason = "a test needs a first instant to count from")]
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use hardline_proto::KeyHash;
@@ -13,7 +13,7 @@ const KEY: KeyHash = KeyHash::from_bytes([0xa1; 20]);
 const OTHER_KEY: KeyHash = KeyHash::from_bytes([0xb2; 20]);
 const TODAY: Day = Day(20_000);
 const PORT: u16 = 6771;
-const GROUP_ADDR: SocketAddrV4 = SocketAddrV4::new(GROUP, PORT);
+const GROUP_ADDR: SocketAddr = LanAddr::v4(GROUP).at(PORT);
 const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
 
@@ -96,7 +96,7 @@ fn the_text_of_an_address_is_told_to_who_asks_by_name_and_to_nobody_else() {
 
 #[test]
 fn a_sender_beyond_the_connected_networks_is_neither_answered_nor_believed() {
-    let stranger = SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 9), 5000);
+    let stranger = LanAddr::v4(Ipv4Addr::new(203, 0, 113, 9)).at(5000);
     let mut host = Sim::with_services(vec![service(KEY)]);
     host.receive(stranger, &search(None));
     host.receive(stranger, &claim(OTHER_KEY, 7008, "far away"));
@@ -107,10 +107,10 @@ fn a_sender_beyond_the_connected_networks_is_neither_answered_nor_believed() {
 #[test]
 fn an_answer_leaves_by_the_interface_of_the_nearest_network() {
     let mut host = Sim::with_services(vec![service(KEY)]);
-    host.lan.interface_up(host.now, Interface { addr: Ipv4Addr::new(192, 168, 0, 1), prefix_len: 16 });
+    host.lan.interface_up(host.now, Interface { addr: LanAddr::v4(Ipv4Addr::new(192, 168, 0, 1)), prefix_len: 16 });
     host.sent();
     for (from, interface) in
-        [(NEIGHBOUR, HOME.addr), ("192.168.9.9:1".parse().unwrap(), "192.168.0.1".parse().unwrap())]
+        [(NEIGHBOUR, HOME.addr), ("192.168.9.9:1".parse().unwrap(), LanAddr::v4(Ipv4Addr::new(192, 168, 0, 1)))]
     {
         host.receive(from, &search(None));
         assert_eq!(host.transmits().iter().map(|sent| sent.interface).collect::<Vec<_>>(), [interface; 2]);
@@ -136,8 +136,8 @@ fn one_greedy_neighbour_gets_a_bounded_number_of_answers_and_others_still_get_th
 fn all_neighbours_together_get_a_bounded_number_of_answers() {
     let mut host = Sim::with_services(vec![service(KEY)]);
     for asker in 0..10_000u32 {
-        let addr = Ipv4Addr::from_bits(NEIGHBOUR.ip().to_bits() & !0xff | (asker % 250 + 2));
-        host.receive(SocketAddrV4::new(addr, 5000), &search(None));
+        let addr = Ipv4Addr::from_bits(Ipv4Addr::new(192, 168, 1, 20).to_bits() & !0xff | (asker % 250 + 2));
+        host.receive(LanAddr::v4(addr).at(5000), &search(None));
     }
     assert_eq!(host.sent().len(), 1024);
 }
@@ -167,7 +167,7 @@ fn all_neighbours_together_are_read_up_to_an_allowance() {
     let rates = Rates { datagrams: 100, datagrams_per_source: 10, ..Rates::DEFAULT };
     let mut sim = Sim::with_settings(Settings { port: PORT, plain_search: true, rates });
     for n in 0..10_000u16 {
-        let neighbour = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, (n % 200) as u8 + 20), 40_000);
+        let neighbour = LanAddr::v4(Ipv4Addr::new(192, 168, 1, (n % 200) as u8 + 20)).at(40_000);
         sim.receive(neighbour, &claim(key(n), 7008, "flood"));
     }
     assert_eq!(sim.lan.take_dropped().datagrams, 10_000 - 400);
@@ -209,7 +209,7 @@ fn an_interface_that_comes_up_later_hears_of_services_and_searches_at_once() {
     host.lan.start_search(host.now, OTHER_KEY).unwrap();
     host.advance(10 * SECOND);
     host.sent();
-    let late = Interface { addr: Ipv4Addr::new(10, 0, 0, 1), prefix_len: 8 };
+    let late = Interface { addr: LanAddr::v4(Ipv4Addr::new(10, 0, 0, 1)), prefix_len: 8 };
     assert!(host.lan.interface_up(host.now, late));
     let sent = host.transmits();
     let on_the_new_one: Vec<_> = sent.iter().filter(|sent| sent.interface == late.addr).map(text).collect();
@@ -241,7 +241,7 @@ fn an_interface_whose_network_shrinks_forgets_what_was_heard_beyond_it() {
 fn interfaces_are_bounded() {
     let mut host = Sim::new();
     let taken = (0..=255).filter(|&last| {
-        host.lan.interface_up(host.now, Interface { addr: Ipv4Addr::new(10, 0, last, 1), prefix_len: 24 })
+        host.lan.interface_up(host.now, Interface { addr: LanAddr::v4(Ipv4Addr::new(10, 0, last, 1)), prefix_len: 24 })
     });
     assert_eq!(taken.count(), 63);
 }
@@ -314,7 +314,7 @@ fn an_answer_may_carry_the_plain_hash_text_in_front_of_it_or_a_code() {
             NEIGHBOUR,
             format!("HARDLINE-SERVICE * HTTP/1.1\r\nPort: 7008\r\nInfohash: {infohash}\r\n\r\n").as_bytes(),
         );
-        let addr = SocketAddrV4::new(*NEIGHBOUR.ip(), 7008);
+        let addr = SocketAddr::new(NEIGHBOUR.ip(), 7008);
         assert_eq!(seeker.events(), [Event::Found { key: KEY, addr }, Event::ListChanged], "{index}");
     }
 }
@@ -326,7 +326,7 @@ fn all_who_claim_a_key_are_candidates_in_the_order_heard() {
     seeker.receive(OTHER_NEIGHBOUR, &claim(KEY, 1, "hostile"));
     seeker.receive(NEIGHBOUR, &claim(KEY, 7008, "the right one"));
     seeker.receive(OTHER_NEIGHBOUR, &claim(KEY, 1, "hostile"));
-    let heard = [SocketAddrV4::new(*OTHER_NEIGHBOUR.ip(), 1), SocketAddrV4::new(*NEIGHBOUR.ip(), 7008)];
+    let heard = [SocketAddr::new(OTHER_NEIGHBOUR.ip(), 1), SocketAddr::new(NEIGHBOUR.ip(), 7008)];
     assert_eq!(seeker.found_events(), heard);
     assert_eq!(seeker.lan.start_search(seeker.now, KEY), Ok(heard.to_vec()));
 }
@@ -336,7 +336,7 @@ fn a_service_heard_of_already_is_known_at_once_and_asked_for_only_if_that_is_not
     let mut seeker = Sim::new();
     seeker.receive(NEIGHBOUR, &claim(KEY, 7008, ""));
     let known = seeker.lan.start_search(seeker.now, KEY).unwrap();
-    assert_eq!(known, [SocketAddrV4::new(*NEIGHBOUR.ip(), 7008)]);
+    assert_eq!(known, [SocketAddr::new(NEIGHBOUR.ip(), 7008)]);
     seeker.advance(99 * MS);
     assert_eq!(seeker.sent(), []);
     seeker.advance(MS);
@@ -389,8 +389,8 @@ fn what_is_heard_is_listed_with_text_addresses_and_titles_in_the_order_heard() {
         key: KEY,
         freetext: Freetext::new("text"),
         addrs: vec![
-            (SocketAddrV4::new(*NEIGHBOUR.ip(), 7008), Title::clean("A wiki")),
-            (SocketAddrV4::new(*OTHER_NEIGHBOUR.ip(), 7009), Title::clean("Renamed by another")),
+            (SocketAddr::new(NEIGHBOUR.ip(), 7008), Title::clean("A wiki")),
+            (SocketAddr::new(OTHER_NEIGHBOUR.ip(), 7009), Title::clean("Renamed by another")),
         ],
         v2: Vec::new(),
     };
@@ -404,7 +404,7 @@ fn who_says_to_know_version_2_is_listed_as_such_until_it_says_otherwise() {
     let new = old.replace("title:", "version: 2\r\ntitle:");
     seeker.receive(NEIGHBOUR, new.as_bytes());
     seeker.receive(OTHER_NEIGHBOUR, old.as_bytes());
-    assert_eq!(seeker.lan.found()[0].v2, [SocketAddrV4::new(*NEIGHBOUR.ip(), 7008)]);
+    assert_eq!(seeker.lan.found()[0].v2, [SocketAddr::new(NEIGHBOUR.ip(), 7008)]);
     seeker.events();
     seeker.receive(NEIGHBOUR, old.as_bytes());
     assert_eq!(seeker.lan.found()[0].v2, []);
@@ -578,7 +578,7 @@ fn ones_own_datagrams_are_dropped() {
     host.lan.set_services(host.now, vec![service(OTHER_KEY)]);
     host.advance(2 * SECOND);
     for (_, text) in host.sent() {
-        host.receive(SocketAddrV4::new(HOME.addr, 5000), text.as_bytes());
+        host.receive(HOME.addr.at(5000), text.as_bytes());
     }
     assert_eq!(host.sent(), []);
     assert_eq!(host.lan.found(), []);
@@ -613,8 +613,10 @@ fn a_flood_from_many_sources_is_bounded_and_a_quiet_source_survives_it() {
     let mut seeker = Sim::new();
     seeker.receive(NEIGHBOUR, &claim(KEY, 7008, "honest"));
     for n in 0..3_000u16 {
-        let source =
-            SocketAddrV4::new(Ipv4Addr::from_bits(NEIGHBOUR.ip().to_bits() & !0xff | (u32::from(n % 100) + 100)), 1);
+        let source = LanAddr::v4(Ipv4Addr::from_bits(
+            Ipv4Addr::new(192, 168, 1, 20).to_bits() & !0xff | (u32::from(n % 100) + 100),
+        ))
+        .at(1);
         seeker.receive(source, &claim(key(n), 7008, "flood"));
         seeker.receive(source, &claim(OTHER_KEY, 7008, "flood"));
     }
@@ -627,9 +629,9 @@ fn a_flood_from_many_sources_is_bounded_and_a_quiet_source_survives_it() {
 // --- helpers
 // -----------------------------------------------------------------------------------------------------------
 
-const HOME: Interface = Interface { addr: Ipv4Addr::new(192, 168, 1, 1), prefix_len: 24 };
-const NEIGHBOUR: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 20), 40_000);
-const OTHER_NEIGHBOUR: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 66), 40_000);
+const HOME: Interface = Interface { addr: LanAddr::v4(Ipv4Addr::new(192, 168, 1, 1)), prefix_len: 24 };
+const NEIGHBOUR: SocketAddr = LanAddr::v4(Ipv4Addr::new(192, 168, 1, 20)).at(40_000);
+const OTHER_NEIGHBOUR: SocketAddr = LanAddr::v4(Ipv4Addr::new(192, 168, 1, 66)).at(40_000);
 
 /// One computer on the network [`HOME`], with the time under the test's control.
 struct Sim {
@@ -659,7 +661,7 @@ impl Sim {
         sim
     }
 
-    fn receive(&mut self, from: SocketAddrV4, bytes: &[u8]) {
+    fn receive(&mut self, from: SocketAddr, bytes: &[u8]) {
         self.lan.handle_datagram(self.now, from, bytes).unwrap();
     }
 
@@ -681,7 +683,7 @@ impl Sim {
         std::iter::from_fn(|| self.lan.poll_transmit()).collect()
     }
 
-    fn sent(&mut self) -> Vec<(SocketAddrV4, String)> {
+    fn sent(&mut self) -> Vec<(SocketAddr, String)> {
         self.transmits().iter().map(|sent| (sent.to, text(sent))).collect()
     }
 
@@ -689,7 +691,7 @@ impl Sim {
         std::iter::from_fn(|| self.lan.poll_event()).collect()
     }
 
-    fn found_events(&mut self) -> Vec<SocketAddrV4> {
+    fn found_events(&mut self) -> Vec<SocketAddr> {
         let addr = |event| if let Event::Found { addr, .. } = event { Some(addr) } else { None };
         self.events().into_iter().filter_map(addr).collect()
     }

@@ -3,7 +3,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test needs a first instant to count from")]
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use hardline_proto::KeyHash;
@@ -101,7 +101,7 @@ fn apply(lan: &mut Discovery, now: Instant, operation: Operation) {
 }
 
 fn hear(lan: &mut Discovery, now: Instant, from: u8, bytes: &[u8]) {
-    let _ = lan.handle_datagram(now, SocketAddrV4::new(addr(from % 4, from), 5000), bytes);
+    let _ = lan.handle_datagram(now, addr(from % 4, from).at(5000), bytes);
 }
 
 /// Lets time pass, stopping at every deadline; each must move on.
@@ -117,8 +117,8 @@ fn wait(lan: &mut Discovery, start: Instant, span: Duration) -> Instant {
     end
 }
 
-fn addr(net: u8, host: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 0, net, host)
+fn addr(net: u8, host: u8) -> LanAddr {
+    LanAddr::v4(Ipv4Addr::new(10, 0, net, host))
 }
 
 fn key(number: u8) -> KeyHash {

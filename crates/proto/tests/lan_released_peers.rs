@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 #![allow(clippy::disallowed_methods, reason = "a test needs a first instant to count from")]
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use hardline_proto::KeyHash;
@@ -37,7 +37,7 @@ const RECORDED: [Recorded; 2] = [
 ];
 
 const RECORDED_ON: Day = Day(20_779);
-const PEER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 77, 2), 40_584);
+const PEER: SocketAddr = LanAddr::v4(Ipv4Addr::new(192, 168, 77, 2)).at(40_584);
 
 #[test]
 fn what_they_send_is_written_again_byte_for_byte() {
@@ -78,7 +78,7 @@ fn their_answers_are_found_with_title_and_text() {
         let mut seeker = discovery();
         seeker.start_search(Instant::now(), key(recorded)).unwrap();
         seeker.handle_datagram(Instant::now(), PEER, recorded.service).unwrap();
-        let addr = SocketAddrV4::new(*PEER.ip(), 7008);
+        let addr = SocketAddr::new(PEER.ip(), 7008);
         assert_eq!(seeker.poll_event(), Some(Event::Found { key: key(recorded), addr }));
         let expected = Found {
             key: key(recorded),
@@ -109,7 +109,7 @@ fn searched(recorded: &Recorded, plain_search: bool) -> Vec<[u8; 20]> {
     std::iter::from_fn(|| seeker.poll_transmit()).map(|sent| code(&sent.payload)).collect()
 }
 
-const HOME: Interface = Interface { addr: Ipv4Addr::new(192, 168, 77, 1), prefix_len: 24 };
+const HOME: Interface = Interface { addr: LanAddr::v4(Ipv4Addr::new(192, 168, 77, 1)), prefix_len: 24 };
 
 /// A computer on the peers' network, on the day of the recording.
 fn discovery() -> Discovery {

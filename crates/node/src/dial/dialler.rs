@@ -233,7 +233,8 @@ impl Dialler {
         });
     }
 
-    /// What attempts to reach `name` over a better path `than` there is do; `None` if its key hash cannot be a server name.
+    /// What attempts to reach `name` do, over a better path `than` there is if that is given.
+    /// `None` if its key hash cannot be a server name.
     fn job(&self, name: &ServiceName, than: Option<Arc<Route>>) -> Option<Job> {
         let (tls, version) = self.peers.get(name.key);
         let server_name = sni::server_name(name.key).ok()?;

@@ -25,6 +25,11 @@ pub fn interface_addrs() -> io::Result<Vec<InterfaceAddr>> {
     Ok(if_addrs::get_if_addrs()?.into_iter().map(read).collect())
 }
 
+/// The number of the interface called `name`, if it is there.
+pub(crate) fn interface_index(name: &str) -> Option<u32> {
+    if_addrs::get_if_addrs().ok()?.into_iter().find(|found| found.name == name)?.index
+}
+
 /// Privacy addresses (RFC 8981) and deprecated ones: not worth remembering for others. Known on
 /// Linux, where `/proc` tells; empty elsewhere.
 fn short_lived() -> Vec<IpAddr> {

@@ -30,6 +30,7 @@ use self::events::Events;
 use self::netlink::Netlink;
 
 pub use self::interfaces::interface_addrs;
+pub(crate) use self::interfaces::interface_index;
 pub use hardline_proto::network::{DefaultRoute, InterfaceAddr, NetworkState};
 
 /// Time between two looks where the system does not tell of every change. A pulled cable changes no

@@ -17,7 +17,9 @@ use super::status::{ReachStatus, RouterStatus};
 /// that is empty.
 pub(super) fn addresses(network: &NetworkState, bound: &[IpAddr], port: u16) -> Vec<(SocketAddr, Basis)> {
     let lasting = network.up().filter(|addr| !addr.is_short_lived).map(|addr| addr.ip);
-    let listened_at = lasting.filter(|addr| bound.is_empty() || bound.contains(addr));
+    // On other links it means another computer.
+    let leads_here = |addr: &IpAddr| !matches!(addr, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    let listened_at = lasting.filter(|addr| leads_here(addr) && (bound.is_empty() || bound.contains(addr)));
     listened_at.map(|addr| (SocketAddr::new(addr, port), Basis::Interface)).collect()
 }
 
@@ -184,6 +186,21 @@ mod tests {
             &["100.128.0.1", "172.32.0.1", "300:1::1", "400::1"],
             "100.128.0.1:7008,172.32.0.1:7008,[300:1::1]:7008",
         );
+    }
+
+    /// Nor do they stand in what only the home is told.
+    #[test]
+    fn link_local_addresses_are_told_nobody() {
+        let addr = |ip: &str| hardline_proto::network::InterfaceAddr {
+            ip: ip.parse().unwrap(),
+            prefix_len: 64,
+            interface: "eth0".to_owned(),
+            is_up: true,
+            is_short_lived: false,
+        };
+        let network = NetworkState { addrs: vec![addr("fe80::1"), addr("fd00::1")], ..NetworkState::default() };
+        let told: Vec<_> = addresses(&network, &[], 7008).into_iter().map(|(addr, _)| addr.to_string()).collect();
+        assert_eq!(told, ["[fd00::1]:7008"]);
     }
 
     #[track_caller]

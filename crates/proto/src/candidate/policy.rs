@@ -54,10 +54,9 @@ impl DialPolicy {
             && match &at.host {
                 Host::Name(name) => may_name(trust) && (is_near(trust) || !is_localhost(name)),
                 Host::Ip(ip) => self.permits_ip(network, ip.to_canonical(), at.port, trust),
-                // Only the person knows what our interfaces are called.
-                Host::LinkLocal(ip, _) => {
-                    trust == Trust::Person && !self.is_this_process(network, IpAddr::V6(*ip), at.port)
-                }
+                // Only the person knows what our interfaces are called, and a packet where it came
+                // from.
+                Host::LinkLocal(ip, _) => is_near(trust) && !self.is_this_process(network, IpAddr::V6(*ip), at.port),
             }
     }
 
@@ -177,6 +176,16 @@ mod tests {
         for at in ["home.example.org:7008", "notlocalhost:7008", "localhost.example.org:7008"] {
             check(at, &[Own, Person, Service]);
         }
+    }
+
+    #[test]
+    fn a_link_local_address_needs_the_person_or_a_packet_that_came_from_there() {
+        let addr = TransportAddr::Tcp(HostPort::typed("[fe80::9%eth0]:7008").unwrap());
+        let permitted: Vec<_> = ALL.into_iter().filter(|trust| policy().permits(&network(), &addr, *trust)).collect();
+        assert_eq!(permitted, [Own, Neighbour, Person]);
+        let heard = HostPort::scoped("[fe80::9%2]:7008".parse().unwrap());
+        assert_eq!(heard.to_string(), "[fe80::9%2]:7008");
+        assert_eq!(HostPort::scoped("[2001:db8::9]:7008".parse().unwrap()).to_string(), "[2001:db8::9]:7008");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! What was heard → who may be where.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::addr::LanAddr;
 use super::limits::{
     MAX_ADDRS_PER_SERVICE, MAX_CLAIMS, MAX_PORTS_PER_CLAIMANT, MAX_SERVICES_PER_SOURCE, SERVICE_LIFETIME,
 };
@@ -19,17 +20,17 @@ pub struct Found {
     /// Where it was heard from and what it was called there, in the order first heard. At least
     /// one, at most [`MAX_ADDRS_PER_SERVICE`]. Who claims a service later does not rename it: show
     /// the first title.
-    pub addrs: Vec<(SocketAddrV4, Title)>,
+    pub addrs: Vec<(SocketAddr, Title)>,
     /// Of these addresses, those that say they know version 2 of the tunnel. Unauthenticated, as
     /// all of this is.
-    pub v2: Vec<SocketAddrV4>,
+    pub v2: Vec<SocketAddr>,
 }
 
 /// That somebody said a service is at an address.
 #[derive(Debug)]
 pub(super) struct Claim {
     pub(super) key: KeyHash,
-    pub(super) addr: SocketAddrV4,
+    pub(super) addr: SocketAddr,
     pub(super) freetext: Option<Freetext>,
     pub(super) title: Title,
     pub(super) speaks_v2: bool,
@@ -80,7 +81,7 @@ impl Claims {
     }
 
     /// Addresses claimed for `key`, in the order heard.
-    pub(super) fn addrs(&self, key: KeyHash) -> impl Iterator<Item = SocketAddrV4> {
+    pub(super) fn addrs(&self, key: KeyHash) -> impl Iterator<Item = SocketAddr> {
         self.heard.iter().map(|(claim, _)| claim).filter(move |claim| claim.key == key).map(|claim| claim.addr)
     }
 
@@ -93,7 +94,7 @@ impl Claims {
 
     /// Forgets that `key` is at `addr`, if whoever goes by `cookie` said so last. Returns whether
     /// anything was.
-    pub(super) fn take_back(&mut self, key: KeyHash, addr: SocketAddrV4, cookie: &Cookie) -> bool {
+    pub(super) fn take_back(&mut self, key: KeyHash, addr: SocketAddr, cookie: &Cookie) -> bool {
         self.retain(|claim, _| claim.key != key || claim.addr != addr || claim.cookie != *cookie)
     }
 
@@ -104,8 +105,8 @@ impl Claims {
 
     /// Forgets what was heard from computers that can no longer be reached directly. Returns
     /// whether anything was.
-    pub(super) fn forget_sources(&mut self, is_connected: impl Fn(Ipv4Addr) -> bool) -> bool {
-        self.retain(|claim, _| is_connected(*claim.addr.ip()))
+    pub(super) fn forget_sources(&mut self, is_connected: impl Fn(LanAddr) -> bool) -> bool {
+        self.retain(|claim, _| is_connected(claim.addr.into()))
     }
 
     pub(super) fn next_expiry(&self) -> Option<Instant> {
@@ -119,15 +120,15 @@ impl Claims {
     }
 
     fn make_room(&mut self, newcomer: &Claim) {
-        let source = *newcomer.addr.ip();
+        let source = LanAddr::from(newcomer.addr);
         let same_key = |claim: &Claim| claim.key == newcomer.key;
-        let same_source = |claim: &Claim| *claim.addr.ip() == source;
+        let same_source = |claim: &Claim| LanAddr::from(claim.addr) == source;
         self.limit(MAX_PORTS_PER_CLAIMANT, |claim| same_key(claim) && same_source(claim));
         self.limit(MAX_ADDRS_PER_SERVICE, same_key);
         self.limit(MAX_SERVICES_PER_SOURCE, same_source);
         if self.heard.len() >= MAX_CLAIMS {
             let loudest = self.loudest_source();
-            self.limit(1, |claim| Some(*claim.addr.ip()) == loudest);
+            self.limit(1, |claim| Some(LanAddr::from(claim.addr)) == loudest);
         }
     }
 
@@ -143,8 +144,8 @@ impl Claims {
     }
 
     /// The source with the most claims; of several the one least recently heard.
-    fn loudest_source(&self) -> Option<Ipv4Addr> {
-        let mut sources: Vec<_> = self.heard.iter().map(|(claim, at)| (*claim.addr.ip(), *at)).collect();
+    fn loudest_source(&self) -> Option<LanAddr> {
+        let mut sources: Vec<_> = self.heard.iter().map(|(claim, at)| (LanAddr::from(claim.addr), *at)).collect();
         sources.sort_unstable();
         let groups = sources.chunk_by(|one, other| one.0 == other.0);
         let loudest =

@@ -1,10 +1,10 @@
 //! The state machine: datagrams and time in; datagrams, deadlines and events out.
 
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::GROUP;
+use super::addr::{Interface, LanAddr};
 use super::answers::{OwnService, OwnServices};
 use super::claims::{Change, Claim, Claims, Found};
 use super::limits::{ANNOUNCE_INTERVAL, ANNOUNCE_REPEAT, GOODBYE_RATE, MAX_INTERFACES, MAX_TRANSMITS};
@@ -28,32 +28,13 @@ pub struct Settings {
     pub rates: Rates,
 }
 
-/// An IPv4 address of this computer, with its network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Interface {
-    /// The address; it also names the interface.
-    pub addr: Ipv4Addr,
-    /// Length of the network's prefix, in bits.
-    pub prefix_len: u8,
-}
-
-impl Interface {
-    /// Whether `addr` belongs to the interface's network.
-    #[must_use]
-    pub fn contains(&self, addr: Ipv4Addr) -> bool {
-        // Without a prefix nothing can be told of the neighbours.
-        let prefix_len = if self.prefix_len == 0 { 32 } else { u32::from(self.prefix_len.min(32)) };
-        (self.addr.to_bits() ^ addr.to_bits()).leading_zeros() >= prefix_len
-    }
-}
-
 /// A datagram to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transmit {
     /// The interface to send it from, by its address.
-    pub interface: Ipv4Addr,
+    pub interface: LanAddr,
     /// Where to.
-    pub to: SocketAddrV4,
+    pub to: SocketAddr,
     /// Its bytes.
     pub payload: Vec<u8>,
 }
@@ -66,7 +47,7 @@ pub enum Event {
         /// The service.
         key: KeyHash,
         /// Whoever sent the answer, and the port it named.
-        addr: SocketAddrV4,
+        addr: SocketAddr,
     },
     /// [`Discovery::found`] changed.
     ListChanged,
@@ -157,7 +138,7 @@ impl Discovery {
     }
 
     /// Stops using an interface, and forgets what was heard on its network.
-    pub fn interface_down(&mut self, addr: Ipv4Addr) {
+    pub fn interface_down(&mut self, addr: LanAddr) {
         self.interfaces.retain(|link| link.interface.addr != addr);
         self.forget_unconnected();
     }
@@ -185,7 +166,7 @@ impl Discovery {
     ///
     /// # Errors
     /// [`TooManySearches`] if there is no room for another.
-    pub fn start_search(&mut self, now: Instant, key: KeyHash) -> Result<Vec<SocketAddrV4>, TooManySearches> {
+    pub fn start_search(&mut self, now: Instant, key: KeyHash) -> Result<Vec<SocketAddr>, TooManySearches> {
         let known: Vec<_> = self.claims.addrs(key).collect();
         self.searches.start(now, self.today, key, !known.is_empty())?;
         self.handle_timeout(now);
@@ -212,18 +193,25 @@ impl Discovery {
     ///
     /// # Errors
     /// [`DatagramError`] if it is none of ours: nothing was done.
-    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddrV4, bytes: &[u8]) -> Result<(), DatagramError> {
-        let Some(interface) = self.interface_towards(*from.ip()) else { return Ok(()) };
-        if !self.datagram_limits.allow(now, *from.ip()) {
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        from: impl Into<SocketAddr>,
+        bytes: &[u8],
+    ) -> Result<(), DatagramError> {
+        let from = from.into();
+        let source = LanAddr::from(from);
+        let Some(interface) = self.interface_towards(source) else { return Ok(()) };
+        if !self.datagram_limits.allow(now, source) {
             self.dropped.datagrams += 1;
             return Ok(());
         }
         match Datagram::parse(bytes)? {
             Datagram::Search(search) if search.cookie != self.cookie => self.answer(now, interface, from, &search),
             Datagram::Service(announcement) if announcement.cookie != self.cookie => {
-                self.believe(now, *from.ip(), announcement);
+                self.believe(now, source, announcement);
             }
-            Datagram::Goodbye(goodbye) if goodbye.cookie != self.cookie => self.forget(*from.ip(), &goodbye),
+            Datagram::Goodbye(goodbye) if goodbye.cookie != self.cookie => self.forget(source, &goodbye),
             _own => {}
         }
         Ok(())
@@ -281,7 +269,7 @@ impl Discovery {
     }
 
     /// The interface whose network holds `addr`; of several the one with the smallest network.
-    fn interface_towards(&self, addr: Ipv4Addr) -> Option<Ipv4Addr> {
+    fn interface_towards(&self, addr: LanAddr) -> Option<LanAddr> {
         let connected = self.interfaces.iter().map(|link| link.interface).filter(|interface| interface.contains(addr));
         connected.max_by_key(|interface| interface.prefix_len).map(|interface| interface.addr)
     }
@@ -304,9 +292,9 @@ impl Discovery {
         }
     }
 
-    fn answer(&mut self, now: Instant, interface: Ipv4Addr, from: SocketAddrV4, search: &Search) {
+    fn answer(&mut self, now: Instant, interface: LanAddr, from: SocketAddr, search: &Search) {
         let cookie = &self.cookie;
-        let group = SocketAddrV4::new(GROUP, self.settings.port);
+        let group = interface.group(self.settings.port);
         let mut answers = Vec::new();
         match &search.code {
             None => {
@@ -329,7 +317,7 @@ impl Discovery {
             }
         }
         for (to, announcement) in answers {
-            if self.answer_limits.allow(now, *from.ip()) {
+            if self.answer_limits.allow(now, from.into()) {
                 self.transmit(Transmit { interface, to, payload: Datagram::Service(announcement).to_bytes() });
             } else {
                 self.dropped.answers += 1;
@@ -337,11 +325,11 @@ impl Discovery {
         }
     }
 
-    fn believe(&mut self, now: Instant, source: Ipv4Addr, announcement: Announcement) {
+    fn believe(&mut self, now: Instant, source: LanAddr, announcement: Announcement) {
         let Announcement { port, infohash, cookie, title, speaks_v2 } = announcement;
         let searched = self.searches.answered(&infohash.hash);
         let key = searched.unwrap_or(KeyHash::from_bytes(infohash.hash));
-        let addr = SocketAddrV4::new(source, port);
+        let addr = source.at(port);
         let freetext = infohash.freetext;
         let change = self.claims.hear(now, Claim { key, addr, freetext, title, speaks_v2, cookie });
         if searched.is_some() && change == Change::New {
@@ -365,15 +353,15 @@ impl Discovery {
 
     /// Forgets what `source` said and takes back. Nothing of this is authenticated; but whoever can
     /// send from another's address can do as much with announcements.
-    fn forget(&mut self, source: Ipv4Addr, goodbye: &Goodbye) {
-        let addr = SocketAddrV4::new(source, goodbye.port);
+    fn forget(&mut self, source: LanAddr, goodbye: &Goodbye) {
+        let addr = source.at(goodbye.port);
         if self.claims.take_back(goodbye.key, addr, &goodbye.cookie) {
             self.events.push_back(Event::ListChanged);
         }
     }
 
-    fn multicast(&mut self, interface: Ipv4Addr, payload: Vec<u8>) {
-        self.transmit(Transmit { interface, to: SocketAddrV4::new(GROUP, self.settings.port), payload });
+    fn multicast(&mut self, interface: LanAddr, payload: Vec<u8>) {
+        self.transmit(Transmit { interface, to: interface.group(self.settings.port), payload });
     }
 
     fn transmit(&mut self, transmit: Transmit) {

@@ -1,8 +1,8 @@
 //! What each computer may cost.
 
-use std::net::Ipv4Addr;
 use std::time::Instant;
 
+use super::addr::LanAddr;
 use super::limits::{
     ANSWERS_IN_TOTAL, ANSWERS_PER_SOURCE, DATAGRAMS_IN_TOTAL, DATAGRAMS_PER_SOURCE, MAX_COUNTED_SOURCES, SOURCE_BURST,
     TOTAL_BURST,
@@ -43,7 +43,7 @@ pub struct Dropped {
 
 /// Limits what is done for each computer and for all of them together.
 #[derive(Debug)]
-pub(super) struct SourceLimits(SharedRate<Ipv4Addr>);
+pub(super) struct SourceLimits(SharedRate<LanAddr>);
 
 impl SourceLimits {
     pub(super) const fn new(per_source: u32, total: u32) -> Self {
@@ -54,29 +54,32 @@ impl SourceLimits {
 
     /// Whether one more datagram of `source`, or on its behalf, is within the limits; if so it is
     /// counted.
-    pub(super) fn allow(&mut self, now: Instant, source: Ipv4Addr) -> bool {
+    pub(super) fn allow(&mut self, now: Instant, source: LanAddr) -> bool {
         self.0.take(now, source)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[test]
     fn a_greedy_source_leaves_answers_for_others() {
         let now = Instant::now();
         let mut limits = SourceLimits::new(32, 256);
-        let greedy = (0..10_000).filter(|_| limits.allow(now, Ipv4Addr::new(10, 0, 0, 1))).count();
+        let greedy = (0..10_000).filter(|_| limits.allow(now, LanAddr::v4(Ipv4Addr::new(10, 0, 0, 1)))).count();
         assert_eq!(greedy, 32 * SOURCE_BURST as usize);
-        assert!(limits.allow(now, Ipv4Addr::new(10, 0, 0, 2)));
+        assert!(limits.allow(now, LanAddr::v4(Ipv4Addr::new(10, 0, 0, 2))));
     }
 
     #[test]
     fn many_sources_together_are_limited_and_counted_in_bounded_memory() {
         let now = Instant::now();
         let mut limits = SourceLimits::new(32, 256);
-        let allowed = (0..10_000).filter(|&host| limits.allow(now, Ipv4Addr::from_bits(0x0a00_0000 + host))).count();
+        let allowed =
+            (0..10_000).filter(|&host| limits.allow(now, LanAddr::v4(Ipv4Addr::from_bits(0x0a00_0000 + host)))).count();
         assert_eq!(allowed, 256 * TOTAL_BURST as usize);
         assert_eq!(limits.0.sources(), MAX_COUNTED_SOURCES);
     }

@@ -62,11 +62,13 @@ impl NetworkState {
     }
 
     /// Whether both have the same addresses: this host is in the same networks, as far as it can
-    /// tell, even if it has been elsewhere in between.
+    /// tell, even if it has been elsewhere in between. Link-local addresses of IPv6 do not count:
+    /// every interface has one, a container's too, and gives it to itself in any network.
     #[must_use]
     pub fn has_addrs_of(&self, other: &Self) -> bool {
         let sorted = |state: &Self| {
-            let mut ips: Vec<_> = state.ips().collect();
+            let is_given = |ip: &IpAddr| !matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+            let mut ips: Vec<_> = state.ips().filter(is_given).collect();
             ips.sort_unstable();
             ips
         };
@@ -93,6 +95,8 @@ mod tests {
         let routed = unplugged.next(unplugged.addrs.clone(), route).unwrap();
         assert_eq!((first.generation, routed.generation), (1, 1));
         assert!(routed.has_addrs_of(&first));
+        let linked = routed.next([&routed.addrs[..], &[addr("fe80::1", true)]].concat(), route).unwrap();
+        assert!(linked.has_addrs_of(&routed) && linked.generation == 1);
         let moved = routed.next(vec![addr(away, true)], None).unwrap();
         assert_eq!(moved.generation, 2);
         let back = moved.next(first.addrs.clone(), None).unwrap();

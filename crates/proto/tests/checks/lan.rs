@@ -1,12 +1,12 @@
 //! LAN discovery under any datagram and any row of operations.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use hardline_proto::KeyHash;
 use hardline_proto::lan::Announcement;
 use hardline_proto::lan::{
-    Cookie, Datagram, Discovery, Event, Freetext, GROUP, Goodbye, Infohash, Interface, MAX_ADDRS_PER_SERVICE,
+    Cookie, Datagram, Discovery, Event, Freetext, Goodbye, Infohash, Interface, LanAddr, MAX_ADDRS_PER_SERVICE,
     MAX_DATAGRAM, MAX_SERVICES_PER_SOURCE, MAX_TITLE, OwnService, Rates, Search, Settings, Title,
 };
 use hardline_proto::rolling::{Day, RollingCode};
@@ -82,14 +82,14 @@ impl Run {
     }
 
     fn interface_up(&mut self, a: u8, b: u8) {
-        let interface = Interface { addr: Ipv4Addr::new(10, 0, a % 4, 1), prefix_len: b % 34 };
+        let interface = Interface { addr: lan_addr(a % 4, 1), prefix_len: b % 34 };
         self.interfaces.retain(|known| known.addr != interface.addr);
         assert!(self.lan.interface_up(self.now, interface), "there is room for a few");
         self.interfaces.push(interface);
     }
 
     fn interface_down(&mut self, a: u8) {
-        let addr = Ipv4Addr::new(10, 0, a % 4, 1);
+        let addr = lan_addr(a % 4, 1);
         self.interfaces.retain(|known| known.addr != addr);
         self.lan.interface_down(addr);
     }
@@ -143,10 +143,10 @@ impl Run {
     fn receive_goodbye(&mut self, a: u8, b: u8) {
         let key = KeyHash::from_bytes(code(a, b));
         let (port, cookie) = (u16::from(b) + 1, Cookie::from_random([b & 2; 16]));
-        let source = Ipv4Addr::new(10, 0, b % 8, a);
+        let source = lan_addr(b % 8, a);
         let of_others = |lan: &Discovery| {
             let addrs = lan.found().into_iter().flat_map(|found| found.addrs);
-            addrs.filter(|(addr, _)| *addr != SocketAddrV4::new(source, port)).collect::<Vec<_>>()
+            addrs.filter(|(addr, _)| *addr != source.at(port)).collect::<Vec<_>>()
         };
         let before = of_others(&self.lan);
         self.receive(b, a, Datagram::Goodbye(Goodbye { port, key, cookie }));
@@ -154,7 +154,7 @@ impl Run {
     }
 
     fn receive(&mut self, a: u8, b: u8, datagram: Datagram) {
-        let from = SocketAddrV4::new(Ipv4Addr::new(10, 0, a % 8, b), PORT);
+        let from = lan_addr(a % 8, b).at(PORT);
         assert_eq!(self.lan.handle_datagram(self.now, from, &datagram.to_bytes()), Ok(()));
     }
 
@@ -173,31 +173,40 @@ impl Run {
         while let Some(transmit) = self.lan.poll_transmit() {
             let interface = self.interfaces.iter().find(|known| known.addr == transmit.interface);
             let interface = interface.expect("sent from an interface in use");
-            let is_group = transmit.to == SocketAddrV4::new(GROUP, PORT);
-            assert!(is_group || interface.contains(*transmit.to.ip()), "sent to a stranger: {}", transmit.to);
+            let is_group = transmit.to == interface.addr.group(PORT);
+            assert!(is_group || interface.contains(transmit.to.into()), "sent to a stranger: {}", transmit.to);
             assert!(Datagram::parse(&transmit.payload).is_ok());
         }
         while let Some(event) = self.lan.poll_event() {
             if let Event::Found { key, addr } = event {
                 assert!(self.searches.contains(&key), "never asked for");
-                assert!(self.is_neighbour(*addr.ip()));
+                assert!(self.is_neighbour(addr.into()));
             }
         }
         let found = self.lan.found();
         for service in &found {
             assert!((1..=MAX_ADDRS_PER_SERVICE).contains(&service.addrs.len()));
             assert!(
-                service.addrs.iter().all(|(addr, _)| self.is_neighbour(*addr.ip())),
+                service.addrs.iter().all(|(addr, _)| self.is_neighbour((*addr).into())),
                 "heard on a network that is gone"
             );
         }
-        let mut sources: Vec<_> = found.iter().flat_map(|service| &service.addrs).map(|(addr, _)| *addr.ip()).collect();
+        let mut sources: Vec<_> =
+            found.iter().flat_map(|service| &service.addrs).map(|(addr, _)| LanAddr::from(*addr)).collect();
         sources.sort_unstable();
         assert!(sources.chunk_by(|one, other| one == other).all(|claims| claims.len() <= MAX_SERVICES_PER_SOURCE));
     }
 
-    fn is_neighbour(&self, addr: Ipv4Addr) -> bool {
+    fn is_neighbour(&self, addr: LanAddr) -> bool {
         self.interfaces.iter().any(|interface| interface.contains(addr))
+    }
+}
+
+/// Of IPv4 on even networks, of IPv6 on odd ones.
+fn lan_addr(net: u8, host: u8) -> LanAddr {
+    match net % 2 {
+        0 => LanAddr::v4(Ipv4Addr::new(10, 0, net, host)),
+        _ => LanAddr::v6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, host.into()), net.into()),
     }
 }
 

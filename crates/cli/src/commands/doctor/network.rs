@@ -32,7 +32,7 @@ const ASKING: Duration = Duration::from_millis(200);
 
 /// Whether discovery works, per interface.
 pub(super) async fn multicast(settings: &Settings, networks: &NetworkMonitor) -> Vec<Finding> {
-    const REMEDY: &str = "check that the interface is up and that no firewall drops UDP port 6771 to 239.192.152.143";
+    const REMEDY: &str = "check that the interface is up and that no firewall drops UDP port 6771 to 239.192.152.143 and ff12::efc0:988f";
     if !settings.node.lan.enabled {
         return vec![Finding::fine("multicast", "Discovery on the local network is turned off.")];
     }

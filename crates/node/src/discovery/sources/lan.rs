@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use hardline_proto::candidate::{SourceInfo, Tier, Trust};
+use hardline_proto::hosts::HostPort;
 
 use crate::discovery::source::{AddressSource, Findings};
 use crate::drivers::lan::Lan;
@@ -25,7 +26,7 @@ impl AddressSource for Neighbours {
         Box::pin(async {
             let mut heard = self.0.search(findings.key());
             while let Some(addr) = heard.recv().await {
-                findings.found(addr, self.0.speaks_v2(findings.key(), addr).then_some(2));
+                findings.found(HostPort::scoped(addr), self.0.speaks_v2(findings.key(), addr).then_some(2));
             }
         })
     }

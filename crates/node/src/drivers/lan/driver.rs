@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use hardline_proto::KeyHash;
 use hardline_proto::lan::{Cookie, Discovery, Dropped, Event, Found, OwnService, Settings, Title};
-use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -15,7 +14,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{debug, trace, warn};
 
 use super::interfaces::{NamedInterface, usable};
-use super::link::{self, Link, QUEUE, Received};
+use super::link::{self, Groups, Link, QUEUE, Received};
 use super::waiters::Waiters;
 use super::{FoundService, LanInterface, LanService};
 use crate::clock::today;
@@ -49,10 +48,10 @@ pub(super) struct Driver {
     interfaces: watch::Sender<Vec<LanInterface>>,
     metrics: Metrics,
     over_rate: LogThrottle,
-    group: Arc<UdpSocket>,
+    groups: Groups,
     received: (mpsc::Sender<Received>, mpsc::Receiver<Received>),
     tasks: TaskTracker,
-    _group_reader: AbortOnDropHandle<()>,
+    _group_readers: Vec<AbortOnDropHandle<()>>,
 }
 
 impl Driver {
@@ -65,11 +64,12 @@ impl Driver {
         metrics: Metrics,
         tasks: TaskTracker,
     ) -> io::Result<Self> {
-        let group = link::open_group(config.port)?;
+        let groups = Groups::open(config.port)?;
         let received = mpsc::channel(QUEUE);
-        let reader = tasks.spawn(link::read(Arc::clone(&group), received.0.clone()));
+        let read = |socket: &Arc<_>| tasks.spawn(link::read(Arc::clone(socket), received.0.clone()));
+        let readers = groups.sockets().map(read).map(AbortOnDropHandle::new).collect();
         let settings =
-            Settings { port: group.local_addr()?.port(), plain_search: config.plain_search, rates: config.rates };
+            Settings { port: groups.v4.local_addr()?.port(), plain_search: config.plain_search, rates: config.rates };
         let mut driver = Self {
             discovery: Discovery::new(settings, Cookie::from_random(rand::random()), today()),
             network,
@@ -82,10 +82,10 @@ impl Driver {
             interfaces,
             metrics,
             over_rate: LogThrottle::default(),
-            group,
+            groups,
             received,
             tasks,
-            _group_reader: AbortOnDropHandle::new(reader),
+            _group_readers: readers,
         };
         driver.follow_network();
         driver.flush();
@@ -138,7 +138,7 @@ impl Driver {
         match self.discovery.start_search(now, key) {
             Ok(known) => {
                 for addr in known {
-                    let _ = sender.try_send(addr.into()); // room for as many as are ever known
+                    let _ = sender.try_send(addr); // room for as many as are ever known
                 }
                 self.waiters.add(key, sender);
             }
@@ -200,7 +200,7 @@ impl Driver {
         self.take_up_again = None;
         let now = self.now();
         for gone in self.links.extract_if(.., |link| !current.contains(&link.at)) {
-            debug!(interface = gone.at.name, addr = %gone.at.interface.addr, "interface gone");
+            debug!(interface = gone.at.name, addr = %gone.at.interface.addr.ip, "interface gone");
             self.discovery.interface_down(gone.at.interface.addr);
         }
         for interface in current {
@@ -211,8 +211,8 @@ impl Driver {
     }
 
     fn take_up(&mut self, now: std::time::Instant, at: NamedInterface) {
-        let addr = at.interface.addr;
-        match Link::open(at, &self.group, &self.received.0, &self.tasks) {
+        let addr = at.interface.addr.ip;
+        match Link::open(at, &self.groups, &self.received.0, &self.tasks) {
             Ok(link) if self.discovery.interface_up(now, link.at.interface) => {
                 debug!(interface = link.at.name, %addr, error = link.error(), "interface up");
                 self.links.push(link);
@@ -264,14 +264,13 @@ fn own_service(service: LanService) -> OwnService {
 
 fn found_service(found: Found) -> FoundService {
     let (addrs, titles): (Vec<_>, Vec<_>) =
-        found.addrs.iter().map(|(addr, title)| (SocketAddr::V4(*addr), title.as_str().to_owned())).unzip();
+        found.addrs.iter().map(|(addr, title)| (*addr, title.as_str().to_owned())).unzip();
     let title = titles.first().cloned().unwrap_or_default();
-    let v2 = found.v2.into_iter().map(SocketAddr::V4).collect();
-    FoundService { key: found.key, password: found.freetext, title, addrs, titles, v2 }
+    FoundService { key: found.key, password: found.freetext, title, addrs, titles, v2: found.v2 }
 }
 
 fn state(link: &Link) -> LanInterface {
-    LanInterface { addr: link.at.interface.addr, name: Some(link.at.name.clone()), error: link.error().cloned() }
+    LanInterface { addr: link.at.interface.addr.ip, name: Some(link.at.name.clone()), error: link.error().cloned() }
 }
 
 #[cfg(test)]

@@ -1,17 +1,17 @@
 //! Sockets: one shared by the group, one for each interface.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hardline_proto::lan::{GROUP, MAX_DATAGRAM};
+use hardline_proto::lan::{GROUP, GROUP_V6, LanAddr, MAX_DATAGRAM};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
-use tracing::trace;
+use tracing::{debug, trace};
 
 use super::interfaces::NamedInterface;
 use crate::tuning::Tunable;
@@ -30,15 +30,53 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const MAX_RETRY: Duration = Duration::from_secs(60);
 
 /// A datagram and where it came from.
-pub(super) type Received = (SocketAddrV4, Vec<u8>);
+pub(super) type Received = (SocketAddr, Vec<u8>);
 
-/// The socket of the group, on a port shared with other programs of this computer.
-pub(super) fn open_group(port: u16) -> io::Result<Arc<UdpSocket>> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+/// The socket of the group that is joined at interfaces with an address like `any`, on a port
+/// shared with other programs of this computer.
+pub(super) fn open_group(any: IpAddr, port: u16) -> io::Result<Arc<UdpSocket>> {
+    let at = SocketAddr::new(any, port);
+    let socket = Socket::new(Domain::for_address(at), Type::DGRAM, Some(Protocol::UDP))?;
+    if at.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
     Tunable::ReuseAddress.try_set(|| socket.set_reuse_address(true));
     #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
     Tunable::ReusePort.try_set(|| socket.set_reuse_port(true));
-    into_tokio(socket, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))
+    into_tokio(socket, at)
+}
+
+/// The sockets of the groups.
+#[derive(Debug, Clone)]
+pub(super) struct Groups {
+    pub(super) v4: Arc<UdpSocket>,
+    /// `None` on a computer without IPv6.
+    pub(super) v6: Option<Arc<UdpSocket>>,
+}
+
+impl Groups {
+    /// # Errors
+    /// When the port cannot be had.
+    pub(super) fn open(port: u16) -> io::Result<Self> {
+        let v4 = open_group(Ipv4Addr::UNSPECIFIED.into(), port)?;
+        let port = v4.local_addr()?.port();
+        let v6 = open_group(Ipv6Addr::UNSPECIFIED.into(), port);
+        let v6 = v6.inspect_err(|error| debug!(%error, "no discovery over IPv6")).ok();
+        Ok(Self { v4, v6 })
+    }
+
+    /// All of them.
+    pub(super) fn sockets(&self) -> impl Iterator<Item = &Arc<UdpSocket>> {
+        std::iter::once(&self.v4).chain(&self.v6)
+    }
+
+    /// That for interfaces with an address like `addr`.
+    fn of(&self, addr: LanAddr) -> io::Result<&Arc<UdpSocket>> {
+        match addr.ip {
+            IpAddr::V4(_) => Ok(&self.v4),
+            IpAddr::V6(_) => self.v6.as_ref().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into()),
+        }
+    }
 }
 
 /// One interface in use.
@@ -61,12 +99,12 @@ impl Link {
     /// answers.
     pub(super) fn open(
         at: NamedInterface,
-        group: &Arc<UdpSocket>,
+        groups: &Groups,
         received: &mpsc::Sender<Received>,
         tasks: &TaskTracker,
     ) -> io::Result<Self> {
         let addr = at.interface.addr;
-        let socket = open_sender(addr)?;
+        let (group, socket) = (groups.of(addr)?, open_sender(addr)?);
         let join_error = join(group, &socket, addr).err().map(|error| error.to_string());
         let reader = AbortOnDropHandle::new(tasks.spawn(read(Arc::clone(&socket), received.clone())));
         Ok(Self {
@@ -97,7 +135,7 @@ impl Link {
     }
 
     /// Sends a datagram at once, or loses it when there is no room, as any network does.
-    pub(super) fn send(&mut self, to: SocketAddrV4, payload: &[u8]) {
+    pub(super) fn send(&mut self, to: SocketAddr, payload: &[u8]) {
         let sent = SockRef::from(&*self.socket).send_to(payload, &to.into());
         match sent {
             // Whether one computer can be reached says nothing of the interface.
@@ -124,7 +162,11 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         // Fails when the interface took the membership with it.
-        let _ = SockRef::from(&*self.group).leave_multicast_v4(&GROUP, &self.at.interface.addr);
+        let group = SockRef::from(&*self.group);
+        let _ = match self.at.interface.addr.ip {
+            IpAddr::V4(addr) => group.leave_multicast_v4(&GROUP, &addr),
+            IpAddr::V6(_) => group.leave_multicast_v6(&GROUP_V6, self.at.interface.addr.scope),
+        };
     }
 }
 
@@ -133,12 +175,11 @@ pub(super) async fn read(socket: Arc<UdpSocket>, received: mpsc::Sender<Received
     let mut buffer = vec![0; MAX_DATAGRAM + 1]; // one more, so that what was cut off is seen to be too long
     loop {
         match socket.recv_from(&mut buffer).await {
-            Ok((len, SocketAddr::V4(from))) => {
+            Ok((len, from)) => {
                 if received.send((from, buffer[..len].to_vec())).await.is_err() {
                     return;
                 }
             }
-            Ok(_) => {}
             Err(error) => {
                 trace!(%error, "receive failed");
                 sleep(RECEIVE_PAUSE).await;
@@ -150,32 +191,50 @@ pub(super) async fn read(socket: Arc<UdpSocket>, received: mpsc::Sender<Received
 /// Both kinds, for a test of their options.
 #[cfg(test)]
 pub(crate) fn opens_sockets(addr: Ipv4Addr) -> io::Result<()> {
-    open_group(0).and(open_sender(addr)).map(drop)
+    Groups::open(0).and(open_sender(LanAddr::v4(addr)).map(drop))
 }
 
-fn open_sender(addr: Ipv4Addr) -> io::Result<Arc<UdpSocket>> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_multicast_if_v4(&addr)?;
-    Tunable::MulticastLoop.try_set(|| socket.set_multicast_loop_v4(true));
-    Tunable::MulticastTtl.try_set(|| socket.set_multicast_ttl_v4(1));
-    into_tokio(socket, SocketAddrV4::new(addr, 0))
+fn open_sender(addr: LanAddr) -> io::Result<Arc<UdpSocket>> {
+    let at = addr.at(0);
+    let socket = Socket::new(Domain::for_address(at), Type::DGRAM, Some(Protocol::UDP))?;
+    match addr.ip {
+        IpAddr::V4(ip) => {
+            socket.set_multicast_if_v4(&ip)?;
+            Tunable::MulticastLoop.try_set(|| socket.set_multicast_loop_v4(true));
+            Tunable::MulticastTtl.try_set(|| socket.set_multicast_ttl_v4(1));
+        }
+        IpAddr::V6(_) => {
+            socket.set_only_v6(true)?;
+            socket.set_multicast_if_v6(addr.scope)?;
+            Tunable::MulticastLoop.try_set(|| socket.set_multicast_loop_v6(true));
+            Tunable::MulticastTtl.try_set(|| socket.set_multicast_hops_v6(1));
+        }
+    }
+    into_tokio(socket, at)
 }
 
 /// Joins the group on the interface that has `addr`.
 ///
-/// Systems bound the memberships of one socket (Linux: 20, and container hosts have more
+/// Systems bound the memberships of one socket (Linux: 20 with IPv4, and container hosts have more
 /// interfaces). The interface's own socket holds the membership then: on Linux that lets the
 /// group's socket hear too.
-fn join(group: &UdpSocket, own: &UdpSocket, addr: Ipv4Addr) -> io::Result<()> {
-    let joined = |socket: &UdpSocket| match SockRef::from(socket).join_multicast_v4(&GROUP, &addr) {
-        // Another address of the same interface has joined.
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(()),
-        other => other,
+fn join(group: &UdpSocket, own: &UdpSocket, addr: LanAddr) -> io::Result<()> {
+    let joined = |socket: &UdpSocket| {
+        let socket = SockRef::from(socket);
+        let joined = match addr.ip {
+            IpAddr::V4(ip) => socket.join_multicast_v4(&GROUP, &ip),
+            IpAddr::V6(_) => socket.join_multicast_v6(&GROUP_V6, addr.scope),
+        };
+        match joined {
+            // Another address of the same interface has joined.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(()),
+            other => other,
+        }
     };
     joined(group).or_else(|error| joined(own).map_err(|_| error))
 }
 
-fn into_tokio(socket: Socket, bind: SocketAddrV4) -> io::Result<Arc<UdpSocket>> {
+fn into_tokio(socket: Socket, bind: SocketAddr) -> io::Result<Arc<UdpSocket>> {
     socket.set_nonblocking(true)?;
     socket.bind(&bind.into())?;
     UdpSocket::from_std(socket.into()).map(Arc::new)
@@ -214,18 +273,18 @@ mod tests {
     #[tokio::test]
     async fn one_computer_out_of_reach_says_nothing_of_the_interface() {
         let mut link = loopback().await;
-        link.send(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9), TOO_MUCH);
+        link.send(LanAddr::v4(Ipv4Addr::LOCALHOST).at(9), TOO_MUCH);
         assert_eq!((link.error(), link.retry_at()), (None, None));
     }
 
     async fn loopback() -> Link {
-        let interface = Interface { addr: Ipv4Addr::LOCALHOST, prefix_len: 8 };
+        let interface = Interface { addr: LanAddr::v4(Ipv4Addr::LOCALHOST), prefix_len: 8 };
         let (received, _) = mpsc::channel(1);
         let at = NamedInterface { interface, name: "lo".into() };
-        Link::open(at, &open_group(0).unwrap(), &received, &TaskTracker::new()).unwrap()
+        Link::open(at, &Groups::open(0).unwrap(), &received, &TaskTracker::new()).unwrap()
     }
 
-    fn group_addr() -> SocketAddrV4 {
-        SocketAddrV4::new(GROUP, 9)
+    fn group_addr() -> SocketAddr {
+        LanAddr::v4(GROUP).at(9)
     }
 }

@@ -9,7 +9,7 @@ mod waiters; // who is told of what was found
 pub(crate) use link::opens_sockets;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use hardline_proto::KeyHash;
@@ -84,7 +84,7 @@ impl FoundService {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LanInterface {
     /// The interface's own address.
-    pub addr: Ipv4Addr,
+    pub addr: IpAddr,
     /// Its name where the system tells.
     pub name: Option<String>,
     /// Why multicast does not work there, if it does not.

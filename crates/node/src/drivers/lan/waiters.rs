@@ -1,7 +1,7 @@
 //! Who is told of what was found.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddr;
 
 use hardline_proto::KeyHash;
 use tokio::sync::mpsc;
@@ -18,9 +18,9 @@ impl Waiters {
         self.by_key.entry(key).or_default().push(waiter);
     }
 
-    pub(super) fn tell(&self, key: KeyHash, addr: SocketAddrV4) {
+    pub(super) fn tell(&self, key: KeyHash, addr: SocketAddr) {
         for waiter in self.by_key.get(&key).into_iter().flatten() {
-            let _ = waiter.try_send(addr.into());
+            let _ = waiter.try_send(addr);
         }
     }
 
