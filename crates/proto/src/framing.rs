@@ -204,14 +204,17 @@ impl RequestFollower {
                 chunks = if left == 0 { Chunks::DataEnd } else { Chunks::Data { left } };
                 continue;
             }
-            at += 1;
-            match chunks.after(byte)? {
-                Some(next) => chunks = next,
-                None => {
+            match chunks.after(byte) {
+                Ok(Some(next)) => chunks = next,
+                Ok(None) => {
                     self.message_ended();
-                    return Ok(at);
+                    return Ok(at + 1);
                 }
+                // What is right passes first, however the bytes were cut into reads.
+                Err(_) if at > 0 => break,
+                Err(refusal) => return Err(refusal),
             }
+            at += 1;
         }
         self.state = State::Chunks(chunks);
         Ok(at)

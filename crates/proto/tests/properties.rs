@@ -23,6 +23,9 @@ const SEEDS: &[&[u8]] = &[
     b"POST /x HTTP/1.1\r\nHost: e868423731872b8235a0adc9102bb45bb9e8321e.localhost\r\nAccept: text/html;q=0.9\r\n\r\n",
     b"{\"WANHosts\": \"203.0.113.5:7008,[200:1::2]:7008,home.example.org:7008\", \"password\": \"pw\"}\n",
     b"203.0.113.5:7008,[2001:db8::1]:7008,2001:db8::1:7008,home.example.org:7008",
+    include_bytes!("../../../fuzz/corpus/framing/chunked"),
+    include_bytes!("../../../fuzz/corpus/rewrite/everything"),
+    include_bytes!("../../../fuzz/corpus/rewrite/answer"),
     include_bytes!("vectors/client_hello/chromium.bin"),
     include_bytes!("vectors/client_hello/openssl-s_client.bin"),
 ];

@@ -70,6 +70,12 @@ impl BackendNames {
         HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("localhost"))
     }
 
+    /// Whether `address` is one of the backend's: `http://localhost:8080/path`.
+    #[must_use]
+    pub fn are_in(&self, address: &str) -> bool {
+        self.below(address).is_some()
+    }
+
     /// Whether `authority`, in an address of `scheme`, is the backend's.
     fn has(&self, scheme: Scheme, authority: &Authority) -> bool {
         let port = authority.port_u16().unwrap_or(scheme.default_port());

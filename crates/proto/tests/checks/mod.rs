@@ -7,6 +7,7 @@
 
 mod call;
 mod dial;
+mod http;
 mod lan;
 mod relay;
 mod sealed;
@@ -23,6 +24,7 @@ use hardline_proto::preamble::{MAX_PASSWORD, MAX_PREAMBLE, Preamble, PreambleErr
 
 pub use call::{call, punch_ops};
 pub use dial::dial_ops;
+pub use http::{framing, rewrite};
 pub use lan::{lan_datagram, lan_ops};
 pub use relay::relay_message;
 pub use sealed::sealed;
@@ -36,6 +38,7 @@ pub const ALL: &[(&str, Check)] = &[
     ("call", call),
     ("client_hello", client_hello),
     ("dial_ops", dial_ops),
+    ("framing", framing),
     ("head", head),
     ("host", host),
     ("hosts", hosts),
@@ -45,6 +48,7 @@ pub const ALL: &[(&str, Check)] = &[
     ("opening", opening),
     ("punch_ops", punch_ops),
     ("relay_message", relay_message),
+    ("rewrite", rewrite),
     ("sealed", sealed),
     ("tunnel_bytes", tunnel_bytes),
     ("tunnel_ops", tunnel_ops),
