@@ -23,6 +23,7 @@ mod leftovers;
 mod network;
 mod process;
 mod product;
+mod programs;
 mod python;
 mod routed;
 mod router;

@@ -48,6 +48,18 @@ pub(crate) fn run(command: &mut Command) -> Result<Output> {
     })
 }
 
+/// Waits until `is_so`, for a minute at most.
+pub(crate) fn until(mut is_so: impl FnMut() -> bool) -> Result<()> {
+    let deadline = Instant::now() + READY_LIMIT;
+    while !is_so() {
+        if Instant::now() > deadline {
+            bail!("not within a minute");
+        }
+        sleep(POLL);
+    }
+    Ok(())
+}
+
 /// A running program whose output is kept; killed on drop. A failed test shows what it had said.
 #[derive(Debug)]
 pub struct Process {

@@ -94,45 +94,15 @@ impl Release {
         }
     }
 
-    /// The virtual environment, under cargo's target folder; made when absent, and anew when it
-    /// does not work.
+    /// The virtual environment, made when absent.
     fn environment(self) -> Result<PathBuf> {
-        let build = crate::helper::build_folder()?;
-        let folder = build.parent().context("cargo's target folder")?.join("lab");
-        fs::create_dir_all(&folder)?;
-        let environment = folder.join(format!("python-{}", self.version()));
-        // One at a time, also among several test programs.
-        let lock = File::create(folder.join(format!("python-{}.lock", self.version())))?;
-        lock.lock()?;
-        if !self.works(&environment) {
-            self.install(&environment).with_context(|| format!("installing the Python program {}", self.version()))?;
-        }
-        Ok(environment)
-    }
-
-    /// Whether the release and what it imports are there. (Importing the release itself would start
-    /// its threads.)
-    fn works(self, environment: &Path) -> bool {
+        // (Importing the release itself would start its threads.)
         let check = format!(
             "import importlib.metadata, nacl.bindings, requests, lxml.etree, OpenSSL.crypto, ifaddr; \
              assert importlib.metadata.version('hardline') == '{}'",
             self.version()
         );
-        let mut command = Command::new(environment.join("bin/python"));
-        command.env_remove("PYTHONPATH").args(["-c", &check]);
-        command.output().is_ok_and(|output| output.status.success())
-    }
-
-    fn install(self, environment: &Path) -> Result<()> {
-        if environment.exists() {
-            fs::remove_dir_all(environment)?;
-        }
-        run(Command::new("python3").args(["-m", "venv"]).arg(environment))?.success()?;
-        let requirements = format!("{}/python/requirements-{}.txt", env!("CARGO_MANIFEST_DIR"), self.version());
-        let mut pip = Command::new(environment.join("bin/python"));
-        pip.args(["-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--requirement"]);
-        run(pip.arg(requirements))?.success()?;
-        Ok(())
+        environment(&format!("python-{}", self.version()), &check, &format!("requirements-{}.txt", self.version()))
     }
 
     /// What the release needs in its environment variables.
@@ -144,6 +114,36 @@ impl Release {
         }
         Ok(())
     }
+}
+
+/// A virtual environment under cargo's target folder, with the packages of `requirements`; made
+/// when absent, and anew when the program `check` does not run in it.
+pub(crate) fn environment(name: &str, check: &str, requirements: &str) -> Result<PathBuf> {
+    let build = crate::helper::build_folder()?;
+    let folder = build.parent().context("cargo's target folder")?.join("lab");
+    fs::create_dir_all(&folder)?;
+    let environment = folder.join(name);
+    // One at a time, also among several test programs.
+    let lock = File::create(folder.join(format!("{name}.lock")))?;
+    lock.lock()?;
+    let mut command = Command::new(environment.join("bin/python"));
+    command.env_remove("PYTHONPATH").args(["-c", check]);
+    if !command.output().is_ok_and(|output| output.status.success()) {
+        install(&environment, requirements).with_context(|| format!("installing {requirements}"))?;
+    }
+    Ok(environment)
+}
+
+fn install(environment: &Path, requirements: &str) -> Result<()> {
+    if environment.exists() {
+        fs::remove_dir_all(environment)?;
+    }
+    run(Command::new("python3").args(["-m", "venv"]).arg(environment))?.success()?;
+    let requirements = format!("{}/python/{requirements}", env!("CARGO_MANIFEST_DIR"));
+    let mut pip = Command::new(environment.join("bin/python"));
+    pip.args(["-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--requirement"]);
+    run(pip.arg(requirements))?.success()?;
+    Ok(())
 }
 
 /// `lib/python3.N/site-packages`, whichever N; an environment not made yet has none, which is no

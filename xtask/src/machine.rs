@@ -45,6 +45,16 @@ pub(crate) const TESTS: &[Need] = &[
         is_there: || exists("/usr/bin/upnpc"),
     },
     Need { package: "natpmpc", why: "the same by NAT-PMP", is_there: || exists("/usr/bin/natpmpc") },
+    Need {
+        package: "nginx-light",
+        why: "a site with a name of its own, and HTTPS",
+        is_there: || exists("/usr/sbin/nginx"),
+    },
+    Need {
+        package: "transmission-daemon",
+        why: "a program that refuses other names",
+        is_there: || program("transmission-daemon", "--version"),
+    },
     Need { package: "fonts-dejavu-core", why: "legible screenshots", is_there: has_fonts },
 ];
 

@@ -164,7 +164,10 @@ pub enum Command {
     /// published
     Status,
     /// Says in sentences what works here and what does not, and what to do about it
-    Doctor,
+    Doctor {
+        /// Looks at this service alone, as a visitor would: its title, name or target
+        service: Option<String>,
+    },
     /// Connects stdin and stdout to a service, as ssh's ProxyCommand wants it
     #[command(after_long_help = CONNECT_EXAMPLES)]
     Connect(ReachArgs),

@@ -45,6 +45,14 @@ fn every_test_named_in_the_threat_model_is_there() {
     }
 }
 
+#[test]
+fn every_known_program_has_its_line() {
+    let page = std::fs::read_to_string(root().join("docs/apps.md")).unwrap();
+    for app in hardline_node::apps::APPS {
+        assert!(page.contains(&format!("| {} | `app = \"{}\"`", app.title, app.name)), "{}", app.name);
+    }
+}
+
 /// Text of every Rust file of the crates and the lab.
 fn sources(root: &Path) -> Vec<String> {
     let mut folders = vec![root.join("crates"), root.join("lab")];

@@ -41,6 +41,95 @@ pub const APPS: &[App] = &[
 pub const FORM: &str =
     "code-server, grafana, home-assistant, jupyter, node-red, proxmox, syncthing, transmission or vite";
 
+/// A refusal that a program is known for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Who says so, for people.
+    pub who: &'static str,
+    /// Where it is asked: `/`, or a path of this program alone.
+    pub path: &'static str,
+    /// What the answer for `/` contains, where another path is asked.
+    pub sign: &'static str,
+    /// With which status.
+    pub status: u16,
+    /// What its answer contains.
+    pub text: &'static str,
+    /// Why it refuses, for people; follows "because".
+    pub because: &'static str,
+    /// What helps, as in the configuration.
+    pub setting: &'static str,
+}
+
+/// Known refusals. Where no program is named, several frameworks say so.
+pub const REFUSALS: &[Refusal] = &[
+    of_jupyter("/", "Jupyter Server"),
+    of_jupyter("/api", "Forbidden"),
+    Refusal {
+        who: "Transmission",
+        path: "/transmission/rpc",
+        sign: "Server: Transmission",
+        status: 421,
+        text: "rpc-host-whitelist",
+        because: "it believes only in a Host of its white list",
+        setting: "app = \"transmission\"",
+    },
+    Refusal {
+        who: "Vite",
+        path: "/",
+        sign: "",
+        status: 403,
+        text: "Blocked request. This host",
+        because: "it believes only in the Host of its allowedHosts",
+        setting: "app = \"vite\"",
+    },
+    Refusal {
+        who: "Syncthing",
+        path: "/",
+        sign: "",
+        status: 403,
+        text: "Host check error",
+        because: "it believes only in a local Host",
+        setting: "app = \"syncthing\"",
+    },
+    of_host(403, "Invalid Host header"),
+    of_host(200, "Invalid Host header"),
+    of_host(400, "ALLOWED_HOSTS"),
+    of_host(403, "Blocked hosts:"),
+    of_https("The plain HTTP request was sent to HTTPS port"),
+    of_https("Client sent an HTTP request to an HTTPS server"),
+    of_https("speaking plain HTTP to an SSL-enabled server port"),
+];
+
+const fn of_jupyter(path: &'static str, text: &'static str) -> Refusal {
+    let because = "it believes only in a local Host";
+    let setting = "app = \"jupyter\"";
+    Refusal { who: "Jupyter", path, sign: "Server: TornadoServer", status: 403, text, because, setting }
+}
+
+const fn of_host(status: u16, text: &'static str) -> Refusal {
+    let because = "it does not know the Host";
+    Refusal { who: "The program", path: "/", sign: "", status, text, because, setting: "host_header = \"target\"" }
+}
+
+const fn of_https(text: &'static str) -> Refusal {
+    let because = "it speaks HTTPS";
+    Refusal {
+        who: "The program",
+        path: "/",
+        sign: "",
+        status: 400,
+        text,
+        because,
+        setting: "a target that begins with https://",
+    }
+}
+
+/// The refusal that an answer to a request for `path` is.
+#[must_use]
+pub fn refusal(path: &str, status: u16, answer: &str) -> Option<&'static Refusal> {
+    REFUSALS.iter().find(|it| it.path == path && it.status == status && answer.contains(it.text))
+}
+
 /// The program of this name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static App> {

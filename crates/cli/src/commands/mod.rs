@@ -48,7 +48,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Some(Command::Open { link }) => block_on(open::run(load()?, &link, output)),
         Some(Command::Key(command)) => id::key(&load()?, command, output),
         Some(Command::Status) => block_on(status::run(load()?, output)),
-        Some(Command::Doctor) => block_on(doctor::run(&sources, output)),
+        Some(Command::Doctor { service }) => block_on(doctor::run(&sources, service.as_deref(), output)),
         Some(Command::Connect(args)) => block_on(connect::run(load()?, args)),
         Some(Command::Forward(args)) => block_on(forward::run(load()?, args, output)),
         Some(Command::Relay { command }) => relay::run(load()?, command, output),

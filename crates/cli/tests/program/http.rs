@@ -84,3 +84,59 @@ fn settings_that_make_no_sense_are_refused_with_a_reason() {
         assert!(outcome.stderr.contains(reason), "{arguments:?}: {}", outcome.stderr);
     }
 }
+
+/// A program that answers only those who call it by its own name, and sends them to its own
+/// address.
+fn picky() -> u16 {
+    backend(|mut stream| {
+        let port = stream.local_addr().unwrap().port();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let mut heard = String::new();
+        while reader.read_line(&mut heard).is_ok_and(|count| count > 2) {}
+        let (status, body) = if heard.contains(&format!("Host: localhost:{port}\r\n")) {
+            (format!("302 Found\r\nLocation: http://localhost:{port}/home"), "")
+        } else {
+            ("403 Forbidden".into(), "Invalid Host header")
+        };
+        let length = body.len();
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+        let _ = stream.write_all(answer.as_bytes());
+    })
+}
+
+#[test]
+fn doctor_says_what_a_visitor_of_a_service_would_see_and_which_setting_helps() {
+    let program = Program::new();
+    let (picky, ssh) =
+        (picky().to_string(), backend(|mut stream| drop(stream.write_all(b"SSH-2.0-x\r\n"))).to_string());
+    let file = program.home().join("hardline.toml");
+    let services = [
+        ("raw", ""),
+        ("away", "host_header = \"target\"\nrewrite_redirects = false\n"),
+        ("right", "host_header = \"target\"\n"),
+    ];
+    let text: String = services
+        .iter()
+        .map(|(title, settings)| {
+            format!("[[service]]\nname = \"{title}\"\ntarget = {picky}\ntitle = \"{title}\"\n{settings}")
+        })
+        .collect();
+    std::fs::write(&file, text).unwrap();
+    for (service, code, said) in [
+        ("raw", 8, "answers 403 because it does not know the Host"),
+        ("raw", 8, "host_header = \"target\""),
+        ("away", 8, "which is its own address"),
+        ("away", 8, "rewrite_redirects = true"),
+        ("right", 0, "answers a visitor with 302"),
+        (&picky, 8, "answers 403"),
+        (&ssh, 0, "it says \"SSH-2.0-x\""),
+        ("9", 8, "is not reached"),
+        ("https://127.0.0.1:9", 8, "is not reached"),
+    ] {
+        let outcome = program.run(["--config", file.to_str().unwrap(), "doctor", service]);
+        assert!(outcome.stdout.contains(said), "{service}: {}{}", outcome.stdout, outcome.stderr);
+        assert_eq!(outcome.code, Some(code), "{service}: {}", outcome.stdout);
+    }
+    let outcome = program.run(["doctor", "no such service"]);
+    assert!(outcome.code == Some(2) && outcome.stderr.contains("title, name or target"), "{}", outcome.stderr);
+}

@@ -2,6 +2,8 @@
 
 pub mod folder; // a folder, shown by the built-in file server, over a stream inside this process
 
+pub mod visit; // what a visitor would see of a program
+
 mod http; // a stage in front of the program that understands HTTP
 mod place; // where the program is
 

@@ -4,6 +4,7 @@ mod dht; // the DHT
 mod network; // interfaces, multicast, own addresses, names
 mod ports; // who has the ports
 mod reach; // the way here from outside
+mod service; // what a visitor would see of a service
 
 use std::path::Path;
 
@@ -52,7 +53,17 @@ impl Finding {
     }
 }
 
-pub(super) async fn run(sources: &Sources, output: Output) -> Result<(), Failure> {
+pub(super) async fn run(sources: &Sources, of: Option<&str>, output: Output) -> Result<(), Failure> {
+    match of {
+        Some(of) => {
+            let loaded = super::load(sources, output)?;
+            tell(&service::findings(&service::find(&loaded.settings, of)?).await, output)
+        }
+        None => of_all(sources, output).await,
+    }
+}
+
+async fn of_all(sources: &Sources, output: Output) -> Result<(), Failure> {
     let mut findings = Vec::new();
     let loaded = configuration(sources, &mut findings);
     let settings = &loaded.settings;
