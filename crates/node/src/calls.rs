@@ -4,16 +4,16 @@
 //! admits is followed from the socket where QUIC comes in: what the dialler does then is an
 //! ordinary connection.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use hardline_dht::{Event, InfoHash, Value};
-use hardline_proto::call::{self, CallGate, CallId, CookieSecret, Surroundings};
-use hardline_proto::punch::{Attempt, Mapping, Plan, Role};
+use hardline_dht::{Event, InfoHash, Value, ValueType};
+use hardline_proto::call::{self, Answer, CallGate, CallId, CookieSecret, Surroundings};
+use hardline_proto::punch::{Attempt, Plan, Role};
 use hardline_proto::rolling::Day;
 use hardline_proto::{KeyHash, dht_key};
 use tokio::sync::watch;
@@ -33,6 +33,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Pause after the DHT's node has ended, or cannot be had.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// Answers that are being stored at once; one takes a second.
+const MAX_ANSWERS: usize = 8;
 
 /// What is needed to follow calls.
 #[derive(Debug)]
@@ -70,8 +73,10 @@ impl Calls {
 
     /// Listens for as long as the node runs and there are services in the DHT.
     async fn listen(&mut self, dht: &DhtUse, gate: &mut CallGate) {
-        let mut listening = Listening::default();
+        let (mut listening, mut answers) = (Listening::default(), VecDeque::new());
         loop {
+            // The oldest are long stored.
+            answers.drain(..answers.len().saturating_sub(MAX_ANSWERS));
             let places = self.places();
             if places.is_empty() {
                 return;
@@ -80,7 +85,7 @@ impl Calls {
             tokio::select! {
                 Ok(()) = self.table.changed() => {}
                 heard = listening.heard() => match heard {
-                    Some(((key, day), value)) => self.follow(gate, &key, day, value.data()),
+                    Some((place, value)) => answers.extend(self.follow(dht, gate, place, value.data())),
                     None => return,
                 },
                 () = sleep(LOOK_AGAIN) => {}
@@ -96,30 +101,34 @@ impl Calls {
         keys.flat_map(|key| days.iter().map(move |day| (key, *day))).collect()
     }
 
-    /// Sends probes to who has called, if that is in order.
-    fn follow(&self, gate: &mut CallGate, service: &KeyHash, day: Day, bytes: &[u8]) {
-        let call = match call::open(bytes, service, day) {
-            Ok(call) => call,
-            Err(error) => return debug!(%error, key = %service.short(), "not a call"),
-        };
+    /// Sends probes to who has called, if that is in order. Returns the answer that is being
+    /// stored.
+    fn follow(&self, dht: &Dht, gate: &mut CallGate, (service, day): Place, bytes: &[u8]) -> Option<Operation> {
+        let call = call::open(bytes, &service, day);
+        let call = call.inspect_err(|error| debug!(%error, key = %service.short(), "not a call")).ok()?;
         let (network, policy) = (self.resolver.network.now(), self.resolver.policy());
         let public = self.dht.public_addresses().borrow().clone();
-        let around = Surroundings { policy: &policy, network: &network, public: &public, mapping: Mapping::Unknown };
+        let mapping = self.dht.mapping();
+        let around = Surroundings { policy: &policy, network: &network, public: &public, mapping };
         let now = Instant::now().into_std();
-        match gate.admit(now, now_ms(), service, &call, &around) {
-            Ok(admitted) => {
-                debug!(key = %service.short(), id = ?call.id, targets = ?admitted.targets, "called");
-                self.metrics.add(Metric::CallsFollowed, 1);
-                let (v4, v6): (Vec<_>, Vec<_>) = admitted.targets.iter().partition(|addr| addr.is_ipv4());
-                for targets in [v4, v6] {
-                    self.probe(now, &call.id, &targets, admitted.plan);
-                }
-            }
+        let admitted = match gate.admit(now, now_ms(), &service, &call, &around) {
+            Ok(admitted) => admitted,
             Err(refused) => {
                 debug!(key = %service.short(), id = ?call.id, %refused, "call not followed");
                 self.metrics.add(Metric::CallsRefused, 1);
+                return None;
             }
+        };
+        debug!(key = %service.short(), id = ?call.id, targets = ?admitted.targets, plan = ?admitted.plan, "called");
+        self.metrics.add(Metric::CallsFollowed, 1);
+        let (v4, v6): (Vec<_>, Vec<_>) = admitted.targets.iter().partition(|addr| addr.is_ipv4());
+        for targets in [v4, v6] {
+            self.probe(now, &call.id, &targets, admitted.plan);
         }
+        let answer = Answer { call: call.id, cookie: admitted.cookie?, mapping };
+        let sealed = answer.seal(&service, day, rand::random());
+        let value = Value::new(rand::random_range(1..=u64::MAX), ValueType::USER_DATA, &sealed, "").ok()?;
+        Some(dht.put(InfoHash(dht_key::answer(&call.id)), value, false))
     }
 
     /// Sends to addresses of one family, from the socket of it.
@@ -128,7 +137,10 @@ impl Calls {
         match self.quic.dialling(*first) {
             Ok(endpoint) => {
                 let attempt = Attempt::new(now, Role::Publisher, id, targets, plan, rand::random());
-                endpoint.answer_probes(attempt);
+                match plan {
+                    Plan::ManySockets(_) => self.quic.serve(endpoint.punch(attempt)),
+                    _ => endpoint.answer_probes(attempt),
+                }
             }
             Err(error) => debug!(%error, "no socket to answer a call from"),
         }

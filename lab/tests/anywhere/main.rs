@@ -15,4 +15,5 @@ mod relayed;
 mod released;
 mod rest;
 mod six;
+mod symmetric;
 mod world;

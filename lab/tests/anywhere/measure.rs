@@ -24,6 +24,19 @@ pub(crate) fn first_tries(scenario: &str, one: impl FnMut(usize) -> Result<Durat
 pub(crate) fn so_many_first_tries(
     scenario: &str,
     tries: usize,
+    one: impl FnMut(usize) -> Result<Duration>,
+) -> Result<()> {
+    most_first_tries(scenario, tries, 0, one)
+}
+
+/// The same, where chance decides: at most `may_fail` of them may fail.
+///
+/// # Errors
+/// If more fail.
+pub(crate) fn most_first_tries(
+    scenario: &str,
+    tries: usize,
+    may_fail: usize,
     mut one: impl FnMut(usize) -> Result<Duration>,
 ) -> Result<()> {
     let (mut times, mut failures) = (Vec::new(), Vec::new());
@@ -43,7 +56,7 @@ pub(crate) fn so_many_first_tries(
         median.as_millis(),
         slowest.as_millis()
     ))?;
-    ensure!(failures.is_empty(), "{scenario}: {failures:#?}");
+    ensure!(failures.len() <= may_fail, "{scenario}: {failures:#?}");
     Ok(())
 }
 

@@ -14,26 +14,30 @@ const TRIES: usize = 20;
 
 /// What stands between a computer and the internet.
 #[derive(Debug, Clone, Copy)]
-enum Access {
+pub(crate) enum Access {
     /// Nothing.
     Open,
     /// A home's router.
     Nat,
     /// That, behind a provider's.
     DoubleNat,
+    /// A home's router that gives each destination another port.
+    Symmetric,
+    /// One that lets no UDP through.
+    NoUdp,
 }
 
 /// One pair, and the DHT.
-struct Pair {
-    dht: DhtNetwork,
-    alice: Host,
-    bob: Host,
-    _internet: Switch,
+pub(crate) struct Pair {
+    pub(crate) dht: DhtNetwork,
+    pub(crate) alice: Host,
+    pub(crate) bob: Host,
+    pub(crate) internet: Switch,
     routers: Vec<Router>,
 }
 
 impl Pair {
-    fn new(lab: &Lab, publisher: Access, client: Access) -> Result<Self> {
+    pub(crate) fn new(lab: &Lab, publisher: Access, client: Access) -> Result<Self> {
         let internet = lab.slow_internet(ROUND_TRIP)?;
         let dht = lab.dht(&internet, 6)?;
         let (alice, bob) = (lab.host("alice")?, lab.host("bob")?);
@@ -41,8 +45,13 @@ impl Pair {
         for (host, access, number) in [(&alice, publisher, 5), (&bob, client, 7)] {
             match access {
                 Access::Open => host.join(&internet, "eth0", number)?,
-                Access::Nat => {
+                Access::Nat | Access::Symmetric | Access::NoUdp => {
                     let home = lab.home(&internet, number, Mapping::None)?;
+                    match access {
+                        Access::Symmetric => home.make_symmetric()?,
+                        Access::NoUdp => home.block_udp()?,
+                        _ => {}
+                    }
                     home.connect(host, 2)?;
                     routers.push(home);
                 }
@@ -54,17 +63,17 @@ impl Pair {
                 }
             }
         }
-        Ok(Self { dht, alice, bob, _internet: internet, routers })
+        Ok(Self { dht, alice, bob, internet, routers })
     }
 
-    fn publish(&self, options: &[&str]) -> Result<Service> {
+    pub(crate) fn publish(&self, options: &[&str]) -> Result<Service> {
         let service = self.alice.service(&[&texts(&self.dht.options()), options].concat())?;
         self.dht.wait_for_value(sealed_key(&service.key)?, |_| true)?;
         Ok(service)
     }
 
     /// Waits until nodes of the DHT have told the publisher where they see it, as is wanted.
-    fn wait_until_seen(&self, service: &Service, is_wanted: impl Fn(&Value) -> bool) -> Result<()> {
+    pub(crate) fn wait_until_seen(&self, service: &Service, is_wanted: impl Fn(&Value) -> bool) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             self.dht.have_all_ask(sealed_key(&service.key)?)?;

@@ -40,14 +40,12 @@ impl Behind {
 
     /// A computer on the internet that is a relay, with the address that it prints.
     pub(crate) fn relay(&self, lab: &Lab, number: u8) -> Result<Relay> {
-        let host = lab.host(&format!("vps{number}"))?;
-        host.join(&self.internet, "eth0", number)?;
-        let at = format!("203.0.113.{number}:7008");
+        Relay::start(lab, &self.internet, &self.dht, number)
+    }
+
+    fn gateway(&self, number: usize) -> Result<Hardline> {
         let options = self.dht.options();
-        let program = host.hardline(&[&["relay", "--public-address", &at], &texts(&options)[..]].concat())?;
-        let url = program.ready["relay"].as_str().context("the relay's address")?.to_owned();
-        ensure!(url.contains(&at), "{url}");
-        Ok(Relay { host, program: Some(program), url, at, options })
+        new_gateway(&self.bob, number, &texts(&options))
     }
 
     /// Publishes at Alice's through `relays`, and waits until others can learn of it.
@@ -56,28 +54,10 @@ impl Behind {
         let flags: Vec<&str> = relays.iter().flat_map(|relay| ["--relay", &relay.url]).collect();
         let service = self.alice.service(&[&flags[..], &texts(&options)].concat())?;
         for relay in relays {
-            self.registered(&service, relay)?;
+            relay.registered(&self.alice, &service)?;
         }
         self.dht.wait_for_value(sealed_key(&service.key)?, |_| true)?;
         Ok(service)
-    }
-
-    /// Waits until the service is registered at the relay, and returns how long that took.
-    fn registered(&self, service: &Service, relay: &Relay) -> Result<Duration> {
-        let begun = Instant::now();
-        loop {
-            let status = self.alice.status(&service.program)?;
-            let relays = status["relays"].as_array().context("relays")?;
-            if relays.iter().any(|it| it["at"] == relay.at.as_str() && it["state"] == "registered") {
-                return Ok(begun.elapsed());
-            }
-            ensure!(begun.elapsed() < LIMIT, "{status}");
-        }
-    }
-
-    fn gateway(&self, number: usize) -> Result<Hardline> {
-        let options = self.dht.options();
-        new_gateway(&self.bob, number, &texts(&options))
     }
 }
 
@@ -90,6 +70,31 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
+    /// Starts one on the internet.
+    pub(crate) fn start(lab: &Lab, internet: &Switch, dht: &DhtNetwork, number: u8) -> Result<Self> {
+        let host = lab.host(&format!("vps{number}"))?;
+        host.join(internet, "eth0", number)?;
+        let at = format!("203.0.113.{number}:7008");
+        let options = dht.options();
+        let program = host.hardline(&[&["relay", "--public-address", &at], &texts(&options)[..]].concat())?;
+        let url = program.ready["relay"].as_str().context("the relay's address")?.to_owned();
+        ensure!(url.contains(&at), "{url}");
+        Ok(Self { host, program: Some(program), url, at, options })
+    }
+
+    /// Waits until the service is registered here, and returns how long that took.
+    pub(crate) fn registered(&self, alice: &Host, service: &Service) -> Result<Duration> {
+        let begun = Instant::now();
+        loop {
+            let status = alice.status(&service.program)?;
+            let relays = status["relays"].as_array().context("relays")?;
+            if relays.iter().any(|it| it["at"] == self.at.as_str() && it["state"] == "registered") {
+                return Ok(begun.elapsed());
+            }
+            ensure!(begun.elapsed() < LIMIT, "{status}");
+        }
+    }
+
     fn kill(&mut self) -> Result<()> {
         let mut program = self.program.take().context("it runs")?;
         program.process.kill()?;
@@ -182,7 +187,7 @@ fn scenario_19_a_relay_that_restarts_has_its_publishers_back_within_three_second
         ensure!(begun.elapsed() < LIMIT, "its end goes unnoticed");
     }
     relay.start_again()?;
-    let back = world.registered(&service, &relay)?;
+    let back = relay.registered(&world.alice, &service)?;
     say(&format!("19, relay restarted: registered again after {} ms", back.as_millis()))?;
     ensure!(back < Duration::from_secs(3), "{back:?}");
     let gateway = world.gateway(0)?;

@@ -176,6 +176,13 @@ impl Node {
 
     /// Asks a node that has not told for those near our own id, of which we are the first, until
     /// enough have named us.
+    ///
+    /// Only one that takes part learns it. Behind a NAT it costs others some waits, for those whom
+    /// it has not sent to cannot reach it; a client would spare them that. But a released node
+    /// names none but those that have answered it, a client answers nothing but pings, and its flag
+    /// keeps it out of every table. Whoever publishes lives long, answers those it has sent to, and
+    /// has to know at which port it is seen; whoever only asks is gone before anybody would name
+    /// it, and stays a client.
     fn ask_where_we_are(&mut self, now: Time, family: Family) {
         let link = self.link(family);
         if self.config.client || link.sightings.fresh(now).count() >= WANTED_SIGHTINGS {

@@ -104,7 +104,7 @@ impl Job {
             TransportAddr::Tcp(at) => self.over(&Tcp, at, &target, purpose).await,
             #[cfg(feature = "quic")]
             TransportAddr::Quic(at) => {
-                let endpoint = self.quic.dialling(*at).map_err(ConnectError::Unreachable)?;
+                let endpoint = self.quic.towards(*at).map_err(ConnectError::Unreachable)?;
                 self.over(&endpoint, at, &target, purpose).await
             }
             _ => Err(Outcome::Unreachable { reason: "this build does not have that transport".into() }),

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "quic")]
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::accept::Acceptor;
 use crate::network::NetworkMonitor;
+#[cfg(feature = "quic")]
+use crate::transport::quic::WAY_LIFETIME;
 use crate::transport::quic::{QuicListening, QuicSockets};
 
 /// Tells `sockets` when this computer moves to another network, and lets go of them when the node
@@ -24,12 +28,22 @@ pub(super) fn follow(sockets: QuicSockets, network: &NetworkMonitor, stop: Cance
     });
 }
 
-/// Lets others in.
+/// Lets others in, and those who were called at sockets that were opened for them.
 #[cfg(feature = "quic")]
 pub(super) fn accept(listening: QuicListening, acceptor: &Arc<Acceptor>, tasks: &TaskTracker) {
-    for listener in listening.into_listeners() {
+    let (listeners, mut newcomers) = listening.into_parts();
+    for listener in listeners {
         tasks.spawn(Arc::clone(acceptor).run(listener, tasks.clone()));
     }
+    let (acceptor, tracker) = (Arc::clone(acceptor), tasks.clone());
+    tasks.spawn(async move {
+        // Ends when the sockets are let go.
+        while let Some(listener) = newcomers.recv().await {
+            let accepting = Arc::clone(&acceptor).run(listener, tracker.clone());
+            // A connection that came in goes on without its listener.
+            tracker.spawn(async move { timeout(WAY_LIFETIME, accepting).await });
+        }
+    });
 }
 
 #[cfg(not(feature = "quic"))]

@@ -42,7 +42,8 @@ const RELAY_FOR_THE_OTHERS: &str =
     "for the others run `hardline relay` on any computer with an open port, and name it here with --relay";
 
 /// What there is behind a router that opens no port.
-const CALLED: &str = "Others reach you by hole punching, where the routers on both sides keep ports; not verified.";
+const CALLED: &str = "Others reach you by hole punching, unless the routers on both sides give each destination another port; \
+     not verified.";
 
 /// In place of an address where many share one.
 const CARRIER: &str = "Nobody outside reaches this computer. Your provider shares one address among customers (carrier-grade NAT). \

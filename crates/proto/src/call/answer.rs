@@ -10,13 +10,15 @@ use std::net::IpAddr;
 use blake2::digest::consts::U32;
 use blake2::{Blake2b, Digest as _};
 
+use super::wire::{mapping_code, read_mapping};
 use super::{CallError, CallId, NONCE_LEN};
 use crate::cipher::{Cipher, OVERHEAD};
 use crate::key::KeyHash;
+use crate::punch::Mapping;
 use crate::rolling::Day;
 
 /// Length of every sealed answer, in bytes.
-const ANSWER_LEN: usize = OVERHEAD + CallId::LEN + Cookie::LEN;
+const ANSWER_LEN: usize = OVERHEAD + CallId::LEN + Cookie::LEN + 1;
 
 /// Time for which a cookie is made, in milliseconds; it is taken until the end of the next such
 /// time.
@@ -95,13 +97,16 @@ pub struct Answer {
     pub call: CallId,
     /// To be sent back.
     pub cookie: Cookie,
+    /// What the router of the service does: the caller's part depends on it.
+    pub mapping: Mapping,
 }
 
 impl Answer {
     /// Seals an answer of `service` for one day. `nonce` has to be random.
     #[must_use]
     pub fn seal(&self, service: &KeyHash, day: Day, nonce: [u8; NONCE_LEN]) -> Vec<u8> {
-        CIPHER.encrypt(&[*self.call.as_bytes(), self.cookie.0].concat(), service, day, nonce)
+        let plaintext = [&self.call.as_bytes()[..], &self.cookie.0, &[mapping_code(self.mapping)]].concat();
+        CIPHER.encrypt(&plaintext, service, day, nonce)
     }
 
     /// Opens what [`seal`](Self::seal) made. Whoever knows the key hash can write one; a wrong
@@ -115,8 +120,9 @@ impl Answer {
         }
         let plaintext = CIPHER.decrypt(bytes, service, day)?;
         let (call, cookie) = plaintext.split_first_chunk().ok_or(CallError::Malformed("identifier"))?;
-        let cookie = cookie.try_into().map_err(|_| CallError::Malformed("cookie"))?;
-        Ok(Self { call: CallId(*call), cookie: Cookie(cookie) })
+        let (cookie, mapping) = cookie.split_first_chunk().ok_or(CallError::Malformed("cookie"))?;
+        let mapping = read_mapping(*mapping.first().ok_or(CallError::Malformed("mapping"))?);
+        Ok(Self { call: CallId(*call), cookie: Cookie(*cookie), mapping })
     }
 }
 
@@ -146,9 +152,12 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_as_it_was_written_and_by_nobody_else() {
-        let answer = Answer { call: CallId([3; 16]), cookie: Cookie([4; 16]) };
-        let bytes = answer.seal(&SERVICE, Day(5), [6; NONCE_LEN]);
-        assert_eq!(Answer::open(&bytes, &SERVICE, Day(5)), Ok(answer));
+        let answer = |mapping| Answer { call: CallId([3; 16]), cookie: Cookie([4; 16]), mapping };
+        for mapping in [Mapping::Unknown, Mapping::OneForAll, Mapping::Symmetric] {
+            let bytes = answer(mapping).seal(&SERVICE, Day(5), [6; NONCE_LEN]);
+            assert_eq!(Answer::open(&bytes, &SERVICE, Day(5)), Ok(answer(mapping)));
+        }
+        let bytes = answer(Mapping::Unknown).seal(&SERVICE, Day(5), [6; NONCE_LEN]);
         assert_eq!(Answer::open(&bytes, &SERVICE, Day(6)), Err(CallError::NotDecryptable));
         assert_eq!(Answer::open(&bytes[1..], &SERVICE, Day(5)), Err(CallError::Length { len: ANSWER_LEN - 1 }));
     }

@@ -66,11 +66,12 @@ pub struct Surroundings<'a> {
 /// A call that is to be followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admitted {
-    /// Where to send, at least one.
+    /// Where to send: nowhere if that is hopeless, else to at least one.
     pub targets: Vec<SocketAddr>,
     /// How many datagrams.
     pub plan: Plan,
-    /// To be answered with: more datagrams are needed, and the caller has to ask for them.
+    /// To be answered with: more datagrams are needed, and the caller has to ask for them; or none
+    /// would help, which the caller is to know.
     pub cookie: Option<Cookie>,
 }
 
@@ -87,9 +88,6 @@ pub enum Refused {
     /// No address may be sent to from here.
     #[error("names no address that may be sent to")]
     NoTarget,
-    /// Both routers give each connection another port.
-    #[error("both NATs are symmetric")]
-    BothSymmetric,
     /// The cookie is another address's, or too old.
     #[error("unknown cookie")]
     UnknownCookie,
@@ -144,8 +142,11 @@ impl CallGate {
         let first = targets.iter().find(|addr| addr.is_ipv4()).or(targets.first()).ok_or(Refused::NoTarget)?.ip();
         let mut plan = plan(Role::Publisher, around.mapping, call.mapping);
         let cookie = match (plan, &call.cookie) {
-            (Plan::Hopeless, _) => return Err(Refused::BothSymmetric),
             (Plan::Few, _) => None,
+            (Plan::Hopeless, _) => {
+                targets.clear();
+                Some(self.secret.cookie(service, first, now_ms))
+            }
             (_, None) => {
                 plan = Plan::Few;
                 Some(self.secret.cookie(service, first, now_ms))
@@ -156,7 +157,8 @@ impl CallGate {
             }
             _ => return Err(Refused::UnknownCookie),
         };
-        self.count(now, now_ms, service, call, first, plan != Plan::Few)?;
+        let is_many = matches!(plan, Plan::ManySockets(_) | Plan::ManyPorts(_));
+        self.count(now, now_ms, service, call, first, is_many)?;
         Ok(Admitted { targets, plan, cookie })
     }
 

@@ -61,7 +61,7 @@ fn read_addresses(rest: &mut &[u8]) -> Option<Vec<SocketAddr>> {
     (0..count).map(|_| take(rest).map(read_client_address)).collect()
 }
 
-const fn mapping_code(mapping: Mapping) -> u8 {
+pub(super) const fn mapping_code(mapping: Mapping) -> u8 {
     match mapping {
         Mapping::Unknown => 0,
         Mapping::OneForAll => 1,
@@ -70,7 +70,7 @@ const fn mapping_code(mapping: Mapping) -> u8 {
 }
 
 /// What a later version may say more is not known here.
-const fn read_mapping(code: u8) -> Mapping {
+pub(super) const fn read_mapping(code: u8) -> Mapping {
     match code {
         1 => Mapping::OneForAll,
         2 => Mapping::Symmetric,

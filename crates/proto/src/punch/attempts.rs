@@ -61,14 +61,19 @@ impl<T> Attempts<T> {
     }
 
     /// The next probe to send, and what its attempt belongs to.
-    pub fn poll_transmit(&mut self) -> Option<(Transmit, &T)> {
-        self.under_way.values_mut().find_map(|(attempt, of)| attempt.poll_transmit().map(|transmit| (transmit, &*of)))
+    pub fn poll_transmit(&mut self) -> Option<(Transmit, &mut T)> {
+        self.under_way.values_mut().find_map(|(attempt, of)| attempt.poll_transmit().map(|transmit| (transmit, of)))
     }
 
     /// What happened next, and in which attempt. One that is over is forgotten with its last event.
-    pub fn poll_event(&mut self) -> Option<(Event, &T)> {
+    pub fn poll_event(&mut self) -> Option<(Event, &mut T)> {
         self.under_way.retain(|_, (attempt, _)| !attempt.is_over() || attempt.has_event());
-        self.under_way.values_mut().find_map(|(attempt, of)| attempt.poll_event().map(|event| (event, &*of)))
+        self.under_way.values_mut().find_map(|(attempt, of)| attempt.poll_event().map(|event| (event, of)))
+    }
+
+    /// What belongs to each.
+    pub fn each(&mut self) -> impl Iterator<Item = &mut T> {
+        self.under_way.values_mut().map(|(_, of)| of)
     }
 
     /// How many are under way.

@@ -11,6 +11,7 @@
 
 mod attempt; // one attempt of either side
 mod attempts; // all that are under way
+mod conversation; // what a dialler calls with, and concludes
 mod mapping; // what others see of this computer → what its router does
 mod plan; // who sends how much
 mod probe; // one datagram
@@ -18,6 +19,7 @@ mod sort; // whose a datagram is
 
 pub use attempt::{Attempt, Event, GIVE_UP, MAX_OPENED, Transmit};
 pub use attempts::{Attempts, MAX_ATTEMPTS};
+pub use conversation::{Conversation, PRESUME_AFTER, Said, Verdict};
 pub use mapping::{Mapping, MappingObserver};
 pub use plan::{MAX_UNASKED, Plan, Ports, plan};
 pub use probe::{PROBE_LEN, Probe, is_probe};

@@ -74,11 +74,8 @@ fn dht(dht: &Arc<SharedDht>, punching: Option<&QuicSockets>, rules: &DialRules) 
     #[cfg(not(feature = "quic"))]
     let _ = punching; // there is no socket to do it from
     #[cfg(feature = "quic")]
-    sources.extend(
-        punching.map(|quic| {
-            Box::new(calls::Called { dht: Arc::clone(dht), quic: quic.clone(), newest: newest.clone() }) as _
-        }),
-    );
+    sources
+        .extend(punching.map(|quic| Box::new(calls::Called::new(Arc::clone(dht), quic.clone(), newest.clone())) as _));
     if !dht.proxies().is_empty() {
         sources.push(Box::new(DhtProxy { dht: Arc::clone(dht), newest, rules: rules.clone() }));
     }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use hardline_proto::punch::Mapping;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -192,6 +193,13 @@ impl SharedDht {
     #[must_use]
     pub fn sighted(&self) -> watch::Receiver<Vec<SocketAddr>> {
         self.sighted.subscribe()
+    }
+
+    /// What the router in front of this computer does, as far as other nodes have shown. Nobody
+    /// shows a node that only asks.
+    #[must_use]
+    pub fn mapping(&self) -> Mapping {
+        self.status().map(|status| status.mapping_v4).unwrap_or_default()
     }
 
     /// Waits until everything has ended, after `shutdown`. Cancel safe.

@@ -18,7 +18,8 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::connection::QuicConnection;
-use super::probing::{Probing, Punch, SharedSocket};
+use super::probing::{self, Probing, Punch};
+use super::shared::{Received, SharedSocket};
 use super::tls::{self, Proof};
 use crate::limits::{CONNECT_TIMEOUT, DIAL_HANDSHAKE_TIMEOUT};
 use crate::transport::udp::{Datagram, LentSocket};
@@ -63,14 +64,45 @@ impl QuicEndpoint {
     /// That of the system.
     pub(crate) fn bind(at: Option<SocketAddr>, tasks: TaskTracker) -> io::Result<Self> {
         let any = || socket((Ipv6Addr::UNSPECIFIED, 0).into()).or_else(|_| socket((Ipv4Addr::UNSPECIFIED, 0).into()));
+        let (probing, probes, work) = Probing::new();
+        let endpoint = Self::over(at.map_or_else(any, socket)?, 0, probes, probing, tasks.clone())?;
+        tasks.spawn(probing::run(Arc::clone(&endpoint.socket), work, tasks.clone()));
+        Ok(endpoint)
+    }
+
+    /// For a socket that was opened beside another one, for an attempt of that, as number `number`
+    /// of it; probes go to `probes`.
+    ///
+    /// # Errors
+    /// That of the system.
+    pub(super) fn beside(
+        socket: std::net::UdpSocket,
+        number: u16,
+        probes: mpsc::Sender<Received>,
+        tasks: TaskTracker,
+    ) -> io::Result<Self> {
+        Self::over(socket, number, probes, Probing::nothing(), tasks)
+    }
+
+    fn over(
+        socket: std::net::UdpSocket,
+        number: u16,
+        probes: mpsc::Sender<Received>,
+        probing: Probing,
+        tasks: TaskTracker,
+    ) -> io::Result<Self> {
         let runtime = Arc::new(Tracked { tasks: tasks.clone() });
-        let (socket, probing, task) = Probing::share(runtime.wrap_udp_socket(at.map_or_else(any, socket)?)?);
-        tasks.spawn(task);
+        let socket = SharedSocket::new(runtime.wrap_udp_socket(socket)?, number, probes);
         let mut config = EndpointConfig::default();
         // The bit tells QUIC from everything else that comes here (RFC 9000, section 17.2).
         config.grease_quic_bit(false);
         let endpoint = Endpoint::new_with_abstract_socket(config, None, Arc::clone(&socket) as _, runtime)?;
         Ok(Self { endpoint, socket, tasks, dialling: Arc::new(dialling()), probing })
+    }
+
+    /// Sends a probe, or loses it where the system has no room.
+    pub(super) fn try_send_to(&self, to: SocketAddr, probe: &[u8]) -> io::Result<()> {
+        self.socket.try_send_to(to, probe)
     }
 
     /// Makes a way through NATs to who is dialled from here then.

@@ -9,8 +9,10 @@
 
 mod connection; // a verified connection and its streams
 mod endpoint; // the socket
+mod extra; // sockets beside it, for a symmetric NAT
 mod listen; // who comes in
 mod probing; // the socket's other use: probes through NATs
+mod shared; // which of its users gets what comes
 mod sockets; // all of a node
 #[cfg(test)]
 mod tests;
@@ -19,4 +21,5 @@ mod tls; // our TLS settings, as QUIC wants them
 pub(crate) use connection::{Accepting, QuicConnection, QuicEnd, QuicStream, StreamEnd};
 pub(crate) use endpoint::QuicEndpoint;
 pub(crate) use listen::QuicListener;
-pub(crate) use sockets::{QuicListening, QuicSockets};
+pub(crate) use probing::{Opened, Punch};
+pub(crate) use sockets::{QuicListening, QuicSockets, WAY_LIFETIME};

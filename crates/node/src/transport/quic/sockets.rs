@@ -1,14 +1,24 @@
 //! The sockets of one node.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use super::{QuicEndpoint, QuicListener};
+use super::{Punch, QuicEndpoint, QuicListener};
 use crate::transport::udp::LentSocket;
+
+/// Ways through NATs by sockets of their own that are known at once.
+const MAX_WAYS: usize = 16;
+
+/// Time in which such a way is dialled, or comes in. Routers forget it soon if nobody does.
+pub(crate) const WAY_LIFETIME: Duration = Duration::from_secs(20);
 
 /// Every socket that a node has for QUIC. Clones share them.
 #[derive(Debug, Clone)]
@@ -25,17 +35,31 @@ struct Open {
     listening: Vec<QuicEndpoint>,
     /// For dialling alone: opened by the first who needs it.
     dialling: Option<QuicEndpoint>,
+    /// Ways through NATs by sockets of their own, the newest last.
+    ways: VecDeque<Way>,
+    /// Takes sockets at which others come in later.
+    newcomers: Option<mpsc::Sender<QuicListener>>,
+}
+
+/// A way to `remote`, by a socket that was opened for it.
+#[derive(Debug)]
+struct Way {
+    remote: SocketAddr,
+    by: QuicEndpoint,
+    since: Instant,
 }
 
 /// Where others come in.
 #[derive(Debug)]
-pub(crate) struct QuicListening(Vec<QuicListener>);
+pub(crate) struct QuicListening {
+    listeners: Vec<QuicListener>,
+    newcomers: mpsc::Receiver<QuicListener>,
+}
 
 impl QuicSockets {
     /// None yet; if it `is_wanted`, everything that runs for them will be a task of `tasks`.
     pub(crate) fn new(is_wanted: bool, tasks: TaskTracker) -> Self {
-        let open = Open { is_wanted, listening: Vec::new(), dialling: None };
-        Self { open: Arc::new(Mutex::new(open)), tasks }
+        Self { open: Arc::new(Mutex::new(Open::new(is_wanted))), tasks }
     }
 
     /// Whether QUIC is spoken.
@@ -57,7 +81,36 @@ impl QuicSockets {
         let mut open = self.lock();
         let endpoints: Vec<_> = addrs.iter().filter(|_| open.is_wanted).filter_map(bind).collect();
         open.listening.extend(endpoints.iter().cloned());
-        QuicListening(endpoints.into_iter().map(QuicListener::new).collect())
+        let (sender, newcomers) = mpsc::channel(MAX_WAYS);
+        open.newcomers = Some(sender);
+        QuicListening { listeners: endpoints.into_iter().map(QuicListener::new).collect(), newcomers }
+    }
+
+    /// Lets in who is heard by `punch` at a socket that was opened for it.
+    pub(crate) fn serve(&self, mut punch: Punch) {
+        let open = Arc::downgrade(&self.open);
+        self.tasks.spawn(async move {
+            while let Some(opened) = punch.opened().await {
+                let Some(by) = opened.by else { continue };
+                let newcomers = open.upgrade().and_then(|open| lock(&open).newcomers.clone());
+                // Full when nobody accepts; then the caller tries again.
+                if let Some(Ok(place)) = newcomers.as_ref().map(mpsc::Sender::try_reserve) {
+                    place.send(QuicListener::new(by));
+                }
+            }
+        });
+    }
+
+    /// Notes that a way to `remote` is open by a socket of its own, from which it is dialled then.
+    pub(crate) fn way(&self, remote: SocketAddr, by: QuicEndpoint) {
+        let mut open = self.lock();
+        if open.is_wanted {
+            open.ways.retain(|way| way.remote != remote);
+            open.ways.push_back(Way { remote, by, since: Instant::now() });
+            if open.ways.len() > MAX_WAYS {
+                open.ways.pop_front();
+            }
+        }
     }
 
     /// The socket from which `to` is dialled.
@@ -78,6 +131,19 @@ impl QuicSockets {
         Ok(endpoint)
     }
 
+    /// The same, or the socket by which a way there was just made.
+    ///
+    /// # Errors
+    /// As [`dialling`](Self::dialling).
+    pub(crate) fn towards(&self, to: SocketAddr) -> io::Result<QuicEndpoint> {
+        let way = {
+            let mut open = self.lock();
+            open.ways.retain(|way| way.since.elapsed() < WAY_LIFETIME);
+            open.ways.iter().find(|way| way.remote == to).map(|way| way.by.clone())
+        };
+        way.map_or_else(|| self.dialling(to), Ok)
+    }
+
     /// Sockets that the DHT may use: those where others come in from anywhere. One on a chosen
     /// address serves a part of the network, and is left to QUIC.
     pub(crate) fn lent(&self) -> Vec<Arc<dyn LentSocket>> {
@@ -94,22 +160,34 @@ impl QuicSockets {
 
     /// Lets go of the sockets. Each is closed when its last connection has ended.
     pub(crate) fn close(&self) {
-        *self.lock() = Open { is_wanted: false, listening: Vec::new(), dialling: None };
+        *self.lock() = Open::new(false);
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.open)
+    }
+}
+
+fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Open {
+    const fn new(is_wanted: bool) -> Self {
+        Self { is_wanted, listening: Vec::new(), dialling: None, ways: VecDeque::new(), newcomers: None }
     }
 }
 
 impl QuicListening {
     /// Where that is.
     pub(crate) fn addrs(&self) -> Vec<SocketAddr> {
-        self.0.iter().flat_map(QuicListener::local_addr).collect()
+        self.listeners.iter().flat_map(QuicListener::local_addr).collect()
     }
 
-    pub(crate) fn into_listeners(self) -> Vec<QuicListener> {
-        self.0
+    /// Where others come in from now on, and what brings more such places. The latter are for those
+    /// who were called: who comes there does so within [`WAY_LIFETIME`].
+    pub(crate) fn into_parts(self) -> (Vec<QuicListener>, mpsc::Receiver<QuicListener>) {
+        (self.listeners, self.newcomers)
     }
 }
 

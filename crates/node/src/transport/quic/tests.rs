@@ -80,8 +80,12 @@ async fn beyond_a_few_a_newcomer_proves_its_address_first_and_is_served() {
 
 /// An attempt towards `at`.
 fn attempt(role: Role, at: SocketAddr) -> Attempt {
+    planned(role, at, Plan::Few)
+}
+
+fn planned(role: Role, at: SocketAddr, plan: Plan) -> Attempt {
     let id = CallId::from_bytes([7; 16]);
-    Attempt::new(tokio::time::Instant::now().into_std(), role, &id, &[at], Plan::Few, 0)
+    Attempt::new(tokio::time::Instant::now().into_std(), role, &id, &[at], plan, 0)
 }
 
 #[tokio::test]
@@ -91,7 +95,8 @@ async fn probes_and_connections_share_a_socket() {
     let (from, at) = (near.local_addr().unwrap(), far.local_addr().unwrap());
     let mut punch = near.punch(attempt(Role::Dialler, at));
     far.answer_probes(attempt(Role::Publisher, from));
-    assert_eq!(punch.opened().await, Some(at));
+    let opened = punch.opened().await.unwrap();
+    assert!(opened.remote == at && opened.by.is_none(), "{opened:?}");
     let (listener, tls) = (QuicListener::new(far), v2::server_tls(&identity));
     let accepting = async {
         let (incoming, addr) = listener.accept().await.unwrap();
@@ -103,13 +108,59 @@ async fn probes_and_connections_share_a_socket() {
     stream(&dialled.unwrap().connection, &accepted).await;
 }
 
+/// The way that `punch` opens by a socket of its own, and where the other side is.
+async fn by_its_own(punch: &mut Punch) -> (SocketAddr, QuicEndpoint) {
+    loop {
+        let Opened { remote, by } = punch.opened().await.unwrap();
+        if let Some(by) = by {
+            return (remote, by);
+        }
+    }
+}
+
+/// A connection from `near` to `at`, which is where `far` lets others in.
+async fn connect(near: &QuicEndpoint, at: SocketAddr, far: QuicEndpoint) {
+    let (identity, from) = (Identity::ephemeral().unwrap(), near.local_addr().unwrap().port());
+    let (listener, tls) = (QuicListener::new(far), v2::server_tls(&identity));
+    let accepting = async {
+        let (incoming, addr) = listener.accept().await.unwrap();
+        assert_eq!(addr.port(), from);
+        incoming.answer(move |_| Ok((tls, ()))).await.unwrap().0
+    };
+    let target = target(&identity);
+    let (dialled, accepted) = tokio::join!(near.connect(&at, &target), accepting);
+    stream(&dialled.unwrap().connection, &accepted).await;
+}
+
+/// As behind a symmetric NAT of the dialler's, and of the publisher's.
+#[tokio::test]
+async fn a_connection_goes_by_the_socket_that_was_heard_on_either_side() {
+    let (near, far) = (endpoint(), endpoint());
+    let (from, at) = (near.local_addr().unwrap(), far.local_addr().unwrap());
+    let mut punch = near.punch(planned(Role::Dialler, at, Plan::ManySockets(8)));
+    far.answer_probes(attempt(Role::Publisher, from));
+    let (remote, by) = by_its_own(&mut punch).await;
+    assert!(remote == at && by.local_addr().unwrap().port() != from.port());
+    connect(&by, at, far).await;
+
+    let (near, far) = (endpoint(), endpoint());
+    let (from, at) = (near.local_addr().unwrap(), far.local_addr().unwrap());
+    let mut punched = near.punch(attempt(Role::Dialler, at));
+    let mut punch = far.punch(planned(Role::Publisher, from, Plan::ManySockets(8)));
+    let (remote, by) = by_its_own(&mut punch).await;
+    let there = SocketAddr::new(at.ip(), by.local_addr().unwrap().port());
+    assert!(remote == from && there != at);
+    while punched.opened().await.unwrap().remote != there {}
+    connect(&near, there, by).await;
+}
+
 /// The time of the attempt is that of the test.
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_nobody_answers_is_given_up_and_sends_nothing_after_it() {
     let (near, silent) = (endpoint(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
     let began = tokio::time::Instant::now();
     let mut punch = near.punch(attempt(Role::Dialler, silent.local_addr().unwrap()));
-    assert_eq!(punch.opened().await, None);
+    assert!(punch.opened().await.is_none());
     assert_eq!(began.elapsed().as_secs(), GIVE_UP.as_secs());
     let dropped = near.punch(attempt(Role::Dialler, silent.local_addr().unwrap()));
     drop(dropped);
