@@ -60,7 +60,7 @@ pub(crate) struct Search {
     /// Whether the nearest nodes were all known once; from then on nodes are used as they become
     /// known.
     synced: bool,
-    /// Announcements made before that.
+    /// Announcements made before that, or nodes listened on.
     early: usize,
     /// When to look again, answers aside.
     pub(crate) due: Option<Time>,
@@ -158,7 +158,8 @@ impl Search {
                 }
             }
             Goal::Listen if self.synced => self.listen(now, rng, asks),
-            Goal::Listen | Goal::Explore | Goal::Get => {}
+            Goal::Listen => self.listen_early(now, rng, asks),
+            Goal::Explore | Goal::Get => {}
         }
         self.requests += (asks.len() - before) as u32;
         self.due = self.next_due(now, lookup.ready);
@@ -361,6 +362,18 @@ impl Search {
         }
     }
 
+    /// Listens while the search goes on, as [`announce_early`](Self::announce_early) announces.
+    fn listen_early(&mut self, now: Time, rng: &mut impl Rng, asks: &mut Vec<Ask>) {
+        for node in self.nodes.iter_mut().filter(|node| node.attempts < 2).take(LISTEN_NODES) {
+            if self.early < LISTEN_NODES && node.listening.is_none() && node.is_usable(now) {
+                self.early += 1;
+                let socket = rng.random_range(1..=u32::MAX);
+                node.listening = Some(Listening { socket, asking: true, due: now });
+                asks.push(Ask { node: node.node, token: node.token.clone(), what: What::Listen { socket } });
+            }
+        }
+    }
+
     /// Whether one of the nearest nodes has not acknowledged yet.
     fn is_announcing(&self, now: Time) -> bool {
         matches!(self.goal, Goal::Announce { .. })
@@ -558,6 +571,22 @@ mod tests {
         assert_eq!(put.announced, []);
         put.answers(3, []);
         assert_eq!(put.announced, [1, 2, 3]);
+    }
+
+    #[test]
+    fn who_answers_is_listened_on_while_nearer_ones_are_silent() {
+        let mut search = Search::new(InfoHash::ZERO, Goal::Listen);
+        let (mut rng, now) = (StdRng::seed_from_u64(1), Time::from_secs(1));
+        (1..=14).for_each(|distance| drop(search.add(node(distance), None)));
+        let mut listened = Vec::new();
+        for distance in [0, 4, 3, 14, 13] {
+            search.answered(now, &id(distance), b"token");
+            let mut asks = Vec::new();
+            search.step(now, &mut rng, &mut asks);
+            let listens = asks.iter().filter(|ask| matches!(ask.what, What::Listen { .. }));
+            listened.extend(listens.map(|ask| ask.node.id.0[0]));
+        }
+        assert_eq!(listened, [4, 3], "those that may be among the nearest");
     }
 
     #[test]

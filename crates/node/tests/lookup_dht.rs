@@ -7,7 +7,7 @@ mod common;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::dht::DhtNodes;
 use common::wire::wiretap;
@@ -64,6 +64,28 @@ async fn a_sealed_record_hides_the_name_from_the_first_connection_on() {
         let heard = heard.recv().await.unwrap();
         assert_eq!((heard.hides(listener.key()), heard.names(listener.key())), (is_hidden, !is_hidden));
     }
+}
+
+/// When the page says that nothing was found, the search goes on, and asks again twelve seconds
+/// after its beginning: what is put meanwhile is told by the nodes.
+#[tokio::test]
+async fn what_is_put_while_somebody_waits_is_heard_of_at_once() {
+    let heard = async |is_sealed| {
+        let world = World::new().await;
+        let (listener, gateway) = (world.listener().await, world.gateway().await);
+        let host = format!("{}.localhost", world.identity.key);
+        let page = get(gateway.browser_addr(), &host, "Accept: text/html\r\n").await;
+        assert!(page.starts_with("HTTP/1.1 504 "), "{page}");
+        match is_sealed {
+            true => world.put_sealed(1, &record(listener.p2p())).await,
+            false => world.put(1, dht_key::plain(&world.identity.key), listener.p2p().to_string().as_bytes()).await,
+        }
+        let put = Instant::now();
+        assert!(world.open(&gateway).await.ends_with("hello"));
+        put.elapsed()
+    };
+    let (sealed, plain) = tokio::join!(heard(true), heard(false));
+    assert!(sealed.max(plain) < Duration::from_secs(1), "{sealed:?} {plain:?}");
 }
 
 #[tokio::test]

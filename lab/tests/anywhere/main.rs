@@ -16,4 +16,5 @@ mod released;
 mod rest;
 mod six;
 mod symmetric;
+mod waits;
 mod world;

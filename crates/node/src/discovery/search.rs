@@ -22,6 +22,10 @@ use super::state::SearchState;
 /// says "not found" loads again within this time and finds it still going on.
 const LINGER: Duration = Duration::from_secs(8);
 
+/// Time without success after which sources are listened to for news: most services are found
+/// sooner.
+const LISTEN_AFTER: Duration = Duration::from_millis(500);
+
 /// Age from which newcomers get a search of their own: what was heard long ago must not take the
 /// place of news.
 const MAX_AGE: Duration = Duration::from_secs(30);
@@ -227,13 +231,21 @@ impl Search {
 
     /// Asks one source when its tier's turn has come, and again where it wants that.
     async fn ask_source(&self, source: &dyn AddressSource, findings: Findings<'_>) {
+        self.turn_of(findings.source.tier).await;
+        let listening = async {
+            sleep(LISTEN_AFTER).await;
+            source.listen(&findings).await;
+        };
+        tokio::join!(self.ask_again(source, &findings), listening);
+    }
+
+    async fn ask_again(&self, source: &dyn AddressSource, findings: &Findings<'_>) {
         let info = findings.source;
-        self.turn_of(info.tier).await;
-        self.ask_once(source, &findings).await;
+        self.ask_once(source, findings).await;
         self.restage(|stages| stages.ended(Instant::now().into_std(), info.tier));
         while let Some(pause) = source.ask_again_after() {
             sleep(pause).await;
-            self.ask_once(source, &findings).await;
+            self.ask_once(source, findings).await;
         }
     }
 

@@ -25,6 +25,12 @@ pub(super) trait AddressSource: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Waits for news beside the answers; what comes goes to `findings`. Dropping the future ends
+    /// the wait.
+    fn listen<'a>(&'a self, _findings: &'a Findings<'a>) -> BoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// Does what is slow the first time, before somebody waits for it.
     fn warm_up(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))

@@ -4,12 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use hardline_dht::InfoHash;
+use hardline_proto::KeyHash;
 use hardline_proto::candidate::{SourceInfo, Tier, Trust};
+use hardline_proto::rolling::Day;
 
-use super::gets::{Gets, not_connected};
+use super::asked::{Asked, not_connected};
 use super::records::{self, Kind, NewestRecords, RecordReader};
-use super::{ASK_AGAIN, MAX_VALUES, unix_time};
+use super::{MAX_VALUES, ask_again, unix_time};
 use crate::discovery::source::{AddressSource, Findings};
+use crate::drivers::dht::Operation;
 use crate::drivers::dht::shared::SharedDht;
 
 /// What the service signed, wherever it was found.
@@ -33,12 +37,7 @@ impl AddressSource for DhtSealed {
                 Ok(dht) => dht,
                 Err(error) => return findings.problem(Some(error.to_string())),
             };
-            let keys = records::keys(&findings.key(), unix_time().as_secs());
-            let gets = keys.into_iter().filter_map(|(kind, hash)| match kind {
-                Kind::Sealed(day) => Some((day, dht.get(hash))),
-                _ => None,
-            });
-            let mut gets = Gets(gets.collect());
+            let mut gets = asked(&findings.key(), |hash| dht.get(hash));
             let mut reader = RecordReader::new(findings, &self.newest, &self.dht);
             for _ in 0..MAX_VALUES {
                 let Some((day, value)) = gets.next().await else { break };
@@ -50,6 +49,30 @@ impl AddressSource for DhtSealed {
     }
 
     fn ask_again_after(&self) -> Option<Duration> {
-        Some(ASK_AGAIN)
+        Some(ask_again(&self.dht))
     }
+
+    fn listen<'a>(&'a self, findings: &'a Findings<'a>) -> BoxFuture<'a, ()> {
+        Box::pin(async {
+            // Why not was said by the question.
+            let Ok(dht) = self.dht.use_now().await else { return };
+            let mut listening = asked(&findings.key(), |hash| dht.listen(hash));
+            for _ in 0..MAX_VALUES {
+                let Some((day, value)) = listening.next().await else { return };
+                let mut reader = RecordReader::new(findings, &self.newest, &self.dht);
+                reader.read(value.data(), day);
+                reader.finish().await;
+            }
+        })
+    }
+}
+
+/// Asks at each place where a record of `key` may be.
+fn asked(key: &KeyHash, ask: impl Fn(InfoHash) -> Operation) -> Asked<Day> {
+    let keys = records::keys(key, unix_time().as_secs()).into_iter();
+    let asked = keys.filter_map(|(kind, hash)| match kind {
+        Kind::Sealed(day) => Some((day, ask(hash))),
+        _ => None,
+    });
+    Asked(asked.collect())
 }

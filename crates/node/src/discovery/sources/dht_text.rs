@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use hardline_dht::InfoHash;
+use hardline_proto::KeyHash;
 use hardline_proto::candidate::{SourceInfo, Tier, Trust};
 use hardline_proto::hosts::HostList;
 use tokio::time::{Instant, timeout_at};
 
-use super::gets::{Gets, not_connected};
+use super::asked::{Asked, not_connected};
 use super::records::{self, Kind};
-use super::{ASK_AGAIN, MAX_VALUES, unix_time};
+use super::{MAX_VALUES, ask_again, unix_time};
 use crate::discovery::rules::DialRules;
 use crate::discovery::source::{AddressSource, Findings};
+use crate::drivers::dht::Operation;
 use crate::drivers::dht::shared::SharedDht;
 
 /// Text under the day's key, which is made of the key hash.
@@ -50,28 +53,48 @@ impl AddressSource for DhtText {
                 Ok(dht) => dht,
                 Err(error) => return findings.problem(Some(error.to_string())),
             };
-            let kind = if self.info == DHT_PLAIN { Kind::Plain } else { Kind::Rolling };
-            let keys = records::keys(&findings.key(), unix_time().as_secs());
-            let keys = keys.into_iter().filter(|(of, _)| *of == kind);
-            let mut gets = Gets(keys.map(|(_, hash)| ((), dht.get(hash))).collect());
-            offer_fairly(findings, &self.rules, collect(&mut gets).await);
+            let mut gets = self.asked(&findings.key(), |hash| dht.get(hash));
+            offer_fairly(findings, &self.rules, collect(&mut gets, MAX_VALUES).await);
             findings.problem(not_connected(&dht));
         })
     }
 
     fn ask_again_after(&self) -> Option<Duration> {
-        Some(ASK_AGAIN)
+        Some(ask_again(&self.dht))
+    }
+
+    fn listen<'a>(&'a self, findings: &'a Findings<'a>) -> BoxFuture<'a, ()> {
+        Box::pin(async {
+            // Why not was said by the question.
+            let Ok(dht) = self.dht.use_now().await else { return };
+            let mut listening = self.asked(&findings.key(), |hash| dht.listen(hash));
+            let mut room = MAX_VALUES;
+            while room > 0 && !listening.0.is_empty() {
+                let lists = collect(&mut listening, room).await;
+                room = room.saturating_sub(lists.len().max(1));
+                offer_fairly(findings, &self.rules, lists);
+            }
+        })
     }
 }
 
-/// The lists of addresses that come within [`COLLECT`] of the first.
-async fn collect(gets: &mut Gets<()>) -> Vec<HostList> {
+impl DhtText {
+    /// Asks at each place where text about `key` may be.
+    fn asked(&self, key: &KeyHash, ask: impl Fn(InfoHash) -> Operation) -> Asked<()> {
+        let kind = if self.info == DHT_PLAIN { Kind::Plain } else { Kind::Rolling };
+        let keys = records::keys(key, unix_time().as_secs()).into_iter().filter(|(of, _)| *of == kind);
+        Asked(keys.map(|(_, hash)| ((), ask(hash))).collect())
+    }
+}
+
+/// The lists of addresses that come within [`COLLECT`] of the first, `most` at most.
+async fn collect(asked: &mut Asked<()>, most: usize) -> Vec<HostList> {
     let mut lists = Vec::new();
     let mut until: Option<Instant> = None;
-    while lists.len() < MAX_VALUES {
+    while lists.len() < most {
         let next = match until {
-            None => gets.next().await,
-            Some(until) => timeout_at(until, gets.next()).await.unwrap_or(None),
+            None => asked.next().await,
+            Some(until) => timeout_at(until, asked.next()).await.unwrap_or(None),
         };
         let Some(((), value)) = next else { break };
         lists.extend(records::read_text(value.data()));

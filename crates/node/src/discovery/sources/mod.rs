@@ -1,11 +1,11 @@
 //! The sources of addresses, one file each.
 
+mod asked; // several questions to the DHT at once
 #[cfg(feature = "quic")]
 mod calls; // the service itself, which is called
 mod dht_proxy; // proxies of the DHT
 mod dht_sealed; // the DHT: what the service signed
 mod dht_text; // the DHT: what others may have written
-mod gets; // several questions to the DHT at once
 mod lan; // neighbours
 mod own; // this process
 mod recent; // where the service was reached last
@@ -43,8 +43,19 @@ use crate::clock::unix_time;
 use crate::drivers::dht::shared::SharedDht;
 use crate::transport::quic::QuicSockets;
 
-/// Pause before the DHT is asked again while somebody waits: the service may have just come up.
+/// Pause before a proxy of the DHT is asked again while somebody waits: the service may have just
+/// come up. So is the DHT itself as long as no node answers.
 const ASK_AGAIN: Duration = Duration::from_secs(4);
+
+/// The same for the DHT itself, whose nodes say what is new meanwhile. One of them may have been
+/// lost.
+const ASK_LISTENING_AGAIN: Duration = Duration::from_secs(12);
+
+/// The pause before nodes of the DHT are asked again.
+fn ask_again(dht: &SharedDht) -> Duration {
+    let is_connected = dht.status().is_some_and(|status| status.is_connected());
+    if is_connected { ASK_LISTENING_AGAIN } else { ASK_AGAIN }
+}
 
 /// Values looked at per key, in one question. More are a flood.
 const MAX_VALUES: usize = 1024;

@@ -7,18 +7,20 @@ use hardline_dht::{Event, Value};
 
 use crate::drivers::dht::{Dht, Operation};
 
-/// Several `get`s, each with what it is for.
-pub(super) struct Gets<T>(pub(super) Vec<(T, Operation)>);
+/// Several questions, each with what it is for: `get`s, which end, or `listen`s, which do not.
+pub(super) struct Asked<T>(pub(super) Vec<(T, Operation)>);
 
-impl<T: Copy> Gets<T> {
+impl<T: Copy> Asked<T> {
     /// The next value of any; `None` when all are over. Cancel safe.
     pub(super) async fn next(&mut self) -> Option<(T, Value)> {
         poll_fn(|cx| {
             let mut found = None;
-            self.0.retain_mut(|(purpose, get)| {
+            self.0.retain_mut(|(purpose, question)| {
                 while found.is_none() {
-                    match get.poll_next(cx) {
-                        Poll::Ready(Some(Event::Found { value, .. })) => found = Some((*purpose, value)),
+                    match question.poll_next(cx) {
+                        Poll::Ready(Some(Event::Found { value, .. } | Event::Heard { value, .. })) => {
+                            found = Some((*purpose, value));
+                        }
                         Poll::Ready(Some(Event::GetDone { .. }) | None) => return false,
                         Poll::Ready(Some(_)) => {}
                         Poll::Pending => break,
