@@ -199,8 +199,22 @@ impl Router {
 
     /// TCP ports that its daemon forwards now, and where to, as its packet filter has them.
     pub fn mapped(&self) -> Result<Vec<(u16, SocketAddrV4)>> {
+        self.mapped_of(TCP)
+    }
+
+    /// The same of UDP.
+    pub fn mapped_udp(&self) -> Result<Vec<(u16, SocketAddrV4)>> {
+        self.mapped_of(UDP)
+    }
+
+    fn mapped_of(&self, protocol: &str) -> Result<Vec<(u16, SocketAddrV4)>> {
         let rules = self.host.run("nft", &["list", "chain", "inet", "filter", "prerouting_miniupnpd"])?.success()?;
-        rules.stdout.lines().filter(|line| line.contains(TCP)).map(read_rule).collect()
+        rules.stdout.lines().filter(|line| line.contains(protocol)).map(read_rule).collect()
+    }
+
+    /// Lets nobody outside begin a TCP connection to the inner network, whatever is forwarded.
+    pub fn refuse_tcp(&self) -> Result<()> {
+        self.host.nft("insert rule inet filter forward iifname wan meta l4proto tcp ct state new drop\n")
     }
 
     /// Requests of computers of the inner network that its daemon has heard, of any protocol.
@@ -313,8 +327,9 @@ table inet filter {
 }
 ";
 
-/// How nft writes "protocol 6" in the daemon's rules.
+/// How nft writes "protocol 6" and "protocol 17" in the daemon's rules.
 const TCP: &str = "@nh,72,8 0x6 ";
+const UDP: &str = "@nh,72,8 0x11 ";
 
 /// Reads `iif 2 @nh,72,8 0x6 th dport 7008 dnat ip to 192.168.1.2:7008`.
 fn read_rule(rule: &str) -> Result<(u16, SocketAddrV4)> {

@@ -140,8 +140,8 @@ pub struct P2pConfig {
     /// Where this computer is reached from outside, set by hand: told to diallers before the
     /// addresses it knows itself.
     pub public_addresses: Vec<HostPort>,
-    /// Whether the router is asked to open the port, by UPnP, NAT-PMP or PCP. Nobody is asked while
-    /// `services` is empty.
+    /// Whether the router is asked to open the port, by UPnP, NAT-PMP or PCP, and where it does the
+    /// UDP port of QUIC. Nobody is asked while `services` is empty.
     pub port_mapping: bool,
     /// Whether others come in over QUIC as well, at the UDP port of the same number, or at another
     /// where that is taken. A build without the feature `quic` never does.

@@ -40,6 +40,21 @@ fn scenario_04_behind_a_pcp_router() -> Result<()> {
 }
 
 #[test]
+fn scenario_04_quic_behind_a_upnp_router() -> Result<()> {
+    found_over_quic("4, UPnP router, QUIC alone", Mapping::Upnp)
+}
+
+#[test]
+fn scenario_04_quic_behind_a_nat_pmp_router() -> Result<()> {
+    found_over_quic("4, NAT-PMP router, QUIC alone", Mapping::NatPmp)
+}
+
+#[test]
+fn scenario_04_quic_behind_a_pcp_router() -> Result<()> {
+    found_over_quic("4, PCP router, QUIC alone", Mapping::Pcp)
+}
+
+#[test]
 fn scenario_05_the_port_is_taken_on_the_router() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let world = TwoHomes::new(&lab, Mapping::Upnp)?;
@@ -113,6 +128,25 @@ fn found_by_dht(scenario: &str, mapping: Mapping) -> Result<()> {
     let world = TwoHomes::new(&lab, mapping)?;
     let service = world.publish(&[])?;
     open_each_time(scenario, &world, &service.key)
+}
+
+/// Where TCP does not get through and nobody is called: by the UDP port that the router opens,
+/// which is given back at the end.
+fn found_over_quic(scenario: &str, mapping: Mapping) -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = TwoHomes::new(&lab, mapping)?;
+    world.home.refuse_tcp()?;
+    let mut service = world.publish(&["--set", "p2p.punching=false"])?;
+    let inside = "192.168.5.2:7008".parse()?;
+    let begun = Instant::now();
+    while world.home.mapped_udp()? != [(7008, inside)] {
+        ensure!(begun.elapsed() < Duration::from_secs(30), "{:?}", world.home.mapped_udp()?);
+        sleep(Duration::from_millis(100));
+    }
+    open_each_time(scenario, &world, &service.key)?;
+    service.program.process.terminate(Duration::from_secs(40))?;
+    ensure!(world.home.mapped()?.is_empty() && world.home.mapped_udp()?.is_empty(), "both are given back");
+    Ok(())
 }
 
 /// From the other home, by somebody who remembers nothing.

@@ -200,7 +200,7 @@ pub const KEYS: &[Key<Settings>] = &[
         variable: Variable::OfName,
         form: BOOLEAN,
         example: "",
-        help: "Whether to ask the router to open the port, by UPnP, NAT-PMP or PCP. Without services nobody is asked.",
+        help: "Whether to ask the router to open the port, by UPnP, NAT-PMP or PCP: that of TCP, and where it does that of QUIC. Without services nobody is asked.",
         get: |it| Some(it.node.p2p.port_mapping.into()),
         set: |it, raw| raw.boolean().map(|value| it.node.p2p.port_mapping = value),
     },

@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use hardline_proto::hosts::{Host, HostList, HostPort};
+use hardline_proto::portmap::{Inside, Transport};
 use hardline_proto::sealed::Home;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -149,7 +150,10 @@ impl Reach {
         let first = if config.port_mapping { RouterStatus::Searching } else { RouterStatus::Off };
         let (router_sender, router) = watch::channel(first);
         let (route, route_receiver) = watch::channel(None);
-        let port = config.port;
+        let (udp_sender, udp) = watch::channel(RouterStatus::Off);
+        let (udp_route, udp_route_receiver) = watch::channel(None);
+        let tcp_inside = Inside { transport: Transport::Tcp, port: config.port };
+        let udp_inside = config.quic_port.map(|port| Inside { transport: Transport::Udp, port });
         let is_mapping = config.port_mapping;
         let network = network.watch();
         let proven = Proven::default();
@@ -159,6 +163,8 @@ impl Reach {
             outside,
             router,
             route,
+            udp,
+            udp_route,
             proven,
             hosts: hosts_sender,
             quic: quic_sender,
@@ -168,8 +174,11 @@ impl Reach {
         };
         monitor.look();
         if is_mapping {
-            let mapper = PortMapper::new(port, router_sender);
+            let mapper = PortMapper::new(tcp_inside, router_sender);
             tasks.spawn(mapper.run(route_receiver, shutdown.clone()));
+            if let Some(inside) = udp_inside {
+                tasks.spawn(PortMapper::new(inside, udp_sender).run(udp_route_receiver, shutdown.clone()));
+            }
         }
         tasks.spawn(monitor.run(shutdown));
         Arc::new(Self { hosts, quic, home, punch, status })
@@ -222,6 +231,9 @@ struct ReachabilityMonitor {
     router: watch::Receiver<RouterStatus>,
     /// To the port mapper.
     route: watch::Sender<Option<DefaultRoute>>,
+    /// The same for the port of QUIC. It asks a router that has opened the other one, and no other.
+    udp: watch::Receiver<RouterStatus>,
+    udp_route: watch::Sender<Option<DefaultRoute>>,
     proven: Proven,
     hosts: watch::Sender<HostList>,
     quic: watch::Sender<Vec<SocketAddr>>,
@@ -240,6 +252,7 @@ impl ReachabilityMonitor {
                 Ok(()) = self.outside.sighted.changed() => {}
                 Ok(()) = self.outside.relays.changed() => {}
                 Ok(()) = self.router.changed() => {}
+                Ok(()) = self.udp.changed() => {}
                 Some(proof) = self.outside.proofs.0.recv() => self.take_in(&proof),
             }
             self.look();
@@ -251,13 +264,16 @@ impl ReachabilityMonitor {
         let route = route::translated(&network, &self.config.bound);
         self.route.send_if_modified(|known| std::mem::replace(known, route) != route);
         let (router, seen) = (self.router.borrow().clone(), self.seen());
+        let udp_route = route.filter(|_| matches!(router, RouterStatus::Open(_) | RouterStatus::Away(_)));
+        self.udp_route.send_if_modified(|known| std::mem::replace(known, udp_route) != udp_route);
         let mut status = status_of(&self.config, &network, router, seen, &self.proven);
         if self.forget_what_is_over(&status) {
             status = status_of(&self.config, &network, status.router, seen, &self.proven);
         }
         let quic = self.config.quic_port.map(|port| own::addresses(&network, &self.config.bound, port));
-        let quic = own::useful(quic.unwrap_or_default());
+        let mut quic = own::useful(quic.unwrap_or_default());
         let punch = self.punched(route.is_some(), seen, &quic);
+        quic.splice(0..0, self.mapped_udp(seen));
         let is_quic_changed = self.quic.send_if_modified(|known| std::mem::replace(known, quic.clone()) != quic);
         let home = own::home(&self.config, &network, &status);
         let is_home_changed = self.home.send_if_modified(|known| std::mem::replace(known, home.clone()) != home);
@@ -314,6 +330,13 @@ impl ReachabilityMonitor {
         let told = self.outside.sighted.borrow().iter().copied().find(|at| seen.is_some_and(|seen| at.ip() == seen));
         let seen = seen.filter(|_| is_translated).map(|seen| told.unwrap_or(SocketAddr::from((seen, port))));
         seen.into_iter().chain(quic.iter().copied()).collect()
+    }
+
+    /// Where the router lets others in to the socket of QUIC.
+    fn mapped_udp(&self, seen: Option<Ipv4Addr>) -> Option<SocketAddr> {
+        let RouterStatus::Open(open) = *self.udp.borrow() else { return None };
+        let told = open.external.map(SocketAddr::V4);
+        told.or(seen.map(|seen| SocketAddr::from((seen, open.port))))
     }
 
     /// The public IPv4 address that others see.

@@ -12,6 +12,24 @@ use std::time::{Duration, Instant};
 
 pub use plan::{CHECK_DATAGRAM, CHECK_SOAP, Outcome, Plan, Step};
 
+/// Of which protocol of IP a port is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// A port of this computer, for which one of the router is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inside {
+    /// Of which protocol.
+    pub transport: Transport,
+    /// Its number.
+    pub port: u16,
+}
+
 /// UDP port of a router's NAT-PMP and PCP server (RFC 6887, section 19.1).
 pub const SERVER_PORT: u16 = 5351;
 

@@ -3,11 +3,14 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use super::Transport;
+
 /// The protocol's version, first byte of every datagram.
 const VERSION: u8 = 0;
 
 /// Operations, and the bit that makes an answer of them.
 const ADDRESS: u8 = 0;
+const MAP_UDP: u8 = 1;
 const MAP_TCP: u8 = 2;
 const ANSWER: u8 = 128;
 
@@ -18,13 +21,20 @@ const NETWORK_FAILURE: u16 = 3;
 /// Asks for the router's outside address.
 pub const ADDRESS_REQUEST: [u8; 2] = [VERSION, ADDRESS];
 
-/// Asks for a TCP port; a lifetime of zero gives it back.
+/// Asks for a port; a lifetime of zero gives it back.
 #[must_use]
-pub fn map_request(internal: u16, external: u16, lifetime: Duration) -> [u8; 12] {
+pub fn map_request(transport: Transport, internal: u16, external: u16, lifetime: Duration) -> [u8; 12] {
     let [i0, i1] = internal.to_be_bytes();
     let [e0, e1] = external.to_be_bytes();
     let [l0, l1, l2, l3] = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX).to_be_bytes();
-    [VERSION, MAP_TCP, 0, 0, i0, i1, e0, e1, l0, l1, l2, l3]
+    [VERSION, operation(transport), 0, 0, i0, i1, e0, e1, l0, l1, l2, l3]
+}
+
+const fn operation(transport: Transport) -> u8 {
+    match transport {
+        Transport::Udp => MAP_UDP,
+        Transport::Tcp => MAP_TCP,
+    }
 }
 
 /// What a router answers.
@@ -32,8 +42,10 @@ pub fn map_request(internal: u16, external: u16, lifetime: Duration) -> [u8; 12]
 pub enum Answer {
     /// Its outside address, and its epoch in seconds.
     Address(Ipv4Addr, u32),
-    /// A TCP port is open.
+    /// A port is open.
     Mapped {
+        /// Of which protocol.
+        transport: Transport,
         /// Ours.
         internal: u16,
         /// The router's, which may be another than was asked for.
@@ -65,11 +77,12 @@ pub fn read(datagram: &[u8]) -> Option<Answer> {
     let (epoch, rest) = (epoch?, rest.get(4..)?);
     match operation & !ANSWER {
         ADDRESS => Some(Answer::Address(Ipv4Addr::from(*rest.first_chunk::<4>()?), epoch)),
-        MAP_TCP => {
+        MAP_UDP | MAP_TCP => {
+            let transport = if operation & !ANSWER == MAP_UDP { Transport::Udp } else { Transport::Tcp };
             let [i0, i1, e0, e1, lifetime @ ..] = *rest.first_chunk::<8>()?;
             let lifetime = Duration::from_secs(u32::from_be_bytes(lifetime).into());
             let (internal, external) = (u16::from_be_bytes([i0, i1]), u16::from_be_bytes([e0, e1]));
-            Some(Answer::Mapped { internal, external, lifetime, epoch })
+            Some(Answer::Mapped { transport, internal, external, lifetime, epoch })
         }
         _ => None,
     }
@@ -82,17 +95,22 @@ mod tests {
     #[test]
     fn requests_are_those_of_the_rfc() {
         assert_eq!(ADDRESS_REQUEST, [0, 0]);
-        let request = map_request(7008, 7009, Duration::from_secs(3600));
-        assert_eq!(request, [0, 2, 0, 0, 0x1b, 0x60, 0x1b, 0x61, 0, 0, 0x0e, 0x10]);
+        for (transport, operation) in [(Transport::Udp, 1), (Transport::Tcp, 2)] {
+            let request = map_request(transport, 7008, 7009, Duration::from_secs(3600));
+            assert_eq!(request, [0, operation, 0, 0, 0x1b, 0x60, 0x1b, 0x61, 0, 0, 0x0e, 0x10]);
+        }
     }
 
     #[test]
     fn answers_are_read() {
         let address = [0, 128, 0, 0, 0, 0, 1, 0, 203, 0, 113, 5];
         assert_eq!(read(&address), Some(Answer::Address(Ipv4Addr::new(203, 0, 113, 5), 256)));
-        let mapped = [0, 130, 0, 0, 0, 0, 0, 9, 0x1b, 0x60, 0x1b, 0x61, 0, 0, 0, 60];
         let lifetime = Duration::from_secs(60);
-        assert_eq!(read(&mapped), Some(Answer::Mapped { internal: 7008, external: 7009, lifetime, epoch: 9 }));
+        for (operation, transport) in [(129, Transport::Udp), (130, Transport::Tcp)] {
+            let mapped = [0, operation, 0, 0, 0, 0, 0, 9, 0x1b, 0x60, 0x1b, 0x61, 0, 0, 0, 60];
+            let expected = Answer::Mapped { transport, internal: 7008, external: 7009, lifetime, epoch: 9 };
+            assert_eq!(read(&mapped), Some(expected));
+        }
         assert_eq!(read(&[0, 128, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0]), Some(Answer::NetworkFailure(Some(1))));
         assert_eq!(read(&[0, 130, 0, 2]), Some(Answer::Refused(2)));
     }

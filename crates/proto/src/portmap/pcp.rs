@@ -1,7 +1,9 @@
-//! Port Control Protocol (RFC 6887): the operations ANNOUNCE and MAP, for IPv4 and TCP.
+//! Port Control Protocol (RFC 6887): the operations ANNOUNCE and MAP, for IPv4, TCP and UDP.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
+
+use super::Transport;
 
 /// The protocol's version, first byte of every datagram.
 const VERSION: u8 = 2;
@@ -11,8 +13,9 @@ const ANNOUNCE: u8 = 0;
 const MAP: u8 = 1;
 const ANSWER: u8 = 128;
 
-/// TCP's number among the protocols of IP.
+/// Numbers of the protocols of IP.
 const TCP: u8 = 6;
+const UDP: u8 = 17;
 
 /// Result codes (section 7.4).
 const SUCCESS: u8 = 0;
@@ -32,12 +35,22 @@ pub fn announce_request(client: Ipv4Addr) -> [u8; HEADER] {
     header(ANNOUNCE, Duration::ZERO, client)
 }
 
-/// Asks for a TCP port; a lifetime of zero gives it back.
+/// Asks for a port; a lifetime of zero gives it back.
 #[must_use]
-pub fn map_request(client: Ipv4Addr, nonce: Nonce, internal: u16, external: u16, lifetime: Duration) -> Vec<u8> {
+pub fn map_request(
+    transport: Transport,
+    client: Ipv4Addr,
+    nonce: Nonce,
+    (internal, external): (u16, u16),
+    lifetime: Duration,
+) -> Vec<u8> {
     let mut request = Vec::from(header(MAP, lifetime, client));
     request.extend(nonce);
-    request.extend([TCP, 0, 0, 0]);
+    let protocol = match transport {
+        Transport::Tcp => TCP,
+        Transport::Udp => UDP,
+    };
+    request.extend([protocol, 0, 0, 0]);
     request.extend(internal.to_be_bytes());
     request.extend(external.to_be_bytes());
     request.extend(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped().octets()); // any IPv4 address
@@ -58,7 +71,7 @@ fn header(operation: u8, lifetime: Duration, client: Ipv4Addr) -> [u8; HEADER] {
 pub enum Answer {
     /// It is there, and last forgot its mappings so many seconds ago.
     Announce(u32),
-    /// A TCP port is open.
+    /// A port is open. Of which protocol, its nonce tells.
     Mapped {
         /// As asked with.
         nonce: Nonce,
@@ -99,7 +112,7 @@ pub fn read(datagram: &[u8]) -> Option<Answer> {
         MAP => {
             let part = rest.first_chunk::<MAP_PART>()?;
             let (nonce, part) = part.split_first_chunk::<12>()?;
-            let ([TCP, _, _, _, i0, i1, x0, x1], addr) = part.split_first_chunk::<8>()? else { return None };
+            let ([TCP | UDP, _, _, _, i0, i1, x0, x1], addr) = part.split_first_chunk::<8>()? else { return None };
             Some(Answer::Mapped {
                 nonce: *nonce,
                 internal: u16::from_be_bytes([*i0, *i1]),
@@ -136,18 +149,20 @@ mod tests {
         let announce = announce_request(CLIENT);
         assert_eq!(announce[..8], [2, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(announce[8..], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 168, 1, 2]);
-        let map = map_request(CLIENT, NONCE, 7008, 7009, Duration::from_secs(60));
+        let map = map_request(Transport::Tcp, CLIENT, NONCE, (7008, 7009), Duration::from_secs(60));
         assert_eq!(map[..8], [2, 1, 0, 0, 0, 0, 0, 60]);
         assert_eq!(map[24..36], NONCE);
         assert_eq!(map[36..44], [6, 0, 0, 0, 0x1b, 0x60, 0x1b, 0x61]);
         assert_eq!(map.len(), 60);
+        let map = map_request(Transport::Udp, CLIENT, NONCE, (7008, 7009), Duration::from_secs(60));
+        assert_eq!(map[36], 17);
     }
 
     #[test]
     fn answers_are_read() {
         assert_eq!(read(&granted(&announce_request(CLIENT))), Some(Answer::Announce(9)));
         let lifetime = Duration::from_secs(60);
-        let mut answer = granted(&map_request(CLIENT, NONCE, 7008, 7009, lifetime));
+        let mut answer = granted(&map_request(Transport::Udp, CLIENT, NONCE, (7008, 7009), lifetime));
         let address = Ipv4Addr::new(203, 0, 113, 5);
         let mapped = Answer::Mapped { nonce: NONCE, internal: 7008, external: 7009, address, lifetime, epoch: 9 };
         assert_eq!(read(&answer), Some(mapped));
@@ -159,7 +174,7 @@ mod tests {
 
     #[test]
     fn what_is_no_answer_is_not_read() {
-        let request = map_request(CLIENT, NONCE, 7008, 7009, Duration::from_secs(60));
+        let request = map_request(Transport::Tcp, CLIENT, NONCE, (7008, 7009), Duration::from_secs(60));
         assert_eq!(read(&request), None);
         let answer = granted(&request);
         for len in 0..answer.len() {

@@ -4,7 +4,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use hardline_proto::portmap::{self, Epoch, LIFETIME, Outside, SERVER_PORT, natpmp, pcp};
+use hardline_proto::portmap::{self, Epoch, Inside, LIFETIME, Outside, SERVER_PORT, natpmp, pcp};
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout_at};
 
@@ -69,12 +69,12 @@ impl Server {
     }
 
     /// Asks for a port, for a first time or again; takes the one that the router gives.
-    pub(super) async fn map(&mut self, internal: u16, wanted: u16) -> Result<Opened, Failure> {
+    pub(super) async fn map(&mut self, inside: Inside, wanted: u16) -> Result<Opened, Failure> {
         let (opened, epoch) = match self.kind {
-            Kind::Pcp(nonce) => self.map_by_pcp(nonce, internal, wanted).await?,
+            Kind::Pcp(nonce) => self.map_by_pcp(nonce, inside, wanted).await?,
             Kind::NatPmp(address) => match Outside::of(address) {
                 Outside::Carrier(address) => return Err(Failure::NotPublic(Some(address))),
-                Outside::Public(_) | Outside::Unknown => self.map_by_natpmp(address, internal, wanted).await?,
+                Outside::Public(_) | Outside::Unknown => self.map_by_natpmp(address, inside, wanted).await?,
             },
         };
         self.epoch = epoch_now(epoch);
@@ -99,11 +99,11 @@ impl Server {
     }
 
     /// Gives the port back. One datagram and no second one: who stops does not wait for a router.
-    pub(super) async fn unmap(&self, internal: u16) {
+    pub(super) async fn unmap(&self, inside: Inside) {
         let (local, none) = (self.route.local, Duration::ZERO);
         let request = match self.kind {
-            Kind::Pcp(nonce) => pcp::map_request(local, nonce, internal, 0, none),
-            Kind::NatPmp(_) => natpmp::map_request(internal, 0, none).to_vec(),
+            Kind::Pcp(nonce) => pcp::map_request(inside.transport, local, nonce, (inside.port, 0), none),
+            Kind::NatPmp(_) => natpmp::map_request(inside.transport, inside.port, 0, none).to_vec(),
         };
         let _ = exchange(&self.socket, &request, |_| Some(())).await;
     }
@@ -116,9 +116,10 @@ impl Server {
         .await
     }
 
-    async fn map_by_pcp(&self, nonce: pcp::Nonce, internal: u16, wanted: u16) -> Result<(Opened, u32), Failure> {
+    async fn map_by_pcp(&self, nonce: pcp::Nonce, inside: Inside, wanted: u16) -> Result<(Opened, u32), Failure> {
         for external in portmap::ports_to_try(wanted) {
-            let request = pcp::map_request(self.route.local, nonce, internal, external, LIFETIME);
+            let ports = (inside.port, external);
+            let request = pcp::map_request(inside.transport, self.route.local, nonce, ports, LIFETIME);
             let answer = exchange(&self.socket, &request, |bytes| match pcp::read(bytes)? {
                 pcp::Answer::Announce(_) => None,
                 pcp::Answer::Mapped { nonce: other, .. } if other != nonce => None,
@@ -128,7 +129,7 @@ impl Server {
                 pcp::Answer::Mapped { external, address, lifetime, epoch, .. } => {
                     let address = Some(address).filter(|address| !address.is_unspecified());
                     if let Outside::Carrier(address) = Outside::of(address) {
-                        self.unmap(internal).await;
+                        self.unmap(inside).await;
                         return Err(Failure::NotPublic(Some(address)));
                     }
                     return Ok((Opened { port: external, address, lifetime }, epoch));
@@ -144,13 +145,15 @@ impl Server {
     async fn map_by_natpmp(
         &self,
         address: Option<Ipv4Addr>,
-        internal: u16,
+        inside: Inside,
         wanted: u16,
     ) -> Result<(Opened, u32), Failure> {
-        let request = natpmp::map_request(internal, wanted, LIFETIME);
+        let request = natpmp::map_request(inside.transport, inside.port, wanted, LIFETIME);
         let answer = exchange(&self.socket, &request, |bytes| match natpmp::read(bytes)? {
             natpmp::Answer::Address(..) => None,
-            natpmp::Answer::Mapped { internal: other, .. } if other != internal => None,
+            natpmp::Answer::Mapped { transport, internal, .. } if (Inside { transport, port: internal }) != inside => {
+                None
+            }
             answer => Some(answer),
         });
         match answer.await? {

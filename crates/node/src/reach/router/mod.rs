@@ -12,7 +12,7 @@ mod upnp;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use hardline_proto::portmap::{CHECK_DATAGRAM, CHECK_SOAP, Outcome, Outside, PORT_TRIES, Plan, Step};
+use hardline_proto::portmap::{CHECK_DATAGRAM, CHECK_SOAP, Inside, Outcome, Outside, PORT_TRIES, Plan, Step};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -99,8 +99,8 @@ enum Session {
 
 /// Task that keeps a port of the router open.
 pub(super) struct PortMapper {
-    /// The P2P port.
-    port: u16,
+    /// The port where others come in.
+    inside: Inside,
     /// The outside port had last, to be asked for first.
     wanted: u16,
     status: watch::Sender<RouterStatus>,
@@ -111,9 +111,9 @@ pub(super) struct PortMapper {
 }
 
 impl PortMapper {
-    pub(super) fn new(port: u16, status: watch::Sender<RouterStatus>) -> Self {
+    pub(super) fn new(inside: Inside, status: watch::Sender<RouterStatus>) -> Self {
         let plan = Plan::new(Instant::now().into_std());
-        Self { port, wanted: port, status, open: None, plan, is_announced: false }
+        Self { inside, wanted: inside.port, status, open: None, plan, is_announced: false }
     }
 
     /// Keeps the port open at whichever router `route` names, until `shutdown`; then gives it back.
@@ -133,7 +133,7 @@ impl PortMapper {
             debug!(route = ?*route.borrow(), "another router");
             self.open = None;
             self.tell(RouterStatus::Searching);
-            self.wanted = self.port;
+            self.wanted = self.inside.port;
             self.plan.network_changed(Instant::now().into_std());
         }
         self.release().await;
@@ -187,7 +187,7 @@ impl PortMapper {
     }
 
     async fn search(&mut self, route: DefaultRoute) -> Outcome {
-        match open(route, self.port, self.wanted).await {
+        match open(route, self.inside, self.wanted).await {
             Ok((session, opened)) => self.opened(route, session, opened),
             Err(failure) => self.failed(route, failure),
         }
@@ -201,7 +201,7 @@ impl PortMapper {
         let is_unchanged = match &mut self.open {
             None => false,
             Some((Session::Server(server), _)) => server.is_unchanged().await,
-            Some((Session::Igd(igd), open)) => igd.is_unchanged(self.port, open.port).await,
+            Some((Session::Igd(igd), open)) => igd.is_unchanged(self.inside, open.port).await,
         };
         if is_unchanged { Outcome::Unchanged } else { Outcome::Lost }
     }
@@ -210,8 +210,8 @@ impl PortMapper {
         // Stays where it is meanwhile: a stop gives back what is being renewed, too.
         let renewed = match &mut self.open {
             None => return Outcome::Lost,
-            Some((Session::Server(server), open)) => server.map(self.port, open.port).await,
-            Some((Session::Igd(igd), open)) => igd.map(self.port, open.port).await,
+            Some((Session::Server(server), open)) => server.map(self.inside, open.port).await,
+            Some((Session::Igd(igd), open)) => igd.map(self.inside, open.port).await,
         };
         match (renewed, self.open.take()) {
             (Ok(opened), Some((session, _))) => self.opened(route, session, opened),
@@ -232,7 +232,7 @@ impl PortMapper {
         self.wanted = opened.port;
         self.open = Some((session, open));
         if self.tell(RouterStatus::Open(open)) {
-            info!(?protocol, port = opened.port, "router opened a port");
+            info!(?protocol, transport = ?self.inside.transport, port = opened.port, "router opened a port");
             debug!(?external, address = ?opened.address, "address outside");
         }
         Outcome::Open { lifetime: opened.lifetime, check }
@@ -276,8 +276,8 @@ impl PortMapper {
         let Some((session, open)) = self.open else { return };
         let releasing = async {
             match session {
-                Session::Server(server) => server.unmap(self.port).await,
-                Session::Igd(igd) => igd.unmap(open.port).await,
+                Session::Server(server) => server.unmap(self.inside).await,
+                Session::Igd(igd) => igd.unmap(self.inside.transport, open.port).await,
             }
         };
         if timeout(RELEASE, releasing).await.is_err() {
@@ -297,7 +297,7 @@ pub(super) async fn probe(route: DefaultRoute) -> Probe {
 }
 
 /// Asks by every protocol at the same time, and takes the cheapest that opens the port.
-async fn open(route: DefaultRoute, port: u16, wanted: u16) -> Result<(Session, Opened), Failure> {
+async fn open(route: DefaultRoute, inside: Inside, wanted: u16) -> Result<(Session, Opened), Failure> {
     let search = Igd::find(route);
     let knock = async { tokio::join!(Server::knock_pcp(route), Server::knock_natpmp(route)) };
     tokio::pin!(search, knock);
@@ -307,7 +307,7 @@ async fn open(route: DefaultRoute, port: u16, wanted: u16) -> Result<(Session, O
     };
     let mut failure = Failure::Silent;
     for server in [pcp, natpmp] {
-        match map_at(server, port, wanted).await {
+        match map_at(server, inside, wanted).await {
             Ok(opened) => return Ok(opened),
             Err(other) => failure = failure.max(other),
         }
@@ -317,14 +317,14 @@ async fn open(route: DefaultRoute, port: u16, wanted: u16) -> Result<(Session, O
             Some(found) => found,
             None => search.await,
         }?;
-        let opened = igd.map(port, wanted).await?;
+        let opened = igd.map(inside, wanted).await?;
         Ok((Session::Igd(Box::new(igd)), opened))
     };
     by_upnp.await.map_err(|other| failure.max(other))
 }
 
-async fn map_at(server: Result<Server, Failure>, port: u16, wanted: u16) -> Result<(Session, Opened), Failure> {
+async fn map_at(server: Result<Server, Failure>, inside: Inside, wanted: u16) -> Result<(Session, Opened), Failure> {
     let mut server = server?;
-    let opened = server.map(port, wanted).await?;
+    let opened = server.map(inside, wanted).await?;
     Ok((Session::Server(server), opened))
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use hardline_proto::portmap::{self, LIFETIME, Outside};
+use hardline_proto::portmap::{self, Inside, LIFETIME, Outside, Transport};
 use igd_next::aio::Gateway;
 use igd_next::aio::tokio::{Tokio, search_gateway};
 use igd_next::{AddPortError, GetExternalIpError, PortMappingProtocol, RequestError, SearchOptions};
@@ -60,15 +60,15 @@ impl Igd {
 
     /// Asks for a port, for a first time or again; takes the next one when it is another
     /// computer's.
-    pub(super) async fn map(&mut self, internal: u16, wanted: u16) -> Result<Opened, Failure> {
+    pub(super) async fn map(&mut self, inside: Inside, wanted: u16) -> Result<Opened, Failure> {
         if let Outside::Carrier(address) = Outside::of(self.address) {
             return Err(Failure::NotPublic(Some(address)));
         }
-        let local = SocketAddr::from((self.route.local, internal));
+        let local = SocketAddr::from((self.route.local, inside.port));
         for port in portmap::ports_to_try(wanted) {
-            match self.add(port, local).await {
+            match self.add(inside.transport, port, local).await {
                 Ok(()) => {
-                    self.index = self.find_entry(port, internal).await;
+                    self.index = self.find_entry(port, inside).await;
                     let lifetime = if self.is_permanent { Duration::ZERO } else { LIFETIME };
                     return Ok(Opened { port, address: self.address, lifetime });
                 }
@@ -84,35 +84,41 @@ impl Igd {
     }
 
     /// Whether the router still has its address and the mapping.
-    pub(super) async fn is_unchanged(&mut self, internal: u16, port: u16) -> bool {
+    pub(super) async fn is_unchanged(&mut self, inside: Inside, port: u16) -> bool {
         if !matches!(outside(&self.gateway).await, Ok(address) if address == self.address) {
             return false;
         }
         // A router that does not show its table cannot be asked; its address has to do.
         let Some(index) = self.index else { return true };
-        if !self.is_entry(index, port, internal).await {
-            self.index = self.find_entry(port, internal).await;
+        if !self.is_entry(index, port, inside).await {
+            self.index = self.find_entry(port, inside).await;
         }
         self.index.is_some()
     }
 
     /// Gives the port back.
-    pub(super) async fn unmap(&self, port: u16) {
-        let _ = timeout(REQUEST, self.gateway.remove_port(PortMappingProtocol::TCP, port)).await;
+    pub(super) async fn unmap(&self, transport: Transport, port: u16) {
+        let _ = timeout(REQUEST, self.gateway.remove_port(protocol(transport), port)).await;
     }
 
-    async fn add(&mut self, port: u16, local: SocketAddr) -> Result<(), AddPortError> {
-        match self.add_for(port, local, self.lease()).await {
+    async fn add(&mut self, transport: Transport, port: u16, local: SocketAddr) -> Result<(), AddPortError> {
+        match self.add_for(transport, port, local, self.lease()).await {
             Err(AddPortError::OnlyPermanentLeasesSupported) => {
                 self.is_permanent = true;
-                self.add_for(port, local, self.lease()).await
+                self.add_for(transport, port, local, self.lease()).await
             }
             result => result,
         }
     }
 
-    async fn add_for(&self, port: u16, local: SocketAddr, lease: u32) -> Result<(), AddPortError> {
-        let adding = self.gateway.add_port(PortMappingProtocol::TCP, port, local, lease, DESCRIPTION);
+    async fn add_for(
+        &self,
+        transport: Transport,
+        port: u16,
+        local: SocketAddr,
+        lease: u32,
+    ) -> Result<(), AddPortError> {
+        let adding = self.gateway.add_port(protocol(transport), port, local, lease, DESCRIPTION);
         timeout(REQUEST, adding).await.unwrap_or_else(|late| Err(AddPortError::RequestError(late.into())))
     }
 
@@ -121,25 +127,32 @@ impl Igd {
         if self.is_permanent { 0 } else { u32::try_from(LIFETIME.as_secs()).unwrap_or(u32::MAX) }
     }
 
-    async fn find_entry(&self, port: u16, internal: u16) -> Option<u32> {
+    async fn find_entry(&self, port: u16, inside: Inside) -> Option<u32> {
         for index in 0..MAX_ENTRIES {
             let entry = timeout(REQUEST, self.gateway.get_generic_port_mapping_entry(index)).await.ok()?.ok()?;
-            if self.is_ours(&entry, port, internal) {
+            if self.is_ours(&entry, port, inside) {
                 return Some(index);
             }
         }
         None
     }
 
-    async fn is_entry(&self, index: u32, port: u16, internal: u16) -> bool {
+    async fn is_entry(&self, index: u32, port: u16, inside: Inside) -> bool {
         let entry = timeout(REQUEST, self.gateway.get_generic_port_mapping_entry(index)).await;
-        matches!(entry, Ok(Ok(entry)) if self.is_ours(&entry, port, internal))
+        matches!(entry, Ok(Ok(entry)) if self.is_ours(&entry, port, inside))
     }
 
-    fn is_ours(&self, entry: &igd_next::PortMappingEntry, port: u16, internal: u16) -> bool {
-        entry.protocol == PortMappingProtocol::TCP
-            && (entry.external_port, entry.internal_port) == (port, internal)
+    fn is_ours(&self, entry: &igd_next::PortMappingEntry, port: u16, inside: Inside) -> bool {
+        entry.protocol == protocol(inside.transport)
+            && (entry.external_port, entry.internal_port) == (port, inside.port)
             && entry.internal_client.parse() == Ok(self.route.local)
+    }
+}
+
+const fn protocol(transport: Transport) -> PortMappingProtocol {
+    match transport {
+        Transport::Tcp => PortMappingProtocol::TCP,
+        Transport::Udp => PortMappingProtocol::UDP,
     }
 }
 
