@@ -68,7 +68,11 @@ impl World {
 
     /// What clients of this row send as Host.
     pub(super) fn host_header(&self, row: Row) -> &str {
-        if matches!(row, Row::Hardline | Row::HardlineReady | Row::OtherBuild) { &self.hardline_name } else { NAME }
+        if matches!(row, Row::Hardline | Row::HardlineReady | Row::HardlineHttp | Row::OtherBuild) {
+            &self.hardline_name
+        } else {
+            NAME
+        }
     }
 
     /// Starts both ends of a row.
@@ -82,9 +86,14 @@ impl World {
             Row::RatholeTls => self.rathole(stage, &self.rathole_tls()),
             Row::RatholeNoise => self.rathole(stage, &self.rathole_noise()),
             Row::Bore => self.bore(stage),
-            Row::Hardline => self.hardline(stage, hardline_program()?, ""),
-            Row::HardlineReady => self.hardline(stage, hardline_program()?, "ready = true\n"),
-            Row::OtherBuild => self.hardline(stage, self.other_build.as_deref().context("no other build given")?, ""),
+            Row::Hardline => self.hardline(stage, hardline_program()?, "", ""),
+            Row::HardlineReady => self.hardline(stage, hardline_program()?, "ready = true\n", ""),
+            Row::HardlineHttp => {
+                self.hardline(stage, hardline_program()?, "", "host_header = \"target\"\nforwarded = true\n")
+            }
+            Row::OtherBuild => {
+                self.hardline(stage, self.other_build.as_deref().context("no other build given")?, "", "")
+            }
             Row::HardlineToPython => self.hardline_to_python(stage),
             Row::Python => python(stage),
         }
@@ -212,8 +221,9 @@ impl World {
         Ok(Ends::of(near, far))
     }
 
-    fn hardline(&self, stage: &Stage, program: &Path, more: &str) -> Result<Ends> {
-        let far = self.hardline_far(stage, program)?;
+    /// `more` is for the near end's peer, `of_service` for the far end's service.
+    fn hardline(&self, stage: &Stage, program: &Path, more: &str, of_service: &str) -> Result<Ends> {
+        let far = self.hardline_far(stage, program, of_service)?;
         if !more.is_empty() {
             // What is dialled ahead is dialled at the near end's start, and again much later.
             far.wait_for("event ready", |line| line.contains("\"ready\"").then_some(()))?;
@@ -222,10 +232,10 @@ impl World {
         Ok(Ends { near: Some(near), far: Some(far), host_header: Some(self.hardline_name.clone()) })
     }
 
-    fn hardline_far(&self, stage: &Stage, program: &Path) -> Result<Process> {
+    fn hardline_far(&self, stage: &Stage, program: &Path, of_service: &str) -> Result<Process> {
         // Ten thousand tunnels come from one address here, as fast as they can.
         let service = format!(
-            "[gateway]\nenabled = false\n[limits]\nhandshakes_per_second = 20000\n[p2p]\nport = {LINK_PORT}\n[[service]]\ntarget = \"{}\"\ncertfile = \"{}\"\n",
+            "[gateway]\nenabled = false\n[limits]\nhandshakes_per_second = 20000\n[p2p]\nport = {LINK_PORT}\n[[service]]\ntarget = \"{}\"\ncertfile = \"{}\"\n{of_service}",
             stage.backend,
             self.lab.dir().join("far.cert").display(),
         );
@@ -242,7 +252,7 @@ impl World {
     /// Lets the program make the far end's identity, which stays the same from then on.
     fn make_hardline_identity(&self) -> Result<String> {
         let stage = Stage::new(&self.lab, &self.fresh_name(), Row::Hardline)?;
-        let far = self.hardline_far(&stage, hardline_program()?)?;
+        let far = self.hardline_far(&stage, hardline_program()?, "")?;
         let link = far.wait_for("event ready", |line| {
             let event: serde_json::Value = serde_json::from_str(line).ok()?;
             Some(event["services"][0]["key"].as_str()?.to_owned())

@@ -27,6 +27,8 @@ pub(crate) enum Row {
     Hardline,
     /// The same, with the far end prewarmed (`ready = true`): its first connection
     HardlineReady,
+    /// Hardline at both ends, with the HTTP of the service understood (`host_header`, `forwarded`)
+    HardlineHttp,
     /// Another build of Hardline at both ends (`--against`)
     OtherBuild,
     /// Hardline towards the last release of the Python program, which speaks version 1
@@ -49,6 +51,7 @@ impl Row {
             Self::Bore => "bore (not encrypted)",
             Self::Hardline => "**hardline**",
             Self::HardlineReady => "**hardline**, prewarmed",
+            Self::HardlineHttp => "hardline, HTTP understood",
             Self::OtherBuild => "hardline, the other build",
             Self::HardlineToPython => "hardline towards a version 1 peer (Python)",
             Self::Python => "hardlinep2p, Python",

@@ -8,6 +8,7 @@ use hardline_node::access::Access;
 use hardline_node::config::{IdentityConfig, Target};
 use hardline_node::limits::{HANDSHAKE_TIMEOUT, HEAD_TIMEOUT};
 use hardline_node::node::Cause;
+use hardline_node::proto::head::HTTP2_ANSWER;
 use hardline_node::proto::host::ServiceName;
 use hardline_node::proto::tunnel::{Reason, Refusal};
 use hardline_node::session::v1;
@@ -539,4 +540,26 @@ impl Either {
             Self::Tunnel(stream) => stream.read_to_end(&mut heard).await.unwrap(),
         }
     }
+}
+
+#[tokio::test]
+async fn a_target_that_names_a_service_leads_there() {
+    let (listener, gateway) = pair(pages().await).await;
+    let mut browser = TcpStream::connect(gateway.browser_addr()).await.unwrap();
+    let key = listener.key();
+    let request = format!("GET http://{key}.localhost:7009/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    browser.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    browser.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("hello"), "{answer}");
+}
+
+#[tokio::test]
+async fn who_begins_with_http_2_hears_that_http_1_1_is_required() {
+    let gateway = TestNode::gateway(&[]).await;
+    let mut client = TcpStream::connect(gateway.browser_addr()).await.unwrap();
+    client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).await.unwrap();
+    assert_eq!(answer, HTTP2_ANSWER);
 }

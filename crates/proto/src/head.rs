@@ -58,6 +58,9 @@ pub enum Accept {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeadError {
+    /// HTTP/2 from the first byte on: answer [`HTTP2_ANSWER`].
+    #[error("HTTP/2 without TLS is not spoken here, HTTP/1.1 is")]
+    Http2,
     /// Not HTTP/1: answer 400.
     #[error("malformed request: {0}")]
     Malformed(&'static str),
@@ -94,13 +97,18 @@ const TLS_HANDSHAKE: u8 = 22;
 /// Start of what an HTTP/2 client sends first (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2";
 
+/// What a client that begins with HTTP/2 is told: our settings, of which there are none, then that
+/// HTTP/1.1 is required and nothing it sent was looked at (RFC 9113, sections 3.4, 6.8 and 7).
+pub const HTTP2_ANSWER: &[u8] = b"\0\0\0\x04\0\0\0\0\0\
+    \0\0\x30\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0dHardline speaks HTTP/1.1 here, or TLS.\r\n";
+
 impl HeadError {
     /// Form of the answer: what the client likes to read, where its head could be read that far.
     #[must_use]
     pub const fn accept(&self) -> Accept {
         match self {
             Self::NoHost { accept } | Self::ManyHosts { accept, .. } | Self::Host { accept, .. } => *accept,
-            Self::Malformed(_) | Self::TooLarge => Accept::Text,
+            Self::Http2 | Self::Malformed(_) | Self::TooLarge => Accept::Text,
         }
     }
 }
@@ -108,8 +116,9 @@ impl HeadError {
 /// Looks at all bytes received so far. What they are does not depend on how they were cut into
 /// reads.
 ///
-/// The `Host` header decides where a request goes, also when its target names a host (`GET http://…
-/// HTTP/1.1`).
+/// The `Host` header decides where a request goes, unless its target names a host (`GET http://…
+/// HTTP/1.1`): then that does, as RFC 9112, section 3.2.2, has it. There must be one `Host` all the
+/// same.
 ///
 /// # Errors
 /// [`HeadError`] when they can never become a head that is served.
@@ -118,7 +127,7 @@ pub fn sniff(bytes: &[u8]) -> Result<Sniffed, HeadError> {
         return Ok(Sniffed::Tls);
     }
     if bytes.starts_with(HTTP2_PREFACE) {
-        return Err(HeadError::Malformed("HTTP/2 without TLS is not spoken here, HTTP/1.1 is"));
+        return Err(HeadError::Http2);
     }
     let within_limit = bytes.get(..MAX_HEAD).unwrap_or(bytes);
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
@@ -143,6 +152,7 @@ fn request_head(request: &httparse::Request<'_, '_>, len: usize) -> Result<Reque
         1 => values("host").next().unwrap_or_default(),
         count => return Err(HeadError::ManyHosts { count, accept }),
     };
+    let host = absolute_host(request).unwrap_or(host);
     let authority = parse_host(host).map_err(|source| HeadError::Host { source, accept })?;
     Ok(RequestHead {
         method: request.method.unwrap_or_default().to_owned(),
@@ -153,6 +163,14 @@ fn request_head(request: &httparse::Request<'_, '_>, len: usize) -> Result<Reque
         is_repeatable: is_repeatable(request),
         len,
     })
+}
+
+/// The host and port of an absolute-form target, `http://HOST/…`; `CONNECT` has none.
+fn absolute_host<'a>(request: &httparse::Request<'_, 'a>) -> Option<&'a [u8]> {
+    let target = request.path?;
+    let scheme = target.get(.."http://".len()).filter(|scheme| scheme.eq_ignore_ascii_case("http://"))?;
+    let rest = &target[scheme.len()..];
+    Some(rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())].as_bytes())
 }
 
 /// Whether a request may be sent twice.
@@ -263,10 +281,28 @@ mod tests {
     }
 
     #[test]
-    fn the_host_header_decides_also_against_the_target() {
-        for target in ["http://other.localhost:7009/", "http://KEY.localhost:7009/", "*", "example.org:80"] {
-            assert_eq!(head(&format!("OPTIONS {target} HTTP/1.1\nHost: localhost\n\n")).authority, Authority::Gateway);
+    fn a_target_that_names_a_host_decides_against_the_host_header() {
+        let goes = |target: &str| head(&format!("OPTIONS {target} HTTP/1.1\nHost: localhost\n\n")).authority;
+        for target in ["http://KEY.localhost:7009/", "HTTP://pw-KEY.localhost", "http://KEY.localhost?x"] {
+            assert!(matches!(goes(target), Authority::Service(_)), "{target}");
         }
+        for target in ["*", "/http://KEY.localhost/", "example.org:80", "http://localhost:7009/KEY.localhost"] {
+            assert_eq!(goes(target), Authority::Gateway, "{target}");
+        }
+        for target in ["http://example.org/", "http://localhost@KEY.localhost/", "http:///"] {
+            let refused = sniff_text(&format!("GET {target} HTTP/1.1\nHost: localhost\n\n"));
+            assert!(matches!(refused, Err(HeadError::Host { .. })), "{target}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn who_begins_with_http_2_is_told_that_http_1_1_is_required() {
+        assert_eq!(sniff(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Err(HeadError::Http2));
+        let (settings, goaway) = HTTP2_ANSWER.split_at(9);
+        assert_eq!(settings, [0, 0, 0, 4, 0, 0, 0, 0, 0]);
+        let length = usize::from(goaway[2]);
+        assert_eq!((goaway[3], goaway.len()), (7, 9 + length));
+        assert_eq!(goaway[9..17], [0, 0, 0, 0, 0, 0, 0, 0x0d], "no stream, HTTP_1_1_REQUIRED");
     }
 
     #[test]
@@ -360,7 +396,6 @@ mod tests {
 
     #[test]
     fn what_is_not_http_1_is_malformed() {
-        check_malformed("PRI * HTTP/2.0\n\nSM\n\n", "HTTP/2");
         check_malformed("GET / HTTP/2.0\n", "HTTP/1.1");
         check_malformed("GET / HTTP/0.9\n", "HTTP/1.1");
         check_malformed("GET /\n\n", "character");

@@ -120,17 +120,9 @@ impl Answer {
 
     /// Writes the answer, without its body for HEAD, and closes the connection so that the browser
     /// has read it.
-    pub(super) async fn send(&self, mut browser: TcpStream, accept: Accept, with_body: bool) {
+    pub(super) async fn send(&self, browser: TcpStream, accept: Accept, with_body: bool) {
         let Ok(here) = browser.local_addr() else { return };
-        let bytes = self.encode(accept, with_body, here.port());
-        // A browser that went away, or does not read, gets nothing; that is all there is to do
-        // about it.
-        let _ = timeout(SEND_TIMEOUT, async {
-            browser.write_all(&bytes).await?;
-            browser.shutdown().await?;
-            tokio::io::copy(&mut browser.take(DISCARD), &mut tokio::io::sink()).await
-        })
-        .await;
+        send_bytes(browser, &self.encode(accept, with_body, here.port())).await;
     }
 
     fn encode(&self, accept: Accept, with_body: bool, port: u16) -> Vec<u8> {
@@ -213,6 +205,18 @@ impl Answer {
         }
         object
     }
+}
+
+/// Writes `bytes` and closes the connection so that the browser has read them.
+pub(super) async fn send_bytes(mut browser: TcpStream, bytes: &[u8]) {
+    // A browser that went away, or does not read, gets nothing; that is all there is to do about
+    // it.
+    let _ = timeout(SEND_TIMEOUT, async {
+        browser.write_all(bytes).await?;
+        browser.shutdown().await?;
+        tokio::io::copy(&mut browser.take(DISCARD), &mut tokio::io::sink()).await
+    })
+    .await;
 }
 
 fn tried_html(report: &Report) -> Markup {

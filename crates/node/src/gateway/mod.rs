@@ -18,7 +18,7 @@ pub(crate) use listen::bind;
 use std::sync::Arc;
 
 use hardline_proto::client_hello::{Hello, read_client_hello};
-use hardline_proto::head::{Accept, RequestHead, Sniffed, sniff};
+use hardline_proto::head::{Accept, HTTP2_ANSWER, HeadError, RequestHead, Sniffed, sniff};
 use hardline_proto::host::{Authority, ServiceName, parse_service_name};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -63,6 +63,8 @@ enum NotServed {
     Silent,
     /// Asked over HTTP: there is an answer.
     Http(Box<Answer>, Accept),
+    /// Begun in HTTP/2, which is not spoken here.
+    Http2,
     /// Asked over TLS for a name that is none.
     Tls,
 }
@@ -126,6 +128,7 @@ impl Gateway {
             },
             Ok(Request::Tls(name)) => return Box::pin(self.reach(browser, bytes, &name, None)).await,
             Err(NotServed::Http(answer, accept)) => Box::pin(answer.send(browser, accept, true)).await,
+            Err(NotServed::Http2) => Box::pin(answer::send_bytes(browser, HTTP2_ANSWER)).await,
             Err(NotServed::Tls) => refuse_tls(browser).await,
             Err(NotServed::Silent) => {}
         }
@@ -193,6 +196,7 @@ async fn read_until_known(browser: &mut TcpStream, bytes: &mut Vec<u8>) -> Resul
                 }
                 Err(_) => return Err(NotServed::Tls),
             },
+            Err(HeadError::Http2) => return Err(NotServed::Http2),
             Err(error) => {
                 return Err(NotServed::Http(Box::new(errors::bad_head(&error)), error.accept()));
             }

@@ -250,3 +250,23 @@ async fn a_client_that_ends_its_side_still_gets_its_answer() {
     timeout(LIMIT, browser.read_to_string(&mut answer)).await.unwrap().unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
 }
+
+#[tokio::test]
+async fn after_connect_bytes_are_raw_too() {
+    let proxy = backend(|mut stream| async move {
+        let request = head(&mut stream).await;
+        assert!(request.starts_with("CONNECT example.org:443 HTTP/1.1\r\n"), "{request}");
+        stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\nhello").await.unwrap();
+        let (mut from, mut to) = stream.split();
+        tokio::io::copy(&mut from, &mut to).await.unwrap();
+    })
+    .await;
+    let world = World::new(proxy, aware()).await;
+    let mut browser = world.browser().await;
+    browser.write_all(world.text("CONNECT example.org:443 HTTP/1.1\nHost: HOST\n\n").as_bytes()).await.unwrap();
+    let answer = head(&mut browser).await;
+    assert!(answer.starts_with("HTTP/1.1 200 Connection established\r\n"), "{answer}");
+    assert_eq!(bytes(&mut browser, 5).await, b"hello");
+    browser.write_all(b"GET \0\xff").await.unwrap();
+    assert_eq!(bytes(&mut browser, 6).await, b"GET \0\xff");
+}
