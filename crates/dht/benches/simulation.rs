@@ -3,7 +3,7 @@
 //!
 //! Prints tables. Numbers of nodes as arguments simulate others; `seeds=N` simulates N networks of
 //! each kind instead of one, and `quick` leaves out the check of every node after each of its
-//! steps. `lookups`, `calls` and `rest` print these tables only.
+//! steps. `lookups`, `calls`, `crowd` and `rest` print these tables only.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark looks at the clock")]
 
@@ -12,11 +12,14 @@ mod sim;
 
 use std::time::{Duration, Instant};
 
-use sim::measure::{Lookups, Traffic, call, put_and_get};
+use sim::measure::{Lookups, Traffic, call, crowd, put_and_get};
 use sim::{Sim, Weather};
 
 /// Calls per network.
 const CALLS: usize = 200;
+
+/// Of a crowd.
+const CALLS_A_SECOND: u32 = 50;
 
 /// Lookups per network.
 const LOOKUPS: usize = 1000;
@@ -25,14 +28,17 @@ fn main() {
     let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
     let sizes = if sizes.is_empty() { vec![100, 1000, 10_000] } else { sizes };
     let seeds = std::env::args().find_map(|word| word.strip_prefix("seeds=")?.parse().ok()).unwrap_or(1);
-    let tables = ["lookups", "calls", "rest"];
+    let tables = ["lookups", "calls", "crowd", "rest"];
     let all = !std::env::args().any(|word| tables.contains(&&*word));
-    let [lookups, calls, rest] = tables.map(|table| all || std::env::args().any(|word| word == table));
+    let [lookups, calls, crowd, rest] = tables.map(|table| all || std::env::args().any(|word| word == table));
     if lookups {
         print_lookups(&sizes, seeds);
     }
     if calls {
         print_calls(&sizes);
+    }
+    if crowd {
+        print_crowds(&sizes);
     }
     if rest {
         println!("per node in an hour at rest: median (5 % to 95 % of the nodes, the most)");
@@ -62,6 +68,28 @@ fn print_calls(sizes: &[usize]) {
         for (name, fresh) in [("settled", false), ("fresh", true)] {
             let mut sim = network(*nodes, 1, Weather { nat: 0.5, ..Weather::FAIR });
             println!("{nodes:6} {name:9} {}", call(&mut sim, CALLS, fresh));
+        }
+    }
+    println!();
+}
+
+fn print_crowds(sizes: &[usize]) {
+    println!(
+        "{CALLS_A_SECOND} calls a second for two minutes to a fifth of the nodes, half of the nodes behind NATs, half replaced \
+         in an hour; messages sent per node and hour: median (5 % to 95 % of the nodes, the most)"
+    );
+    for nodes in sizes {
+        for loss in [0.0, 0.05, 0.1, 0.2] {
+            let weather = Weather { loss, nat: 0.5, churn_per_hour: 0.5, ..Weather::FAIR };
+            let seen = crowd(&mut Sim::unchecked_network(*nodes, 1, weather), nodes / 5, CALLS_A_SECOND);
+            let calls = seen.heard.len() + seen.lost;
+            let [median, slow] = [50, 99].map(|percent| seen.heard[(seen.heard.len() - 1) * percent / 100].as_millis());
+            let share = seen.heard.len() as f64 * 100.0 / calls as f64;
+            println!(
+                "{nodes:6} {:2} % loss: {share:.2} % of {calls} heard, median {median} ms, 99 % {slow} ms",
+                loss * 100.0
+            );
+            println!("       messages without calls {}, with them {}", seen.quiet, seen.calling);
         }
     }
     println!();

@@ -136,6 +136,61 @@ impl fmt::Display for Calls {
     }
 }
 
+/// What many who call at once are to a network.
+pub struct Crowd {
+    /// Time until each call was heard, sorted.
+    pub heard: Vec<Duration>,
+    /// Calls that nobody heard within [`HEARING`].
+    pub lost: usize,
+    /// What nodes sent in an hour while somebody listened and nobody called.
+    pub quiet: Spread,
+    /// The same while they called.
+    pub calling: Spread,
+}
+
+/// Time that a call has to be heard: a page waits no longer.
+pub const HEARING: Duration = Duration::from_secs(10);
+
+/// Time for which messages are counted, with calls and without.
+const COUNTED: Duration = Duration::from_secs(120);
+
+/// Has `listeners` listen, each under a key of its own, and `rate` calls made to them in a second,
+/// by anybody. Listeners, and callers until they are heard, stay whatever churn there is.
+pub fn crowd(sim: &mut Sim, listeners: usize, rate: u32) -> Crowd {
+    let mut listening = Vec::new();
+    for number in 0..listeners {
+        let (host, key) = (sim.anyone(), InfoHash::of(format!("listener {number}").as_bytes()));
+        sim.watched.push(host);
+        listening.push((host, sim.listen(host, key), key));
+        sim.run_for(Duration::from_millis(20));
+    }
+    sim.run_for(Duration::from_secs(60));
+    let an_hour = |traffic: Traffic| traffic.messages_out.times(3600.0 / COUNTED.as_secs_f64());
+    let before = sim.counters();
+    sim.run_for(COUNTED);
+    let quiet = an_hour(Traffic::between(&before, &sim.counters()));
+
+    let (before, mut made) = (sim.counters(), Vec::new());
+    for number in 0..u64::from(rate) * COUNTED.as_secs() {
+        let (listener, op, key) = listening[number as usize % listening.len()];
+        let caller = std::iter::repeat_with(|| sim.anyone()).find(|host| *host != listener).unwrap();
+        sim.watched.push(caller);
+        sim.put(caller, key, value_for(&key, number + 1), false);
+        made.push(((listener, op, number + 1), sim.now()));
+        sim.run_for(Duration::from_secs(1) / rate);
+        if sim.watched.len() > listeners + HEARING.as_secs() as usize * rate as usize {
+            sim.watched.remove(listeners);
+        }
+    }
+    let calling = an_hour(Traffic::between(&before, &sim.counters()));
+    sim.run_for(HEARING);
+    let times = made.iter().map(|(call, at)| Some(sim.each_heard_at.get(call)?.since(*at)));
+    let mut heard: Vec<_> = times.flatten().filter(|time| *time <= HEARING).collect();
+    heard.sort_unstable();
+    sim.watched.clear();
+    Crowd { lost: made.len() - heard.len(), heard, quiet, calling }
+}
+
 /// A value whose content tells its key.
 pub fn value_for(key: &InfoHash, id: u64) -> Value {
     Value::new(id, ValueType::USER_DATA, &key.0, "").unwrap()
@@ -171,6 +226,10 @@ impl Traffic {
 }
 
 impl Spread {
+    fn times(self, factor: f64) -> Self {
+        Self(self.0.into_iter().map(|figure| (figure as f64 * factor) as u64).collect())
+    }
+
     /// The figure that `percent` of the nodes do not exceed.
     pub fn percentile(&self, percent: usize) -> u64 {
         self.0[(self.0.len() - 1) * percent / 100]

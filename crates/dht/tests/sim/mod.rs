@@ -80,6 +80,8 @@ pub struct Sim {
     pub heard: HashMap<(HostId, OpId), Vec<Value>>,
     /// When the first of them was heard.
     pub heard_at: HashMap<(HostId, OpId), Time>,
+    /// When each of them was heard first, by its own number.
+    pub each_heard_at: HashMap<(HostId, OpId, u64), Time>,
     pub expired: HashMap<(HostId, OpId), Vec<Value>>,
     /// Whether every node is checked after each of its steps.
     pub check_invariants: bool,
@@ -105,6 +107,7 @@ impl Sim {
             done: HashMap::new(),
             heard: HashMap::new(),
             heard_at: HashMap::new(),
+            each_heard_at: HashMap::new(),
             expired: HashMap::new(),
             check_invariants: true,
             delivered: 0,
@@ -376,6 +379,7 @@ impl Sim {
                 self.done.insert((host, op), (summary, acknowledged));
             }
             Event::Heard { op, value } => {
+                self.each_heard_at.entry((host, op, value.id())).or_insert(self.now);
                 self.heard.entry((host, op)).or_default().push(value);
                 self.heard_at.entry((host, op)).or_insert(self.now);
             }
