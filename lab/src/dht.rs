@@ -156,6 +156,22 @@ impl DhtNetwork {
         Ok(())
     }
 
+    /// Ends one node without a word, and gives its place to a new one, which has to find the others
+    /// anew.
+    pub fn replace(&mut self, node: usize) -> Result<()> {
+        let other = self.nodes[(node + 1) % self.nodes.len()].address;
+        let node = &mut self.nodes[node];
+        node.process.kill()?;
+        node.process = node.host.dht_node(Some(other))?;
+        Ok(())
+    }
+
+    /// How many nodes there are.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// Ends every node.
     pub fn stop(&mut self) -> Result<()> {
         for node in &mut self.nodes {

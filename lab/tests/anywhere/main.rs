@@ -3,6 +3,7 @@
 //! first tries or, in the long form, of 100; one that fails fails the scenario.
 
 mod away;
+mod chaos;
 mod homes;
 mod hostile;
 mod measure;

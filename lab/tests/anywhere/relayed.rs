@@ -95,13 +95,13 @@ impl Relay {
         }
     }
 
-    fn kill(&mut self) -> Result<()> {
+    pub(crate) fn kill(&mut self) -> Result<()> {
         let mut program = self.program.take().context("it runs")?;
         program.process.kill()?;
         Ok(())
     }
 
-    fn start_again(&mut self) -> Result<()> {
+    pub(crate) fn start_again(&mut self) -> Result<()> {
         let arguments = [&["relay", "--public-address", &self.at], &texts(&self.options)[..]].concat();
         self.program = Some(self.host.hardline(&arguments)?);
         Ok(())
