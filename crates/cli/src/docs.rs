@@ -2,17 +2,17 @@
 
 use std::fmt::Write as _;
 
-use clap::{Command, CommandFactory as _};
+use clap::Command;
 
-use crate::args::Args;
 use crate::failure::Exit;
+use crate::help;
 use crate::settings::Settings;
 use crate::settings::schema::{KEYS, Key, OTHER_VARIABLES, PEER_KEYS, SERVICE_KEYS};
 
-/// The whole command line, ready for generators.
+/// The whole command line, ready for generators of manuals.
 #[must_use]
 pub fn command() -> Command {
-    let mut command = Args::command();
+    let mut command = help::command();
     command.build();
     command
 }

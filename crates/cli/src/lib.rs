@@ -14,6 +14,7 @@ pub mod docs; // command line and settings → man pages, markdown, example file
 
 mod descriptors; // as many open files as allowed
 mod gateway; // port → who serves browsers there
+mod help; // the command line as people read it
 mod identities; // names and targets → identity files
 mod links; // key hash → what a person opens
 mod logging; // settings → tracing
@@ -24,12 +25,10 @@ mod target; // what a person types for a service → target
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 /// Runs the program with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let args = args::Args::parse();
+    let args = help::parse();
     match commands::run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use clap::CommandFactory as _;
 use clap_complete::Shell;
 
+use crate::args::Args;
 use crate::docs;
 use crate::failure::{Exit, Failure};
 use crate::output;
@@ -11,7 +13,7 @@ use crate::output;
 /// Prints the completion script of a shell.
 pub(super) fn completions(shell: Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut docs::command(), "hardline", &mut script);
+    clap_complete::generate(shell, &mut Args::command(), "hardline", &mut script);
     output::write(&String::from_utf8_lossy(&script))
 }
 

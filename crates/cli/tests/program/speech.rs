@@ -100,6 +100,28 @@ fn help_teaches_with_examples_and_the_exit_codes() {
 }
 
 #[test]
+fn the_help_of_a_command_names_its_own_options_and_the_global_ones_in_one_line() {
+    for command in [&["share"][..], &["peers"], &["peers", "forget"], &["dht", "get"]] {
+        for flag in ["-h", "--help"] {
+            let help = Program::new().run([command, &[flag]].concat()).stdout;
+            let mentions = |text: &str| help.matches(text).count();
+            assert!(mentions("--data-dir") == 1 && mentions("--gateway-port") == 0, "{command:?} {flag}: {help}");
+        }
+    }
+    let top = Program::new().run(["--help"]).stdout;
+    assert!(top.contains("--data-dir <FOLDER>") && top.contains("--gateway-port <PORT>"), "{top}");
+}
+
+#[test]
+fn global_options_work_before_and_behind_every_level_of_a_command() {
+    for arguments in [["--json", "config", "show"], ["config", "--json", "show"], ["config", "show", "--json"]] {
+        let outcome = Program::new().run(arguments);
+        assert_eq!(outcome.code, Some(0), "{arguments:?}: {}", outcome.stderr);
+        assert!(outcome.stdout.starts_with('{'), "{arguments:?}: {}", outcome.stdout);
+    }
+}
+
+#[test]
 fn a_command_line_that_means_nothing_ends_with_2() {
     for arguments in [
         &["shar", "8080"][..],
