@@ -1,4 +1,4 @@
-//! Homes with IPv6 alone, whose routers route and do nothing else.
+//! Homes with IPv6 alone, whose routers route, and let nobody in unasked if they are told to.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -8,7 +8,7 @@ use crate::internet::internet_v6;
 use crate::lab::Lab;
 use crate::network::{Host, Switch};
 
-/// A home without NAT and without a packet filter.
+/// A home without NAT, and at first without a packet filter.
 #[derive(Debug)]
 pub struct RoutedHome {
     /// The router: `wan` outside, `lan` inside.
@@ -16,6 +16,18 @@ pub struct RoutedHome {
     lan: Switch,
     number: u16,
 }
+
+/// What comes from outside belongs to something that began inside.
+const FIREWALL: &str = "\
+table inet firewall {
+    chain forward {
+        type filter hook forward priority 0; policy drop;
+        ct state established,related accept
+        iifname lan accept
+        meta l4proto ipv6-icmp accept
+    }
+}
+";
 
 impl Lab {
     /// A home whose router is 2001:db8::`number` on the internet, which sends it what is for
@@ -38,6 +50,11 @@ impl RoutedHome {
     pub fn connect(&self, host: &Host, number: u16) -> Result<()> {
         host.attach(&self.lan, "eth0", &[&format!("{}/64", self.address_of(number))])?;
         host.ip(&format!("route add default via {} dev eth0", self.address_of(1)))
+    }
+
+    /// Lets in only what somebody inside has asked for, as home routers do unless told otherwise.
+    pub fn let_nobody_in(&self) -> Result<()> {
+        self.host.nft(FIREWALL)
     }
 
     /// Address `number` of the home; the router itself is 1.

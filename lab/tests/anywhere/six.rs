@@ -34,6 +34,21 @@ fn scenario_09_ipv6_only_behind_home_routers_that_route() -> Result<()> {
     opens_each_time("9, IPv6 only, behind routers that route, DHT", &dht, &alice, &bob)
 }
 
+/// Each behind a router that lets nobody in unasked. No port is asked of it: both send.
+#[test]
+fn scenario_25_ipv6_only_behind_firewalls_punched() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let internet = lab.slow_internet(ROUND_TRIP)?;
+    let dht = lab.dht_over_ipv6(&internet, 4)?;
+    let (home, away) = (lab.routed_home(&internet, 5)?, lab.routed_home(&internet, 6)?);
+    home.let_nobody_in()?;
+    away.let_nobody_in()?;
+    let (alice, bob) = (lab.host("alice")?, lab.host("bob")?);
+    home.connect(&alice, 2)?;
+    away.connect(&bob, 2)?;
+    opens_each_time("25, IPv6 only, firewalls on both sides, punched", &dht, &alice, &bob)
+}
+
 fn opens_each_time(scenario: &str, dht: &DhtNetwork, alice: &Host, bob: &Host) -> Result<()> {
     let options = dht.options();
     let service = alice.service(&texts(&options))?;

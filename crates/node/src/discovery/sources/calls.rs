@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -179,7 +179,7 @@ impl Called {
 
     /// Who is called at which of `targets`, as soon as it is known where this computer is.
     async fn sides(&self, findings: &Findings<'_>, targets: &[SocketAddr]) -> io::Result<Option<Sides>> {
-        let Some(public) = self.public_addresses().await else { return Ok(None) };
+        let public = self.seen_as(targets).await;
         let has_family = |to: &&SocketAddr| public.iter().any(|ip| ip.is_ipv4() == to.is_ipv4());
         let Some(first) = targets.iter().copied().find(|to| has_family(&to)) else { return Ok(None) };
         let targets = targets.iter().copied().filter(|to| to.is_ipv4() == first.is_ipv4()).collect();
@@ -191,6 +191,17 @@ impl Called {
             addresses.iter_mut().filter(|addr| addr.ip() == seen.ip()).for_each(|addr| *addr = *seen);
         }
         Ok(Some(Sides { key: findings.key(), targets, addresses, endpoint }))
+    }
+
+    /// Where this computer is, as those of `targets` see it. IPv6 is not translated: what the system
+    /// sends from is what others see.
+    async fn seen_as(&self, targets: &[SocketAddr]) -> Vec<IpAddr> {
+        let own = targets.iter().find(|to| to.is_ipv6()).and_then(|to| source(*to));
+        if own.is_some() && !targets.iter().any(SocketAddr::is_ipv4) {
+            return own.into_iter().collect();
+        }
+        let public = self.public_addresses().await.unwrap_or_default();
+        public.into_iter().filter(|ip| ip.is_ipv4() || own.is_none()).chain(own).collect()
     }
 
     async fn public_addresses(&self) -> Option<Vec<IpAddr>> {
@@ -269,6 +280,13 @@ const fn sentence(verdict: Verdict) -> &'static str {
             "it answers, and a router gives each destination another port; none that was tried met, the next try is in a minute"
         }
     }
+}
+
+/// The address from which the system sends to `to`, over IPv6. Nothing is sent.
+fn source(to: SocketAddr) -> Option<IpAddr> {
+    let socket = std::net::UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect(to).ok()?;
+    Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_unspecified())
 }
 
 /// Where this computer is to be sent probes, for an attempt towards `to`: at the address that
