@@ -577,7 +577,9 @@ mod tests {
     fn who_answers_is_listened_on_while_nearer_ones_are_silent() {
         let mut search = Search::new(InfoHash::ZERO, Goal::Listen);
         let (mut rng, now) = (StdRng::seed_from_u64(1), Time::from_secs(1));
-        (1..=14).for_each(|distance| drop(search.add(node(distance), None)));
+        for distance in 1..=14 {
+            search.add(node(distance), None);
+        }
         let mut listened = Vec::new();
         for distance in [0, 4, 3, 14, 13] {
             search.answered(now, &id(distance), b"token");

@@ -1,5 +1,6 @@
 //! LAN discovery over IPv6, whose link-local addresses mean something on one link only.
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "a test needs a first instant to count from")]
 
 use std::net::SocketAddr;
 use std::time::Instant;

@@ -103,8 +103,8 @@ impl Activity {
     }
 
     /// Returns when it has been silent for too long, and why that is too long: for `idle`, for
-    /// [`HALF_CLOSED_IDLE`] once a direction has ended, for [`DRAIN_SILENCE`] once `stop` was called
-    /// and no answer is owed any more.
+    /// [`HALF_CLOSED_IDLE`] once a direction has ended, for [`DRAIN_SILENCE`] once `stop` was
+    /// called and no answer is owed any more.
     ///
     /// One timer at a time, on the heap and only where there is a limit: most tunnels are silent
     /// most of the time, and there are thousands of them.
