@@ -170,7 +170,7 @@ fn absolute_host<'a>(request: &httparse::Request<'_, 'a>) -> Option<&'a [u8]> {
     let target = request.path?;
     let scheme = target.get(.."http://".len()).filter(|scheme| scheme.eq_ignore_ascii_case("http://"))?;
     let rest = &target[scheme.len()..];
-    Some(rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())].as_bytes())
+    rest.split(['/', '?', '#']).next().map(str::as_bytes)
 }
 
 /// Whether a request may be sent twice.
