@@ -193,8 +193,8 @@ impl Called {
         Ok(Some(Sides { key: findings.key(), targets, addresses, endpoint }))
     }
 
-    /// Where this computer is, as those of `targets` see it. IPv6 is not translated: what the system
-    /// sends from is what others see.
+    /// Where this computer is, as those of `targets` see it. IPv6 is not translated: what the
+    /// system sends from is what others see.
     async fn seen_as(&self, targets: &[SocketAddr]) -> Vec<IpAddr> {
         let own = targets.iter().find(|to| to.is_ipv6()).and_then(|to| source(*to));
         if own.is_some() && !targets.iter().any(SocketAddr::is_ipv4) {
