@@ -41,8 +41,8 @@ enum What {
     },
 }
 
-/// Runs the comparison if asked for, else the benchmarks of the journey, of the program's start and
-/// of the DHT, in an optimised build.
+/// Runs the comparison if asked for, else the benchmarks of the journey, of the program's start, of
+/// the relay and of the DHT, in an optimised build.
 ///
 /// # Errors
 /// If something does not build, or a measurement meets an error (never for being slow).
@@ -54,6 +54,7 @@ pub(crate) fn run_benches(options: &Options) -> Result<ExitCode> {
             run(&mut cargo(&["bench", "--package", "hardline-node", "--bench", "journey"]))?;
             run(&mut cargo(&["bench", "--package", "hardline-node", "--bench", "quic"]))?;
             run(&mut cargo(&["bench", "--package", "hardline", "--bench", "start"]))?;
+            run(&mut cargo(&["bench", "--package", "hardline", "--bench", "relay"]))?;
             run(&mut cargo(&["bench", "--package", "hardline-dht"]))?;
         }
     }
