@@ -79,9 +79,9 @@ pub struct GlobalArgs {
     #[arg(long, global = true, value_name = "URL")]
     pub dht_proxy: Vec<String>,
 
-    /// UDP port of the DHT, 0 takes a free one [default: the one of QUIC]
-    #[arg(long, global = true, value_name = "PORT")]
-    pub dht_port: Option<u16>,
+    /// UDP port of the DHT, 0 takes a free one, `quic` the one of QUIC [default: quic]
+    #[arg(long, global = true, value_name = "PORT", value_parser = port_or_quic)]
+    pub dht_port: Option<String>,
 
     /// Neither publishes nor looks in the DHT
     #[arg(long, global = true)]
@@ -393,6 +393,11 @@ pub fn check(args: &Args) -> Result<(), clap::Error> {
 fn key_and_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
     Ok((key.trim().into(), value.trim().into()))
+}
+
+fn port_or_quic(text: &str) -> Result<String, String> {
+    let is_port = text.parse::<u16>().is_ok();
+    if is_port || text == "quic" { Ok(text.into()) } else { Err("write a port, 0 to 65535, or quic".into()) }
 }
 
 fn app(name: &str) -> Result<&'static App, String> {

@@ -147,8 +147,8 @@ fn flags(global: &GlobalArgs, localport: Option<u16>) -> Vec<(String, String, St
             add(flag, key, values.join(","));
         }
     }
-    if let Some(port) = global.dht_port {
-        add("--dht-port", "dht.port", port.to_string());
+    if let Some(port) = &global.dht_port {
+        add("--dht-port", "dht.port", port.clone());
     }
     if global.no_dht {
         add("--no-dht", "dht.enabled", "false".into());
