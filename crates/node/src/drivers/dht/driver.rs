@@ -133,8 +133,8 @@ impl Driver {
     /// Runs until `shutdown`, or until the handle is gone.
     pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>, shutdown: CancellationToken) {
         let mut buffer = vec![0; MAX_DATAGRAM];
-        self.flush().await;
-        loop {
+        // A socket without room must not hold up the stop.
+        while shutdown.run_until_cancelled(self.flush()).await.is_some() {
             let deadline = self.deadline();
             tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -150,7 +150,6 @@ impl Driver {
                 readable = self.sockets.readable(self.receive_after) => self.receive(readable, &mut buffer),
                 () = sleep_until(deadline) => self.handle_timeout(),
             }
-            self.flush().await;
         }
         self.save_nodes().await;
     }
