@@ -13,9 +13,9 @@ use tokio::time::{Instant, sleep_until};
 use crate::discovery::source::{AddressSource, Findings};
 use crate::drivers::lan::Lan;
 
-/// Head start of other addresses over link-local ones (as long as RFC 8305, section 5, has it):
-/// those mean nothing on another network, so they are not remembered, and a service that was reached
-/// by one would not be found again when nobody answers.
+/// Head start of other addresses over link-local ones (as long as RFC 8305, section 5, has it).
+/// Those mean nothing on another network, so they are not remembered, and a service that was
+/// reached by one would not be found again when nobody answers.
 const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Multicast on every interface.
