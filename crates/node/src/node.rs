@@ -53,10 +53,6 @@ pub use crate::dial::{Cause, ReachError};
 pub use crate::session::TunnelStream;
 pub use crate::status::{Published, Status};
 
-/// Longest time that a stop waits for connections over QUIC whose tunnels have ended: for what was
-/// sent last to be acknowledged.
-const QUIC_END: Duration = Duration::from_secs(10);
-
 /// A running node.
 #[derive(Debug)]
 pub struct Node {
@@ -68,8 +64,6 @@ pub struct Node {
     quic: QuicSockets,
     drain: Drain,
     tasks: TaskTracker,
-    /// Connections over QUIC, beside their users, and their sockets.
-    quic_tasks: TaskTracker,
     grace: Duration,
 }
 
@@ -162,8 +156,7 @@ impl Node {
         notices.extend(store_notices.into_iter().map(Notice::Store));
         let network = NetworkMonitor::start(drain.stop.clone(), &tasks);
         let lan = start_lan(&config, &network, &metrics, &drain, &mut notices).await;
-        let quic_tasks = TaskTracker::new();
-        let quic = QuicSockets::new(config.p2p.quic, quic_tasks.clone());
+        let quic = QuicSockets::new(config.p2p.quic, tasks.clone());
         let dht = prepare_dht(&config, &store, &network, &quic, &drain)?;
         let sources = sources(&config, &services, &store, &lan, &dht, &quic);
         let policy = dial_policy(&gateway_listeners, &quic, &config);
@@ -195,7 +188,6 @@ impl Node {
             quic,
             drain,
             tasks,
-            quic_tasks,
             grace: config.grace,
         };
         if let Some(listening) = listening {
@@ -494,10 +486,7 @@ impl Node {
         if let Some(dht) = &self.live.dht {
             dht.stopped().await;
         }
-        self.quic_tasks.close();
-        if tokio::time::timeout(QUIC_END, self.quic_tasks.wait()).await.is_err() {
-            warn!(tasks = self.quic_tasks.len(), "connections over QUIC did not end in time");
-        }
+        self.quic.said_goodbye().await;
         if let Some(store) = &self.dialler.resolver.context.store {
             store.close().await;
         }

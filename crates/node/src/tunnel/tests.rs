@@ -33,7 +33,7 @@ use crate::tls::identity::Identity;
 use crate::tls::sni;
 use crate::transport::memory::{Memory, MemoryAddr, MemoryListener, MemoryStream};
 #[cfg(feature = "quic")]
-use crate::transport::quic::{QuicEndpoint, QuicListener};
+use crate::transport::quic::{QuicEndpoint, QuicListener, QuicTasks};
 use crate::transport::tcp::Tcp;
 use crate::transport::{ByteStream, ConnectError, Incoming, Listener, Reset, Target, Transport};
 
@@ -77,7 +77,7 @@ impl Ground for QuicEndpoint {
     type Listener = QuicListener;
 
     fn new() -> Self {
-        Self::bind(Some(([127, 0, 0, 1], 0).into()), TaskTracker::new()).unwrap()
+        Self::bind(Some(([127, 0, 0, 1], 0).into()), QuicTasks::new(TaskTracker::new())).unwrap()
     }
 
     async fn listen() -> (QuicListener, SocketAddr) {

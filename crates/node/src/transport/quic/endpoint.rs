@@ -14,12 +14,12 @@ use rustls::pki_types::ServerName;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
-use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::connection::QuicConnection;
 use super::probing::{self, Probing, Punch};
 use super::shared::{Received, SharedSocket};
+use super::tasks::QuicTasks;
 use super::tls::{self, Proof};
 use crate::limits::{CONNECT_TIMEOUT, DIAL_HANDSHAKE_TIMEOUT};
 use crate::transport::udp::{Datagram, LentSocket};
@@ -50,23 +50,21 @@ const BUFFER: usize = 2 * 1024 * 1024;
 pub(crate) struct QuicEndpoint {
     pub(super) endpoint: Endpoint,
     socket: Arc<SharedSocket>,
-    /// Of the whole node: what connections need beside their users.
-    pub(super) tasks: TaskTracker,
+    pub(super) tasks: QuicTasks,
     dialling: Arc<TransportConfig>,
     probing: Probing,
 }
 
 impl QuicEndpoint {
-    /// Binds `at`, or any free port of both families. Everything that runs for it is a task of
-    /// `tasks`.
+    /// Binds `at`, or any free port of both families. What runs for it is among `tasks`.
     ///
     /// # Errors
     /// That of the system.
-    pub(crate) fn bind(at: Option<SocketAddr>, tasks: TaskTracker) -> io::Result<Self> {
+    pub(crate) fn bind(at: Option<SocketAddr>, tasks: QuicTasks) -> io::Result<Self> {
         let any = || socket((Ipv6Addr::UNSPECIFIED, 0).into()).or_else(|_| socket((Ipv4Addr::UNSPECIFIED, 0).into()));
         let (probing, probes, work) = Probing::new();
         let endpoint = Self::over(at.map_or_else(any, socket)?, 0, probes, probing, tasks.clone())?;
-        tasks.spawn(probing::run(Arc::clone(&endpoint.socket), work, tasks.clone()));
+        tasks.node.spawn(probing::run(Arc::clone(&endpoint.socket), work, tasks.clone()));
         Ok(endpoint)
     }
 
@@ -79,7 +77,7 @@ impl QuicEndpoint {
         socket: std::net::UdpSocket,
         number: u16,
         probes: mpsc::Sender<Received>,
-        tasks: TaskTracker,
+        tasks: QuicTasks,
     ) -> io::Result<Self> {
         Self::over(socket, number, probes, Probing::nothing(), tasks)
     }
@@ -89,7 +87,7 @@ impl QuicEndpoint {
         number: u16,
         probes: mpsc::Sender<Received>,
         probing: Probing,
-        tasks: TaskTracker,
+        tasks: QuicTasks,
     ) -> io::Result<Self> {
         let runtime = Arc::new(Tracked { tasks: tasks.clone() });
         let socket = SharedSocket::new(runtime.wrap_udp_socket(socket)?, number, probes);
@@ -149,7 +147,9 @@ impl QuicEndpoint {
             Err(_) => return Err(unanswered()),
         };
         match tls::proven_key(&connection) {
-            Some(key) if key == target.key => Ok(QuicConnection::new(connection, DIALLER_WINDOW, self.tasks.clone())),
+            Some(key) if key == target.key => {
+                Ok(QuicConnection::new(connection, DIALLER_WINDOW, self.tasks.node.clone()))
+            }
             Some(got) => Err(ConnectError::WrongKey(got)),
             None => Err(ConnectError::Handshake("no certificate".to_owned())),
         }
@@ -259,10 +259,10 @@ fn failed(error: &ConnectionError, proof: &Proof) -> ConnectError {
     }
 }
 
-/// Tokio, with every task counted.
+/// Tokio, with quinn's tasks counted.
 #[derive(Debug)]
 struct Tracked {
-    tasks: TaskTracker,
+    tasks: QuicTasks,
 }
 
 impl Runtime for Tracked {
@@ -271,7 +271,7 @@ impl Runtime for Tracked {
     }
 
     fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) {
-        self.tasks.spawn(future);
+        self.tasks.drivers.spawn(future);
     }
 
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {

@@ -11,11 +11,11 @@ use hardline_proto::punch::PROBE_LEN;
 use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
-use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::QuicEndpoint;
 use super::shared::Received;
+use super::tasks::QuicTasks;
 
 /// Most of them for one attempt: as many as the plan of a dialler has.
 const MAX_EXTRA: usize = 512;
@@ -27,7 +27,7 @@ pub(super) struct ExtraSockets {
     sockets: Vec<Extra>,
     /// Where probes go that come to one that was kept.
     probes: mpsc::Sender<Received>,
-    tasks: TaskTracker,
+    tasks: QuicTasks,
 }
 
 #[derive(Debug)]
@@ -40,7 +40,7 @@ enum Extra {
 
 impl ExtraSockets {
     /// None yet.
-    pub(super) const fn new(probes: mpsc::Sender<Received>, tasks: TaskTracker) -> Self {
+    pub(super) const fn new(probes: mpsc::Sender<Received>, tasks: QuicTasks) -> Self {
         Self { sockets: Vec::new(), probes, tasks }
     }
 

@@ -98,7 +98,7 @@ impl Listener for QuicListener {
                 self.unproven.fetch_add(1, Ordering::Relaxed);
                 Some(Unproven(Arc::clone(&self.unproven)))
             };
-            let (config, tasks) = (self.config.clone(), self.at.tasks.clone());
+            let (config, tasks) = (self.config.clone(), self.at.tasks.node.clone());
             return Ok((QuicIncoming { incoming, config, tasks, place }, addr));
         }
     }

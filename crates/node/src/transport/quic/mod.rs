@@ -14,6 +14,7 @@ mod listen; // who comes in
 mod probing; // the socket's other use: probes through NATs
 mod shared; // which of its users gets what comes
 mod sockets; // all of a node
+mod tasks; // what runs for them
 #[cfg(test)]
 mod tests;
 mod tls; // our TLS settings, as QUIC wants them
@@ -23,3 +24,5 @@ pub(crate) use endpoint::QuicEndpoint;
 pub(crate) use listen::QuicListener;
 pub(crate) use probing::{Opened, Punch};
 pub(crate) use sockets::{QuicListening, QuicSockets, WAY_LIFETIME};
+#[cfg(test)]
+pub(crate) use tasks::QuicTasks;

@@ -8,12 +8,12 @@ use std::task::{Context, Poll};
 use hardline_proto::punch::{Attempt, Attempts, Event, MAX_OPENED, PROBE_LEN, Transmit};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
-use tokio_util::task::TaskTracker;
 use tracing::{debug, trace};
 
 use super::QuicEndpoint;
 use super::extra::ExtraSockets;
 use super::shared::{Received, SharedSocket};
+use super::tasks::QuicTasks;
 
 /// Probes that wait to be looked at. Those beyond are lost, as on any network.
 const MAX_WAITING: usize = 64;
@@ -102,7 +102,7 @@ struct Running {
 }
 
 /// Runs attempts by `socket` until nobody can begin another.
-pub(super) async fn run(socket: Arc<SharedSocket>, work: Work, tasks: TaskTracker) {
+pub(super) async fn run(socket: Arc<SharedSocket>, work: Work, tasks: QuicTasks) {
     let Work { mut begin, mut received, probes } = work;
     let mut attempts = Attempts::default();
     loop {

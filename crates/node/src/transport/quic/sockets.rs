@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use super::tasks::QuicTasks;
 use super::{Punch, QuicEndpoint, QuicListener};
 use crate::transport::udp::LentSocket;
 
@@ -24,7 +25,7 @@ pub(crate) const WAY_LIFETIME: Duration = Duration::from_secs(20);
 #[derive(Debug, Clone)]
 pub(crate) struct QuicSockets {
     open: Arc<Mutex<Open>>,
-    tasks: TaskTracker,
+    tasks: QuicTasks,
 }
 
 #[derive(Debug)]
@@ -57,9 +58,10 @@ pub(crate) struct QuicListening {
 }
 
 impl QuicSockets {
-    /// None yet; if it `is_wanted`, everything that runs for them will be a task of `tasks`.
+    /// None yet; if it `is_wanted`, what connections need beside their users will be a task of
+    /// `tasks`.
     pub(crate) fn new(is_wanted: bool, tasks: TaskTracker) -> Self {
-        Self { open: Arc::new(Mutex::new(Open::new(is_wanted))), tasks }
+        Self { open: Arc::new(Mutex::new(Open::new(is_wanted))), tasks: QuicTasks::new(tasks) }
     }
 
     /// Whether QUIC is spoken.
@@ -89,7 +91,7 @@ impl QuicSockets {
     /// Lets in who is heard by `punch` at a socket that was opened for it.
     pub(crate) fn serve(&self, mut punch: Punch) {
         let open = Arc::downgrade(&self.open);
-        self.tasks.spawn(async move {
+        self.tasks.node.spawn(async move {
             while let Some(opened) = punch.opened().await {
                 let Some(by) = opened.by else { continue };
                 let newcomers = open.upgrade().and_then(|open| lock(&open).newcomers.clone());
@@ -163,6 +165,11 @@ impl QuicSockets {
         *self.lock() = Open::new(false);
     }
 
+    /// Returns, behind [`close`](Self::close), when connections that have ended have said so.
+    pub(crate) async fn said_goodbye(&self) {
+        self.tasks.said_goodbye().await;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Open> {
         lock(&self.open)
     }
@@ -198,7 +205,13 @@ fn can_reach(at: SocketAddr, to: SocketAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::timeout;
+
     use super::*;
+    use crate::session::v2;
+    use crate::tls::identity::Identity;
+    use crate::tls::sni;
+    use crate::transport::{Target, Transport};
 
     #[tokio::test]
     async fn who_listens_everywhere_dials_from_there_and_others_from_a_socket_of_their_own() {
@@ -221,6 +234,26 @@ mod tests {
             assert!(sockets.listen(&["127.0.0.1:0".parse().unwrap()]).addrs().is_empty());
             assert!(sockets.dialling("192.0.2.1:7008".parse().unwrap()).is_err() && !sockets.is_there());
         }
+    }
+
+    #[tokio::test]
+    async fn a_stop_waits_for_no_connection_that_is_over_and_has_said_so() {
+        let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let sockets = QuicSockets::new(true, TaskTracker::new());
+        let at = silent.local_addr().unwrap();
+        let endpoint = sockets.dialling(at).unwrap();
+        let identity = Identity::ephemeral().unwrap();
+        let name = sni::server_name(identity.key).unwrap();
+        let tls = v2::client_tls(identity.key, true);
+        let target = Target { key: identity.key, tls, name, pseudonym: None };
+        let dialling = endpoint.connect(&at, &target);
+        assert!(timeout(Duration::from_millis(50), dialling).await.is_err());
+        drop(endpoint);
+        sockets.close();
+        sockets.tasks.node.close();
+        timeout(Duration::from_millis(400), sockets.tasks.node.wait()).await.expect("the node's own tasks end at once");
+        assert!(!sockets.tasks.drivers.is_empty(), "it goes on for three timeouts of 300 ms");
+        sockets.said_goodbye().await;
     }
 
     #[tokio::test]

@@ -29,7 +29,7 @@ use crate::transport::udp::{Datagram, LentSocket};
 use crate::transport::{ConnectError, Incoming, Listener, Target, Transport, Unserved};
 
 fn endpoint() -> QuicEndpoint {
-    QuicEndpoint::bind(Some(([127, 0, 0, 1], 0).into()), TaskTracker::new()).unwrap()
+    QuicEndpoint::bind(Some(([127, 0, 0, 1], 0).into()), QuicTasks::new(TaskTracker::new())).unwrap()
 }
 
 fn target(identity: &Identity) -> Target {
@@ -258,7 +258,7 @@ async fn what_the_dht_has_no_room_for_is_counted_and_lost() {
 
 #[tokio::test]
 async fn the_dht_sends_from_where_quic_is() {
-    let everywhere = QuicEndpoint::bind(None, TaskTracker::new()).unwrap();
+    let everywhere = QuicEndpoint::bind(None, QuicTasks::new(TaskTracker::new())).unwrap();
     let other = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     LentSocket::send(&everywhere, other.local_addr().unwrap(), b"hello").await.unwrap();
     let mut buffer = [0; 16];
