@@ -291,7 +291,8 @@ impl Router {
 }
 
 /// A home's packet filter. The daemon's chains are called from `input` too, for the answers of its
-/// STUN server.
+/// STUN server. What is for an address that the home had before never reaches it: a provider would
+/// not deliver it.
 const RULES: &str = "\
 table inet filter {
     chain miniupnpd { }
@@ -313,6 +314,10 @@ table inet filter {
         ct state established,related accept
         iifname lan accept
         ct status dnat accept
+    }
+    chain foreign {
+        type filter hook prerouting priority -300;
+        iifname wan meta nfproto ipv4 fib daddr type != { local, broadcast, multicast } drop
     }
     chain prerouting {
         type nat hook prerouting priority -100;
