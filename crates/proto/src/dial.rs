@@ -1,11 +1,16 @@
-//! Candidates → when to try which (RFC 8305, "Happy Eyeballs").
+//! Candidates → when to try which (RFC 8305, "Happy Eyeballs"): what is direct first, then what both
+//! sides must open, then relays, then the mesh.
+
+mod lane; // which ways are tried before which others
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::candidate::{Candidate, SourceInfo, Tier, TransportAddr, Trust};
 
-/// Time between the starts of two attempts (RFC 8305, section 5: 250 ms recommended, 100 ms at
+pub use lane::Lane;
+
+/// Time between the starts of two attempts in one lane (RFC 8305, section 5: 250 ms recommended, 100 ms at
 /// least). A failure starts the next one at once.
 pub const CONNECTION_ATTEMPT_DELAY: Duration = Duration::from_millis(150);
 
@@ -37,8 +42,8 @@ pub struct AttemptId(pub u32);
 /// Feed it with [`add`](Self::add) as sources find candidates, with [`asked`](Self::asked) and
 /// [`ended`](Self::ended) as sources come and go, with [`no_more`](Self::no_more) when all have
 /// ended, and with [`failed`](Self::failed); ask [`poll_start`](Self::poll_start) after each of
-/// these and whenever [`poll_timeout`](Self::poll_timeout) passes. It ends when one attempt
-/// succeeds (drop it) or when [`is_exhausted`](Self::is_exhausted).
+/// these and whenever [`poll_timeout`](Self::poll_timeout) passes, and [`poll_call`](Self::poll_call)
+/// too. It ends when one attempt succeeds (drop it) or when [`is_exhausted`](Self::is_exhausted).
 ///
 /// - A candidate is tried once, and once more each time it is taken back by [`again`](Self::again).
 ///   That there is one for each address only, and not too many of a source, is seen to by the
@@ -47,9 +52,12 @@ pub struct AttemptId(pub u32);
 ///   trust in it that is being asked.
 /// - Sources take turns, in the order of their ranks: first the first candidate of each, then the
 ///   second of each. So a long list of dead addresses does not hold up what another source knows.
-/// - A candidate of a better source than all attempts under way starts at once: an answer on the
-///   LAN need not wait for a remembered address that no longer works. So does one that was
-///   [preferred](Self::prefer).
+/// - A candidate of a better source than all attempts under way in its lane starts at once: an
+///   answer on the LAN need not wait for a remembered address that no longer works. So does one
+///   that was [preferred](Self::prefer).
+/// - Better [lanes](Lane) have a [head start](Lane::head_start): an attempt from when it began, and
+///   one that still waits its turn from when the worse candidate was named. Without either nothing
+///   waits. A call has the head start of the punched lane; what comes of it is tried at once.
 #[derive(Debug, Default)]
 pub struct DialSchedule {
     /// Candidates taken so far, by the name of their source.
@@ -60,11 +68,31 @@ pub struct DialSchedule {
     started: BTreeMap<Rank, usize>,
     /// Sources that may name more.
     asked: BTreeSet<SourceInfo>,
-    under_way: BTreeMap<AttemptId, Rank>,
+    under_way: BTreeMap<AttemptId, UnderWay>,
     next_id: u32,
-    /// When the next attempt may start; `None` is at once.
-    next_start: Option<Instant>,
+    /// When the next attempt may start, in each lane.
+    next_start: BTreeMap<Lane, Instant>,
+    call: Calling,
     no_more: bool,
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    rank: Rank,
+    lane: Lane,
+    began: Instant,
+}
+
+/// Whether the service is called.
+#[derive(Debug, Default)]
+enum Calling {
+    /// It cannot be, as far as is known.
+    #[default]
+    Unknown,
+    /// It can be, as is known since then.
+    Possible(Instant),
+    /// It is.
+    Begun,
 }
 
 #[derive(Debug)]
@@ -73,6 +101,9 @@ struct Waiting {
     /// How many of the same source came before it.
     turn: usize,
     is_preferred: bool,
+    lane: Lane,
+    /// When it was named.
+    since: Instant,
 }
 
 impl DialSchedule {
@@ -83,27 +114,44 @@ impl DialSchedule {
     }
 
     /// Takes a candidate at an address that is new.
-    pub fn add(&mut self, candidate: Candidate) {
+    pub fn add(&mut self, now: Instant, candidate: Candidate) {
         let taken = self.taken.entry(candidate.source.name).or_default();
         let turn = *taken;
         *taken += 1;
-        self.insert(candidate, turn);
+        self.insert(now, candidate, turn);
     }
 
     /// Takes back a candidate of this schedule that nobody answered at, to be tried again behind
     /// all others.
-    pub fn again(&mut self, candidate: Candidate) {
+    pub fn again(&mut self, now: Instant, candidate: Candidate) {
         let started = self.started.entry(candidate.source.rank()).or_default();
         *started = started.saturating_sub(1);
-        self.insert(candidate, usize::MAX);
+        self.insert(now, candidate, usize::MAX);
     }
 
-    fn insert(&mut self, candidate: Candidate, turn: usize) {
+    fn insert(&mut self, since: Instant, candidate: Candidate, turn: usize) {
         let rank = candidate.source.rank();
         let goes_before =
             |other: &Waiting| other.is_preferred || (other.turn, other.candidate.source.rank()) <= (turn, rank);
         let place = self.waiting.partition_point(goes_before);
-        self.waiting.insert(place, Waiting { candidate, turn, is_preferred: false });
+        let lane = Lane::of(&candidate);
+        self.waiting.insert(place, Waiting { candidate, turn, is_preferred: false, lane, since });
+    }
+
+    /// Says that the service can be called.
+    pub fn callable(&mut self, now: Instant) {
+        if matches!(self.call, Calling::Unknown) {
+            self.call = Calling::Possible(now);
+        }
+    }
+
+    /// Whether the service is to be called now; it is said once.
+    pub fn poll_call(&mut self, now: Instant) -> bool {
+        let is_due = self.call_start().is_some_and(|start| start <= now);
+        if is_due {
+            self.call = Calling::Begun;
+        }
+        is_due
     }
 
     /// Says that `source` is being asked and may name candidates.
@@ -133,38 +181,36 @@ impl DialSchedule {
 
     /// Says that an attempt ended without a connection.
     pub fn failed(&mut self, now: Instant, id: AttemptId) {
-        if self.under_way.remove(&id).is_some() {
-            self.next_start = Some(now);
+        if let Some(attempt) = self.under_way.remove(&id) {
+            self.next_start.insert(attempt.lane, now);
         }
     }
 
     /// The next attempt to start now, if one is due. Call until `None`.
     pub fn poll_start(&mut self, now: Instant) -> Option<(AttemptId, Candidate)> {
-        let place = self.next()?;
-        let is_due = self.next_start.is_none_or(|start| start <= now) || self.overtakes(self.waiting.get(place)?);
-        if !is_due {
-            return None;
-        }
-        let candidate = self.waiting.remove(place).candidate;
+        let is_due = |waiting: &Waiting| self.start(waiting).is_none_or(|start| start <= now);
+        let place = self.startable().find(|(_, waiting)| is_due(waiting)).map(|(place, _)| place)?;
+        let Waiting { candidate, lane, .. } = self.waiting.remove(place);
         let id = AttemptId(self.next_id);
         self.next_id += 1;
         let rank = candidate.source.rank();
         *self.started.entry(rank).or_default() += 1;
-        self.under_way.insert(id, rank);
-        self.next_start = Some(now + CONNECTION_ATTEMPT_DELAY);
+        self.under_way.insert(id, UnderWay { rank, lane, began: now });
+        self.next_start.insert(lane, now + CONNECTION_ATTEMPT_DELAY);
         Some((id, candidate))
     }
 
-    /// When to ask [`poll_start`](Self::poll_start) again if nothing else happens.
+    /// When to ask [`poll_start`](Self::poll_start) and [`poll_call`](Self::poll_call) again if
+    /// nothing else happens.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.next_start.filter(|_| self.next().is_some())
+        self.startable().filter_map(|(_, waiting)| self.start(waiting)).chain(self.call_start()).min()
     }
 
     /// Whether nothing is under way, and nothing will be unless a source names more.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.under_way.is_empty() && self.next().is_none()
+        self.under_way.is_empty() && self.startable().next().is_none()
     }
 
     /// Whether any attempt was started.
@@ -179,10 +225,37 @@ impl DialSchedule {
         self.no_more && self.is_idle()
     }
 
-    /// The place of the candidate that is next, if one may run beside those under way.
-    fn next(&self) -> Option<usize> {
+    /// The candidates that may run beside those under way, with their places, the next first.
+    fn startable(&self) -> impl Iterator<Item = (usize, &Waiting)> {
         let has_room = self.under_way.len() < MAX_PARALLEL_DIALS;
-        self.waiting.iter().position(|waiting| self.is_affordable(waiting)).filter(|_| has_room)
+        self.waiting.iter().enumerate().filter(move |(_, waiting)| has_room && self.is_affordable(waiting))
+    }
+
+    /// When a candidate may start; `None` is at once.
+    fn start(&self, waiting: &Waiting) -> Option<Instant> {
+        if waiting.is_preferred {
+            return None;
+        }
+        let paced = self.next_start.get(&waiting.lane).copied().filter(|_| !self.overtakes(waiting));
+        // What comes of a call had to wait for that.
+        let held = self.held(waiting.lane, waiting.since).filter(|_| waiting.lane != Lane::Punched);
+        paced.max(held)
+    }
+
+    /// When the call may be made; `None` if there is none to be made.
+    fn call_start(&self) -> Option<Instant> {
+        let Calling::Possible(since) = self.call else { return None };
+        Some(self.held(Lane::Punched, since).unwrap_or(since))
+    }
+
+    /// Until when better lanes have their head start of what was named in `lane` at `since`; `None`
+    /// if nothing is in them.
+    fn held(&self, lane: Lane, since: Instant) -> Option<Instant> {
+        let head_start = |of: Lane| lane.head_start().saturating_sub(of.head_start());
+        let attempts = self.under_way.values().filter(|attempt| attempt.lane < lane);
+        let running = attempts.map(|attempt| attempt.began.min(since) + head_start(attempt.lane));
+        let others = self.startable().filter(|(_, other)| other.lane < lane);
+        running.chain(others.map(|(_, other)| since + head_start(other.lane))).max()
     }
 
     /// Whether starting it keeps to [`MAX_CANDIDATES`], with what is reserved for others.
@@ -199,9 +272,11 @@ impl DialSchedule {
         reserved.min(MAX_RESERVED)
     }
 
-    /// Whether it is better than every attempt under way.
+    /// Whether its source is better than those of the attempts under way in its lane.
     fn overtakes(&self, waiting: &Waiting) -> bool {
-        waiting.is_preferred || self.under_way.values().all(|&rank| waiting.candidate.source.rank() < rank)
+        let attempts = self.under_way.values().filter(|attempt| attempt.lane == waiting.lane);
+        let best = attempts.map(|attempt| attempt.rank).min();
+        best.is_some_and(|best| waiting.candidate.source.rank() < best)
     }
 }
 
@@ -236,8 +311,9 @@ mod tests {
     /// A schedule that knows remembered addresses with these ports.
     fn remembering(ports: impl IntoIterator<Item = u16>) -> DialSchedule {
         let mut schedule = DialSchedule::new();
+        let now = Instant::now();
         for port in ports {
-            schedule.add(candidate(STORE, port));
+            schedule.add(now, candidate(STORE, port));
         }
         schedule
     }
@@ -276,11 +352,10 @@ mod tests {
 
     #[test]
     fn sources_take_turns_the_better_first() {
-        let mut schedule = remembering([1, 2]);
+        let (mut schedule, now) = (remembering([1, 2]), Instant::now());
         for (source, port) in [(LAN, 3), (STATIC, 4), (OWN, 5), (LAN, 6)] {
-            schedule.add(candidate(source, port));
+            schedule.add(now, candidate(source, port));
         }
-        let now = Instant::now();
         let order: Vec<_> =
             (0..6).flat_map(|turn| started(&mut schedule, now + turn * CONNECTION_ATTEMPT_DELAY)).collect();
         assert_eq!(order, [5, 4, 3, 1, 6, 2]);
@@ -288,15 +363,14 @@ mod tests {
 
     #[test]
     fn addresses_that_all_fail_at_once_leave_room_for_what_is_found_later() {
-        let mut schedule = DialSchedule::new();
+        let (mut schedule, now) = (DialSchedule::new(), Instant::now());
         for source in [LAN, STORE, SIGNED] {
             schedule.asked(source);
         }
         for port in 1..=8 {
-            schedule.add(candidate(LAN, port));
-            schedule.add(candidate(STORE, 100 + port));
+            schedule.add(now, candidate(LAN, port));
+            schedule.add(now, candidate(STORE, 100 + port));
         }
-        let now = Instant::now();
         let mut tried = 0;
         while let Some((id, _)) = schedule.poll_start(now) {
             schedule.failed(now, id);
@@ -304,12 +378,12 @@ mod tests {
         }
         assert_eq!(tried, MAX_CANDIDATES - RESERVED_PER_RANK);
         assert!(schedule.is_idle() && !schedule.is_exhausted());
-        schedule.add(candidate(SIGNED, 200));
+        schedule.add(now, candidate(SIGNED, 200));
         assert_eq!(started(&mut schedule, now), [200]);
         schedule.no_more();
         let later = now + CONNECTION_ATTEMPT_DELAY;
         assert_eq!(started(&mut schedule, later).len(), 1, "what nobody needs any more is used");
-        assert_eq!(schedule.next(), None);
+        assert!(schedule.startable().next().is_none());
     }
 
     #[test]
@@ -327,8 +401,8 @@ mod tests {
         let mut schedule = remembering([1, 2]);
         let now = Instant::now();
         assert_eq!(started(&mut schedule, now), [1]);
-        schedule.add(candidate(LAN, 3));
-        schedule.add(candidate(LAN, 4));
+        schedule.add(now, candidate(LAN, 3));
+        schedule.add(now, candidate(LAN, 4));
         assert_eq!(started(&mut schedule, now + MS), [3]);
         assert_eq!(schedule.poll_timeout(), Some(now + MS + CONNECTION_ATTEMPT_DELAY));
     }
@@ -340,9 +414,9 @@ mod tests {
         let (id, first) = schedule.poll_start(now).unwrap();
         schedule.failed(now, id);
         for round in 0..100 {
-            schedule.again(first.clone());
+            schedule.again(now, first.clone());
             if round == 0 {
-                schedule.add(candidate(TEXT, 9));
+                schedule.add(now, candidate(TEXT, 9));
             }
             let mut order = Vec::new();
             while let Some((id, next)) = schedule.poll_start(now) {
@@ -355,10 +429,9 @@ mod tests {
 
     #[test]
     fn a_bounded_number_of_attempts_runs_at_once() {
-        let mut schedule = remembering(1..=8);
-        schedule.add(candidate(TEXT, 9));
-        schedule.add(candidate(TEXT, 10));
-        let mut now = Instant::now();
+        let (mut schedule, mut now) = (remembering(1..=8), Instant::now());
+        schedule.add(now, candidate(TEXT, 9));
+        schedule.add(now, candidate(TEXT, 10));
         for _ in 0..20 {
             while schedule.poll_start(now).is_some() {}
             now += CONNECTION_ATTEMPT_DELAY;

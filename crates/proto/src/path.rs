@@ -83,7 +83,7 @@ fn straight(ip: IpAddr, network: &NetworkState) -> PathKind {
 }
 
 /// Whether `ip` is one of Yggdrasil's, 200::/7.
-fn is_mesh(ip: IpAddr) -> bool {
+pub(crate) fn is_mesh(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V6(ip) if ip.segments()[0] & 0xfe00 == 0x0200)
 }
 

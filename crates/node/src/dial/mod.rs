@@ -227,6 +227,9 @@ impl Race {
                     self.note_idle();
                 }
             }
+            if self.schedule.poll_call(now()) {
+                self.lookup.call();
+            }
             if self.schedule.is_exhausted() {
                 return None;
             }
@@ -265,7 +268,7 @@ impl Race {
 
     fn try_again(&mut self) {
         self.again = None;
-        self.silent.drain(..).for_each(|candidate| self.schedule.again(candidate));
+        self.silent.drain(..).for_each(|candidate| self.schedule.again(now(), candidate));
     }
 
     fn start(&mut self, id: AttemptId, candidate: Candidate) {

@@ -49,6 +49,8 @@ pub(super) struct Search {
     tier: watch::Sender<Tier>,
     /// Somebody has changed `stages`.
     restage: Notify,
+    /// Whether it is time to call the service, if it can be called.
+    call: watch::Sender<bool>,
     /// Of one that nobody else joins: whether the service is called.
     beside: Option<bool>,
 }
@@ -77,7 +79,7 @@ impl Lookup {
         if has_moved {
             (*schedule, self.seen, self.moves) = (DialSchedule::new(), 0, state.moves);
         }
-        state.tell(self.seen, schedule);
+        state.tell(Instant::now().into_std(), self.seen, schedule);
         self.seen = state.set.len();
         has_moved
     }
@@ -90,6 +92,11 @@ impl Lookup {
     /// Says where a connection was made, for the others who wait.
     pub(crate) fn reached(&self, addr: &TransportAddr) {
         self.search.state.send_modify(|state| state.reached = Some(addr.clone()));
+    }
+
+    /// Says that it is time to call the service.
+    pub(crate) fn call(&self) {
+        self.search.call.send_replace(true);
     }
 
     /// The version of the tunnel that is spoken at `addr`, as somebody says.
@@ -173,6 +180,7 @@ impl Search {
             stages: Mutex::new(stages),
             tier,
             restage: Notify::new(),
+            call: watch::Sender::new(false),
             beside,
         }
     }
@@ -215,6 +223,7 @@ impl Search {
                 () = resolver.network.left(&here) => {}
             }
             self.state.send_modify(SearchState::moved);
+            self.call.send_replace(false);
             self.restage(|stages| *stages = resolver.stages(Instant::now()));
             self.tier.send_replace(Tier::Local);
         }
@@ -294,10 +303,12 @@ impl Search {
         });
     }
 
-    /// Whether an address was found by anybody.
+    /// Says that the service can be called, and waits until it is time to. Cancel safe.
     #[cfg(feature = "quic")]
-    pub(super) fn has_candidates(&self) -> bool {
-        !self.state.borrow().set.is_empty()
+    pub(super) async fn turn_to_call(&self) {
+        self.state.send_if_modified(|state| !std::mem::replace(&mut state.is_callable, true));
+        // The sender is our own.
+        let _ = self.call.subscribe().wait_for(|is_time| *is_time).await;
     }
 
     /// Notes an address that `asked` named.

@@ -1,6 +1,6 @@
 //! What a search has found so far: one writes, everybody who waits reads.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hardline_proto::candidate::{CandidateSet, Tier, TransportAddr};
 use hardline_proto::dial::DialSchedule;
@@ -13,6 +13,8 @@ pub(super) struct SearchState {
     /// How often this computer has moved to another network since the search began.
     pub(super) moves: u32,
     pub(super) set: CandidateSet,
+    /// Whether the service can be called.
+    pub(super) is_callable: bool,
     /// Where a connection was made.
     pub(super) reached: Option<TransportAddr>,
     /// Whether nothing more will be found.
@@ -25,10 +27,13 @@ impl SearchState {
         *self = Self { moves: self.moves + 1, is_over: self.is_over, ..Self::default() };
     }
 
-    /// Tells `schedule` what it does not know yet: candidates from number `seen` on, and which
-    /// sources are being asked.
-    pub(super) fn tell(&self, seen: usize, schedule: &mut DialSchedule) {
-        self.set.tell(seen, schedule);
+    /// Tells `schedule` at `now` what it does not know yet: candidates from number `seen` on, which
+    /// sources are being asked, and whether the service can be called.
+    pub(super) fn tell(&self, now: Instant, seen: usize, schedule: &mut DialSchedule) {
+        self.set.tell(now, seen, schedule);
+        if self.is_callable {
+            schedule.callable(now);
+        }
         if let Some(addr) = &self.reached {
             schedule.prefer(addr);
         }
@@ -60,7 +65,7 @@ mod tests {
     fn a_schedule_that_comes_late_is_told_that_the_search_is_over() {
         let state = SearchState { is_over: true, ..SearchState::default() };
         let mut schedule = DialSchedule::new();
-        state.tell(0, &mut schedule);
+        state.tell(tokio::time::Instant::now().into_std(), 0, &mut schedule);
         assert!(schedule.is_exhausted());
     }
 }

@@ -1,6 +1,6 @@
 //! What all sources have found in one lookup: merged, each address once, and capped per source.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Candidate, SourceInfo, TransportAddr};
 use crate::dial::DialSchedule;
@@ -87,9 +87,9 @@ impl CandidateSet {
         self.candidates.iter().find(|known| known.addr == *addr)?.version
     }
 
-    /// Tells `schedule` what it does not know yet: candidates from number `seen` on, and which
+    /// Tells `schedule` at `now` what it does not know yet: candidates from number `seen` on, and which
     /// sources are being asked.
-    pub fn tell(&self, seen: usize, schedule: &mut DialSchedule) {
+    pub fn tell(&self, now: Instant, seen: usize, schedule: &mut DialSchedule) {
         for source in &self.sources {
             match source.took {
                 None => schedule.asked(source.info),
@@ -97,7 +97,7 @@ impl CandidateSet {
             }
         }
         for candidate in self.candidates.iter().skip(seen) {
-            schedule.add(candidate.clone());
+            schedule.add(now, candidate.clone());
         }
     }
 
@@ -197,10 +197,10 @@ mod tests {
         let mut set = asking();
         set.found(LAN, candidate(LAN, 1));
         let mut schedule = DialSchedule::new();
-        set.tell(0, &mut schedule);
+        set.tell(Instant::now(), 0, &mut schedule);
         assert!(!schedule.is_idle());
         let mut other = DialSchedule::new();
-        set.tell(set.len(), &mut other);
+        set.tell(Instant::now(), set.len(), &mut other);
         assert!(other.is_idle());
     }
 

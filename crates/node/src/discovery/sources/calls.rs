@@ -17,7 +17,7 @@ use hardline_proto::network::NetworkState;
 use hardline_proto::punch::{Attempt, Conversation, Role, Said, Verdict};
 use hardline_proto::rolling::Day;
 use hardline_proto::{KeyHash, dht_key};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
 use super::records::NewestRecords;
@@ -34,9 +34,6 @@ pub const CALL: SourceInfo = SourceInfo {
     name: "call",
     label: "the service, which was called in the DHT",
 };
-
-/// Head start of addresses that may be reached without a call.
-const HEAD_START: Duration = Duration::from_millis(200);
 
 /// Time for nodes of the DHT to agree on where this computer is.
 const OWN_ADDRESS_LIMIT: Duration = Duration::from_secs(4);
@@ -110,9 +107,7 @@ impl AddressSource for Called {
                 Err(error) => return findings.problem(Some(error.to_string())),
             };
             let targets = self.newest.punch(&findings.key()).await;
-            if findings.search.has_candidates() {
-                sleep(HEAD_START).await;
-            }
+            findings.search.turn_to_call().await;
             match self.sides(findings, &targets).await {
                 Ok(Some(sides)) => self.converse(findings, &dht, &sides).await,
                 Ok(None) => findings.problem(Some("nobody tells where this computer is seen".to_owned())),

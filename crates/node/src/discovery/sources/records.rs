@@ -116,7 +116,6 @@ impl<'a> RecordReader<'a> {
     /// Takes the first addresses of a record that is genuine. Returns whether it is.
     pub(super) fn read(&mut self, bytes: &[u8], day: Day) -> bool {
         let Some(record) = self.open(bytes, day) else { return false };
-        self.newest.note_punch(self.findings.key(), &record.punch);
         let version = record.tunnels.contains(&2).then_some(2);
         let (first, others) =
             record.addresses.as_slice().split_at_checked(FIRST_ADDRESSES).unwrap_or((record.addresses.as_slice(), &[]));
@@ -131,6 +130,8 @@ impl<'a> RecordReader<'a> {
         for at in record.relays.as_slice() {
             self.findings.found_over(Way::Relayed, DHT_SEALED, at.clone(), version);
         }
+        // Behind the others: who would call hears of what has a head start.
+        self.newest.note_punch(self.findings.key(), &record.punch);
         self.rest.extend(others.iter().map(|at| (at.clone(), version)));
         if !record.home.is_empty() && self.homes.len() < MAX_HOMES {
             self.homes.push((record.home, version));
