@@ -138,12 +138,23 @@ impl Router {
     /// Gives it another public address, 203.0.113.`number`, and ends all connections. The mappings
     /// stay.
     pub fn move_to(&mut self, number: u8) -> Result<()> {
+        self.move_and_keep_flows(number)?;
+        self.forget_flows()
+    }
+
+    /// Forgets what is under way, as it does after some minutes of silence.
+    pub fn forget_flows(&self) -> Result<()> {
+        self.sh("conntrack -F")
+    }
+
+    /// The same, but flows that came in by a port that was opened still leave by the old address,
+    /// as with many a Linux router: the kernel forgets what was masqueraded, and nothing else.
+    pub fn move_and_keep_flows(&mut self, number: u8) -> Result<()> {
         let (old, new) = (self.wan.address, Ipv4Addr::new(203, 0, 113, number));
         self.host.ip(&format!("address delete {old}/24 dev wan"))?;
         self.host.ip(&format!("address add {new}/24 dev wan"))?;
         self.host.ip(&format!("route replace default via {} dev wan", self.wan.gateway))?;
         self.wan.address = new;
-        self.sh("conntrack -F")?;
         match &mut self.daemon {
             // It looks at its address anew.
             Some(daemon) => daemon.signal(rustix::process::Signal::USR1),

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use hardline_lab::{Hardline, Host, Lab, Mapping, is_long};
 
 use crate::measure::{first_tries, knowing_gateway, learn, new_gateway, say, so_many_first_tries};
-use crate::world::{TwoHomes, texts};
+use crate::world::{TwoHomes, sealed_key, texts};
 
 /// Longest time until a request succeeds; what is aimed at is much less, and printed.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
@@ -114,6 +114,22 @@ fn scenario_07_no_request_fails_while_the_router_s_address_changes() -> Result<(
         ensure!(late < BACK, "{late:?} after the way was back");
     }
     Ok(())
+}
+
+/// Nodes of the DHT have come in by the port that the router opened. What leaves it for them goes
+/// on leaving from the old address, so none of their answers arrives.
+#[test]
+fn scenario_07_the_router_keeps_the_flows_of_the_address_it_had() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let mut world = TwoHomes::new(&lab, Mapping::Upnp)?;
+    let service = world.publish(&[])?;
+    world.home.forget_flows()?;
+    world.dht.have_all_ask(sealed_key(&service.key)?)?;
+    let options = world.dht.options();
+    world.home.move_and_keep_flows(20)?;
+    // It remembers nothing, so all it can hear of the new address is what stands in the DHT.
+    let gateway = new_gateway(&world.bob, 0, &texts(&options))?;
+    again("7, new public address, flows kept", &world.bob, &gateway, &service.key)
 }
 
 #[test]

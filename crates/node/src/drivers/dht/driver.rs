@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{debug, info, trace, warn};
 
+use super::detour::{Detour, Turn};
 use super::socket::Sockets;
 use super::{DhtConfig, DhtStatus, bootstrap, signature};
 use crate::log_throttle::LogThrottle;
@@ -61,6 +62,7 @@ pub(super) struct Driver {
     node: Node,
     started: Instant,
     sockets: Sockets,
+    detour: Detour,
     /// What comes by sockets that are lent; closed without them.
     received: mpsc::Receiver<Datagram>,
     tickets: HashMap<Ticket, OpId>,
@@ -112,6 +114,7 @@ impl Driver {
             node,
             started: now,
             sockets,
+            detour: Detour::default(),
             received,
             tickets: HashMap::new(),
             operations: HashMap::new(),
@@ -167,6 +170,7 @@ impl Driver {
         let (now, instant) = (self.now(), Instant::now());
         self.node.handle_timeout(now);
         if instant >= self.status_due {
+            self.choose_sockets(instant);
             self.publish_status();
             self.tell_dropped();
             self.status_due = instant + STATUS_INTERVAL;
@@ -176,6 +180,34 @@ impl Driver {
             let (store, nodes) = (self.store.clone(), self.good_nodes());
             // Not awaited here: a slow disk must not hold up the network.
             self.tasks.spawn(async move { write_nodes(store, nodes).await });
+        }
+    }
+
+    /// Leaves lent sockets by which no answer comes, and returns to them.
+    fn choose_sockets(&mut self, now: Instant) {
+        if !self.sockets.has_lent() {
+            return;
+        }
+        let is_connected = Family::ALL.into_iter().any(|family| self.node.is_connected(family));
+        if let Some(turn) = self.detour.look(now, is_connected) {
+            self.turn(turn);
+        }
+    }
+
+    fn turn(&mut self, turn: Turn) {
+        match turn {
+            Turn::Leave => match self.sockets.leave_lent() {
+                Ok(()) => {
+                    info!(bound = ?self.sockets.bound, "DHT node at a port of its own: no answer comes to that of QUIC");
+                    let now = self.now();
+                    self.node.network_changed(now);
+                }
+                Err(error) => debug!(%error, "no other port for the DHT node"),
+            },
+            Turn::Return => {
+                self.sockets.return_to_lent();
+                debug!(bound = ?self.sockets.bound, "DHT node at the port of QUIC again");
+            }
         }
     }
 
@@ -247,7 +279,12 @@ impl Driver {
                 }
             }
             Command::Bootstrap(addrs) => self.node.bootstrap(now, &addrs),
-            Command::NetworkChanged => self.node.network_changed(now),
+            Command::NetworkChanged => {
+                if let Some(turn) = self.detour.network_changed() {
+                    self.turn(turn);
+                }
+                self.node.network_changed(now);
+            }
         }
     }
 

@@ -4,6 +4,7 @@ pub mod proxy; // the same network over HTTP: asking others' nodes, and being as
 pub mod shared; // one node for all parts, started when it is needed
 
 mod bootstrap; // names of bootstrap hosts → addresses
+mod detour; // when a node leaves the socket of QUIC for its own, and comes back
 mod driver; // the task: sockets and timers around the state machine
 mod signature; // RSA, which the pure crate does not know
 mod socket; // one family's socket

@@ -22,6 +22,7 @@ const MAX_WAITING: usize = 512;
 
 /// All sockets of one node.
 pub(super) struct Sockets {
+    /// Used before those that are lent.
     own: Vec<UdpSocket>,
     lent: Vec<Lent>,
     /// Where they are bound.
@@ -38,7 +39,7 @@ impl Sockets {
     /// The last error when no socket could be opened.
     pub(super) fn open(port: u16, bind: &[IpAddr]) -> io::Result<Self> {
         let own = open_all(port, bind)?;
-        let bound = own.iter().map(UdpSocket::local_addr).collect::<io::Result<Vec<_>>>()?;
+        let bound = bound_at(&own)?;
         Ok(Self { own, lent: Vec::new(), bound })
     }
 
@@ -51,13 +52,36 @@ impl Sockets {
         let with_bound = |socket: Arc<dyn LentSocket>| socket.bound().map(|bound| (socket, bound));
         let lent = sockets.into_iter().map(with_bound).collect::<io::Result<Vec<Lent>>>()?;
         lent.iter().for_each(|(socket, _)| socket.deliver(sender.clone()));
-        let bound = lent.iter().flat_map(|(_, bound)| bound.iter().copied()).collect();
-        Ok((Self { own: Vec::new(), lent, bound }, received))
+        let mut all = Self { own: Vec::new(), lent, bound: Vec::new() };
+        all.return_to_lent();
+        Ok((all, received))
     }
 
-    /// Whether they are others' sockets.
-    pub(super) const fn is_borrowed(&self) -> bool {
+    /// Opens sockets of its own, at any port, and uses them instead of those that are lent.
+    ///
+    /// # Errors
+    /// The last error when no socket could be opened.
+    pub(super) fn leave_lent(&mut self) -> io::Result<()> {
+        let own = open_all(0, &[])?;
+        self.bound = bound_at(&own)?;
+        self.own = own;
+        Ok(())
+    }
+
+    /// Closes its own and uses those that are lent.
+    pub(super) fn return_to_lent(&mut self) {
+        self.own.clear();
+        self.bound = self.lent.iter().flat_map(|(_, bound)| bound.iter().copied()).collect();
+    }
+
+    /// Whether others' sockets can be used.
+    pub(super) const fn has_lent(&self) -> bool {
         !self.lent.is_empty()
+    }
+
+    /// Whether others' sockets are used.
+    pub(super) const fn is_borrowed(&self) -> bool {
+        self.has_lent() && self.own.is_empty()
     }
 
     /// Datagrams for the node that others' sockets could not hand over.
@@ -68,12 +92,11 @@ impl Sockets {
     /// Sends from a socket of the family of `to`. Waits only while the system's buffer is full.
     pub(super) async fn send(&self, to: SocketAddr, payload: &[u8]) -> io::Result<()> {
         let is_of_family = |at: &SocketAddr| at.is_ipv4() == to.is_ipv4();
-        if let Some((socket, _)) = self.lent.iter().find(|(_, bound)| bound.iter().any(is_of_family)) {
-            return socket.send(to, payload).await;
+        if let Some(own) = self.own.iter().find(|socket| socket.local_addr().is_ok_and(|at| is_of_family(&at))) {
+            return own.send_to(payload, to).await.map(drop);
         }
-        let own = self.own.iter().find(|socket| socket.local_addr().is_ok_and(|at| is_of_family(&at)));
-        match own {
-            Some(socket) => socket.send_to(payload, to).await.map(drop),
+        match self.lent.iter().find(|(_, bound)| bound.iter().any(is_of_family)) {
+            Some((socket, _)) => socket.send(to, payload).await,
             None => Err(io::ErrorKind::AddrNotAvailable.into()),
         }
     }
@@ -102,6 +125,10 @@ impl Sockets {
         let socket = self.own.get(index).ok_or(io::ErrorKind::WouldBlock)?;
         socket.try_recv_from(buffer)
     }
+}
+
+fn bound_at(sockets: &[UdpSocket]) -> io::Result<Vec<SocketAddr>> {
+    sockets.iter().map(UdpSocket::local_addr).collect()
 }
 
 /// Opens a socket for each family there is: on the addresses of `bind`, or on all. All get the same
