@@ -2,6 +2,7 @@
 
 use crate::host::{Authority, HostError, parse_host};
 use crate::initiator::Initiator;
+use crate::proxy::{self, TargetForm};
 
 /// Longest request head the gateway reads before it routes, in bytes. Cookies of several apps fit;
 /// browsers and common servers stop between 8 and 64 KiB.
@@ -29,6 +30,8 @@ pub struct RequestHead {
     pub method: String,
     /// The request target, as sent.
     pub target: String,
+    /// How the target is written: as to a site, or as to a proxy.
+    pub form: TargetForm,
     /// Where the request goes.
     pub authority: Authority,
     /// What the client likes to read, for answers of the gateway's own.
@@ -81,6 +84,14 @@ pub enum HeadError {
         /// Form of the answer.
         accept: Accept,
     },
+    /// To a proxy, for something else than a service: answer 403.
+    #[error("not a service: {source}")]
+    NotAService {
+        /// Why.
+        source: HostError,
+        /// Form of the answer.
+        accept: Accept,
+    },
     /// A `Host` that is not served.
     #[error("{source}")]
     Host {
@@ -107,7 +118,10 @@ impl HeadError {
     #[must_use]
     pub const fn accept(&self) -> Accept {
         match self {
-            Self::NoHost { accept } | Self::ManyHosts { accept, .. } | Self::Host { accept, .. } => *accept,
+            Self::NoHost { accept }
+            | Self::ManyHosts { accept, .. }
+            | Self::NotAService { accept, .. }
+            | Self::Host { accept, .. } => *accept,
             Self::Http2 | Self::Malformed(_) | Self::TooLarge => Accept::Text,
         }
     }
@@ -118,7 +132,7 @@ impl HeadError {
 ///
 /// The `Host` header decides where a request goes, unless its target names a host (`GET http://…
 /// HTTP/1.1`): then that does, as RFC 9112, section 3.2.2, has it. There must be one `Host` all the
-/// same.
+/// same. `CONNECT` goes where its target says, and old clients send it without `Host`.
 ///
 /// # Errors
 /// [`HeadError`] when they can never become a head that is served.
@@ -147,30 +161,32 @@ fn request_head(request: &httparse::Request<'_, '_>, len: usize) -> Result<Reque
         request.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
     };
     let accept = preferred_form(values("accept"));
-    let host = match values("host").count() {
-        0 => return Err(HeadError::NoHost { accept }),
-        1 => values("host").next().unwrap_or_default(),
-        count => return Err(HeadError::ManyHosts { count, accept }),
+    let (method, target) = (request.method.unwrap_or_default(), request.path.unwrap_or_default());
+    let form = proxy::form_of(method, target);
+    let (host, authority) = match (form, values("host").count()) {
+        (_, count @ 2..) => return Err(HeadError::ManyHosts { count, accept }),
+        (TargetForm::Connect, _) => (target.as_bytes(), proxy::connect_target(target).map(Authority::Service)),
+        (_, 0) => return Err(HeadError::NoHost { accept }),
+        (_, _) => {
+            let named = proxy::split_absolute(target).map(|(host, _)| host.as_bytes());
+            let host = named.or(values("host").next()).unwrap_or_default();
+            (host, parse_host(host))
+        }
     };
-    let host = absolute_host(request).unwrap_or(host);
-    let authority = parse_host(host).map_err(|source| HeadError::Host { source, accept })?;
+    let authority = authority.map_err(|source| match (form, &source) {
+        (TargetForm::Origin, _) | (_, HostError::Malformed) => HeadError::Host { source, accept },
+        _ => HeadError::NotAService { source, accept },
+    })?;
     Ok(RequestHead {
-        method: request.method.unwrap_or_default().to_owned(),
-        target: request.path.unwrap_or_default().to_owned(),
+        method: method.to_owned(),
+        target: target.to_owned(),
+        form,
         authority,
         accept,
         initiator: Initiator::of(host, values),
         is_repeatable: is_repeatable(request),
         len,
     })
-}
-
-/// The host and port of an absolute-form target, `http://HOST/…`; `CONNECT` has none.
-fn absolute_host<'a>(request: &httparse::Request<'_, 'a>) -> Option<&'a [u8]> {
-    let target = request.path?;
-    let scheme = target.get(.."http://".len()).filter(|scheme| scheme.eq_ignore_ascii_case("http://"))?;
-    let rest = &target[scheme.len()..];
-    rest.split(['/', '?', '#']).next().map(str::as_bytes)
 }
 
 /// Whether a request may be sent twice.
@@ -289,9 +305,27 @@ mod tests {
         for target in ["*", "/http://KEY.localhost/", "example.org:80", "http://localhost:7009/KEY.localhost"] {
             assert_eq!(goes(target), Authority::Gateway, "{target}");
         }
-        for target in ["http://example.org/", "http://localhost@KEY.localhost/", "http:///"] {
+        for target in ["http://localhost@KEY.localhost/", "http:///"] {
             let refused = sniff_text(&format!("GET {target} HTTP/1.1\nHost: localhost\n\n"));
             assert!(matches!(refused, Err(HeadError::Host { .. })), "{target}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_asked_for_services_and_for_nothing_else() {
+        for line in ["CONNECT KEY.localhost:22", "CONNECT KEY:22", "GET http://KEY.localhost/"] {
+            let found = head(&format!("{line} HTTP/1.1\nHost: example.org\n\n"));
+            assert!(matches!(found.authority, Authority::Service(_)) && found.form != TargetForm::Origin, "{line}");
+        }
+        assert_eq!(head("CONNECT KEY.localhost:22 HTTP/1.0\n\n").form, TargetForm::Connect);
+        for line in ["CONNECT example.org:443", "CONNECT localhost:7009", "CONNECT [::1]:80", "GET http://example.org/"]
+        {
+            let refused = sniff_text(&format!("{line} HTTP/1.1\nHost: KEY.localhost\n\n"));
+            assert!(matches!(refused, Err(HeadError::NotAService { .. })), "{line}: {refused:?}");
+        }
+        for line in ["CONNECT KEY.localhost", "CONNECT /", "CONNECT KEY.localhost:0"] {
+            let refused = sniff_text(&format!("{line} HTTP/1.1\nHost: KEY.localhost\n\n"));
+            assert!(matches!(refused, Err(HeadError::Host { .. })), "{line}: {refused:?}");
         }
     }
 
@@ -333,7 +367,7 @@ mod tests {
                 assert!(!may(method, header), "{method} with {header}");
             }
         }
-        for method in ["POST", "PUT", "DELETE", "PATCH", "CONNECT", "TRACE", "PROPFIND", "get", "GETX"] {
+        for method in ["POST", "PUT", "DELETE", "PATCH", "TRACE", "PROPFIND", "get", "GETX"] {
             assert!(!may(method, ""), "{method}");
         }
     }

@@ -33,11 +33,13 @@ pub mod network; // the networks that this host is in
 pub mod path; // what a connection goes over, in words
 pub mod publish; // when a service's addresses are published anew
 pub mod rate; // how often → not too often
-pub mod stages;
-pub mod upgrade; // when a better path is looked for // when which tier of sources is asked
+pub mod stages; // when which tier of sources is asked
+pub mod upgrade; // when a better path is looked for
 
 pub mod framing; // bytes of a visitor → where each request begins, and whether it may pass
+pub mod proxy; // requests to a proxy for services → which service, and what it is asked
 pub mod rewrite; // heads of requests and answers → what a backend and a browser should see
+pub mod socks; // SOCKS5 → which service
 
 pub mod relay; // joining connections by server name, without a key
 

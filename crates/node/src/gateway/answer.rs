@@ -52,6 +52,8 @@ pub(super) struct Answer {
     about: Option<KeyHash>,
     tried: Option<Arc<Report>>,
     header: Option<(&'static str, &'static str)>,
+    /// A file with its type, which is sent whatever the client likes to read.
+    file: Option<(&'static str, String)>,
     /// Takes the place of the sentences, where there is more to show than those.
     pub(super) content: Option<Content>,
 }
@@ -76,6 +78,7 @@ impl Answer {
             about: None,
             tried: None,
             header: None,
+            file: None,
             content: None,
         }
     }
@@ -118,6 +121,12 @@ impl Answer {
         self
     }
 
+    /// Sends `content` of the type `media_type` as it is.
+    pub(super) fn file(mut self, media_type: &'static str, content: String) -> Self {
+        self.file = Some((media_type, content));
+        self
+    }
+
     /// Writes the answer, without its body for HEAD, and closes the connection so that the browser
     /// has read it.
     pub(super) async fn send(&self, browser: TcpStream, accept: Accept, with_body: bool) {
@@ -127,6 +136,7 @@ impl Answer {
 
     fn encode(&self, accept: Accept, with_body: bool, port: u16) -> Vec<u8> {
         let (content_type, body) = match accept {
+            _ if self.file.is_some() => self.file.clone().unwrap_or_default(),
             Accept::Html => ("text/html; charset=utf-8", self.html(port).into_string()),
             Accept::Json => ("application/json", format!("{}\n", self.json())),
             Accept::Text => ("text/plain; charset=utf-8", self.text()),

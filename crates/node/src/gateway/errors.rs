@@ -28,6 +28,7 @@ pub(super) fn bad_head(error: &HeadError) -> Answer {
                 .say("Hardline serves names that end in .localhost, to browsers on this computer, and nothing else.")
         }
         HeadError::Host { source: HostError::NoKey, .. } => unknown_name(),
+        HeadError::NotAService { .. } => not_a_service(),
         HeadError::Malformed(_) => malformed("It is not HTTP/1 as Hardline knows it."),
         _ => malformed("It cannot be read."),
     }
@@ -35,6 +36,13 @@ pub(super) fn bad_head(error: &HeadError) -> Answer {
 
 fn malformed(why: &str) -> Answer {
     Answer::new(StatusCode::BAD_REQUEST, "malformed", "This request cannot be read").say(why)
+}
+
+/// The answer to a client of the proxy that wants something else than a service.
+pub(super) fn not_a_service() -> Answer {
+    Answer::new(StatusCode::FORBIDDEN, "not_a_service", "This proxy leads to Hardline's services only")
+        .say("It takes names such as KEYHASH.localhost, and neither other sites nor other programs of this computer.")
+        .say("Ask for those without it: leave this proxy out for them, or name them in NO_PROXY.")
 }
 
 fn unknown_name() -> Answer {

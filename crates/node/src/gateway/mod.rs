@@ -7,6 +7,9 @@ mod forward; // a port of its own → one service, without names
 mod listen; // 127.0.0.1 and ::1, both
 mod opened; // a tunnel, from here to its end
 mod own_pages; // requests to the gateway itself → answer
+mod pac; // which addresses a browser asks the proxy for → answer
+mod proxy; // a proxy's client → a service, and nothing else
+mod socks; // the same over SOCKS5
 mod stages; // what a request passes before its service is dialled
 mod status_page; // what the node is doing → answer
 
@@ -20,6 +23,8 @@ use std::sync::Arc;
 use hardline_proto::client_hello::{Hello, read_client_hello};
 use hardline_proto::head::{Accept, HTTP2_ANSWER, HeadError, RequestHead, Sniffed, sniff};
 use hardline_proto::host::{Authority, ServiceName, parse_service_name};
+use hardline_proto::proxy::TargetForm;
+use hardline_proto::socks::VERSION as SOCKS;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -28,6 +33,7 @@ use tracing::{Instrument, debug, info_span, warn};
 use self::answer::Answer;
 use self::opened::Opened;
 use self::own_pages::OwnPages;
+use self::proxy::Client;
 use self::stages::Stages;
 use crate::dial::{Dialler, Early, Waiting};
 use crate::limits::HEAD_TIMEOUT;
@@ -45,6 +51,8 @@ const READ_CHUNK: usize = 8 * 1024;
 pub(crate) struct Gateway {
     dialler: Arc<Dialler>,
     stages: Stages,
+    /// Its own.
+    port: u16,
     places: Arc<Places>,
     refused: LogThrottle,
     metrics: Metrics,
@@ -55,6 +63,8 @@ pub(crate) struct Gateway {
 enum Request {
     Http(RequestHead),
     Tls(ServiceName),
+    /// By SOCKS5, as far as that has come.
+    Socks,
 }
 
 /// Why a connection is not carried on.
@@ -78,10 +88,10 @@ impl Gateway {
         live: Live,
         drain: Drain,
     ) -> Self {
-        let metrics = live.metrics.clone();
+        let (metrics, port) = (live.metrics.clone(), first_page.port);
         let stages = Stages::new(OwnPages { first_page, resolver: Arc::clone(&dialler.resolver), live });
         let places = Places::new(connections);
-        Self { dialler, stages, places, refused: LogThrottle::default(), metrics, drain }
+        Self { dialler, stages, port, places, refused: LogThrottle::default(), metrics, drain }
     }
 
     /// Accepts browsers until the node stops, each in a task of its own.
@@ -119,18 +129,33 @@ impl Gateway {
         let reading = read_request(&mut browser, &mut bytes);
         let request = self.drain.stop.run_until_cancelled(Box::pin(reading)).await?;
         match request {
-            Ok(Request::Http(head)) => match (self.stages.answer(&head).await, &head.authority) {
-                (Some(answer), _) => Box::pin(answer.send(browser, head.accept, head.method != "HEAD")).await,
-                (None, Authority::Service(name)) => {
-                    return Box::pin(self.reach(browser, bytes, name, Some(&head))).await;
-                }
-                (None, Authority::Gateway) => {}
-            },
+            Ok(Request::Socks) => return Box::pin(self.socks(browser, bytes)).await,
+            Ok(Request::Http(head)) => return Box::pin(self.answer(browser, bytes, head)).await,
             Ok(Request::Tls(name)) => return Box::pin(self.reach(browser, bytes, &name, None)).await,
             Err(NotServed::Http(answer, accept)) => Box::pin(answer.send(browser, accept, true)).await,
             Err(NotServed::Http2) => Box::pin(answer::send_bytes(browser, HTTP2_ANSWER)).await,
             Err(NotServed::Tls) => refuse_tls(browser).await,
             Err(NotServed::Silent) => {}
+        }
+        None
+    }
+
+    /// Answers a request over HTTP, or reaches its service.
+    async fn answer(&self, browser: TcpStream, mut bytes: Vec<u8>, mut head: RequestHead) -> Option<Box<Opened>> {
+        let answer = match self.admit(&mut head, &mut bytes) {
+            true => self.stages.answer(&head).await,
+            false => Some(errors::not_a_service()),
+        };
+        match (answer, &head.authority) {
+            (Some(answer), _) => Box::pin(answer.send(browser, head.accept, head.method != "HEAD")).await,
+            (None, Authority::Service(name)) if head.form == TargetForm::Connect => {
+                let rest = bytes.split_off(head.len);
+                return Box::pin(self.tunnel(browser, rest, name, Client::Http(&head))).await;
+            }
+            (None, Authority::Service(name)) => {
+                return Box::pin(self.reach(browser, bytes, name, Some(&head))).await;
+            }
+            (None, Authority::Gateway) => {}
         }
         None
     }
@@ -183,6 +208,7 @@ async fn read_until_known(browser: &mut TcpStream, bytes: &mut Vec<u8>) -> Resul
     loop {
         match read_onto::<READ_CHUNK>(browser, bytes).await {
             Ok(0) | Err(_) => return Err(NotServed::Silent),
+            Ok(_) if bytes.first() == Some(&SOCKS) => return Ok(Request::Socks),
             Ok(_) => {}
         }
         match sniff(bytes) {

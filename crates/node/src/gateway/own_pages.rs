@@ -10,7 +10,7 @@ use hardline_proto::initiator::Initiator;
 use super::answer::Answer;
 use super::first_page::FirstPage;
 use super::stages::Stage;
-use super::{errors, status_page};
+use super::{errors, pac, status_page};
 use crate::discovery::Resolver;
 use crate::status::Live;
 
@@ -26,6 +26,7 @@ impl OwnPages {
         match (head.method.as_str(), head.target.as_str()) {
             _ if head.initiator == Initiator::Other => errors::other_origin(),
             ("GET" | "HEAD", "/") => self.first_page.answer(&self.resolver).await,
+            ("GET" | "HEAD", "/proxy.pac") => pac::proxy_pac(self.first_page.port),
             ("GET" | "HEAD", "/status") => status_page::status(&self.live),
             ("GET" | "HEAD", _) => errors::no_such_page(),
             _ => errors::read_only(),

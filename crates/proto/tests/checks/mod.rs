@@ -11,6 +11,7 @@ mod http;
 mod lan;
 mod relay;
 mod sealed;
+mod socks;
 mod tunnel;
 
 use hardline_proto::candidate::{DialPolicy, Trust};
@@ -28,6 +29,7 @@ pub use http::{framing, rewrite};
 pub use lan::{lan_datagram, lan_ops};
 pub use relay::relay_message;
 pub use sealed::sealed;
+pub use socks::socks;
 pub use tunnel::{tunnel_bytes, tunnel_ops};
 
 /// A check panics when an input breaks a promise.
@@ -50,6 +52,7 @@ pub const ALL: &[(&str, Check)] = &[
     ("relay_message", relay_message),
     ("rewrite", rewrite),
     ("sealed", sealed),
+    ("socks", socks),
     ("tunnel_bytes", tunnel_bytes),
     ("tunnel_ops", tunnel_ops),
 ];
