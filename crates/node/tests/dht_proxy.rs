@@ -102,6 +102,34 @@ async fn a_listener_at_the_proxy_hears_of_a_value() {
 }
 
 #[tokio::test]
+async fn who_listens_through_a_proxy_gets_what_is_there_and_what_comes() {
+    let world = World::start().await;
+    let (first, second) = (InfoHash::of(b"there"), InfoHash::of(b"to come"));
+    let value = |id| Value::new(id, ValueType::USER_DATA, b"hi", "").unwrap();
+    world.client().put(first, &value(5), false).await.unwrap();
+    let mut listening = world.client().listen(&[first, second]).await.unwrap();
+    assert_eq!(timeout(LIMIT, listening.next()).await.unwrap(), Some((0, value(5))));
+    let mut put = world.other.put(second, value(6), false);
+    assert!(matches!(put.next().await, Some(Event::PutDone { acknowledged: 1.., .. })));
+    assert_eq!(timeout(LIMIT, listening.next()).await.unwrap(), Some((1, value(6))));
+}
+
+#[tokio::test]
+async fn who_listens_hears_of_nothing_that_is_gone_and_of_the_end() {
+    let lines = "{\"data\":\"aGk=\",\"id\":\"1\",\"expired\":true}\nno value\n{\"data\":\"aGk=\",\"id\":\"2\"}\n";
+    let (url, _) = bad_proxy("200 OK", lines).await;
+    let mut listening = ProxyClient::new(&[url]).unwrap().listen(&[InfoHash::of(b"gone")]).await.unwrap();
+    let heard = timeout(LIMIT, listening.next()).await.unwrap();
+    assert_eq!(heard.map(|(_, value)| value.id()), Some(2));
+    assert_eq!(timeout(LIMIT, listening.next()).await.unwrap(), None);
+    let (url, _) = bad_proxy("404 Not Found", "").await;
+    assert!(matches!(
+        ProxyClient::new(&[url]).unwrap().listen(&[InfoHash::of(b"none")]).await,
+        Err(ProxyError::Failed { .. })
+    ));
+}
+
+#[tokio::test]
 async fn one_client_cannot_ask_without_end() {
     let world = World::start().await;
     let refused = async { while world.http("GET", "/", "").await.0 != 429 {} };

@@ -32,7 +32,7 @@ pub const DHT_PLAIN: SourceInfo =
 
 /// How long values are collected after the first before some are taken by chance: those of a
 /// stranger may come first. The nodes nearest to a key answer within a round trip of each other.
-const COLLECT: Duration = Duration::from_millis(300);
+pub(super) const COLLECT: Duration = Duration::from_millis(300);
 
 #[derive(Debug)]
 pub(super) struct DhtText {

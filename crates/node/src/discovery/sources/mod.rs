@@ -43,8 +43,7 @@ use crate::clock::unix_time;
 use crate::drivers::dht::shared::SharedDht;
 use crate::transport::quic::QuicSockets;
 
-/// Pause before a proxy of the DHT is asked again while somebody waits: the service may have just
-/// come up. So is the DHT itself as long as no node answers.
+/// Pause before the DHT is asked again while somebody waits and no node answers: one may be back.
 const ASK_AGAIN: Duration = Duration::from_secs(4);
 
 /// The same for the DHT itself, whose nodes say what is new meanwhile. One of them may have been

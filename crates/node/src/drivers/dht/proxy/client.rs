@@ -1,5 +1,7 @@
 //! Asking proxies: for computers that cannot do UDP, and as a second source beside our own node.
 
+mod listening; // questions that stay open
+
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -22,6 +24,7 @@ use tracing::debug;
 
 use super::{MAX_LINE, value};
 use crate::transport::open_stream;
+pub use listening::Listening;
 
 /// Time between two questions about one service: proxies are other people's machines.
 pub const QUESTION_INTERVAL: Duration = Duration::from_secs(60);

@@ -23,6 +23,8 @@ pub(super) enum JsonValueError {
 pub(super) struct Posted {
     pub(super) value: Value,
     pub(super) permanent: bool,
+    /// Whether it says that the value is gone.
+    pub(super) is_expired: bool,
 }
 
 /// The value as an object. Ids are text: JavaScript's numbers would round them.
@@ -82,8 +84,9 @@ pub(super) fn from_json(text: &[u8], fallback_id: u64) -> Result<Posted, JsonVal
             .ok_or(JsonValueError::WrongType("prio"))?,
         _ => 0,
     };
+    let is_expired = object.get("expired").and_then(Json::as_bool).unwrap_or_default();
     let value = Value::with_priority(id, ValueType(kind), &data, user_type, priority)?;
-    Ok(Posted { value, permanent: object.contains_key("permanent") })
+    Ok(Posted { value, permanent: object.contains_key("permanent"), is_expired })
 }
 
 /// A public key as text; the NUL at its end is what released proxies send.
@@ -104,7 +107,7 @@ mod tests {
         assert_eq!(json["prio"], 7);
         assert_eq!(json["id"], "18446744073709551615");
         let read = from_json(json.to_string().as_bytes(), 1).unwrap();
-        assert_eq!(read, Posted { value, permanent: false });
+        assert_eq!(read, Posted { value, permanent: false, is_expired: false });
     }
 
     #[test]
