@@ -3,6 +3,7 @@
 //! first tries or, in the long form, of 100; one that fails fails the scenario.
 
 mod away;
+mod broken;
 mod chaos;
 mod homes;
 mod hostile;
@@ -14,6 +15,7 @@ mod paths;
 mod punched;
 mod relayed;
 mod released;
+mod remembered;
 mod rest;
 mod six;
 mod symmetric;

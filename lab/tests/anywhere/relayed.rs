@@ -23,19 +23,43 @@ pub(crate) struct Behind {
     pub(crate) alice: Host,
     pub(crate) bob: Host,
     pub(crate) internet: Switch,
-    _home: Router,
+    home: Router,
 }
 
 impl Behind {
     pub(crate) fn new(lab: &Lab) -> Result<Self> {
-        let internet = lab.slow_internet(ROUND_TRIP)?;
+        Self::at(lab, ROUND_TRIP)
+    }
+
+    /// The same, with this round trip between any two computers on the internet.
+    pub(crate) fn at(lab: &Lab, round_trip: Duration) -> Result<Self> {
+        let internet = lab.slow_internet(round_trip)?;
         let dht = lab.dht(&internet, 3)?;
         let (carrier, away) = (lab.carrier(&internet, 7)?, lab.home(&internet, 6, Mapping::None)?);
         let home = lab.home_behind(&carrier, 5, Mapping::Upnp)?;
         let (alice, bob) = (lab.host("alice")?, lab.host("bob")?);
         home.connect(&alice, 2)?;
         away.connect(&bob, 2)?;
-        Ok(Self { dht, carrier, away, alice, bob, internet, _home: home })
+        Ok(Self { dht, carrier, away, alice, bob, internet, home })
+    }
+
+    /// Lets no UDP through between the two, until [`Self::let_probes_through`].
+    pub(crate) fn block_probes(&self) -> Result<()> {
+        self.away.host.nft(
+            "add table inet block\n\
+             add chain inet block forward { type filter hook forward priority -10; }\n\
+             add rule inet block forward ip daddr 203.0.113.7 meta l4proto udp drop\n\
+             add rule inet block forward ip saddr 203.0.113.7 meta l4proto udp drop\n",
+        )
+    }
+
+    pub(crate) fn let_probes_through(&self) -> Result<()> {
+        self.away.host.nft("delete table inet block\n")
+    }
+
+    /// Alice's computer has its default route again, after its cable was out.
+    pub(crate) fn plug_in_again(&self) -> Result<()> {
+        self.home.lead(&self.alice)
     }
 
     /// A computer on the internet that is a relay, with the address that it prints.

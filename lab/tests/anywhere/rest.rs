@@ -10,7 +10,7 @@ use crate::measure::{new_gateway, say};
 use crate::world::{TwoHomes, texts};
 
 /// Most bytes a publisher sends in a minute, beside what it does for others as a node of the DHT.
-const MAX_BYTES_A_MINUTE: u64 = 20_000;
+const MAX_BYTES_A_MINUTE: u64 = 10_000;
 
 fn watched() -> Duration {
     Duration::from_secs(if is_long() { 300 } else { 15 })

@@ -31,7 +31,12 @@ pub(crate) struct TwoHomes {
 impl TwoHomes {
     /// Alice's router maps ports as `mapping` says.
     pub(crate) fn new(lab: &Lab, mapping: Mapping) -> Result<Self> {
-        let internet = lab.slow_internet(ROUND_TRIP)?;
+        Self::at(lab, mapping, ROUND_TRIP)
+    }
+
+    /// The same, with this round trip between any two computers on the internet.
+    pub(crate) fn at(lab: &Lab, mapping: Mapping, round_trip: Duration) -> Result<Self> {
+        let internet = lab.slow_internet(round_trip)?;
         let dht = lab.dht(&internet, NODES)?;
         let (home, away) = (lab.home(&internet, 5, mapping)?, lab.home(&internet, 6, Mapping::None)?);
         let (alice, bob) = (lab.host("alice")?, lab.host("bob")?);
