@@ -129,7 +129,7 @@ makes each log line an object too.
 | `id`, `key` | `identity` for each: `name`, `key`, `link`, `files` |
 | `relay token` | an object for each token: `name`, and `address` when it is made, `created` in a list, `revoked` with the name |
 | `open` | `opened` with `link` |
-| `status` | one object without `event`: `gateway`, `p2p`, `services` (each with its state in the `dht`), `reach`, `relay`, `relays`, `peers` (services that are connected: each `key`, `at`, `path`, `tunnels` and `idle` sessions), `dht`, `tunnels` open now, `metrics` (what was refused and dropped at a limit, too), `tasks`, and all of it in `sentences` |
+| `status` | one object without `event`: `gateway`, `p2p`, `services` (each with its state in the `dht`), `reach`, `relay`, `relays`, `peers` (services that are connected: each `key`, `at`, `path`, `tunnels` and `idle` sessions), `visitors` (sessions of others with services of this computer: each `service`, `path` and open `tunnels`), `dht`, `tunnels` open now, `metrics` (what was refused and dropped at a limit, too), `tasks`, and all of it in `sentences` |
 | `doctor` | `finding` for each: `about`, `state` (`fine`, `note` or `wrong`), `sentence`, `remedy`. `done` with `wrong`, a count |
 | `config check` | `problem` for each: `where`, `message`; or `checked` with `file`, `services` and `peers` |
 | `config show` | `key` for each: `key`, `value`, `where`; `service` and `peer` |

@@ -285,7 +285,8 @@ impl Node {
         let acceptor = self.run_acceptor((bound, witness), relayed, Arc::clone(&reach), &p2p);
         quic::accept(over_quic, &acceptor, &self.tasks);
         self.follow_calls(p2p.punching && !quic.is_empty());
-        let _ = self.live.listening.set(Listening { addrs, quic, reach, publisher, relays });
+        let visitors = acceptor.visitors();
+        let _ = self.live.listening.set(Listening { addrs, quic, reach, publisher, relays, visitors });
         Ok(())
     }
 
@@ -374,7 +375,8 @@ impl Node {
         config: &P2pConfig,
     ) -> Arc<Acceptor> {
         let (services, metrics) = (Arc::clone(&self.live.services), self.live.metrics.clone());
-        let acceptor = Arc::new(Acceptor::new(services, reach, config, metrics, self.drain.clone()));
+        let network = self.dialler.resolver.network.clone();
+        let acceptor = Arc::new(Acceptor::new(services, reach, network, config, metrics, self.drain.clone()));
         self.tasks.spawn(Arc::clone(&acceptor).report());
         for listener in bound.listeners {
             let listener = P2pListener { listener, relay: self.live.relay.clone(), witness: witness.clone() };

@@ -9,6 +9,7 @@ use hardline_proto::punch::Mapping;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
+use crate::accept::{Visitor, Visitors};
 use crate::access::Access;
 use crate::config::Bound;
 use crate::dial::{Connected, Peer};
@@ -22,7 +23,7 @@ use crate::relays::{RelayedThrough, Relays};
 use crate::services::{Service, Services};
 use crate::transport::relay::server::{Relay, RelayStatus};
 
-/// Connected services that are told of in a sentence each.
+/// Connected services, and visitors, that are told of in a sentence each.
 const MAX_PEERS_SAID: usize = 16;
 
 /// One published service.
@@ -61,6 +62,9 @@ pub struct Status {
     pub relays: Vec<RelayedThrough>,
     /// Services of other computers that are connected, and over what.
     pub peers: Vec<Peer>,
+    /// Computers that are connected to services of this node, and over what: each of their
+    /// sessions.
+    pub visitors: Vec<Visitor>,
     /// Every counter by its name; see [`metrics`](crate::metrics).
     pub metrics: Value,
     /// Tunnels open now, as listener and as dialler.
@@ -94,6 +98,7 @@ pub(crate) struct Listening {
     pub(crate) reach: Arc<Reach>,
     pub(crate) publisher: Option<Arc<Publisher>>,
     pub(crate) relays: Arc<Relays>,
+    pub(crate) visitors: Arc<Visitors>,
 }
 
 impl Live {
@@ -116,6 +121,7 @@ impl Live {
             relay: self.relay.as_ref().map(|relay| relay.status()),
             relays: listening.map(|listening| listening.relays.status()).unwrap_or_default(),
             peers: self.connected.peers(),
+            visitors: listening.map(|listening| listening.visitors.now()).unwrap_or_default(),
             metrics: self.metrics.to_json(),
             tunnels: self.metrics.open_tunnels(),
             tasks: Handle::try_current().ok().map(|runtime| runtime.metrics().num_alive_tasks()),
@@ -145,6 +151,10 @@ impl Status {
         sentences.extend(self.peers.iter().map(Peer::sentence).take(MAX_PEERS_SAID));
         if let Some(more) = self.peers.len().checked_sub(MAX_PEERS_SAID).filter(|more| *more > 0) {
             sentences.push(format!("Connected to {more} more."));
+        }
+        sentences.extend(self.visitors.iter().map(Visitor::sentence).take(MAX_PEERS_SAID));
+        if let Some(more) = self.visitors.len().checked_sub(MAX_PEERS_SAID).filter(|more| *more > 0) {
+            sentences.push(format!("And {more} more."));
         }
         sentences.push(match self.tunnels {
             0 => "No tunnel is open.".to_owned(),
@@ -183,6 +193,7 @@ impl Status {
             "relay": self.relay,
             "relays": self.relays,
             "peers": self.peers,
+            "visitors": self.visitors,
             "metrics": self.metrics,
             "tunnels": self.tunnels,
             "tasks": self.tasks,

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
-use hardline_lab::{Hardline, Host, Lab, Mapping, hardline_program};
+use anyhow::{Context as _, Result, bail, ensure};
+use hardline_lab::{Hardline, Host, Lab, Mapping, Service, hardline_program};
 use serde_json::Value;
 
 use crate::measure::{new_gateway, say};
@@ -30,10 +30,11 @@ struct Told<'a> {
 
 impl Told<'_> {
     /// Opens the service and reads of its path in the JSON, in the status's sentences, on the page
-    /// and in the list of peers.
-    fn check(&self, host: &Host, options: &[&str], key: &str) -> Result<()> {
-        let gateway = new_gateway(host, 0, options)?;
+    /// and in the list of peers; and in what the `publisher` says of its visitor.
+    fn check(&self, host: &Host, options: &[&str], (publisher, service): (&Host, &Service)) -> Result<()> {
+        let (gateway, key) = (new_gateway(host, 0, options)?, &service.key);
         host.first_byte(&gateway, key)?;
+        self.check_visitor(publisher, service)?;
         let path = path_to(host, &gateway, key)?;
         let told = (path["kind"].as_str(), path["via"].as_str(), path["transport"].as_str());
         ensure!(told == (Some(self.kind), self.via, Some(self.transport)), "{path}");
@@ -63,7 +64,7 @@ fn scenario_22_a_path_on_the_lan_is_named() -> Result<()> {
     let (_switch, [alice, bob]) = lab.lan(["alice", "bob"])?;
     let service = alice.service(&[])?;
     let told = Told { kind: "lan", words: "LAN", via: None, transport: "tcp", round_trip: Duration::ZERO };
-    told.check(&bob, &[], &service.key)
+    told.check(&bob, &[], (&alice, &service))
 }
 
 #[test]
@@ -73,7 +74,7 @@ fn scenario_22_a_direct_path_over_the_internet_is_named() -> Result<()> {
     let service = world.publish(&[])?;
     let words = "direct over the internet";
     let told = Told { kind: "direct", words, via: None, transport: "tcp", round_trip: ROUND_TRIP };
-    told.check(&world.bob, &texts(&world.dht.options()), &service.key)
+    told.check(&world.bob, &texts(&world.dht.options()), (&world.alice, &service))
 }
 
 #[test]
@@ -82,7 +83,7 @@ fn scenario_22_a_punched_path_is_named() -> Result<()> {
     let world = TwoHomes::new(&lab, Mapping::None)?;
     let service = world.publish(&[])?;
     let told = Told { kind: "punched", words: "punched (UDP)", via: None, transport: "quic", round_trip: ROUND_TRIP };
-    told.check(&world.bob, &texts(&world.dht.options()), &service.key)
+    told.check(&world.bob, &texts(&world.dht.options()), (&world.alice, &service))
 }
 
 /// The round trip is the whole one and not that to the relay, which is all that TCP sees.
@@ -100,8 +101,73 @@ fn scenario_22_a_path_through_a_relay_is_named() -> Result<()> {
         transport: "tcp",
         round_trip: 2 * ROUND_TRIP,
     };
-    told.check(&world.bob, &[&texts(&options)[..], &["--set", "p2p.punching=false"]].concat(), &service.key)
+    told.check(&world.bob, &[&texts(&options)[..], &["--set", "p2p.punching=false"]].concat(), (&world.alice, &service))
 }
+
+impl Told<'_> {
+    /// The same path, as the other end tells of it. Behind a relay TCP sees that and no further.
+    fn check_visitor(&self, publisher: &Host, service: &Service) -> Result<()> {
+        let status = publisher.status(&service.program)?;
+        let visitors = status["visitors"].as_array().context("visitors")?;
+        let [visitor] = &visitors[..] else { bail!("not one visitor: {status}") };
+        let path = &visitor["path"];
+        ensure!(visitor["service"] == service.key.as_str() && visitor["tunnels"].is_u64(), "{visitor}");
+        let told = (path["kind"].as_str(), path["via"].as_str(), path["transport"].as_str());
+        ensure!(told == (Some(self.kind), self.via, Some(self.transport)), "{path}");
+        let is_timed = path["rtt_ms"].as_f64().is_some_and(|ms| ms >= self.round_trip.as_secs_f64() * 1e3);
+        ensure!(is_timed == (self.kind != "relay"), "{path}");
+        let sentence = format!("A visitor of {}: {}", &service.key[..8], self.words);
+        ensure!(status["sentences"].to_string().contains(&sentence), "{status}");
+        Ok(())
+    }
+}
+
+/// A running tunnel's round trip is followed at both ends: a network that becomes slower shows.
+#[test]
+fn scenario_22_the_round_trip_of_a_running_tunnel_is_followed() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = TwoHomes::new(&lab, Mapping::Upnp)?;
+    let service = world.publish(&[])?;
+    let gateway = new_gateway(&world.bob, 0, &texts(&world.dht.options()))?;
+    world.bob.first_byte(&gateway, &service.key)?;
+    let header = format!("Host: {}.localhost:7009", service.key);
+    let at = gateway.gateway()?;
+    let file = world.bob.home().join("upload");
+    std::fs::File::create(&file)?.set_len(500_000_000)?;
+    let (down, up, file) =
+        (format!("http://{at}/chunked/500000000"), format!("http://{at}/hash"), format!("@{}", file.display()));
+    let mut transfers = Vec::new();
+    for transfer in [&["--output", "/dev/null", &down][..], &["--data-binary", &file, &up]] {
+        let mut curl = world.bob.command("curl");
+        curl.args(["--silent", "--max-time", "60", "--header", &header]).args(transfer);
+        transfers.push(world.bob.spawn("transfer", &mut curl)?);
+    }
+    // A queue in front of a slow link makes the round trip long, for who sends through it.
+    for router in [&world.home, &world.away] {
+        router.host.run("tc", &QUEUE)?.success()?;
+    }
+    let slow = 2 * ROUND_TRIP;
+    let begun = Instant::now();
+    loop {
+        let near = path_to(&world.bob, &gateway, &service.key)?["rtt_ms"].as_f64().unwrap_or_default();
+        let status = world.alice.status(&service.program)?;
+        let far = status["visitors"][0]["path"]["rtt_ms"].as_f64().unwrap_or_default();
+        if near.min(far) > slow.as_secs_f64() * 1e3 {
+            say(&format!("22, a running tunnel: {near:.0} ms at the client, {far:.0} ms at the service"))?;
+            break;
+        }
+        ensure!(begun.elapsed() < SOON, "{near} ms, {far} ms");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    for transfer in &mut transfers {
+        transfer.kill()?;
+    }
+    Ok(())
+}
+
+/// A link of 1 Mbit/s whose queue holds half a second.
+const QUEUE: [&str; 12] =
+    ["qdisc", "add", "dev", "wan", "root", "tbf", "rate", "1000kbit", "burst", "5000", "latency", "500ms"];
 
 /// Time for a better path to be found by who opens the service again and again.
 const SOON: Duration = Duration::from_secs(40);
@@ -151,19 +217,13 @@ fn scenario_23_new_tunnels_move_from_a_relay_to_a_punched_path() -> Result<()> {
     let world = Behind::new(&lab)?;
     let relay = world.relay(&lab, 20)?;
     let service = world.publish(&[&relay])?;
-    let router = &world.away.host;
-    router.nft(
-        "add table inet block\n\
-         add chain inet block forward { type filter hook forward priority -10; }\n\
-         add rule inet block forward ip daddr 203.0.113.7 meta l4proto udp drop\n\
-         add rule inet block forward ip saddr 203.0.113.7 meta l4proto udp drop\n",
-    )?;
+    world.block_probes()?;
     let options = world.dht.options();
     let gateway = new_gateway(&world.bob, 0, &texts(&options))?;
     world.bob.first_byte(&gateway, &service.key)?;
     let path = path_to(&world.bob, &gateway, &service.key)?;
     ensure!(path["kind"] == "relay", "{path}");
-    router.nft("delete table inet block\n")?;
+    world.let_probes_through()?;
     let after = until_moved(&world.bob, &gateway, &service.key, "punched")?;
     say(&format!("23, relayed, then probes get through: new tunnels are punched after {:.1} s", after.as_secs_f64()))
 }

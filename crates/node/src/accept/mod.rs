@@ -5,6 +5,7 @@ mod idle; // how many sessions are idle
 mod peer;
 mod serve; // tunnels asked for one after the other
 mod sni_index; // ClientHello → service
+mod visitors; // who is connected now
 
 use std::io;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use tracing::{debug, warn};
 use crate::config::P2pConfig;
 use crate::log_throttle::LogThrottle;
 use crate::metrics::Metrics;
+use crate::network::NetworkMonitor;
 use crate::reach::Reach;
 use crate::services::{Service, Services};
 use crate::session::Connection;
@@ -25,6 +27,8 @@ use crate::tunnel::Drain;
 use self::gate::AdmissionGate;
 use self::idle::IdleSessions;
 use self::sni_index::SniIndex;
+pub use self::visitors::Visitor;
+pub(crate) use self::visitors::Visitors;
 
 /// What the tasks of the listening side share.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub(crate) struct Acceptor {
     services: Arc<Services>,
     sni_index: SniIndex,
     reach: Arc<Reach>,
+    network: NetworkMonitor,
+    visitors: Arc<Visitors>,
     gate: AdmissionGate,
     idle: IdleSessions,
     /// Time for a peer to finish its handshake and its preamble.
@@ -46,6 +52,7 @@ impl Acceptor {
     pub(crate) fn new(
         services: Arc<Services>,
         reach: Arc<Reach>,
+        network: NetworkMonitor,
         config: &P2pConfig,
         metrics: Metrics,
         drain: Drain,
@@ -54,6 +61,8 @@ impl Acceptor {
             sni_index: SniIndex::default(),
             services,
             reach,
+            network,
+            visitors: Arc::default(),
             gate: AdmissionGate::new(config.limits.clone(), metrics.clone()),
             idle: IdleSessions::new(config.idle_limits),
             handshake_timeout: config.handshake_timeout,
@@ -61,6 +70,11 @@ impl Acceptor {
             drain,
             missing_backends: LogThrottle::default(),
         }
+    }
+
+    /// Who is connected to the services.
+    pub(crate) fn visitors(&self) -> Arc<Visitors> {
+        Arc::clone(&self.visitors)
     }
 
     /// Tells what was refused, until the node stops.

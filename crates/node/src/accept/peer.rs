@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hardline_proto::candidate::Way;
+use hardline_proto::path::Path;
 use hardline_proto::preamble::Preamble;
 use rustls::ServerConfig;
 use rustls::server::ClientHello;
@@ -57,30 +59,37 @@ impl Acceptor {
     {
         // Each step on the heap and apart: what it needs is not kept for the next, nor for the life
         // of a tunnel.
+        let (from, way) = incoming.origin(addr);
         let greeted = tokio::select! {
             () = self.drain.stop.cancelled() => return,
-            greeted = Box::pin(self.greet_in_time(incoming, addr)) => greeted,
+            greeted = Box::pin(self.greet_in_time(incoming, way, addr)) => greeted,
         };
         drop(handshake_slot);
+        let visit = |service: &Service, state| {
+            let path = Path::new(&from, way, None, &self.network.now());
+            self.visitors.enter(service.key(), addr, path, state)
+        };
         match greeted {
             Ok(Peer { service, mut session, backend: Some(mut backend), slot, .. }) => {
-                Box::pin(self.carry(&service, &mut *session, &mut backend, (addr, &slot.seat))).await;
+                let visit = visit(&service, session.path_state());
+                Box::pin(self.carry(&service, &mut *session, &mut backend, (&visit, &slot.seat))).await;
             }
             Ok(Peer { service, session, password, backend: None, slot }) => {
-                Box::pin(self.serve_session(service, session, password, (addr, &slot.seat))).await;
+                let visit = visit(&service, session.path_state());
+                Box::pin(self.serve_session(service, session, password, (&visit, &slot.seat))).await;
             }
             Err(refused) => debug!(%addr, error = %chain(&refused), "peer refused"),
         }
     }
 
-    async fn greet_in_time<I>(self: &Arc<Self>, incoming: I, addr: SocketAddr) -> Result<Peer, Refused>
+    async fn greet_in_time<I>(self: &Arc<Self>, incoming: I, way: Way, addr: SocketAddr) -> Result<Peer, Refused>
     where
         I: Incoming<Connection: Connection>,
     {
         let greeting = async {
             let this = Arc::clone(self);
             let (connection, (service, slot)) = incoming.answer(move |hello| this.choose(hello, addr)).await?;
-            Box::pin(self.greet(connection, I::IS_RELAYED, (service, slot), addr)).await
+            Box::pin(self.greet(connection, way == Way::Relayed, (service, slot), addr)).await
         };
         timeout(self.handshake_timeout, greeting).await.unwrap_or(Err(Refused::Slow(self.handshake_timeout)))
     }

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use tracing::{Instrument, debug, info_span};
 
 use super::Acceptor;
+use super::visitors::Visit;
 use crate::backend::BackendStream;
 use crate::limits::CROWDED_IDLE_LIMIT;
 use crate::services::Service;
@@ -44,9 +45,9 @@ impl Acceptor {
         mut service: Arc<Service>,
         mut session: Box<dyn ListenerSession>,
         password: Option<String>,
-        (addr, seat): (SocketAddr, &Arc<Seat>),
+        (visit, seat): (&Arc<Visit>, &Arc<Seat>),
     ) {
-        let mut detached = Detached::default();
+        let (mut detached, addr) = (Detached::default(), visit.addr);
         while let Some(open) =
             self.next_open(&mut *session, &mut detached, &service, password.as_deref(), (addr, seat)).await
         {
@@ -54,10 +55,11 @@ impl Acceptor {
             service = now;
             if let Some(tunnel) = session.detach() {
                 let (this, service, password) = (Arc::clone(self), Arc::clone(&service), password.clone());
+                let visit = Arc::clone(visit);
                 detached
                     .0
                     .get_or_insert_default()
-                    .spawn(async move { this.serve_detached(&service, tunnel, open, password, addr).await });
+                    .spawn(async move { this.serve_detached(&service, tunnel, open, password, &visit).await });
                 continue;
             }
             match self.decide(&service, password.as_deref(), open, addr).await {
@@ -65,7 +67,7 @@ impl Acceptor {
                     if session.grant().await.is_err() {
                         return;
                     }
-                    self.carry(&service, &mut *session, &mut backend, (addr, seat)).await;
+                    self.carry(&service, &mut *session, &mut backend, (visit, seat)).await;
                 }
                 Err(refusal) => {
                     debug!(%addr, %refusal, "tunnel refused");
@@ -90,8 +92,9 @@ impl Acceptor {
         mut session: Box<dyn ListenerSession>,
         open: Open,
         password: Option<String>,
-        addr: SocketAddr,
+        visit: &Arc<Visit>,
     ) {
+        let addr = visit.addr;
         // The connection has one place, and each tunnel another.
         let place = self.gate.tunnel(addr.ip(), service.key());
         let decided = match place {
@@ -106,7 +109,7 @@ impl Acceptor {
         match decided {
             Ok((mut backend, seat)) => {
                 if session.grant().await.is_ok() {
-                    self.carry(service, &mut *session, &mut backend, (addr, seat)).await;
+                    self.carry(service, &mut *session, &mut backend, (visit, seat)).await;
                 }
             }
             Err(refusal) => {
@@ -171,13 +174,13 @@ impl Acceptor {
         service: &Service,
         session: &mut dyn ListenerSession,
         backend: &mut BackendStream,
-        (addr, seat): (SocketAddr, &Arc<Seat>),
+        (visit, seat): (&Arc<Visit>, &Arc<Seat>),
     ) {
-        let mut open = self.metrics.tunnel();
+        let (mut open, _counted) = (self.metrics.tunnel(), visit.tunnel());
         let span = info_span!("tunnel", side = "listener", id = open.id, key = %service.key().short());
         let carrying = async {
-            debug!(%addr, "tunnel opened");
-            let drain = service.identity.drain.at(seat);
+            debug!(addr = %visit.addr, "tunnel opened");
+            let drain = service.identity.drain.at(seat).measuring(visit.round_trip());
             relay(backend, Side::Service, session, &drain).await.count(&mut open);
         };
         carrying.instrument(span).await;

@@ -97,8 +97,8 @@ impl Dialler {
     pub(super) async fn reach_anew(&self, name: &ServiceName, waiting: Waiting) -> Result<TunnelStream, ReachError> {
         let (route, reached) = self.race(name, waiting, Purpose::Tunnel).await?;
         if !reached.session.is_reusable() {
-            let elsewhere = self.elsewhere.follow(name.key, route);
-            return Ok(TunnelStream::last(reached.session).told_by(elsewhere));
+            let (round_trip, elsewhere) = (route.round_trip(), self.elsewhere.follow(name.key, route));
+            return Ok(TunnelStream::last(reached.session).told_by(elsewhere).measured_in(round_trip));
         }
         // One whose connection carries many tunnels has made place for the next already.
         match reached.session.another() {
@@ -197,13 +197,14 @@ impl Dialler {
         let (pool, resolver) = (Arc::clone(&self.pool), Arc::clone(&self.resolver));
         let elsewhere = self.elsewhere.follow(name.key, Arc::clone(&route));
         self.better(name, &route);
-        let (stop, name) = (self.stop.clone(), name.clone());
+        let (stop, name, round_trip) = (self.stop.clone(), name.clone(), route.round_trip());
         TunnelStream::lent(session, move |session| {
             if !stop.is_cancelled() {
                 pool.put(&name, Idle::new(session, route, resolver.network.generation()));
             }
         })
         .told_by(elsewhere)
+        .measured_in(round_trip)
     }
 
     fn idle(&self, session: Box<dyn DiallerSession>, route: Arc<Route>) -> Idle {

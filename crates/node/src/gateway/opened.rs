@@ -18,7 +18,7 @@ pub(super) struct Opened {
 impl Opened {
     /// Carries bytes until both directions have ended.
     pub(super) async fn carry(&mut self, drain: &Drain) {
-        let drain = drain.following(self.tunnel.elsewhere());
+        let drain = drain.following(self.tunnel.elsewhere()).measuring(self.tunnel.round_trip());
         let carrying = async {
             let Ok(carrier) = self.tunnel.carrier() else { return };
             relay(&mut self.application, Side::Dialler, carrier, &drain).await.count(&mut self.open);

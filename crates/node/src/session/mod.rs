@@ -12,6 +12,7 @@ mod pool; // sessions that wait for their next tunnel
 mod preamble; // what each side says first
 #[cfg(feature = "quic")]
 mod quic; // a stream for each tunnel, many at once
+mod round_trip; // as measured last
 mod route; // where a session leads, and over what
 #[cfg(test)]
 mod tests; // our TLS settings with each other, in memory
@@ -24,6 +25,7 @@ pub(crate) use carrier::Carrier;
 pub(crate) use carrier::{Payload, Room};
 pub(crate) use pool::{Idle, Pool};
 pub(crate) use preamble::PreambleFailure;
+pub(crate) use round_trip::RoundTrip;
 pub(crate) use route::Route;
 pub use tunnel::TunnelStream;
 

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
-use super::DiallerSession;
+use super::{DiallerSession, RoundTrip};
 use crate::metrics::{OpenTunnel, TunnelResult};
 
 /// A tunnel to a verified peer, behind the preambles: payload, 1-for-1.
@@ -25,6 +25,8 @@ pub struct TunnelStream {
     open: Option<OpenTunnel>,
     /// Says that the service was found at another address.
     elsewhere: Option<Arc<Notify>>,
+    /// Where its round trip is noted.
+    round_trip: Option<Arc<RoundTrip>>,
 }
 
 /// What is done with a session whose tunnel has ended.
@@ -54,7 +56,7 @@ impl Drop for TunnelStream {
 impl TunnelStream {
     /// `session` carries a tunnel, and nothing after it.
     pub(crate) fn last(session: Box<dyn DiallerSession>) -> Self {
-        Self { session: Some(session), give_back: None, open: None, elsewhere: None }
+        Self { session: Some(session), give_back: None, open: None, elsewhere: None, round_trip: None }
     }
 
     /// `session` carries a tunnel, and goes to `give_back` when that has ended cleanly.
@@ -62,7 +64,13 @@ impl TunnelStream {
         session: Box<dyn DiallerSession>,
         give_back: impl FnOnce(Box<dyn DiallerSession>) + Send + 'static,
     ) -> Self {
-        Self { session: Some(session), give_back: Some(Box::new(give_back)), open: None, elsewhere: None }
+        Self {
+            session: Some(session),
+            give_back: Some(Box::new(give_back)),
+            open: None,
+            elsewhere: None,
+            round_trip: None,
+        }
     }
 
     /// `elsewhere` says that the service was found at another address.
@@ -70,6 +78,18 @@ impl TunnelStream {
         let mut tunnel = self;
         tunnel.elsewhere = Some(elsewhere);
         tunnel
+    }
+
+    /// Its round trip is noted in `round_trip`.
+    pub(crate) fn measured_in(self, round_trip: Option<Arc<RoundTrip>>) -> Self {
+        let mut tunnel = self;
+        tunnel.round_trip = round_trip;
+        tunnel
+    }
+
+    /// Where its round trip is noted.
+    pub(crate) fn round_trip(&self) -> Option<Arc<RoundTrip>> {
+        self.round_trip.clone()
     }
 
     /// What says that the service was found at another address.

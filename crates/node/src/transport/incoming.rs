@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hardline_proto::admission::Limit;
+use hardline_proto::candidate::{TransportAddr, Way};
 use rustls::ServerConfig;
 use rustls::server::ClientHello;
 use tokio::time::sleep;
@@ -35,8 +36,10 @@ pub(crate) trait Incoming: Send + 'static {
     /// What it becomes: a connection over which our key was proven.
     type Connection: Send;
 
-    /// Whether a relay joined it to a connection that this computer made.
-    const IS_RELAYED: bool = false;
+    /// Where it came from, being at `addr` itself, and by what way.
+    fn origin(&self, addr: SocketAddr) -> (TransportAddr, Way) {
+        (addr.into(), Way::Straight)
+    }
 
     /// Reads what the peer asks for, lets `choose` say how it is answered, and finishes the
     /// handshake. The caller sets the time for it.

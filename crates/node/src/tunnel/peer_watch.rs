@@ -10,7 +10,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::activity::Activity;
 use super::wake_filter::WakeFilter;
 use crate::limits::BRISK_IDLE;
-use crate::session::Carrier;
+use crate::session::{Carrier, RoundTrip};
 use crate::transport::Asking;
 
 /// Time between two looks while bytes move. Most tunnels of a page have ended by the first one.
@@ -44,12 +44,17 @@ pub(super) trait Followed {
     fn ask_peer(&self, asking: Asking);
 }
 
-impl<C: Carrier + ?Sized> Followed for (&C, &Activity) {
+/// Notes the round trip at each look.
+impl<C: Carrier + ?Sized> Followed for (&C, &Activity, Option<&RoundTrip>) {
     fn moved(&self) -> Instant {
         self.1.last()
     }
     fn path_state(&self) -> Option<PathState> {
-        self.0.path_state()
+        let state = self.0.path_state();
+        if let Some(round_trip) = self.2 {
+            round_trip.look(state);
+        }
+        state
     }
     fn ask_peer(&self, asking: Asking) {
         self.0.ask_peer(asking);

@@ -20,7 +20,7 @@ use super::outcome::{End, Relayed};
 use super::peer_watch::PeerWatch;
 use super::seats::Seat;
 use super::wake_filter::WakeFilter;
-use crate::session::Carrier;
+use crate::session::{Carrier, RoundTrip};
 use crate::transport::ByteStream;
 
 /// What ends a tunnel beside its own two ends.
@@ -40,6 +40,8 @@ pub(crate) struct Drain {
     pub(crate) elsewhere: Option<Arc<Notify>>,
     /// The service is removed; never, on the dialling side.
     pub(crate) removed: CancellationToken,
+    /// Where the round trip to the other computer is noted, as often as it is looked at.
+    pub(crate) round_trip: Option<Arc<RoundTrip>>,
 }
 
 impl Drain {
@@ -47,12 +49,17 @@ impl Drain {
         let kill = CancellationToken::new();
         let local_addrs = LocalAddressWatch::new(kill.clone());
         let (stop, removed) = (CancellationToken::new(), CancellationToken::new());
-        Self { stop, local_addrs, kill, idle, seat: None, elsewhere: None, removed }
+        Self { stop, local_addrs, kill, idle, seat: None, elsewhere: None, removed, round_trip: None }
     }
 
     /// For a tunnel that has a place of its own.
     pub(crate) fn at(&self, seat: &Arc<Seat>) -> Self {
         Self { seat: Some(Arc::clone(seat)), ..self.clone() }
+    }
+
+    /// For a tunnel whose round trip is told.
+    pub(crate) fn measuring(self, round_trip: Option<Arc<RoundTrip>>) -> Self {
+        Self { round_trip, ..self }
     }
 
     /// For a tunnel that is told when its service is found elsewhere.
@@ -112,7 +119,7 @@ pub(crate) async fn relay<A: ByteStream, C: Carrier + ?Sized>(
             if is_elsewhere.swap(false, Ordering::Relaxed) {
                 watch.found_elsewhere();
             }
-            watch.poll(cx, &(&*carrier, &activity)).map(|()| End::PeerGone)
+            watch.poll(cx, &(&*carrier, &activity, drain.round_trip.as_deref())).map(|()| End::PeerGone)
         })
         .await
     };

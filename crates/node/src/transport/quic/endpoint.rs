@@ -113,6 +113,11 @@ impl QuicEndpoint {
         self.probing.answer(attempt);
     }
 
+    /// Whether a probe was sent from here to `addr` lately, for who comes in by a way through NATs.
+    pub(super) fn has_probed(&self, addr: SocketAddr) -> bool {
+        self.socket.has_probed(addr)
+    }
+
     /// Where it is bound.
     ///
     /// # Errors

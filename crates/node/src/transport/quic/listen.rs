@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use hardline_proto::candidate::{TransportAddr, Way};
 use quinn::{ServerConfig, TransportConfig, VarInt};
 use rustls::server::ClientHello;
 use tokio_util::task::TaskTracker;
@@ -99,7 +100,8 @@ impl Listener for QuicListener {
                 Some(Unproven(Arc::clone(&self.unproven)))
             };
             let (config, tasks) = (self.config.clone(), self.at.tasks.node.clone());
-            return Ok((QuicIncoming { incoming, config, tasks, place }, addr));
+            let is_punched = self.at.has_probed(addr);
+            return Ok((QuicIncoming { incoming, config, tasks, place, is_punched }, addr));
         }
     }
 }
@@ -121,10 +123,16 @@ pub(crate) struct QuicIncoming {
     config: ServerConfig,
     tasks: TaskTracker,
     place: Option<Unproven>,
+    /// Whether both sides have opened their NATs for it.
+    is_punched: bool,
 }
 
 impl Incoming for QuicIncoming {
     type Connection = QuicConnection;
+
+    fn origin(&self, addr: SocketAddr) -> (TransportAddr, Way) {
+        (TransportAddr::Quic(addr), if self.is_punched { Way::Punched } else { Way::Straight })
+    }
 
     async fn answer<T: Send + 'static>(
         self,

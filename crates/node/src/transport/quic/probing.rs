@@ -146,6 +146,9 @@ async fn by_extra_sockets(attempts: &mut Attempts<Running>) -> Received {
 /// Sends what is to be sent and tells what is to be told.
 fn flush(socket: &SharedSocket, attempts: &mut Attempts<Running>) {
     while let Some((Transmit { socket: number, to, datagram }, running)) = attempts.poll_transmit() {
+        if running.told.is_none() {
+            socket.note_probed(to);
+        }
         // A failure is a lost datagram, which is repeated.
         if let Err(error) = send(socket, &mut running.extra, number, to, &datagram) {
             trace!(%to, %error, "probe not sent");

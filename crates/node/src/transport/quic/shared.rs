@@ -3,6 +3,7 @@
 //! What comes is sorted by its first byte ([`owner`]). Probes go to a task that runs the attempts,
 //! messages of the DHT to whoever drives our node of it.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSliceMut};
@@ -23,6 +24,9 @@ use crate::transport::udp::Datagram;
 /// Longest datagram taken for the DHT, in bytes. Its nodes send 1,280 at most.
 const MAX_DHT_DATAGRAM: usize = 1500;
 
+/// Addresses kept of those that probes were sent to: two attempts with many datagrams.
+const MAX_PROBED: usize = 2048;
+
 /// A probe as it came.
 #[derive(Debug)]
 pub(super) struct Received {
@@ -41,6 +45,8 @@ pub(super) struct SharedSocket {
     dht: Mutex<Option<mpsc::Sender<Datagram>>>,
     /// Datagrams for the DHT that found no room.
     lost: AtomicU64,
+    /// Where probes were sent that answer calls, the last at the end.
+    probed: Mutex<VecDeque<SocketAddr>>,
 }
 
 fn is_v6(socket: &dyn AsyncUdpSocket) -> bool {
@@ -104,12 +110,37 @@ impl AsyncUdpSocket for SharedSocket {
 impl SharedSocket {
     /// Shares `inner`, which is socket `number` of attempts; their probes go to `probes`.
     pub(super) fn new(inner: Arc<dyn AsyncUdpSocket>, number: u16, probes: mpsc::Sender<Received>) -> Arc<Self> {
-        Arc::new(Self { inner, number, probes, dht: Mutex::default(), lost: AtomicU64::new(0) })
+        Arc::new(Self {
+            inner,
+            number,
+            probes,
+            dht: Mutex::default(),
+            lost: AtomicU64::new(0),
+            probed: Mutex::default(),
+        })
     }
 
     /// Sends, or loses it where the system has no room.
     pub(super) fn try_send_to(&self, to: SocketAddr, payload: &[u8]) -> io::Result<()> {
         self.inner.try_send(&transmission(is_v6(&*self.inner), to, payload))
+    }
+
+    /// Notes that who has called is sent a probe at `to`.
+    pub(super) fn note_probed(&self, to: SocketAddr) {
+        let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
+        if probed.contains(&to) {
+            return;
+        }
+        if probed.len() >= MAX_PROBED {
+            probed.pop_front();
+        }
+        probed.push_back(to);
+    }
+
+    /// Whether a probe went there that answers a call, by this socket or because of it.
+    pub(super) fn has_probed(&self, addr: SocketAddr) -> bool {
+        let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
+        self.number != 0 || self.probed.lock().unwrap_or_else(PoisonError::into_inner).contains(&addr)
     }
 
     /// Hands over what comes for the DHT from now on.

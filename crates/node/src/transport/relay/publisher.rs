@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hardline_proto::KeyHash;
+use hardline_proto::candidate::{TransportAddr, Way};
 use hardline_proto::hosts::HostPort;
 use hardline_proto::relay::message::{
     CLIENT_ADDRESS, FromPublisher, FromRelay, RefusalReason, data_preamble, read_client_address,
@@ -99,7 +100,10 @@ pub(crate) struct RelayedIncoming(pub(super) TcpStream);
 impl Incoming for RelayedIncoming {
     type Connection = SecureStream<TcpStream>;
 
-    const IS_RELAYED: bool = true;
+    /// The relay.
+    fn origin(&self, addr: SocketAddr) -> (TransportAddr, Way) {
+        (self.0.peer_addr().unwrap_or(addr).into(), Way::Relayed)
+    }
 
     fn answer<T: Send + 'static>(
         self,

@@ -1,0 +1,153 @@
+//! Who is connected to this node's services now, and over what.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use hardline_proto::KeyHash;
+use hardline_proto::liveness::PathState;
+use hardline_proto::path::{Path, PathKind};
+use serde::Serialize;
+
+use crate::session::RoundTrip;
+
+/// A computer that is connected to a service of this node. Its address is not told.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Visitor {
+    /// The service.
+    #[serde(serialize_with = "as_text")]
+    pub service: KeyHash,
+    /// Over what. Through a relay without a round trip: TCP sees the relay and no further.
+    pub path: Path,
+    /// Tunnels that are open.
+    pub tunnels: usize,
+}
+
+fn as_text<S: serde::Serializer>(key: &KeyHash, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(key)
+}
+
+impl Visitor {
+    /// What a person wants to know of it.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let tunnels = match self.tunnels {
+            0 => "no tunnel is open".to_owned(),
+            1 => "1 tunnel is open".to_owned(),
+            many => format!("{many} tunnels are open"),
+        };
+        format!("A visitor of {}: {}; {tunnels}.", self.service.short(), self.path)
+    }
+}
+
+/// One session of a visitor.
+#[derive(Debug)]
+pub(super) struct Visit {
+    service: KeyHash,
+    pub(super) addr: SocketAddr,
+    /// Without its round trip.
+    path: Path,
+    round_trip: Arc<RoundTrip>,
+    tunnels: AtomicUsize,
+}
+
+/// A tunnel of a visit; over when dropped.
+pub(super) struct Counted<'a>(&'a Visit);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.tunnels.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Visit {
+    /// Counts a tunnel.
+    pub(super) fn tunnel(&self) -> Counted<'_> {
+        self.tunnels.fetch_add(1, Ordering::Relaxed);
+        Counted(self)
+    }
+
+    /// Where the round trip is to be noted; `None` behind a relay, which is all that TCP sees.
+    pub(super) fn round_trip(&self) -> Option<Arc<RoundTrip>> {
+        (self.path.kind != PathKind::Relay).then(|| Arc::clone(&self.round_trip))
+    }
+
+    fn visitor(&self) -> Visitor {
+        let path = Path { round_trip: self.round_trip.last(), ..self.path.clone() };
+        Visitor { service: self.service, path, tunnels: self.tunnels.load(Ordering::Relaxed) }
+    }
+}
+
+/// The sessions of visitors. As many as are let in.
+#[derive(Debug, Default)]
+pub(crate) struct Visitors(Mutex<Vec<Weak<Visit>>>);
+
+impl Visitors {
+    /// Notes a session of somebody at `addr` with `service`, over `path`, of which the system knows
+    /// `state`. It is told of as long as it is held.
+    pub(super) fn enter(&self, service: KeyHash, addr: SocketAddr, path: Path, state: Option<PathState>) -> Arc<Visit> {
+        let visit = Arc::new(Visit { service, addr, path, round_trip: Arc::default(), tunnels: AtomicUsize::new(0) });
+        if let Some(round_trip) = visit.round_trip() {
+            round_trip.look(state);
+        }
+        let mut visits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Each time there are twice as many as were left the last time.
+        if visits.len() == visits.capacity() {
+            visits.retain(|visit| visit.strong_count() > 0);
+        }
+        visits.push(Arc::downgrade(&visit));
+        visit
+    }
+
+    /// Who is connected, in the order in which they came. Nothing is sent for it.
+    pub(crate) fn now(&self) -> Vec<Visitor> {
+        let visits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        visits.iter().filter_map(Weak::upgrade).map(|visit| visit.visitor()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use hardline_proto::candidate::{TransportAddr, Way};
+    use hardline_proto::network::NetworkState;
+
+    use super::*;
+
+    const KEY: KeyHash = KeyHash::from_bytes([7; 20]);
+
+    fn enter(visitors: &Visitors, way: Way) -> Arc<Visit> {
+        let addr = SocketAddr::from(([203, 0, 113, 5], 7008));
+        let path = Path::new(&TransportAddr::Quic(addr), way, None, &NetworkState::default());
+        let round_trip = Duration::from_millis(31);
+        let silence = Duration::ZERO;
+        let state = PathState { is_owed: false, repeats: 0, has_unsent: false, silence, round_trip };
+        visitors.enter(KEY, addr, path, Some(state))
+    }
+
+    #[test]
+    fn who_is_connected_is_told_with_path_round_trip_and_tunnels_until_it_leaves() {
+        let visitors = Visitors::default();
+        let punched = enter(&visitors, Way::Punched);
+        let relayed = enter(&visitors, Way::Relayed);
+        let tunnel = punched.tunnel();
+        let said: Vec<_> = visitors.now().iter().map(Visitor::sentence).collect();
+        let expected = [
+            "A visitor of 07070707: punched (UDP), 31 ms; 1 tunnel is open.",
+            "A visitor of 07070707: relay 203.0.113.5; no tunnel is open.",
+        ];
+        assert_eq!(said, expected);
+        drop(tunnel);
+        punched.round_trip().unwrap().measured(Duration::from_millis(900));
+        let now = serde_json::to_value(&visitors.now()[0]).unwrap();
+        assert_eq!((now["tunnels"].as_u64(), now["path"]["rtt_ms"].as_f64()), (Some(0), Some(900.0)));
+        assert!(relayed.round_trip().is_none(), "TCP sees the relay and no further");
+        drop((punched, relayed));
+        assert!(visitors.now().is_empty());
+        for _ in 0..1000 {
+            enter(&visitors, Way::Straight);
+        }
+        assert!(visitors.0.lock().unwrap().len() < 10);
+    }
+}
