@@ -55,6 +55,11 @@ pub(crate) const TESTS: &[Need] = &[
         why: "a program that refuses other names",
         is_there: || program("transmission-daemon", "--version"),
     },
+    Need {
+        package: "rclone",
+        why: "a program that resolves names by itself, and WebDAV",
+        is_there: || program("rclone", "version"),
+    },
     Need { package: "fonts-dejavu-core", why: "legible screenshots", is_there: has_fonts },
 ];
 

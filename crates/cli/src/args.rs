@@ -1,6 +1,7 @@
 //! Command line → what to do. The texts here are the manual: `--help`, the man pages and
 //! `docs/cli.md` come from them.
 
+use std::ffi::OsString;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ use hardline_node::proto::hosts::HostPort;
 use crate::dht_args::DhtArgs;
 use crate::failure::Exit;
 use crate::logging::LogFormat;
+use crate::proxy_env::VariablesFor;
 use crate::settings::raw;
 
 /// Opens a service on one computer in the browser of another, by its link and nothing else
@@ -174,6 +176,12 @@ pub enum Command {
     /// Makes a service of another computer a TCP port of this one
     #[command(after_long_help = FORWARD_EXAMPLES)]
     Forward(ForwardArgs),
+    /// Runs a program whose HTTP proxy is the gateway, so that it finds services by their names
+    #[command(after_long_help = RUN_EXAMPLES)]
+    Run(RunArgs),
+    /// Prints environment variables that name the gateway as the HTTP proxy of programs
+    #[command(after_long_help = ENV_EXAMPLES)]
+    Env(EnvArgs),
     /// Runs a relay for computers that cannot open a port, and prints the address to give to them
     #[command(after_long_help = RELAY_EXAMPLES)]
     Relay {
@@ -364,6 +372,30 @@ pub struct ForwardArgs {
     pub local: String,
 }
 
+/// Arguments of `run`.
+#[derive(Debug, ArgsOf)]
+pub struct RunArgs {
+    /// Names the gateway for HTTPS and everything else too, where it refuses what is no service
+    #[arg(long)]
+    pub all: bool,
+
+    /// The program and its arguments, behind `--`
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
+    pub command: Vec<OsString>,
+}
+
+/// Arguments of `env`.
+#[derive(Debug, ArgsOf)]
+pub struct EnvArgs {
+    /// Names the gateway for HTTPS and everything else too, where it refuses what is no service
+    #[arg(long)]
+    pub all: bool,
+
+    /// Shell that shall read them [default: that of $SHELL]
+    #[arg(long, value_name = "SHELL", value_enum)]
+    pub shell: Option<VariablesFor>,
+}
+
 /// What to do with the configuration.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
@@ -479,6 +511,25 @@ const FORWARD_EXAMPLES: &str = "\
 Examples:
   hardline forward KEYHASH --local 2222          then: ssh -p 2222 localhost
   hardline forward KEYHASH --local 0             a free port, which is said";
+
+const RUN_EXAMPLES: &str = "\
+Where no gateway runs, there is one for as long as the program runs. The command ends with the program's own status; with
+126 where it cannot be run, and 127 where it is not there. Its HTTPS goes where it always goes. Its plain HTTP goes to the
+gateway, which leads to services only: http://example.org/ is refused, and so is http://localhost:3000/, which is reached as
+http://127.0.0.1:3000/. With --all everything goes to the gateway.
+
+Examples:
+  hardline run -- rclone lsf :webdav: --webdav-url http://KEYHASH.localhost:7009/
+  hardline run -- git clone http://KEYHASH.localhost:7009/project.git";
+
+const ENV_EXAMPLES: &str = "\
+What the variables mean for a program, `hardline run --help` says.
+
+Examples:
+  eval \"$(hardline env)\"                                      sh, bash, zsh
+  hardline env --shell fish | source
+  hardline env --shell powershell | Out-String | Invoke-Expression
+  hardline env --json";
 
 const RELAY_EXAMPLES: &str = "\
 A relay is any computer with a port that is reached from outside. It joins connections by server name and copies bytes;

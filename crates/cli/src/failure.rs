@@ -64,6 +64,7 @@ impl From<Exit> for ExitCode {
 #[derive(Debug)]
 pub struct Failure {
     exit: Exit,
+    status: Option<u8>,
     cause: Option<String>,
     remedy: Option<String>,
 }
@@ -71,7 +72,7 @@ pub struct Failure {
 impl Failure {
     /// A failure with its cause: a sentence without a capital and without a full stop.
     pub fn new(exit: Exit, cause: impl Display) -> Self {
-        Self { exit, cause: Some(cause.to_string()), remedy: None }
+        Self { exit, status: None, cause: Some(cause.to_string()), remedy: None }
     }
 
     /// A failure whose cause is an error and what led to it.
@@ -90,13 +91,26 @@ impl Failure {
     /// more.
     #[must_use]
     pub fn silent(exit: Exit) -> Self {
-        Self { exit, cause: None, remedy: None }
+        Self { exit, status: None, cause: None, remedy: None }
+    }
+
+    /// Ends the program with another number: that of a program that it ran.
+    #[must_use]
+    pub fn status(mut self, status: u8) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// What kind of failure it is.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        self.exit
     }
 
     /// The number the program ends with.
     #[must_use]
-    pub fn exit(&self) -> Exit {
-        self.exit
+    pub fn code(&self) -> ExitCode {
+        self.status.map_or_else(|| self.exit.into(), ExitCode::from)
     }
 
     /// Writes cause and remedy on stderr. A stderr that is closed is nobody's loss.

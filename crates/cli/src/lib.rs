@@ -5,6 +5,7 @@
 
 pub mod args; // command line → what to do
 pub mod dht_args; // the same for `hardline dht`
+pub mod proxy_env; // the gateway's port → variables that name it as a proxy
 pub mod settings; // defaults, file, environment, flags → settings
 
 pub mod commands; // one file per command
@@ -33,7 +34,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.print();
-            failure.exit().into()
+            failure.code()
         }
     }
 }

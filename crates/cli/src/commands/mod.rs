@@ -9,7 +9,9 @@ mod id; // own identities, and new ones
 mod open; // a link in the browser
 mod peers; // what is remembered
 
+mod child; // a program whose proxy is the gateway
 mod connect; // stdin and stdout
+mod env; // what makes a program use the gateway as its proxy
 mod forward; // a local port
 mod reach; // what connect and forward have in common
 
@@ -51,6 +53,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Some(Command::Doctor { service }) => block_on(doctor::run(&sources, service.as_deref(), output)),
         Some(Command::Connect(args)) => block_on(connect::run(load()?, args)),
         Some(Command::Forward(args)) => block_on(forward::run(load()?, args, output)),
+        Some(Command::Run(args)) => block_on(child::run(load()?, args)),
+        Some(Command::Env(args)) => block_on(env::run(load()?, args, output)),
         Some(Command::Relay { command }) => relay::run(load()?, command, output),
         Some(Command::Dht(args)) => block_on(dht::run(load()?, args, output)),
         Some(Command::Config(command)) => config::run(command, sources, output),

@@ -104,11 +104,21 @@ impl Running {
         self.signals.next().await;
         let _ = output.event(&json!({"event": "stopping"}));
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        self.stop().await;
+        let _ = output.event(&json!({"event": "stopped"}));
+    }
+
+    /// Requests to stop.
+    pub(super) fn signals(&mut self) -> &mut Signals {
+        &mut self.signals
+    }
+
+    /// Stops; running tunnels get their grace, and a signal ends it.
+    pub(super) async fn stop(mut self) {
         tokio::select! {
             () = self.node.shutdown() => {}
             () = self.signals.next() => tracing::info!("stopped at once"),
         }
-        let _ = output.event(&json!({"event": "stopped"}));
     }
 
     /// The link of a service on this computer.

@@ -13,7 +13,8 @@ mod run; // `hardline`: start, signals, the legacy flags
 mod share; // links that answer, and stay the same
 
 mod dht; // `dht`, in networks of its own
-mod lan; // `browse` and `peers`
+mod lan;
+mod names; // `browse` and `peers`
 mod reach; // `connect` and `forward`
 mod relay; // `relay`, and services behind one
 

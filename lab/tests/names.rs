@@ -1,0 +1,43 @@
+//! Services by their names in programs that are no browsers.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+use hardline_lab::{Host, Lab, hardline_program};
+
+/// What a program of `hardline run` prints.
+fn run(host: &Host, command: &[&str]) -> Result<String> {
+    Ok(host.run(hardline_program()?, &[&["run", "--"], command].concat())?.success()?.stdout)
+}
+
+#[test]
+fn rclone_keeps_files_in_a_webdav_folder_of_another_computer() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let (_switch, [alice, bob]) = lab.lan(["alice", "bob"])?;
+    let folder = alice.home().join("dav");
+    fs::create_dir_all(&folder)?;
+    let mut server = alice.command("rclone");
+    server.args(["serve", "webdav", "--addr", "127.0.0.1:8081", "--config", ""]).arg(&folder);
+    let server = alice.spawn("rclone serve", &mut server)?;
+    server.wait_for_line("Server started on")?;
+    let sharing = alice.hardline(&["share", "8081"])?;
+    let _gateway = bob.hardline(&[])?;
+
+    let url = format!("http://{}/", sharing.service_name()?);
+    let options = ["--config", "", "--retries", "1", "--low-level-retries", "1", "--webdav-url", &url];
+    let direct = bob.run("rclone", &[&["lsf", ":webdav:"][..], &options].concat())?;
+    ensure!(!direct.status.success() && direct.stderr.contains("lookup"), "without: {}", direct.stderr);
+
+    let through = |arguments: &[&str]| run(&bob, &[&["rclone"], arguments, &options].concat());
+    let payload: Vec<u8> = (0..8_000_000_u32).map(|number| (number % 251) as u8).collect();
+    let (out, back) = (bob.home().join("out/ein Ärger.bin"), bob.home().join("back.bin"));
+    fs::create_dir_all(bob.home().join("out"))?;
+    fs::write(&out, &payload)?;
+    through(&["copy", &bob.home().join("out").to_string_lossy(), ":webdav:"])?;
+    ensure!(fs::read(folder.join("ein Ärger.bin"))? == payload, "what was put");
+    through(&["moveto", ":webdav:ein Ärger.bin", ":webdav:zwei Öfen.bin"])?;
+    ensure!(through(&["lsf", ":webdav:"])? == "zwei Öfen.bin\n", "what is listed");
+    through(&["copyto", ":webdav:zwei Öfen.bin", &back.to_string_lossy()])?;
+    ensure!(fs::read(back)? == payload, "what was got");
+    Ok(())
+}
