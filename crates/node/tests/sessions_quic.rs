@@ -139,6 +139,21 @@ async fn one_connection_carries_one_tunnel_after_the_other_and_many_at_once() {
 }
 
 #[tokio::test]
+async fn a_connection_that_nobody_uses_is_let_go_when_its_time_is_over() {
+    let listener = listener(vec![service(echo().await)]).await;
+    let key = listener.key();
+    let gateway = gateway_with(key, udp(&listener), |config| config.idle_limits.time = Duration::from_secs(2)).await;
+    say(&gateway, key, "once").await;
+    assert_eq!(gateway.node.status().peers.len(), 1, "it waits for its next use");
+    let is_gone = async {
+        while !gateway.node.status().peers.is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(40), is_gone).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_connection_that_carries_as_many_as_it_may_is_followed_by_another() {
     let (listener, cable, gateway) = through_a_cable(echo().await).await;
     let mut tunnels = Vec::new();

@@ -68,6 +68,9 @@ pub(crate) trait DiallerSession: Carrier + fmt::Debug {
         false
     }
 
+    /// Lets go of what its last tunnel held, if that has ended.
+    fn rest(&mut self) {}
+
     /// Whether an idle session is still of use: nothing has come, neither its end nor bytes that do
     /// not belong.
     fn is_quiet(&mut self) -> bool {

@@ -61,7 +61,8 @@ pub(crate) struct Idle {
 
 impl Idle {
     /// `session` leads over `route`, and this computer is in `generation` of networks.
-    pub(crate) fn new(session: Box<dyn DiallerSession>, route: Arc<Route>, generation: u64) -> Self {
+    pub(crate) fn new(mut session: Box<dyn DiallerSession>, route: Arc<Route>, generation: u64) -> Self {
+        session.rest();
         Self { session, route, generation, since: Instant::now(), since_date: SystemTime::now() }
     }
 

@@ -257,6 +257,13 @@ impl DiallerSession for QuicSession {
         self.rests() && self.connection.is_alive()
     }
 
+    /// A stream that is held counts as open, and has its connection kept alive.
+    fn rest(&mut self) {
+        if self.rests() {
+            self.tunnel = None;
+        }
+    }
+
     fn is_quiet(&mut self) -> bool {
         DiallerSession::is_idle(self)
     }
