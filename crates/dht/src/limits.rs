@@ -104,6 +104,10 @@ pub const ANNOUNCE_MARGIN: Duration = Duration::from_secs(10);
 /// nodes.
 pub const LISTEN_RENEWAL: Duration = Duration::from_secs(20);
 
+/// Time between two doubts about our address that are followed: each costs a renewal of every
+/// listen, and nodes that lie may cast it.
+pub const DOUBT_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Values remembered per listened key.
 pub const MAX_HEARD_VALUES: usize = 4096;
 

@@ -101,6 +101,8 @@ struct Listening {
     socket: u32,
     asking: bool,
     due: Time,
+    /// Whether all began, or began anew, at once.
+    in_step: bool,
 }
 
 /// How far a search is.
@@ -222,15 +224,32 @@ impl Search {
     /// Notes that `id` confirmed that it will tell us, perhaps with a new token.
     pub(crate) fn listened(&mut self, now: Time, id: &InfoHash, token: &[u8], rng: &mut impl Rng) {
         self.answers += 1;
-        let due = now + LISTEN_RENEWAL + rng.random_range(Duration::ZERO..=LISTEN_RENEWAL / 4);
+        // One after the other: then the first of them that sees us elsewhere than before does so
+        // soon, if we have moved.
+        let spread = if self.node_mut(id).and_then(|node| node.listening).is_some_and(|listening| listening.in_step) {
+            LISTEN_RENEWAL / 10..=LISTEN_RENEWAL
+        } else {
+            LISTEN_RENEWAL..=LISTEN_RENEWAL * 5 / 4
+        };
+        let due = now + rng.random_range(spread);
         if let Some(node) = self.node_mut(id) {
             node.token_errors = 0;
             if !token.is_empty() {
                 node.token = token.to_vec();
             }
             if let Some(listening) = &mut node.listening {
-                listening.asking = false;
+                (listening.asking, listening.in_step) = (false, false);
                 listening.due = due;
+            }
+        }
+    }
+
+    /// Has everybody who tells us told anew where we are.
+    pub(crate) fn listen_anew(&mut self, now: Time) {
+        for node in &mut self.nodes {
+            if let Some(listening) = &mut node.listening {
+                listening.due = listening.due.min(now);
+                listening.in_step = true;
             }
         }
     }
@@ -353,11 +372,12 @@ impl Search {
 
     fn listen(&mut self, now: Time, rng: &mut impl Rng, asks: &mut Vec<Ask>) {
         for node in usable(&mut self.nodes, now).take(LISTEN_NODES) {
+            let in_step = node.listening.is_none_or(|listening| listening.in_step);
             let socket = node.listening.map_or_else(|| rng.random_range(1..=u32::MAX), |listening| listening.socket);
             if node.listening.is_some_and(|listening| listening.asking || listening.due > now) {
                 continue;
             }
-            node.listening = Some(Listening { socket, asking: true, due: now });
+            node.listening = Some(Listening { socket, asking: true, due: now, in_step });
             asks.push(Ask { node: node.node, token: node.token.clone(), what: What::Listen { socket } });
         }
     }
@@ -368,7 +388,7 @@ impl Search {
             if self.early < LISTEN_NODES && node.listening.is_none() && node.is_usable(now) {
                 self.early += 1;
                 let socket = rng.random_range(1..=u32::MAX);
-                node.listening = Some(Listening { socket, asking: true, due: now });
+                node.listening = Some(Listening { socket, asking: true, due: now, in_step: true });
                 asks.push(Ask { node: node.node, token: node.token.clone(), what: What::Listen { socket } });
             }
         }

@@ -134,6 +134,31 @@ fn a_call_is_heard_within_150_ms_and_three_round_trips_while_half_of_the_nodes_c
     }
 }
 
+/// Nothing tells it but what nodes answer to what it sends anyway: it renews what it listens at
+/// each 20 to 25 seconds.
+#[test]
+fn a_listener_whose_router_moves_knows_it_soon_and_hears_what_was_said_meanwhile() {
+    let mut times = Vec::new();
+    for seed in 1..=20 {
+        let mut sim = Sim::network(100, seed, Weather { nat: 0.3, ..Weather::FAIR });
+        let (listener, caller, key) = (sim.join(Config::default()), sim.anyone(), InfoHash::of(b"calls"));
+        sim.run_for(Duration::from_secs(60));
+        let listening = sim.listen(listener, key);
+        sim.run_for(Duration::from_secs(60 + seed));
+        sim.move_host(listener);
+        let value = Value::new(9, ValueType::USER_DATA, b"call", "").unwrap();
+        sim.put(caller, key, value, false);
+        times.push(sim.hear(listener, listening, Duration::from_secs(60)).expect("it hears"));
+        sim.run_for(Duration::from_secs(2));
+        let (knows, is) = (sim.node(listener).public_address(Family::V4), sim.addr(listener).ip());
+        assert_eq!(knows, Some(is), "seed {seed}");
+    }
+    times.sort_unstable();
+    println!("heard after the move: median {:.1?}, last {:.1?}", times[10], times[19]);
+    // Without a doubt it would hear of it from one node after the other, within 25 s.
+    assert!(times[10] < Duration::from_secs(10) && times[19] < Duration::from_secs(15), "{times:.1?}");
+}
+
 #[test]
 fn what_is_asked_before_the_first_address_is_known_waits_for_it() {
     for follows in [false, true] {

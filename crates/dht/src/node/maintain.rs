@@ -1,6 +1,6 @@
 //! Getting into the network and staying there.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use rand::RngExt;
@@ -8,8 +8,11 @@ use rand::seq::IndexedRandom as _;
 
 use super::Node;
 use crate::address::{Family, canonical, is_martian};
+use crate::external_addr::Outcome;
 use crate::hash::InfoHash;
-use crate::limits::{BOOTSTRAP_RETRY_MAX, BOOTSTRAP_RETRY_MIN, MAX_BOOTSTRAP, REPLICATION, WANTED_SIGHTINGS};
+use crate::limits::{
+    BOOTSTRAP_RETRY_MAX, BOOTSTRAP_RETRY_MIN, DOUBT_INTERVAL, MAX_BOOTSTRAP, REPLICATION, WANTED_SIGHTINGS,
+};
 use crate::message::{Reply, Request, Want};
 use crate::operation::Event;
 use crate::request::Purpose;
@@ -60,6 +63,37 @@ impl Node {
         }
         let addrs = self.bootstrap.clone();
         self.bootstrap(now, &addrs);
+    }
+
+    /// Takes note that `from` sees us at `ip`.
+    pub(super) fn seen_at(&mut self, now: Time, from: SocketAddr, ip: IpAddr) {
+        let family = Family::of(&from);
+        let link = self.link_mut(family);
+        match link.external_addr.add(from, ip) {
+            Outcome::Same => {}
+            Outcome::Elected(elected) => {
+                // They were of the address before.
+                link.sightings.clear();
+                self.events.push_back(Event::PublicAddress(elected));
+            }
+            Outcome::Doubt if now < link.believed_until => {}
+            Outcome::Doubt => {
+                link.believed_until = now + DOUBT_INTERVAL;
+                self.ask_whether_we_moved(now, family);
+            }
+        }
+    }
+
+    /// Asks nodes near us where they see us, and begins to listen anew: what is pushed to an
+    /// address that is not ours any more is lost.
+    fn ask_whether_we_moved(&mut self, now: Time, family: Family) {
+        let near = self.link(family).table.closest(&self.id, REPLICATION, |entry| entry.is_good(now));
+        near.into_iter().for_each(|node| self.verify(now, node));
+        let listening = self.searches.iter().filter(|(_, (_, of, _))| *of == family).map(|(id, _)| *id);
+        let listening: Vec<_> = listening.collect();
+        for id in listening {
+            self.with_search(now, id, |search, _| search.listen_anew(now));
+        }
     }
 
     pub(super) fn bootstrap_if_due(&mut self, now: Time) {
@@ -206,5 +240,39 @@ impl Node {
         let (v4, v6) = (self.link(Family::V4).enabled, self.link(Family::V6).enabled);
         let want = (v4 && v6).then_some(Want { v4, v6 });
         self.request(now, node.addr, Some(node.id), Purpose::Maintain, 3, Request::Find { target, want });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use rand::SeedableRng as _;
+    use rand::rngs::StdRng;
+
+    use super::*;
+    use crate::node::Config;
+
+    const MINE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 7));
+    const ELSEWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9));
+
+    /// A node that says another thing each time has us ask the others once in five seconds.
+    #[test]
+    fn doubts_about_our_address_are_followed_now_and_then() {
+        let config = Config { families: vec![Family::V4], ..Config::default() };
+        let (mut node, start) = (Node::new(Time::ZERO, config, StdRng::seed_from_u64(1)), Time::from_secs(1));
+        let voter = |n: u8| SocketAddr::from(([192, 0, n, 1], 4222));
+        for n in 1..=5 {
+            node.seen_at(start, voter(n), MINE);
+        }
+        let mut followed = BTreeSet::new();
+        for ms in (0..12_000).step_by(100) {
+            for claimed in [ELSEWHERE, MINE] {
+                node.seen_at(start + Duration::from_millis(ms), voter(1), claimed);
+            }
+            followed.insert(node.link(Family::V4).believed_until);
+        }
+        assert_eq!(followed.len(), 3);
+        assert_eq!(node.public_address(Family::V4), Some(MINE));
     }
 }

@@ -186,6 +186,8 @@ struct Link {
     table: Table,
     external_addr: ExternalAddrConsensus,
     sightings: Sightings,
+    /// Until when another doubt about our address changes nothing.
+    believed_until: Time,
     connected: bool,
     /// When bootstrap hosts are asked again, while not connected.
     next_bootstrap: Option<Time>,
@@ -392,6 +394,7 @@ impl Link {
             table: Table::new(id),
             external_addr: ExternalAddrConsensus::default(),
             sightings: Sightings::default(),
+            believed_until: Time::ZERO,
             connected: false,
             next_bootstrap: None,
             bootstrap_wait: crate::limits::BOOTSTRAP_RETRY_MIN,

@@ -56,10 +56,8 @@ impl Node {
         let Some(pending) = self.requests.answered(tid, from, reply.id) else { return };
         self.release(&pending);
         self.note_heard(now, NodeAddr { id: reply.id, addr: from }, client, true);
-        if let Some(ip) = reply.address
-            && let Some(elected) = self.link_mut(Family::of(&from)).external_addr.add(from, ip)
-        {
-            self.events.push_back(Event::PublicAddress(elected));
+        if let Some(ip) = reply.address {
+            self.seen_at(now, from, ip);
         }
         let id = reply.id;
         match pending.purpose {

@@ -178,6 +178,16 @@ impl Sim {
         self.alive.retain(|other| *other != id);
     }
 
+    /// Gives a host another address, of a router that has forgotten everything: what is sent to the
+    /// one before is lost.
+    pub fn move_host(&mut self, id: HostId) {
+        let addr = SocketAddr::from((Ipv4Addr::from_bits(0x0c00_0000 + id as u32), 4222));
+        let before = std::mem::replace(&mut self.hosts[id].addr, addr);
+        self.by_addr.remove(&before);
+        self.by_addr.insert(addr, id);
+        self.hosts[id].nat = Some(HashMap::new());
+    }
+
     /// Replaces the bytes of a host by the noise of a storm: sends `payload` from `from` to it.
     pub fn inject(&mut self, from: SocketAddr, to: HostId, payload: &[u8]) {
         let now = self.now;

@@ -106,12 +106,19 @@ impl AddressSource for Called {
                 Ok(dht) => dht,
                 Err(error) => return findings.problem(Some(error.to_string())),
             };
-            let targets = self.newest.punch(&findings.key()).await;
-            findings.search.turn_to_call().await;
-            match self.sides(findings, &targets).await {
-                Ok(Some(sides)) => self.converse(findings, &dht, &sides).await,
-                Ok(None) => findings.problem(Some("nobody tells where this computer is seen".to_owned())),
-                Err(error) => findings.problem(Some(error.to_string())),
+            let key = findings.key();
+            loop {
+                let targets = self.newest.punch(&key).await;
+                findings.search.turn_to_call().await;
+                match self.sides(findings, &targets).await {
+                    // Where it has moved to, no probe has gone.
+                    Ok(Some(sides)) => tokio::select! {
+                        () = self.converse(findings, &dht, &sides) => return,
+                        () = self.newest.punch_moved(&key, &targets) => {}
+                    },
+                    Ok(None) => return findings.problem(Some("nobody tells where this computer is seen".to_owned())),
+                    Err(error) => return findings.problem(Some(error.to_string())),
+                }
             }
         })
     }

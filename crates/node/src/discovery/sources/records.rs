@@ -79,6 +79,15 @@ impl NewestRecords {
         known.ok().and_then(|known| known.get(key).cloned()).unwrap_or_default()
     }
 
+    /// Returns when they are to be sent to another place than those `known`. Cancel safe.
+    #[cfg(feature = "quic")]
+    pub(super) async fn punch_moved(&self, key: &KeyHash, known: &[SocketAddr]) {
+        let mut now = self.punch.subscribe();
+        // The sender is our own.
+        let _ =
+            now.wait_for(|now| now.get(key).is_some_and(|places| places.iter().any(|at| !known.contains(at)))).await;
+    }
+
     /// Notes what a record says. Two publishers of one service are called at once.
     fn note_punch(&self, key: KeyHash, named: &[SocketAddr]) {
         if named.is_empty() {
