@@ -1,5 +1,5 @@
-//! Candidates → when to try which (RFC 8305, "Happy Eyeballs"): what is direct first, then what both
-//! sides must open, then relays, then the mesh.
+//! Candidates → when to try which (RFC 8305, "Happy Eyeballs"): what is direct first, then what
+//! both sides must open, then relays, then the mesh.
 
 mod lane; // which ways are tried before which others
 
@@ -10,8 +10,8 @@ use crate::candidate::{Candidate, SourceInfo, Tier, TransportAddr, Trust};
 
 pub use lane::Lane;
 
-/// Time between the starts of two attempts in one lane (RFC 8305, section 5: 250 ms recommended, 100 ms at
-/// least). A failure starts the next one at once.
+/// Time between the starts of two attempts in one lane (RFC 8305, section 5: 250 ms recommended,
+/// 100 ms at least). A failure starts the next one at once.
 pub const CONNECTION_ATTEMPT_DELAY: Duration = Duration::from_millis(150);
 
 /// Most attempts under way at once. Half of them may hang at dead addresses and the others still go
@@ -41,9 +41,9 @@ pub struct AttemptId(pub u32);
 ///
 /// Feed it with [`add`](Self::add) as sources find candidates, with [`asked`](Self::asked) and
 /// [`ended`](Self::ended) as sources come and go, with [`no_more`](Self::no_more) when all have
-/// ended, and with [`failed`](Self::failed); ask [`poll_start`](Self::poll_start) after each of
-/// these and whenever [`poll_timeout`](Self::poll_timeout) passes, and [`poll_call`](Self::poll_call)
-/// too. It ends when one attempt succeeds (drop it) or when [`is_exhausted`](Self::is_exhausted).
+/// ended, and with [`failed`](Self::failed); ask [`poll_start`](Self::poll_start) and
+/// [`poll_call`](Self::poll_call) after each of these and whenever
+/// [`poll_timeout`](Self::poll_timeout) passes. It ends when one attempt succeeds (drop it) or when [`is_exhausted`](Self::is_exhausted).
 ///
 /// - A candidate is tried once, and once more each time it is taken back by [`again`](Self::again).
 ///   That there is one for each address only, and not too many of a source, is seen to by the

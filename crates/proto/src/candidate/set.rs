@@ -87,8 +87,8 @@ impl CandidateSet {
         self.candidates.iter().find(|known| known.addr == *addr)?.version
     }
 
-    /// Tells `schedule` at `now` what it does not know yet: candidates from number `seen` on, and which
-    /// sources are being asked.
+    /// Tells `schedule` at `now` what it does not know yet: candidates from number `seen` on, and
+    /// which sources are being asked.
     pub fn tell(&self, now: Instant, seen: usize, schedule: &mut DialSchedule) {
         for source in &self.sources {
             match source.took {
