@@ -173,7 +173,7 @@ pub enum Command {
     /// Connects stdin and stdout to a service, as ssh's ProxyCommand wants it
     #[command(after_long_help = CONNECT_EXAMPLES)]
     Connect(ReachArgs),
-    /// Makes a service of another computer a TCP port of this one
+    /// Makes services of other computers TCP ports or Unix sockets of this one
     #[command(after_long_help = FORWARD_EXAMPLES)]
     Forward(ForwardArgs),
     /// Runs a program whose HTTP proxy is the gateway, so that it finds services by their names
@@ -362,14 +362,19 @@ pub struct ReachArgs {
 /// Arguments of `forward`.
 #[derive(Debug, ArgsOf)]
 pub struct ForwardArgs {
-    /// Which service.
-    #[command(flatten)]
-    pub reach: ReachArgs,
+    /// A link or a key hash, with the password in front if there is one; with `=` and where it is
+    /// to be found, as --local has it, once for each of several
+    #[arg(required = true, value_name = "LINK[=LOCAL]")]
+    pub links: Vec<String>,
 
     /// Port to listen at, with an address in front if it should not be 127.0.0.1; 0 takes a free
-    /// port and says which
-    #[arg(long, value_name = "[ADDR:]PORT")]
-    pub local: String,
+    /// port and says which. Or the path of a Unix socket, which is for this user alone
+    #[arg(long, value_name = "[ADDR:]PORT|PATH")]
+    pub local: Option<String>,
+
+    /// Where to try the only service, beside what discovery finds; may be repeated
+    #[arg(long, value_name = "HOST:PORT")]
+    pub address: Vec<String>,
 }
 
 /// Arguments of `run`.
@@ -510,7 +515,11 @@ Examples:
 const FORWARD_EXAMPLES: &str = "\
 Examples:
   hardline forward KEYHASH --local 2222          then: ssh -p 2222 localhost
-  hardline forward KEYHASH --local 0             a free port, which is said";
+  hardline forward KEYHASH --local 0             a free port, which is said
+  hardline forward KEYHASH=2222 KEYHASH2=8080    several
+  hardline forward KEYHASH=/run/user/1000/db     a Unix socket
+
+For good, write a [[forward]] into the configuration for each.";
 
 const RUN_EXAMPLES: &str = "\
 Where no gateway runs, there is one for as long as the program runs. The command ends with the program's own status; with

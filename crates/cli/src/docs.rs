@@ -7,7 +7,7 @@ use clap::Command;
 use crate::failure::Exit;
 use crate::help;
 use crate::settings::Settings;
-use crate::settings::schema::{KEYS, Key, OTHER_VARIABLES, PEER_KEYS, SERVICE_KEYS};
+use crate::settings::schema::{FORWARD_KEYS, KEYS, Key, OTHER_VARIABLES, PEER_KEYS, SERVICE_KEYS};
 
 /// The whole command line, ready for generators of manuals.
 #[must_use]
@@ -89,6 +89,7 @@ pub fn configuration_markdown() -> String {
         "One table for each service elsewhere whose address is known by hand.",
         PEER_KEYS,
     );
+    table_markdown(&mut text, "forward", FORWARD, FORWARD_KEYS);
     text
 }
 
@@ -111,6 +112,7 @@ pub fn example_file() -> String {
     }
     example_tables(&mut text, "service", "A service of this computer; one such table for each.", SERVICE_KEYS);
     example_tables(&mut text, "peer", "A service elsewhere whose address is known by hand.", PEER_KEYS);
+    example_tables(&mut text, "forward", "A service elsewhere as a port or a socket of this computer.", FORWARD_KEYS);
     text
 }
 
@@ -122,9 +124,9 @@ makes each log line an object too.
 
 | command | events |
 | --- | --- |
-| `hardline`, `share`, `relay` | `ready` first: `version`; `gateway` and `p2p`, the bound addresses; `services`, each with `key`, `title`, `target`, `link` (on this computer) and `link_elsewhere`; `relay`, the address of the relay that runs here; `notices`, sentences. Then `stopping` and `stopped` |
+| `hardline`, `share`, `relay` | `ready` first: `version`; `gateway` and `p2p`, the bound addresses; `services`, each with `key`, `title`, `target`, `link` (on this computer) and `link_elsewhere`; `forwards` of the configuration, each with `local` and `key`; `relay`, the address of the relay that runs here; `notices`, sentences. Then `stopping` and `stopped` |
 | `browse` | `ready`; then `found`, `changed` and `lost`, each with `key`, `title`, `link` and `addresses`; `done` |
-| `forward` | `ready` with `local`, the bound address, and `key` |
+| `forward` | `ready` with `forwards`, each with `local`, the bound address, and `key`; of the first these two also stand alone |
 | `peers` | `peer` for each: `key`, `title`, `link`, `addresses` (each `address`, `origin`: `told`, `lan`, `given`, `dht` or `imported`, `told_at` and `worked_at` in Unix seconds), and the `paths` over which it is connected now. `forgotten` with `key` |
 | `id`, `key` | `identity` for each: `name`, `key`, `link`, `files` |
 | `relay token` | an object for each token: `name`, and `address` when it is made, `created` in a list, `revoked` with the name |
@@ -132,7 +134,7 @@ makes each log line an object too.
 | `status` | one object without `event`: `gateway`, `p2p`, `services` (each with its state in the `dht`), `reach`, `relay`, `relays`, `peers` (services that are connected: each `key`, `at`, `path`, `tunnels` and `idle` sessions), `visitors` (sessions of others with services of this computer: each `service`, `path` and open `tunnels`), `dht`, `tunnels` open now, `metrics` (what was refused and dropped at a limit, too), `tasks`, and all of it in `sentences` |
 | `doctor` | `finding` for each: `about`, `state` (`fine`, `note` or `wrong`), `sentence`, `remedy`. `done` with `wrong`, a count |
 | `config check` | `problem` for each: `where`, `message`; or `checked` with `file`, `services` and `peers` |
-| `config show` | `key` for each: `key`, `value`, `where`; `service` and `peer` |
+| `config show` | `key` for each: `key`, `value`, `where`; `service`, `peer` and `forward` |
 
 A `path` has the keys `kind` (`this_computer`, `lan`, `direct`, `punched`, `relay` or `mesh`), `via` (the relay's host, else
 null), `transport` (`tcp` or `quic`), `rtt_ms` (a round trip to the other computer as measured last, or null) and `text`, the same
@@ -140,6 +142,9 @@ in words: \"relay vps.example, 48 ms\". What was dialled in vain has one too, in
 
 A link contains the password of its service, if there is one. `connect` has no events: its stdout is the service's.
 ";
+
+const FORWARD: &str = "One table for each service elsewhere that shall have a port or a socket of this computer, for as long as \
+    `hardline` runs. Each connection finds the service anew, whatever network this computer is in by then.";
 
 const CONFIGURATION_INTRODUCTION: &str = "\
 # The configuration
@@ -151,7 +156,7 @@ The file is TOML. It is read from `--config`, else from `HARDLINE_CONFIG`, else 
 `~/.config/hardline/hardline.toml`. Without a file everything has its default.
 
 The environment overrides the file, and flags override the environment. `--set KEY=VALUE` sets any key. In the
-environment and in `--set`, the parts of a list are separated by commas. Services and peers have no variables: they
+environment and in `--set`, the parts of a list are separated by commas. Services, peers and forwards have no variables: they
 stand in the file or on the command line.
 
 Relative paths begin at the folder of the file, and `~/` is the home folder.

@@ -160,6 +160,7 @@ impl From<StartError> for Failure {
             StartError::Service(ServiceError::Identity { source, .. }) | StartError::RelayIdentity(source) => {
                 failure.remedy(source.remedy())
             }
+            StartError::Forward { .. } => failure.remedy("choose another port or path in its [[forward]]"),
             StartError::RelayTokens(error) => failure.remedy(token_remedy(&error)),
             StartError::Store(source) => failure.remedy(source.remedy()),
             StartError::Service(ServiceError::SameIdentity { .. }) => {
@@ -222,6 +223,7 @@ const WRONG_KEY_REMEDY: &str = "do not trust what answers there; if it is your o
 fn start_exit(error: &StartError) -> Exit {
     match error {
         StartError::Gateway(GatewayBindError { source, .. })
+        | StartError::Forward { source, .. }
         | StartError::Service(ServiceError::P2p { source, .. })
             if source.kind() == io::ErrorKind::AddrInUse =>
         {

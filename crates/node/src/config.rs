@@ -19,8 +19,10 @@ use crate::limits::{
     MAX_GATEWAY_CONNECTIONS, MAX_IDLE, MAX_IDLE_PER_SERVICE, MAX_LISTENER_IDLE, MAX_LISTENER_IDLE_PER_ADDRESS,
 };
 
+mod forward; // services of other computers at an address of this one
 mod http_settings; // what is done to the HTTP of a service
 
+pub use forward::{ForwardConfig, LocalAddr};
 pub use http_settings::{BackendCertificate, HostHeader, HttpSettings};
 
 /// UDP port of a DHT node that takes part and shares no socket with QUIC: that of released nodes.
@@ -65,6 +67,8 @@ pub struct NodeConfig {
     /// Services to which a link is dialled before anybody asks, and kept: the first request costs
     /// no handshake. It tells the network that they are wanted here.
     pub ready: Vec<ServiceName>,
+    /// Services of other computers that have a port or a socket of this one.
+    pub forwards: Vec<ForwardConfig>,
     /// Whether addresses on loopback that others tell are dialled. Only test networks that live on
     /// one computer turn it on.
     pub is_loopback_shared: bool,
@@ -119,6 +123,7 @@ impl NodeConfig {
             dht: DhtSettings::default(),
             static_addresses: Vec::new(),
             ready: Vec::new(),
+            forwards: Vec::new(),
             is_loopback_shared: false,
             grace: Duration::from_secs(30),
             tunnel_idle: None,

@@ -21,13 +21,13 @@ use crate::accept::Acceptor;
 use crate::backend::BackendTimeouts;
 #[cfg(feature = "quic")]
 use crate::calls::Calls;
-use crate::config::{NodeConfig, P2pConfig, ServiceConfig};
+use crate::config::{ForwardConfig, LocalAddr, NodeConfig, P2pConfig, ServiceConfig};
 use crate::dial::{Dialler, Early, Waiting};
 use crate::discovery::{Resolver, SourceContext};
 use crate::drivers::dht::proxy::client::ProxyError;
 use crate::drivers::dht::shared::SharedDht;
 use crate::drivers::lan::{FoundService, Lan, LanService};
-use crate::gateway::{self, Forward, Gateway, GatewayBindError};
+use crate::gateway::{self, Forward, Gateway, GatewayBindError, LocalListener};
 use crate::metrics::Metrics;
 use crate::network::NetworkMonitor;
 use crate::publish::{Announced, PublishContext, Publisher, system_clock};
@@ -65,6 +65,8 @@ pub struct Node {
     drain: Drain,
     tasks: TaskTracker,
     grace: Duration,
+    /// Forwards of the configuration, with the addresses they have.
+    forwards: Vec<ForwardConfig>,
 }
 
 /// What the listening side is begun with.
@@ -85,6 +87,15 @@ pub enum StartError {
     /// The browser's port cannot be had.
     #[error(transparent)]
     Gateway(#[from] GatewayBindError),
+    /// A port or a socket for a service of another computer cannot be had.
+    #[error("cannot listen at {at}")]
+    Forward {
+        /// Where.
+        at: LocalAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// A service cannot be served, or the port for other computers cannot be had.
     #[error(transparent)]
     Service(#[from] ServiceError),
@@ -150,6 +161,7 @@ impl Node {
         let metrics = Metrics::default();
         let relay = start_relay(&config, &metrics, &drain, &tasks)?;
         let gateway_listeners = config.gateway_port.map(gateway::bind).transpose()?.unwrap_or_default();
+        let (forwards, local_listeners) = bind_forwards(&config.forwards)?;
         let is_listening = relay.is_some() || !services.now().services.is_empty();
         let listening = if is_listening { Some(bind_p2p(&config.p2p, &mut notices)?) } else { None };
         let (store, store_notices) = Store::open(&config.data_dir, config.import_from.as_deref()).await?;
@@ -189,11 +201,13 @@ impl Node {
             drain,
             tasks,
             grace: config.grace,
+            forwards,
         };
         if let Some(listening) = listening {
             node.begin_listening(|_| Ok(listening))?;
         }
         node.run_gateway(gateway_listeners, config.gateway_connections);
+        node.forwards.iter().zip(local_listeners).for_each(|(it, listener)| node.run_forward(listener, &it.name));
         node.run_in_background(config.ready);
         Ok((node, notices))
     }
@@ -453,12 +467,28 @@ impl Node {
         Ok(tunnel.counted(open))
     }
 
-    /// Carries every connection to `listener` to one service, until the node stops. A program there
-    /// sees a reset when the service is not reached or its tunnel breaks.
-    pub fn forward(&self, listener: TcpListener, name: ServiceName) {
+    /// Carries every connection to `local` to one service, until the node stops. A program there
+    /// sees a reset when the service is not reached or its tunnel breaks. Returns where that is: a
+    /// port of 0 is a free one.
+    ///
+    /// # Errors
+    /// When nobody can listen there.
+    pub fn forward(&self, local: &LocalAddr, name: &ServiceName) -> io::Result<LocalAddr> {
+        let (listener, bound) = LocalListener::bind(local)?;
+        self.run_forward(listener, name);
+        Ok(bound)
+    }
+
+    fn run_forward(&self, listener: LocalListener, name: &ServiceName) {
         let (dialler, metrics) = (Arc::clone(&self.dialler), self.live.metrics.clone());
-        let forward = Arc::new(Forward { dialler, name, metrics, drain: self.drain.clone() });
+        let forward = Arc::new(Forward { dialler, name: name.clone(), metrics, drain: self.drain.clone() });
         self.tasks.spawn(forward.run(listener, self.tasks.clone()));
+    }
+
+    /// The forwards of the configuration, with the addresses they have.
+    #[must_use]
+    pub fn forwards(&self) -> &[ForwardConfig] {
+        &self.forwards
     }
 
     /// Returns when this host has lost the address that `tunnel` uses, so that nothing comes or
@@ -502,6 +532,16 @@ fn verification(proofs: &Proofs, wanted: watch::Receiver<HostList>) -> (Witness,
     let came = Arc::new(move |local: SocketAddr, from: SocketAddr| of_peers.peer(local, from.ip()));
     let tell = Arc::new(move |at, from| of_relays.dial_back(at, from));
     (Witness { dial_backs: Arc::clone(&dial_backs), came }, ToVerify { wanted, dial_backs, tell })
+}
+
+/// Begins to listen at the addresses of `forwards`. Returns them with those they have.
+fn bind_forwards(forwards: &[ForwardConfig]) -> Result<(Vec<ForwardConfig>, Vec<LocalListener>), StartError> {
+    let bind = |forward: &ForwardConfig| {
+        let (listener, local) = LocalListener::bind(&forward.local)
+            .map_err(|source| StartError::Forward { at: forward.local.clone(), source })?;
+        Ok((ForwardConfig { local, ..forward.clone() }, listener))
+    };
+    forwards.iter().map(bind).collect()
 }
 
 /// Loads every identity and prepares every backend.

@@ -5,7 +5,7 @@ mod common;
 
 use common::{TestNode, backend, echo, get, nobody, open, pair, pair_for, path_in, service, service_for};
 use hardline_node::access::Access;
-use hardline_node::config::{IdentityConfig, Target};
+use hardline_node::config::{IdentityConfig, LocalAddr, Target};
 use hardline_node::limits::{HANDSHAKE_TIMEOUT, HEAD_TIMEOUT};
 use hardline_node::node::Cause;
 use hardline_node::proto::head::HTTP2_ANSWER;
@@ -494,9 +494,8 @@ async fn the_reasons_are_told_to_programs_too() {
 async fn every_tunnel_is_counted_with_its_bytes_and_result_whoever_opened_it() {
     let (listener, dialler) = pair(echo().await).await;
     let name = ServiceName { key: listener.key(), password: None };
-    let forwarded = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = forwarded.local_addr().unwrap();
-    dialler.node.forward(forwarded, name.clone());
+    let any_port = "127.0.0.1:0".parse().unwrap();
+    let LocalAddr::Tcp(port) = dialler.node.forward(&any_port, &name).unwrap() else { panic!("a port") };
 
     let browser = open(dialler.browser_addr(), &format!("{}.localhost", listener.key()), "").await;
     let mut program = TcpStream::connect(port).await.unwrap();

@@ -6,7 +6,7 @@ use crate::args::ConfigCommand;
 use crate::docs;
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Output};
-use crate::settings::schema::{KEYS, Key, PEER_KEYS, SERVICE_KEYS};
+use crate::settings::schema::{FORWARD_KEYS, KEYS, Key, PEER_KEYS, SERVICE_KEYS};
 use crate::settings::{self, Loaded, Sources};
 
 pub(super) fn run(command: ConfigCommand, mut sources: Sources, output: Output) -> Result<(), Failure> {
@@ -51,7 +51,8 @@ fn show(loaded: &Loaded, output: Output) -> Result<(), Failure> {
         output.line(format_args!("{} = {}  # {origin}", key.name, value.as_deref().unwrap_or("the platform's")))?;
     }
     settings.services.iter().try_for_each(|service| show_table("service", SERVICE_KEYS, service, output))?;
-    settings.peers.iter().try_for_each(|peer| show_table("peer", PEER_KEYS, peer, output))
+    settings.peers.iter().try_for_each(|peer| show_table("peer", PEER_KEYS, peer, output))?;
+    settings.forwards.iter().try_for_each(|forward| show_table("forward", FORWARD_KEYS, forward, output))
 }
 
 fn show_table<T>(name: &str, keys: &[Key<T>], table: &T, output: Output) -> Result<(), Failure> {

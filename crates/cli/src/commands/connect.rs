@@ -7,14 +7,16 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
 
 use crate::args::ReachArgs;
 use crate::failure::{Exit, Failure};
+use crate::links;
 use crate::settings::Loaded;
 use crate::signals::Signals;
 
-use super::reach::dialler;
+use super::reach::{dialler, static_addresses};
 
 pub(super) async fn run(loaded: Loaded, args: ReachArgs) -> Result<(), Failure> {
     let mut signals = Signals::catch().map_err(|err| Failure::of(Exit::Failed, "cannot catch signals", &err))?;
-    let (node, name) = dialler(&loaded, &args).await?;
+    let name = links::read(&args.link)?;
+    let node = dialler(&loaded, static_addresses(&name, &args.address)?).await?;
     let outcome = tokio::select! {
         tunnel = node.connect(&name) => match tunnel {
             Ok(tunnel) => tokio::select! {

@@ -17,8 +17,10 @@ pub(super) async fn run(mut loaded: Loaded, legacy: LegacyArgs, output: Output) 
     if let Some(service) = legacy_service(legacy, &target::here())? {
         loaded.settings.services = vec![service];
     }
-    let config = loaded.settings.node_config()?;
-    if config.gateway_port.is_none() && config.services.is_empty() && config.relay.is_none() {
+    let mut config = loaded.settings.node_config()?;
+    config.forwards = loaded.settings.forward_configs();
+    let is_idle = config.services.is_empty() && config.forwards.is_empty();
+    if config.gateway_port.is_none() && is_idle && config.relay.is_none() {
         return Err(Failure::new(Exit::Configuration, "there is nothing to run: no gateway, no service and no relay")
             .remedy("turn the gateway on, or name a service in the configuration or with --service"));
     }
@@ -36,6 +38,9 @@ fn tell(running: &Running, output: Output) -> Result<(), Failure> {
     match running.status.bound.gateway.first() {
         Some(_) => output.line(format_args!("Gateway: http://localhost:{}/", running.gateway_port))?,
         None => output.line("No gateway: this computer only publishes.")?,
+    }
+    for forward in running.forwards() {
+        output.line(format_args!("Forwarding {} to {}", forward.local, forward.name.key))?;
     }
     if let Some(relay) = &running.relay {
         output.line(format_args!("Relay: {relay}"))?;

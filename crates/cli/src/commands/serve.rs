@@ -2,7 +2,7 @@
 
 use std::io;
 
-use hardline_node::config::NodeConfig;
+use hardline_node::config::{ForwardConfig, NodeConfig};
 use hardline_node::gateway::GatewayBindError;
 use hardline_node::node::{Node, Notice, Published, StartError, Status};
 use hardline_node::proto::hosts::HostPort;
@@ -108,6 +108,11 @@ impl Running {
         let _ = output.event(&json!({"event": "stopped"}));
     }
 
+    /// Forwards of the configuration.
+    pub(super) fn forwards(&self) -> &[ForwardConfig] {
+        self.node.forwards()
+    }
+
     /// Requests to stop.
     pub(super) fn signals(&mut self) -> &mut Signals {
         &mut self.signals
@@ -148,6 +153,7 @@ impl Running {
             "gateway": text(&self.status.bound.gateway),
             "p2p": text(&self.status.bound.p2p),
             "services": services,
+            "forwards": self.forwards().iter().map(super::forward::event).collect::<Vec<_>>(),
             "relay": self.relay.as_ref().map(ToString::to_string),
             "notices": self.notices,
         })

@@ -9,7 +9,7 @@ use toml_edit::{Document, Item, TableLike};
 use super::problem::{Origin, Problem};
 use super::raw::Raw;
 use super::schema::{self, Key};
-use super::{Loaded, PeerSettings, ServiceSettings, set};
+use super::{ForwardSettings, Loaded, PeerSettings, ServiceSettings, set};
 
 /// Largest configuration file, in bytes. One with a thousand services has 100 KiB.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -70,6 +70,8 @@ impl File<'_> {
                 self.each(item, &full, span, loaded, Self::service);
             } else if full == "peer" {
                 self.each(item, &full, span, loaded, Self::peer);
+            } else if full == "forward" {
+                self.each(item, &full, span, loaded, Self::forward);
             } else if is_table {
                 match item.as_table_like() {
                     Some(inner) => self.table(&format!("{full}."), inner, loaded),
@@ -89,13 +91,13 @@ impl File<'_> {
             (None, _) => {
                 let keys = schema::KEYS.iter().map(|key| key.name);
                 let tables = schema::KEYS.iter().filter_map(|key| Some(key.name.split_once('.')?.0));
-                let known = keys.chain(tables).chain(["service", "peer"]);
+                let known = keys.chain(tables).chain(["service", "peer", "forward"]);
                 self.problems.push(Problem::unknown_key(origin, name, known));
             }
         }
     }
 
-    /// Reads the tables of `[[service]]` or `[[peer]]`.
+    /// Reads the tables of `[[service]]`, `[[peer]]` or `[[forward]]`.
     fn each(
         &mut self,
         item: &Item,
@@ -147,6 +149,17 @@ impl File<'_> {
         }
         self.peer_lines.push(self.line(span));
         loaded.settings.peers.push(peer);
+    }
+
+    fn forward(&mut self, table: &dyn TableLike, span: Option<Range<usize>>, loaded: &mut Loaded) {
+        let mut forward = ForwardSettings::default();
+        let before = self.problems.len();
+        self.keys("forward", table, schema::FORWARD_KEYS, &mut forward);
+        let is_whole = forward.name.is_some() && forward.local.is_some();
+        if !is_whole && self.problems.len() == before {
+            self.note(span.clone(), "forward needs link and local".into());
+        }
+        loaded.settings.forwards.push(forward);
     }
 
     fn keys<T>(&mut self, of: &str, table: &dyn TableLike, keys: &'static [Key<T>], into: &mut T) {

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 use hardline_node::access::Access;
 use hardline_node::config::{
-    DEFAULT_GATEWAY_PORT, HttpSettings, IdentityConfig, NodeConfig, RelayConfig, ServiceConfig, StaticAddress, Target,
+    DEFAULT_GATEWAY_PORT, ForwardConfig, HttpSettings, IdentityConfig, LocalAddr, NodeConfig, RelayConfig,
+    ServiceConfig, StaticAddress, Target,
 };
 use hardline_node::proto::candidate::TransportAddr;
 use hardline_node::proto::host::ServiceName;
@@ -54,6 +55,8 @@ pub struct Settings {
     pub services: Vec<ServiceSettings>,
     /// Addresses given by hand.
     pub peers: Vec<PeerSettings>,
+    /// Services elsewhere that have a port or a socket of this computer.
+    pub forwards: Vec<ForwardSettings>,
 }
 
 impl Default for Settings {
@@ -69,6 +72,7 @@ impl Default for Settings {
             log_format: LogFormat::Human,
             services: Vec::new(),
             peers: Vec::new(),
+            forwards: Vec::new(),
         }
     }
 }
@@ -117,6 +121,15 @@ pub struct PeerSettings {
     pub addresses: Vec<TransportAddr>,
     /// Whether a link is dialled before anybody asks.
     pub is_ready: bool,
+}
+
+/// A service elsewhere that has a port or a socket of this computer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ForwardSettings {
+    /// Which.
+    pub name: Option<ServiceName>,
+    /// Where it is found.
+    pub local: Option<LocalAddr>,
 }
 
 /// Where settings come from, besides the defaults.
@@ -184,7 +197,15 @@ impl Settings {
         RelayConfig { identity, ..self.relay.clone() }
     }
 
-    /// What the node is to be told.
+    /// What is forwarded for as long as the node of the configuration runs.
+    #[must_use]
+    pub fn forward_configs(&self) -> Vec<ForwardConfig> {
+        let config = |it: &ForwardSettings| Some(ForwardConfig { name: it.name.clone()?, local: it.local.clone()? });
+        self.forwards.iter().filter_map(config).collect()
+    }
+
+    /// What the node is to be told, without what is forwarded: several programs run with one
+    /// configuration.
     ///
     /// # Errors
     /// When there is no data folder.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use hardline_node::apps::{self, App};
-use hardline_node::config::{BackendCertificate, HttpSettings, Target};
+use hardline_node::config::{BackendCertificate, HttpSettings, LocalAddr, Target};
 use hardline_node::drivers::dht::proxy::client::ProxyClient;
 use hardline_node::proto::candidate::TransportAddr;
 use hardline_node::proto::host::ServiceName;
@@ -142,6 +142,18 @@ impl<'a> Raw<'a> {
             _ => self.string()?,
         };
         crate::target::parse(&expand_home(&text), self.base)
+    }
+
+    /// A port or a socket of this computer; a path as [`Raw::path`].
+    pub(super) fn local_address(&self) -> Result<LocalAddr, String> {
+        let text = match self.form {
+            Form::Toml(value) if value.is_integer() => self.port()?.to_string(),
+            _ => expand_home(&self.string()?),
+        };
+        match text.parse().map_err(|_| found_text(&text))? {
+            LocalAddr::Unix(path) => Ok(LocalAddr::Unix(self.base.join(path))),
+            tcp => Ok(tcp),
+        }
     }
 
     pub(super) fn log_format(&self) -> Result<LogFormat, String> {

@@ -2,13 +2,13 @@
 //! checking, showing and documenting the settings.
 
 use hardline_node::apps;
-use hardline_node::config::HttpSettings;
+use hardline_node::config::{HttpSettings, LocalAddr};
 use hardline_node::proto::hosts::HostPort;
 use hardline_node::proto::relay::RelayUrl;
 use toml_edit::{Array, InlineTable, Value};
 
 use super::raw::Raw;
-use super::{PeerSettings, ServiceSettings, Settings};
+use super::{ForwardSettings, PeerSettings, ServiceSettings, Settings};
 use crate::logging::LogFormat;
 
 /// One key of a `T`.
@@ -645,6 +645,28 @@ fn masked(settings: &HttpSettings) -> Value {
     let names = settings.headers.iter().map(|(name, _)| (name.as_str(), "********"));
     names.collect::<InlineTable>().into()
 }
+
+/// Keys of each `[[forward]]`.
+pub const FORWARD_KEYS: &[Key<ForwardSettings>] = &[
+    Key {
+        name: "link",
+        variable: Variable::None,
+        form: "a link or a key hash",
+        example: "\"http://6fef58cb259ed9746e280ac7ca618aab93d3fe79.localhost:7009/\"",
+        help: "A service of another computer. Needed.",
+        get: |it| it.name.as_ref().map(|name| name.key.to_string().into()),
+        set: |it, raw| raw.link().map(|value| it.name = Some(value)),
+    },
+    Key {
+        name: "local",
+        variable: Variable::None,
+        form: LocalAddr::FORM,
+        example: "2222",
+        help: "Where programs of this computer find it: a port of 127.0.0.1, an address with a port, as in \"[::1]:2222\", or the path of a Unix socket, as in \"/run/db.sock\", which is for this user alone. Needed.",
+        get: |it| it.local.as_ref().map(|local| local.to_string().into()),
+        set: |it, raw| raw.local_address().map(|value| it.local = Some(value)),
+    },
+];
 
 /// Keys of each `[[peer]]`.
 pub const PEER_KEYS: &[Key<PeerSettings>] = &[

@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::sync::Arc;
 
@@ -106,6 +107,83 @@ fn forward_takes_a_free_port_and_carries_connections_with_half_close() {
     }
     let (status, _, stderr) = forwarding.stop();
     assert_eq!(status.code(), Some(0), "{stderr}");
+}
+
+/// Sends a text that comes back with its length.
+#[track_caller]
+fn check_echo(mut stream: impl std::io::Read + std::io::Write, close: impl FnOnce()) {
+    stream.write_all(b"over the wire").unwrap();
+    close();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "over the wire13 bytes");
+}
+
+#[track_caller]
+fn check_echo_at(local: &str) {
+    if let Some(path) = local.strip_prefix("unix:") {
+        let stream = UnixStream::connect(path).unwrap();
+        let end = stream.try_clone().unwrap();
+        check_echo(stream, || end.shutdown(Shutdown::Write).unwrap());
+    } else {
+        let stream = TcpStream::connect(local).unwrap();
+        let end = stream.try_clone().unwrap();
+        check_echo(stream, || end.shutdown(Shutdown::Write).unwrap());
+    }
+}
+
+#[test]
+fn forward_carries_several_services_to_ports_and_sockets_at_once() {
+    let (here, sharing, there) = sharing(echo_at_the_end());
+    let third = here.neighbour();
+    let other = third.start(["share", &web_server("hello").to_string()]);
+    let socket = there.home().join("app.sock");
+    let links = [
+        format!("{}=0", sharing.link()),
+        format!("{}={}", key_of(&sharing.link()), socket.display()),
+        format!("{}=[::1]:0", other.link()),
+    ];
+    let forwarding = there.start([&["forward".to_owned()], &links[..]].concat());
+    let local = |index: usize| forwarding.ready["forwards"][index]["local"].as_str().unwrap().to_owned();
+    check_echo_at(&local(0));
+    check_echo_at(&local(1));
+    let mut web = TcpStream::connect(local(2)).unwrap();
+    web.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    web.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("hello"), "{answer}");
+    assert_eq!(forwarding.stop().0.code(), Some(0));
+    assert!(!socket.exists(), "the socket is gone with the command");
+}
+
+#[test]
+fn what_the_configuration_forwards_is_there_as_long_as_hardline_runs() {
+    let (_here, sharing, there) = sharing(echo_at_the_end());
+    let key = key_of(&sharing.link()).to_owned();
+    let toml =
+        format!("[[forward]]\nlink = \"{key}\"\nlocal = 0\n[[forward]]\nlink = \"{key}\"\nlocal = \"./app.sock\"\n");
+    std::fs::write(there.home().join("forward.toml"), toml).unwrap();
+    let running = there.start(["--config", "forward.toml"]);
+    let local = |index: usize| running.ready["forwards"][index]["local"].as_str().unwrap().to_owned();
+    check_echo_at(&local(0));
+    check_echo_at(&local(1));
+    let taken = there.run(["--config", "forward.toml"]);
+    assert_eq!(taken.code, Some(4), "the socket is in use: {}", taken.stderr);
+}
+
+#[test]
+fn forward_says_what_is_missing() {
+    let program = Program::new();
+    let two = [format!("{UNKNOWN}=0"), format!("{UNKNOWN}=0")];
+    for arguments in [
+        vec!["forward", UNKNOWN],
+        vec!["forward", UNKNOWN, UNKNOWN, "--local", "0"],
+        vec!["forward", &two[0], &two[1], "--address", "127.0.0.1:1"],
+        vec!["forward", "example.org=0"],
+    ] {
+        let outcome = program.run(&arguments);
+        assert_eq!(outcome.code, Some(2), "{arguments:?}: {}", outcome.stderr);
+    }
 }
 
 #[test]

@@ -1,19 +1,19 @@
-//! A local port → one service, without names.
+//! A port or a socket of this computer → one service, without names.
 
 use std::sync::Arc;
 
 use hardline_proto::host::ServiceName;
 use hardline_proto::tunnel::frame::ResetReason;
-use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info_span, warn};
 
+use super::local::LocalListener;
 use super::opened::Opened;
 use crate::dial::{Dialler, Early, Waiting};
 use crate::limits::MAX_FORWARDED;
 use crate::log_throttle::LogThrottle;
 use crate::metrics::Metrics;
-use crate::transport::{Reset, accept_each, tcp};
+use crate::transport::{ByteStream, Listener, Reset, accept_each, tcp};
 use crate::tunnel::{Drain, Places, Prefixed};
 
 /// What the tasks of a forwarded port share.
@@ -27,10 +27,22 @@ pub(crate) struct Forward {
 impl Forward {
     /// Accepts programs until the node stops, each in a task of its own. A program sees a reset
     /// when the service is not reached or its tunnel breaks.
-    pub(crate) async fn run(self: Arc<Self>, listener: TcpListener, tasks: TaskTracker) {
+    pub(crate) async fn run(self: Arc<Self>, listener: LocalListener, tasks: TaskTracker) {
+        match listener {
+            LocalListener::Tcp(listener) => self.accept(listener, tasks, tcp::tune).await,
+            #[cfg(unix)]
+            LocalListener::Unix(listener) => self.accept(listener, tasks, |_| {}).await,
+        }
+    }
+
+    async fn accept<L>(self: Arc<Self>, listener: L, tasks: TaskTracker, tune: fn(&L::Incoming))
+    where
+        L: Listener<Incoming: ByteStream + Reset + 'static>,
+    {
         let (places, refused) = (Places::new(MAX_FORWARDED), LogThrottle::default());
         accept_each(&listener, &self.drain.stop, |program, _| match places.enter() {
             Some(place) => {
+                tune(&program);
                 let forward = Arc::clone(&self);
                 tasks.spawn(async move { forward.serve(program, &forward.drain.at(&place.seat)).await });
             }
@@ -43,15 +55,14 @@ impl Forward {
         .await;
     }
 
-    async fn serve(&self, program: TcpStream, drain: &Drain) {
-        tcp::tune(&program);
+    async fn serve<S: ByteStream + Reset>(&self, program: S, drain: &Drain) {
         // On the heap: what reaching needs is not kept for the life of a tunnel.
         if let Some(mut opened) = Box::pin(self.reach(program)).await {
             Box::pin(opened.carry(drain)).await;
         }
     }
 
-    async fn reach(&self, mut program: TcpStream) -> Option<Box<Opened>> {
+    async fn reach<S: Reset>(&self, mut program: S) -> Option<Box<Opened<S>>> {
         let open = self.metrics.tunnel();
         let span = info_span!("forward", id = open.id, key = %self.name.key.short());
         // Nothing is read before the service is reached: what is sent to nobody is lost.

@@ -5,6 +5,7 @@ mod errors; // why a request is not served → answer
 mod first_page; // what can be opened from here → answer
 mod forward; // a port of its own → one service, without names
 mod listen; // 127.0.0.1 and ::1, both
+mod local; // where programs connect to a forwarded service
 mod opened; // a tunnel, from here to its end
 mod own_pages; // requests to the gateway itself → answer
 mod pac; // which addresses a browser asks the proxy for → answer
@@ -17,6 +18,7 @@ pub(crate) use first_page::FirstPage;
 pub(crate) use forward::Forward;
 pub use listen::GatewayBindError;
 pub(crate) use listen::bind;
+pub(crate) use local::LocalListener;
 
 use std::sync::Arc;
 

@@ -5,17 +5,18 @@ use tracing::{Instrument, Span};
 
 use crate::metrics::OpenTunnel;
 use crate::session::TunnelStream;
+use crate::transport::ByteStream;
 use crate::tunnel::{Drain, Prefixed, Side, relay};
 
 /// All that is kept of a connection while its tunnel is open.
-pub(super) struct Opened {
-    pub(super) application: Prefixed<TcpStream>,
+pub(super) struct Opened<S = TcpStream> {
+    pub(super) application: Prefixed<S>,
     pub(super) tunnel: TunnelStream,
     pub(super) open: OpenTunnel,
     pub(super) span: Span,
 }
 
-impl Opened {
+impl<S: ByteStream> Opened<S> {
     /// Carries bytes until both directions have ended.
     pub(super) async fn carry(&mut self, drain: &Drain) {
         let drain = drain.following(self.tunnel.elsewhere()).measuring(self.tunnel.round_trip());
