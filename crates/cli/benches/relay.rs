@@ -323,7 +323,8 @@ async fn publish(url: &RelayUrl, at: SocketAddr, service: KeyHash, joined: mpsc:
     let mut publisher = [0; Id::LEN];
     publisher.copy_from_slice(&service.as_bytes()[..Id::LEN]);
     let names = vec![*service.as_bytes()];
-    let hello = FromPublisher::Register { token: url.token, publisher: Id::from_bytes(publisher), names };
+    let hello =
+        FromPublisher::Register { token: url.token, publisher: Id::from_bytes(publisher), names, takes_calls: false };
     tls.write_all(&hello.encode()).await.unwrap();
     let (reading, mut writing) = tokio::io::split(tls);
     let mut lines = tokio::io::BufReader::with_capacity(512, reading).lines();

@@ -1,32 +1,36 @@
 //! Calls of diallers that cannot reach this computer → probes towards them, so that they can.
 //!
-//! A task listens in the DHT where the services of this node are called. A call that the gate
-//! admits is followed from the socket where QUIC comes in: what the dialler does then is an
-//! ordinary connection.
+//! A task listens in the DHT where the services of this node are called, and takes what relays
+//! carry. A call that the gate admits is followed from the socket where QUIC comes in: what the
+//! dialler does then is an ordinary connection.
+
+mod relayed; // calls that relays have carried
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
 use hardline_dht::{Event, InfoHash, Value, ValueType};
-use hardline_proto::call::{self, Answer, CallGate, CallId, CookieSecret, Surroundings};
-use hardline_proto::punch::{Attempt, Plan, Role};
+use hardline_proto::call::{self, Answer, CallGate, CallId, Cookie, CookieSecret, Surroundings};
+use hardline_proto::punch::{Attempt, Mapping, Plan, Role};
 use hardline_proto::rolling::Day;
 use hardline_proto::{KeyHash, dht_key};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use crate::clock::unix_time;
+use crate::config::ServiceConfig;
 use crate::discovery::Resolver;
 use crate::drivers::dht::shared::{DhtUse, SharedDht};
 use crate::drivers::dht::{Dht, Operation};
 use crate::metrics::{Metric, Metrics};
 use crate::services::Table;
 use crate::transport::quic::QuicSockets;
+use crate::transport::relay::publisher::RelayedCall;
 
 /// Longest time before the clock is looked at again, for the day may have changed.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
@@ -41,9 +45,11 @@ const MAX_ANSWERS: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Calls {
     pub(crate) table: watch::Receiver<Arc<Table>>,
-    pub(crate) dht: Arc<SharedDht>,
+    pub(crate) dht: Option<Arc<SharedDht>>,
     /// Where QUIC comes in.
     pub(crate) quic: QuicSockets,
+    /// Where probes to this computer are to be sent.
+    pub(crate) punch: watch::Receiver<Vec<SocketAddr>>,
     /// Knows this computer's networks, and what may be sent to.
     pub(crate) resolver: Arc<Resolver>,
     pub(crate) metrics: Metrics,
@@ -52,19 +58,34 @@ pub(crate) struct Calls {
 /// A place where one is called.
 type Place = (KeyHash, Day);
 
+/// A call that is being followed.
+struct Followed {
+    call: CallId,
+    /// To be answered with.
+    cookie: Option<Cookie>,
+    mapping: Mapping,
+}
+
 impl Calls {
-    /// Follows calls for ever.
-    pub(crate) async fn run(mut self) {
-        let mut gate = CallGate::new(now_ms(), CookieSecret::from_bytes(rand::random()));
+    /// Follows calls for ever, in the DHT and those that relays have carried. One gate counts them
+    /// all.
+    pub(crate) async fn run(self, relayed: mpsc::Receiver<RelayedCall>) {
+        let gate = Mutex::new(CallGate::new(now_ms(), CookieSecret::from_bytes(rand::random())));
+        tokio::join!(self.listen(&gate), self.take_relayed(relayed, &gate));
+    }
+
+    async fn listen(&self, gate: &Mutex<CallGate>) {
+        let Some(dht) = &self.dht else { return };
+        let mut table = self.table.clone();
         loop {
             // Without a service in the DHT its node is not started.
             while self.places().is_empty() {
-                if self.table.changed().await.is_err() {
+                if table.changed().await.is_err() {
                     return;
                 }
             }
-            match self.dht.use_now().await {
-                Ok(dht) => self.listen(&dht, &mut gate).await,
+            match dht.use_now().await {
+                Ok(dht) => self.listen_by(&dht, &mut table, gate).await,
                 Err(error) => debug!(%error, "no DHT node to be called by"),
             }
             sleep(RETRY).await;
@@ -72,7 +93,7 @@ impl Calls {
     }
 
     /// Listens for as long as the node runs and there are services in the DHT.
-    async fn listen(&mut self, dht: &DhtUse, gate: &mut CallGate) {
+    async fn listen_by(&self, dht: &DhtUse, table: &mut watch::Receiver<Arc<Table>>, gate: &Mutex<CallGate>) {
         let (mut listening, mut answers) = (Listening::default(), VecDeque::new());
         loop {
             // The oldest are long stored.
@@ -83,9 +104,12 @@ impl Calls {
             }
             listening.follow(dht, &places);
             tokio::select! {
-                Ok(()) = self.table.changed() => {}
+                Ok(()) = table.changed() => {}
                 heard = listening.heard() => match heard {
-                    Some((place, value)) => answers.extend(self.follow(dht, gate, place, value.data())),
+                    Some((place, value)) => {
+                        let followed = self.follow(gate, place, value.data(), &self.public());
+                        answers.extend(followed.and_then(|followed| answer(dht, place, &followed)));
+                    }
                     None => return,
                 },
                 () = sleep(LOOK_AGAIN) => {}
@@ -93,25 +117,40 @@ impl Calls {
         }
     }
 
-    /// Where the services of the table are called now.
-    fn places(&mut self) -> Vec<Place> {
+    /// Where the services of the table are called in the DHT now.
+    fn places(&self) -> Vec<Place> {
+        self.places_of(|service| service.dht)
+    }
+
+    fn places_of(&self, is_wanted: impl Fn(&ServiceConfig) -> bool) -> Vec<Place> {
         let days = dht_key::days_around(unix_time().as_secs());
-        let table = self.table.borrow_and_update();
-        let keys = table.services.iter().filter(|service| service.config.dht).map(|service| service.key());
+        let table = self.table.borrow();
+        let keys = table.services.iter().filter(|service| is_wanted(&service.config)).map(|service| service.key());
         keys.flat_map(|key| days.iter().map(move |day| (key, *day))).collect()
     }
 
-    /// Sends probes to who has called, if that is in order. Returns the answer that is being
-    /// stored.
-    fn follow(&self, dht: &Dht, gate: &mut CallGate, (service, day): Place, bytes: &[u8]) -> Option<Operation> {
+    /// Where others see this computer.
+    fn public(&self) -> Vec<IpAddr> {
+        self.dht.as_ref().map(|dht| dht.public_addresses().borrow().clone()).unwrap_or_default()
+    }
+
+    /// Sends probes to who has called, if that is in order.
+    fn follow(
+        &self,
+        gate: &Mutex<CallGate>,
+        (service, day): Place,
+        bytes: &[u8],
+        public: &[IpAddr],
+    ) -> Option<Followed> {
         let call = call::open(bytes, &service, day);
         let call = call.inspect_err(|error| debug!(%error, key = %service.short(), "not a call")).ok()?;
         let (network, policy) = (self.resolver.network.now(), self.resolver.policy());
-        let public = self.dht.public_addresses().borrow().clone();
-        let mapping = self.dht.mapping();
-        let around = Surroundings { policy: &policy, network: &network, public: &public, mapping };
+        let mapping = self.dht.as_ref().map_or(Mapping::Unknown, |dht| dht.mapping());
+        let around = Surroundings { policy: &policy, network: &network, public, mapping };
         let now = Instant::now().into_std();
-        let admitted = match gate.admit(now, now_ms(), &service, &call, &around) {
+        let admitted =
+            gate.lock().unwrap_or_else(PoisonError::into_inner).admit(now, now_ms(), &service, &call, &around);
+        let admitted = match admitted {
             Ok(admitted) => admitted,
             Err(refused) => {
                 debug!(key = %service.short(), id = ?call.id, %refused, "call not followed");
@@ -125,10 +164,7 @@ impl Calls {
         for targets in [v4, v6] {
             self.probe(now, &call.id, &targets, admitted.plan);
         }
-        let answer = Answer { call: call.id, cookie: admitted.cookie?, mapping };
-        let sealed = answer.seal(&service, day, rand::random());
-        let value = Value::new(rand::random_range(1..=u64::MAX), ValueType::USER_DATA, &sealed, "").ok()?;
-        Some(dht.put(InfoHash(dht_key::answer(&call.id)), value, false))
+        Some(Followed { call: call.id, cookie: admitted.cookie, mapping })
     }
 
     /// Sends to addresses of one family, from the socket of it.
@@ -145,6 +181,14 @@ impl Calls {
             Err(error) => debug!(%error, "no socket to answer a call from"),
         }
     }
+}
+
+/// Stores the answer to a call, if that needs one.
+fn answer(dht: &Dht, (service, day): Place, followed: &Followed) -> Option<Operation> {
+    let answer = Answer { call: followed.call, cookie: followed.cookie?, mapping: followed.mapping };
+    let sealed = answer.seal(&service, day, rand::random());
+    let value = Value::new(rand::random_range(1..=u64::MAX), ValueType::USER_DATA, &sealed, "").ok()?;
+    Some(dht.put(InfoHash(dht_key::answer(&answer.call)), value, false))
 }
 
 /// The places listened at.

@@ -61,6 +61,7 @@ metrics! {
     RelayJoined "relay_joined" "connections" "Connections joined by the relay that runs here."
     RelayBytes "relay_bytes" "bytes" "Bytes copied by the relay, in both directions, of connections that have ended."
     RelayRefused "relay_refused" "connections" "Connections and publishers refused at a limit of the relay."
+    RelayCalls "relay_calls" "calls" "Calls of diallers behind NATs that the relay passed on to publishers."
     RelayUnanswered "relay_unanswered" "connections" "Connections whose publisher opened none towards the relay in time."
 }
 

@@ -13,7 +13,7 @@ use hardline_proto::host::ServiceName;
 use hardline_proto::hosts::HostList;
 use hardline_proto::relay::RelayUrl;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
@@ -40,7 +40,7 @@ use crate::tls::identity::{IdentityError, IdentityNotice};
 use crate::transport::quic::QuicSockets;
 use crate::transport::relay::dial_back::DialBacks;
 use crate::transport::relay::port::{P2pListener, Witness};
-use crate::transport::relay::publisher::RelayedListener;
+use crate::transport::relay::publisher::{self, RelayedCall, RelayedListener};
 use crate::transport::relay::server::Relay;
 use crate::transport::relay::tokens::{TokenError, TokenFile};
 use crate::transport::relay::verify::ToVerify;
@@ -289,16 +289,18 @@ impl Node {
         let (proofs, received) = reach::proofs();
         let (to_verify, wanted) = watch::channel(HostList::default());
         let (witness, trial) = verification(&proofs, wanted);
-        let (relays, relayed) = self.start_relays(relays, plain, trial);
         let addrs: Vec<_> = bound.listeners.iter().flat_map(|listener| listener.local_addr()).collect();
         let over_quic = self.quic.listen(&addrs);
         let quic = over_quic.addrs();
+        let (calls, called) = mpsc::channel(publisher::MAX_CALLS);
+        let takes_calls = p2p.punching && !quic.is_empty();
+        let (relays, relayed) = self.start_relays(relays, plain, takes_calls.then_some(calls), trial);
         let ports = (bound.port, quic.first().map(SocketAddr::port));
         let reach = self.start_reach(p2p.clone(), ports, &relays, (received, to_verify));
         let publisher = self.run_publisher(relay, &reach, &relays, store, plain);
+        self.follow_calls(takes_calls, called, reach.watch_punch());
         let acceptor = self.run_acceptor((bound, witness), relayed, Arc::clone(&reach), &p2p);
         quic::accept(over_quic, &acceptor, &self.tasks);
-        self.follow_calls(p2p.punching && !quic.is_empty());
         let visitors = acceptor.visitors();
         let _ = self.live.listening.set(Listening { addrs, quic, reach, publisher, relays, visitors });
         Ok(())
@@ -343,13 +345,20 @@ impl Node {
     }
 
     /// Registers this host's services at `relays`. Returns where their clients come in, too.
-    fn start_relays(&self, relays: Vec<RelayUrl>, plain: bool, to_verify: ToVerify) -> (Arc<Relays>, RelayedListener) {
+    fn start_relays(
+        &self,
+        relays: Vec<RelayUrl>,
+        plain: bool,
+        calls: Option<mpsc::Sender<RelayedCall>>,
+        to_verify: ToVerify,
+    ) -> (Arc<Relays>, RelayedListener) {
         let (relayed, listener) = RelayedListener::new();
         let context = RelaysContext {
             services: self.live.services.watch(),
             plain,
             resolver: Arc::clone(&self.dialler.resolver),
             relayed,
+            calls,
             to_verify,
             tasks: self.tasks.clone(),
             stop: self.drain.stop.clone(),
@@ -400,23 +409,37 @@ impl Node {
         acceptor
     }
 
-    /// Answers those who call this node's services in the DHT.
+    /// Answers those who call this node's services, in the DHT or through relays.
     #[cfg(feature = "quic")]
-    fn follow_calls(&self, is_wanted: bool) {
-        let Some(dht) = self.live.dht.clone().filter(|_| is_wanted) else { return };
+    fn follow_calls(
+        &self,
+        is_wanted: bool,
+        relayed: mpsc::Receiver<RelayedCall>,
+        punch: watch::Receiver<Vec<SocketAddr>>,
+    ) {
+        if !is_wanted {
+            return;
+        }
         let calls = Calls {
             table: self.live.services.watch(),
-            dht,
+            dht: self.live.dht.clone(),
             quic: self.quic.clone(),
+            punch,
             resolver: Arc::clone(&self.dialler.resolver),
             metrics: self.live.metrics.clone(),
         };
         let stop = self.drain.stop.clone();
-        self.tasks.spawn(async move { stop.run_until_cancelled(calls.run()).await });
+        self.tasks.spawn(async move { stop.run_until_cancelled(calls.run(relayed)).await });
     }
 
     #[cfg(not(feature = "quic"))]
-    fn follow_calls(&self, _is_wanted: bool) {}
+    fn follow_calls(
+        &self,
+        _is_wanted: bool,
+        _relayed: mpsc::Receiver<RelayedCall>,
+        _punch: watch::Receiver<Vec<SocketAddr>>,
+    ) {
+    }
 
     fn run_gateway(&self, listeners: Vec<TcpListener>, connections: usize) {
         let Some(port) = self.live.gateway.first().map(SocketAddr::port) else { return };

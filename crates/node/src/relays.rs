@@ -22,7 +22,7 @@ use crate::clock;
 use crate::discovery::Resolver;
 use crate::limits::LOOKUP_TIMEOUT;
 use crate::services::Table;
-use crate::transport::relay::publisher::{Publisher, RegistrationStatus, Relayed};
+use crate::transport::relay::publisher::{Publisher, RegistrationStatus, Relayed, RelayedCall};
 use crate::transport::relay::verify::ToVerify;
 
 /// How it stands with a relay through which this computer is reached.
@@ -84,6 +84,8 @@ pub(crate) struct RelaysContext {
     /// Finds relays whose address is not given.
     pub(crate) resolver: Arc<Resolver>,
     pub(crate) relayed: Relayed,
+    /// Where calls go that relays carry, if any are taken.
+    pub(crate) calls: Option<mpsc::Sender<RelayedCall>>,
     pub(crate) to_verify: ToVerify,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
@@ -92,7 +94,7 @@ pub(crate) struct RelaysContext {
 impl Relays {
     /// Starts a task for each relay; they belong to the context's tracker and end on its `stop`.
     pub(crate) fn start(relays: Vec<RelayUrl>, context: RelaysContext) -> Arc<Self> {
-        let RelaysContext { mut services, plain, resolver, relayed, to_verify, tasks, stop } = context;
+        let RelaysContext { mut services, plain, resolver, relayed, calls, to_verify, tasks, stop } = context;
         let network = resolver.network.watch();
         let id = Id::from_bytes(rand::random());
         let (names_sender, names) = {
@@ -121,6 +123,7 @@ impl Relays {
                 names: names.clone(),
                 network: network.clone(),
                 relayed: relayed.clone(),
+                calls: calls.clone(),
                 to_verify: to_verify.clone(),
                 tell: Box::new(tell),
                 tasks: tasks.clone(),

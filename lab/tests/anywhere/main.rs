@@ -14,6 +14,7 @@ mod near;
 mod paths;
 mod punched;
 mod relayed;
+mod relayed_calls;
 mod released;
 mod remembered;
 mod rest;

@@ -174,7 +174,7 @@ const SOON: Duration = Duration::from_secs(40);
 
 /// Opens the service again and again until new tunnels take another kind of path; then nothing but
 /// that is kept, and nothing was refused meanwhile.
-fn until_moved(host: &Host, gateway: &Hardline, key: &str, kind: &str) -> Result<Duration> {
+pub(crate) fn until_moved(host: &Host, gateway: &Hardline, key: &str, kind: &str) -> Result<Duration> {
     let begun = Instant::now();
     loop {
         host.first_byte(gateway, key)?;

@@ -17,13 +17,13 @@ pub(crate) use report::AttemptLog;
 pub use report::{AttemptReport, Outcome, Report, SourceReport};
 pub(crate) use search::Lookup;
 #[cfg(feature = "quic")]
-pub use sources::CALL;
+pub use sources::{CALL, RELAYED_CALL};
 pub use sources::{DHT_PLAIN, DHT_PROXY, DHT_ROLLING, DHT_SEALED, LAN, OWN, RECENT, STATIC, STORE};
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hardline_proto::candidate::{DialPolicy, Tier};
+use hardline_proto::candidate::DialPolicy;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -98,10 +98,5 @@ impl Resolver {
         for source in &self.sources {
             source.warm_up().await;
         }
-    }
-
-    /// Whether anybody beyond the LAN is asked.
-    pub(crate) fn asks_wan(&self) -> bool {
-        self.sources.iter().any(|source| source.info().tier == Tier::Wan)
     }
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use hardline_proto::KeyHash;
-use hardline_proto::candidate::{Candidate, SourceInfo, Tier, TransportAddr};
+use hardline_proto::candidate::{Candidate, SourceInfo, Tier, TransportAddr, Way};
 use hardline_proto::dial::DialSchedule;
+use hardline_proto::hosts::HostPort;
 use hardline_proto::network::NetworkState;
 use hardline_proto::stages::Stages;
 use tokio::sync::{Notify, watch};
@@ -30,6 +31,9 @@ const LISTEN_AFTER: Duration = Duration::from_millis(500);
 /// place of news.
 const MAX_AGE: Duration = Duration::from_secs(30);
 
+/// Relays of one service that are known apart.
+const MAX_RELAYS: usize = 4;
+
 /// Searches under way at once: five questions each leave our node of the DHT room for what it
 /// publishes. A page that embeds more services than this finds the last of them when others have
 /// ended.
@@ -51,6 +55,8 @@ pub(super) struct Search {
     restage: Notify,
     /// Whether it is time to call the service, if it can be called.
     call: watch::Sender<bool>,
+    /// Relays through which the service is reached, as far as that is known.
+    relays: watch::Sender<Vec<HostPort>>,
     /// Of one that nobody else joins: whether the service is called.
     beside: Option<bool>,
 }
@@ -106,7 +112,10 @@ impl Lookup {
 
     /// What was asked so far.
     pub(crate) fn report(&self) -> Vec<SourceReport> {
-        self.state.borrow().report(self.search.began.elapsed())
+        let report = self.state.borrow().report(self.search.began.elapsed());
+        // Where no relay is known, that it was not called goes without saying.
+        let is_said = |source: &SourceReport| source.found > 0 || !is_relayed_call(source.source);
+        report.into_iter().filter(is_said).collect()
     }
 }
 
@@ -171,7 +180,7 @@ impl Searches {
 impl Search {
     fn new(key: KeyHash, resolver: &Resolver, beside: Option<bool>) -> Self {
         let began = Instant::now();
-        let mut stages = resolver.stages(began);
+        let mut stages = resolver.stages(began, beside);
         let tier = watch::Sender::new(stages.tier(began.into_std()));
         Self {
             key,
@@ -181,6 +190,7 @@ impl Search {
             tier,
             restage: Notify::new(),
             call: watch::Sender::new(false),
+            relays: watch::Sender::default(),
             beside,
         }
     }
@@ -224,16 +234,15 @@ impl Search {
             }
             self.state.send_modify(SearchState::moved);
             self.call.send_replace(false);
-            self.restage(|stages| *stages = resolver.stages(Instant::now()));
+            self.restage(|stages| *stages = resolver.stages(Instant::now(), self.beside));
             self.tier.send_replace(Tier::Local);
         }
     }
 
     async fn ask(&self, resolver: &Arc<Resolver>, here: &NetworkState) {
-        let asked = resolver.sources.iter().filter(|source| self.beside != Some(false) || !is_call(source.info()));
-        let asking = asked.map(|source| {
+        let asking = resolver.asked(self.beside).map(|source| {
             let findings = Findings { search: self, source: source.info(), rules: &resolver.rules, here };
-            self.ask_source(source.as_ref(), findings)
+            self.ask_source(source, findings)
         });
         tokio::join!(self.follow_stages(), join_all(asking));
     }
@@ -311,8 +320,29 @@ impl Search {
         let _ = self.call.subscribe().wait_for(|is_time| *is_time).await;
     }
 
+    /// Relays through which the service is reached, as soon as there is one. Cancel safe.
+    #[cfg(feature = "quic")]
+    pub(super) async fn relays(&self) -> Vec<HostPort> {
+        let mut relays = self.relays.subscribe();
+        // The sender is our own.
+        let known = relays.wait_for(|relays| !relays.is_empty()).await;
+        known.map(|known| known.clone()).unwrap_or_default()
+    }
+
+    fn note_relay(&self, candidate: &Candidate) {
+        let (Way::Relayed, TransportAddr::Tcp(at)) = (candidate.way, &candidate.addr) else { return };
+        self.relays.send_if_modified(|known| {
+            let is_news = known.len() < MAX_RELAYS && !known.contains(at);
+            if is_news {
+                known.push(at.clone());
+            }
+            is_news
+        });
+    }
+
     /// Notes an address that `asked` named.
     pub(super) fn found(&self, asked: SourceInfo, candidate: Candidate) {
+        self.note_relay(&candidate);
         if self.state.send_if_modified(|state| state.set.found(asked, candidate)) {
             self.restage(Stages::found);
         }
@@ -321,7 +351,12 @@ impl Search {
 
 #[cfg(feature = "quic")]
 fn is_call(source: SourceInfo) -> bool {
-    source == super::CALL
+    source == super::CALL || is_relayed_call(source)
+}
+
+#[cfg(feature = "quic")]
+fn is_relayed_call(source: SourceInfo) -> bool {
+    source == super::RELAYED_CALL
 }
 
 #[cfg(not(feature = "quic"))]
@@ -329,10 +364,31 @@ fn is_call(_source: SourceInfo) -> bool {
     false
 }
 
+#[cfg(not(feature = "quic"))]
+fn is_relayed_call(_source: SourceInfo) -> bool {
+    false
+}
+
 impl Resolver {
     /// The stages of a search that begins now.
-    fn stages(&self, now: Instant) -> Stages {
-        Stages::new(now.into_std(), self.sources.iter().map(|source| source.info().tier))
+    fn stages(&self, now: Instant, beside: Option<bool>) -> Stages {
+        Stages::new(now.into_std(), self.asked(beside).map(|source| source.info().tier))
+    }
+
+    /// The sources that a search asks. Without the DHT a relay is known only from where the service
+    /// was reached before, and then a better path is looked for beside it.
+    fn asked(&self, beside: Option<bool>) -> impl Iterator<Item = &dyn AddressSource> {
+        let has_dht = self.context.dht.is_some();
+        let sources = self.sources.iter().map(AsRef::as_ref);
+        sources.filter(move |source: &&dyn AddressSource| match beside {
+            None => has_dht || !is_relayed_call(source.info()),
+            Some(calls) => calls || !is_call(source.info()),
+        })
+    }
+
+    /// Whether anybody beyond the LAN is asked.
+    pub(crate) fn asks_wan(&self) -> bool {
+        self.asked(None).any(|source| source.info().tier == Tier::Wan)
     }
 }
 

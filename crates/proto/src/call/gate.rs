@@ -234,7 +234,7 @@ fn targets(call: &Call, around: &Surroundings<'_>) -> Vec<SocketAddr> {
 }
 
 /// What a network is given as a whole: the first address of a /24 of IPv4, of a /48 of IPv6.
-fn site(ip: IpAddr) -> IpAddr {
+pub(crate) fn site(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V4(ip) => IpAddr::V4(Ipv4Addr::from_bits(ip.to_bits() >> 8 << 8)),
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 80 << 80)),

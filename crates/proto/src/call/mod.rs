@@ -1,19 +1,22 @@
 //! A call: who wants to reach a service behind NAT says at which UDP addresses it is itself, so
 //! that both can send to each other at once and their routers let them ([`punch`](crate::punch)).
 //!
-//! A call is put in the DHT under a key of the day, and can be read and written only by who knows
-//! the key hash. All calls have the same length: how much is in one is not seen from outside, and a
+//! A call is put in the DHT under a key of the day, or carried by a relay at which the service is
+//! registered, and can be read and written only by who knows the key hash. All calls have the same length: how much is in one is not seen from outside, and a
 //! call has more bytes than the datagrams that it makes the service send.
 
 mod answer; // what a service may ask before it sends many datagrams
 mod gate; // which calls are followed
+mod relayed; // what a service says to a call that a relay has carried
 mod wire; // call ⇄ bytes of a fixed length
 
 use std::fmt;
 use std::net::SocketAddr;
 
 pub use answer::{Answer, Cookie, CookieSecret};
+pub(crate) use gate::site;
 pub use gate::{Admitted, CallGate, Refused, Surroundings};
+pub use relayed::{RELAYED_ANSWER_LEN, RelayedAnswer};
 
 use crate::cipher::{self, Cipher, DecryptError};
 use crate::key::{KeyHash, hex};

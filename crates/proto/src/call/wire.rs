@@ -43,7 +43,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Call, CallError> {
 }
 
 /// The outer `None` is a malformed one.
-fn read_cookie(rest: &mut &[u8]) -> Option<Option<Cookie>> {
+pub(super) fn read_cookie(rest: &mut &[u8]) -> Option<Option<Cookie>> {
     let [has_cookie] = *take::<1>(rest)?;
     let cookie = Cookie::from_bytes(*take(rest)?);
     match has_cookie {
@@ -53,7 +53,7 @@ fn read_cookie(rest: &mut &[u8]) -> Option<Option<Cookie>> {
     }
 }
 
-fn read_addresses(rest: &mut &[u8]) -> Option<Vec<SocketAddr>> {
+pub(super) fn read_addresses(rest: &mut &[u8]) -> Option<Vec<SocketAddr>> {
     let [count] = *take::<1>(rest)?;
     if usize::from(count) > MAX_ADDRESSES {
         return None;
@@ -78,7 +78,7 @@ pub(super) const fn read_mapping(code: u8) -> Mapping {
     }
 }
 
-fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; N]> {
+pub(super) fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; N]> {
     let (part, behind) = rest.split_first_chunk()?;
     *rest = behind;
     Some(part)

@@ -8,7 +8,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use serde_json::{Map, Value, json};
 
 use super::{Id, Name};
-use crate::key::{hex, unhex};
+use crate::call::{CALL_LEN, RELAYED_ANSWER_LEN};
+use crate::key::{KeyHash, hex, unhex};
 use crate::preamble::{MAX_PREAMBLE, parse_object};
 
 /// Longest line of the control connection, in bytes, newline included.
@@ -30,6 +31,8 @@ pub enum FromPublisher {
         publisher: Id,
         /// At most [`MAX_NAMES`].
         names: Vec<Name>,
+        /// Whether it wants to hear [`FromRelay::Call`].
+        takes_calls: bool,
     },
     /// Asks whether the relay is there; answered with [`FromRelay::Pong`].
     Ping,
@@ -41,6 +44,13 @@ pub enum FromPublisher {
         nonce: Id,
         /// Where it may be reached.
         port: u16,
+    },
+    /// Answers [`FromRelay::Call`].
+    Answer {
+        /// As the relay named it.
+        caller: Id,
+        /// [`RELAYED_ANSWER_LEN`] bytes that the relay cannot read.
+        sealed: Vec<u8>,
     },
 }
 
@@ -74,6 +84,16 @@ pub enum FromRelay {
         nonce: Id,
         /// What came of it.
         outcome: DialBackOutcome,
+    },
+    /// Somebody calls one of the publisher's services ([`call`](crate::call)). Only for a
+    /// publisher that has said that it takes calls.
+    Call {
+        /// Names who calls, for the answer.
+        caller: Id,
+        /// The name that is called.
+        name: Name,
+        /// [`CALL_LEN`] bytes that the relay cannot read.
+        sealed: Vec<u8>,
     },
 }
 
@@ -136,15 +156,19 @@ impl FromPublisher {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         line(match self {
-            Self::Register { token, publisher, names } => json!({
+            Self::Register { token, publisher, names, takes_calls } => json!({
                 "type": "register",
                 "token": token.to_string(),
                 "publisher": publisher.to_string(),
                 "names": names.iter().map(|name| hex(name)).collect::<Vec<_>>(),
+                "takes_calls": takes_calls,
             }),
             Self::Ping => json!({ "type": "ping" }),
             Self::DialBack { nonce, port } => {
                 json!({ "type": "dial_back", "nonce": nonce.to_string(), "port": port })
+            }
+            Self::Answer { caller, sealed } => {
+                json!({ "type": "answer", "caller": caller.to_string(), "sealed": hex(sealed) })
             }
         })
     }
@@ -160,9 +184,11 @@ impl FromPublisher {
                 token: id(&object, "token")?,
                 publisher: id(&object, "publisher")?,
                 names: names(&object, "names")?,
+                takes_calls: object.get("takes_calls") == Some(&Value::Bool(true)),
             },
             "ping" => Self::Ping,
             "dial_back" => Self::DialBack { nonce: id(&object, "nonce")?, port: port(&object, "port")? },
+            "answer" => Self::Answer { caller: id(&object, "caller")?, sealed: sealed::<RELAYED_ANSWER_LEN>(&object)? },
             _ => return Ok(None),
         }))
     }
@@ -184,6 +210,9 @@ impl FromRelay {
             Self::Pong => json!({ "type": "pong" }),
             Self::DialledBack { nonce, outcome } => {
                 json!({ "type": "dialled_back", "nonce": nonce.to_string(), "outcome": outcome.text() })
+            }
+            Self::Call { caller, name, sealed } => {
+                json!({ "type": "call", "caller": caller.to_string(), "name": hex(name), "sealed": hex(sealed) })
             }
         })
     }
@@ -216,6 +245,11 @@ impl FromRelay {
                     _ => DialBackOutcome::Refused,
                 },
             },
+            "call" => Self::Call {
+                caller: id(&object, "caller")?,
+                name: unhex(text(&object, "name")?).ok_or(MessageError::Key("name"))?,
+                sealed: sealed::<CALL_LEN>(&object)?,
+            },
             _ => return Ok(None),
         }))
     }
@@ -238,6 +272,10 @@ fn text<'a>(object: &'a Map<String, Value>, key: &'static str) -> Result<&'a str
 
 fn id(object: &Map<String, Value>, key: &'static str) -> Result<Id, MessageError> {
     text(object, key)?.parse().map_err(|_| MessageError::Key(key))
+}
+
+fn sealed<const LEN: usize>(object: &Map<String, Value>) -> Result<Vec<u8>, MessageError> {
+    unhex::<LEN>(text(object, "sealed")?).map(Vec::from).ok_or(MessageError::Key("sealed"))
 }
 
 fn port(object: &Map<String, Value>, key: &'static str) -> Result<u16, MessageError> {
@@ -296,6 +334,29 @@ pub fn read_dial_back_preamble(bytes: &[u8; DATA_PREAMBLE]) -> Option<Id> {
     nonce.try_into().ok().map(Id::from_bytes)
 }
 
+/// What a caller's connection begins with, so that it is told from the others.
+pub const CALLER_MAGIC: [u8; 2] = [b'R', 3];
+
+/// Length of [`caller_preamble`]; longer than [`DATA_PREAMBLE`].
+pub const CALLER_PREAMBLE: usize = CALLER_MAGIC.len() + KeyHash::LEN;
+
+/// The first bytes of a connection by which a service is called through a relay: the name that is
+/// called. The relay says where it sees the caller, as [`client_address`]; then come calls of
+/// [`CALL_LEN`] bytes, and answers of [`RELAYED_ANSWER_LEN`].
+#[must_use]
+pub fn caller_preamble(name: &Name) -> [u8; CALLER_PREAMBLE] {
+    let mut bytes = [0; CALLER_PREAMBLE];
+    bytes[..CALLER_MAGIC.len()].copy_from_slice(&CALLER_MAGIC);
+    bytes[CALLER_MAGIC.len()..].copy_from_slice(name);
+    bytes
+}
+
+/// The name that is called by a connection that began with `bytes`; `None` if it is something else.
+#[must_use]
+pub fn read_caller_preamble(bytes: &[u8; CALLER_PREAMBLE]) -> Option<Name> {
+    bytes.strip_prefix(&CALLER_MAGIC)?.try_into().ok()
+}
+
 /// Length of [`client_address`].
 pub const CLIENT_ADDRESS: usize = 18;
 
@@ -333,9 +394,10 @@ mod tests {
     #[test]
     fn a_publisher_s_messages_are_read_as_they_are_written() {
         let names: Vec<Name> = (0..MAX_NAMES).map(|n| [n as u8; 20]).collect();
-        let register = FromPublisher::Register { token: an_id(1), publisher: an_id(2), names };
+        let register = FromPublisher::Register { token: an_id(1), publisher: an_id(2), names, takes_calls: true };
         let dial_back = FromPublisher::DialBack { nonce: an_id(3), port: 7008 };
-        for message in [register, FromPublisher::Ping, dial_back] {
+        let answer = FromPublisher::Answer { caller: an_id(4), sealed: vec![5; RELAYED_ANSWER_LEN] };
+        for message in [register, FromPublisher::Ping, dial_back, answer] {
             let line = message.encode();
             assert!(line.len() <= MAX_LINE, "{} bytes", line.len());
             assert_eq!(FromPublisher::parse(&line), Ok(Some(message)));
@@ -356,6 +418,7 @@ mod tests {
             FromRelay::DialledBack { nonce: an_id(4), outcome: DialBackOutcome::Opened },
             FromRelay::DialledBack { nonce: an_id(4), outcome: DialBackOutcome::Closed },
             FromRelay::DialledBack { nonce: an_id(4), outcome: DialBackOutcome::Refused },
+            FromRelay::Call { caller: an_id(5), name: [6; 20], sealed: vec![7; CALL_LEN] },
         ] {
             let line = message.encode();
             assert!(line.len() <= MAX_LINE, "{} bytes", line.len());
@@ -367,6 +430,40 @@ mod tests {
     fn a_relay_of_an_earlier_version_is_not_asked_to_dial_back() {
         let registered = FromRelay::Registered { refused: Vec::new(), seen: None, dials_back: false };
         assert_eq!(FromRelay::parse(b"{\"type\":\"registered\",\"refused\":[],\"seen\":null}"), Ok(Some(registered)));
+    }
+
+    #[test]
+    fn a_publisher_of_an_earlier_version_takes_no_calls() {
+        let register =
+            FromPublisher::Register { token: an_id(1), publisher: an_id(2), names: Vec::new(), takes_calls: false };
+        let line =
+            format!("{{\"type\":\"register\",\"token\":\"{}\",\"publisher\":\"{}\",\"names\":[]}}", an_id(1), an_id(2));
+        assert_eq!(FromPublisher::parse(line.as_bytes()), Ok(Some(register)));
+    }
+
+    #[test]
+    fn a_caller_is_told_from_a_data_connection() {
+        let bytes = caller_preamble(&[7; 20]);
+        assert_eq!(read_caller_preamble(&bytes), Some([7; 20]));
+        let data = bytes.first_chunk::<DATA_PREAMBLE>().unwrap();
+        assert_eq!((read_data_preamble(data), read_dial_back_preamble(data)), (None, None));
+        assert_eq!(bytes[0], DATA_MAGIC[0]);
+    }
+
+    #[test]
+    fn what_is_called_has_one_length() {
+        let call = |sealed: &str| {
+            format!(
+                "{{\"type\":\"call\",\"caller\":\"{}\",\"name\":\"{}\",\"sealed\":\"{sealed}\"}}",
+                an_id(1),
+                "ab".repeat(20)
+            )
+        };
+        for digits in [0, 2 * CALL_LEN - 2, 2 * CALL_LEN + 2] {
+            let error = FromRelay::parse(call(&"a".repeat(digits)).as_bytes());
+            assert_eq!(error, Err(MessageError::Key("sealed")), "{digits}");
+        }
+        assert!(FromRelay::parse(call(&"a".repeat(2 * CALL_LEN)).as_bytes()).unwrap().is_some());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! data connection that the publisher has opened, and copies bytes. TLS runs between client and
 //! publisher; the relay sees names of the day, addresses, sizes and times.
 
+pub mod callers; // how often who may call whom
 pub mod dial_back; // whether a publisher is reached without the relay
 mod id; // random identifiers of 128 bits
 pub mod message; // control messages ⇄ JSON lines; the first bytes of a data connection

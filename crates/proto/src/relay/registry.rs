@@ -68,6 +68,8 @@ pub enum RelayLimit {
     JoinedPerName,
     /// [`RelayLimits::joined_per_address`].
     JoinedPerAddress,
+    /// How often and by how many services may be called ([`callers`](super::callers)).
+    Calls,
 }
 
 /// One registration of one publisher, for as long as its control connection lives.
@@ -428,6 +430,12 @@ impl<S, W> Registry<S, W> {
     #[must_use]
     pub fn is_known(&self, name: &Name) -> bool {
         self.holders.contains_key(name)
+    }
+
+    /// Who holds `name`, that came last.
+    #[must_use]
+    pub fn holder(&self, name: &Name) -> Option<Registration> {
+        self.holders.get(name)?.last().copied()
     }
 
     /// Publishers registered now.

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use hardline_proto::KeyHash;
-use hardline_proto::call::{Answer, CallId, MAX_ADDRESSES, NONCE_LEN, PLAINTEXT_LEN, encrypt, open, seal};
+use hardline_proto::call::{
+    Answer, CallId, MAX_ADDRESSES, NONCE_LEN, PLAINTEXT_LEN, RelayedAnswer, encrypt, open, seal,
+};
 use hardline_proto::punch::{
     Attempt, Attempts, Event, GIVE_UP, MAX_ATTEMPTS, MAX_OPENED, MAX_UNASKED, Plan, Probe, Role, is_probe,
 };
@@ -18,6 +20,12 @@ const SERVICE: KeyHash = KeyHash::from_bytes([1; 20]);
 pub fn call(bytes: &[u8]) {
     assert!(open(bytes, &SERVICE, Day(0)).is_err(), "nobody guesses a tag of 128 bits");
     assert!(Answer::open(bytes, &SERVICE, Day(0)).is_err());
+    assert!(RelayedAnswer::open(bytes, &SERVICE, Day(0)).is_err());
+    if let Ok(answer) = RelayedAnswer::read(bytes) {
+        assert!(answer.addresses.len() <= MAX_ADDRESSES);
+        let sealed = answer.seal(&SERVICE, Day(0), [1; NONCE_LEN]);
+        assert_eq!(RelayedAnswer::open(&sealed, &SERVICE, Day(0)), Ok(answer));
+    }
     let mut plaintext = [0; PLAINTEXT_LEN];
     let len = bytes.len().min(PLAINTEXT_LEN);
     plaintext[..len].copy_from_slice(&bytes[..len]);

@@ -2,12 +2,12 @@
 
 use hardline_proto::relay::RelayUrl;
 use hardline_proto::relay::message::{
-    CLIENT_ADDRESS, DATA_PREAMBLE, FromPublisher, FromRelay, MAX_LINE, client_address, data_preamble,
-    read_client_address, read_data_preamble,
+    CALLER_PREAMBLE, CLIENT_ADDRESS, DATA_PREAMBLE, FromPublisher, FromRelay, MAX_LINE, caller_preamble,
+    client_address, data_preamble, read_caller_preamble, read_client_address, read_data_preamble,
 };
 
 /// The input is a line of the control connection from either side, the beginning of a data
-/// connection, and an address as a person types it. What is understood reads the same when it is
+/// connection or of a caller's, and an address as a person types it. What is understood reads the same when it is
 /// written again, and fits into a line.
 pub fn relay_message(bytes: &[u8]) {
     if let Ok(Some(message)) = FromPublisher::parse(bytes) {
@@ -24,6 +24,11 @@ pub fn relay_message(bytes: &[u8]) {
         && let Some(token) = read_data_preamble(preamble)
     {
         assert_eq!(data_preamble(&token), *preamble);
+    }
+    if let Some(Ok(preamble)) = bytes.get(..CALLER_PREAMBLE).map(<&[u8; CALLER_PREAMBLE]>::try_from)
+        && let Some(name) = read_caller_preamble(preamble)
+    {
+        assert_eq!(caller_preamble(&name), *preamble);
     }
     if let Some(Ok(address)) = bytes.get(..CLIENT_ADDRESS).map(<&[u8; CLIENT_ADDRESS]>::try_from) {
         let client = read_client_address(address);

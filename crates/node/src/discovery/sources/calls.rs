@@ -294,7 +294,7 @@ fn source(to: SocketAddr) -> Option<IpAddr> {
 /// Where this computer is to be sent probes, for an attempt towards `to`: at the address that
 /// others see, with the port that most routers keep, and in its own network, for a neighbour that
 /// cannot be found there.
-fn addresses(public: &[IpAddr], here: &NetworkState, to: SocketAddr, port: u16) -> Vec<SocketAddr> {
+pub(super) fn addresses(public: &[IpAddr], here: &NetworkState, to: SocketAddr, port: u16) -> Vec<SocketAddr> {
     let seen = public.iter().copied().filter(|ip| ip.is_ipv4() == to.is_ipv4());
     let inside = here.default_route.map(|route| IpAddr::V4(route.local)).filter(|_| to.is_ipv4());
     let mut addresses: Vec<_> = seen.chain(inside).map(|ip| SocketAddr::new(ip, port)).collect();

@@ -10,6 +10,8 @@ mod lan; // neighbours
 mod own; // this process
 mod recent; // where the service was reached last
 mod records; // values of the DHT → addresses
+#[cfg(feature = "quic")]
+mod relayed_calls; // the service itself, which is called through a relay
 mod static_addresses; // what the person gave by hand
 mod stored; // what is remembered on disk
 
@@ -21,6 +23,8 @@ pub use dht_text::{DHT_PLAIN, DHT_ROLLING};
 pub use lan::LAN;
 pub use own::OWN;
 pub use recent::RECENT;
+#[cfg(feature = "quic")]
+pub use relayed_calls::RELAYED_CALL;
 pub use static_addresses::STATIC;
 pub use stored::STORE;
 
@@ -69,6 +73,10 @@ pub(super) fn all(context: &SourceContext, rules: &DialRules) -> Vec<Box<dyn Add
     ];
     sources.extend(store.clone().map(|store| Box::new(Stored(store)) as _));
     sources.extend(lan.clone().map(|lan| Box::new(Neighbours(lan)) as _));
+    #[cfg(feature = "quic")]
+    sources.extend(
+        punching.clone().map(|quic| Box::new(relayed_calls::CalledThroughRelay::new(shared_dht.clone(), quic)) as _),
+    );
     sources.extend(shared_dht.iter().flat_map(|shared| dht(shared, punching.as_ref(), rules)));
     sources
 }

@@ -15,6 +15,7 @@ use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use super::callers::{CallsFor, calls};
 use super::dial_back::DialBackDesk;
 use super::lines::Lines;
 use super::server::{Control, Relay};
@@ -44,7 +45,7 @@ impl Relay {
         let mut tls = timeout(REGISTER_LIMIT, hello.accept(Arc::clone(&self.tls))).await??;
         let mut lines = Lines::default();
         let first = timeout(REGISTER_LIMIT, next(&mut lines, &mut tls)).await??;
-        let Some(FromPublisher::Register { token, publisher, names }) = first else { return Ok(()) };
+        let Some(FromPublisher::Register { token, publisher, names, takes_calls }) = first else { return Ok(()) };
         let Some(name) = self.admits(&token) else {
             debug!(%addr, "a publisher has no token of ours");
             return send(&mut tls, &FromRelay::Refused { reason: RefusalReason::Token }).await;
@@ -61,14 +62,19 @@ impl Relay {
             self.end(replaced);
         }
         let registration = registered.registration;
-        let control = Control { wake: Arc::new(Notify::new()), end: CancellationToken::new() };
+        let (calls_to, called) = calls();
+        let control = Control {
+            wake: Arc::new(Notify::new()),
+            end: CancellationToken::new(),
+            calls: takes_calls.then_some(calls_to),
+        };
         self.began(registration, control.clone());
         info!(%addr, token = name, names = names.len(), "publisher registered");
         let mut desk = DialBackDesk::new(addr.ip(), own.ip(), name.clone(), Arc::clone(&self.dial_backs));
         let serving = async {
             let answer = FromRelay::Registered { refused: registered.refused, seen: Some(addr), dials_back: true };
             send(&mut tls, &answer).await?;
-            self.serve((&mut tls, &mut lines), registration, &control, token, &mut desk).await
+            self.serve((&mut tls, &mut lines), registration, (&control, called), token, &mut desk).await
         };
         let served = tokio::select! {
             served = serving => served,
@@ -84,7 +90,7 @@ impl Relay {
         &self,
         (tls, lines): (&mut Tls, &mut Lines),
         registration: Registration,
-        control: &Control,
+        (control, mut called): (&Control, CallsFor),
         token: Id,
         desk: &mut DialBackDesk,
     ) -> io::Result<()> {
@@ -107,11 +113,13 @@ impl Relay {
                                 send(tls, &refusal).await?;
                             }
                         }
+                        Some(FromPublisher::Answer { caller, sealed }) => self.answered(registration, caller, sealed),
                         // Another token is another publisher, and begins anew.
                         Some(FromPublisher::Register { .. }) | None => return Ok(()),
                     }
                 }
                 answer = desk.answer() => send(tls, &answer).await?,
+                Some(call) = called.recv() => send(tls, &call).await?,
                 () = control.wake.notified() => {}
                 () = sleep_until(again.map_or(until, |again| again.min(until)).into()) => {
                     if Instant::now() >= until {

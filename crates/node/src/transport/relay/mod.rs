@@ -4,6 +4,9 @@
 //! `server` is the relay, `publisher` the side of who is reached through it. The messages and the
 //! books are in [`hardline_proto::relay`].
 
+#[cfg(feature = "quic")]
+pub(crate) mod caller; // a service is called through a relay, at the dialler
+mod callers; // who calls publishers, at the relay
 mod control; // a publisher's control connection, at the relay
 pub(crate) mod dial_back; // a relay tries whether a publisher is reached without it
 mod join; // two TCP connections → bytes both ways

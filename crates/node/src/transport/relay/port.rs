@@ -5,7 +5,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hardline_proto::relay::message::{DATA_MAGIC, DATA_PREAMBLE, read_dial_back_preamble};
+use hardline_proto::relay::message::{
+    CALLER_MAGIC, CALLER_PREAMBLE, DATA_MAGIC, DATA_PREAMBLE, read_caller_preamble, read_dial_back_preamble,
+};
 use rustls::ServerConfig;
 use rustls::server::ClientHello;
 use tokio::io::AsyncReadExt;
@@ -94,7 +96,7 @@ impl P2pIncoming {
         Ok(length > 0 && first[0] == DATA_MAGIC[0])
     }
 
-    /// Takes a relay's dial-back, or a publisher's data connection.
+    /// Takes a relay's dial-back, a publisher's data connection, or somebody who calls one.
     async fn serve_without_tls(mut self) -> Unserved {
         let mut bytes = [0; DATA_PREAMBLE];
         if let Err(error) = self.tcp.read_exact(&mut bytes).await {
@@ -106,8 +108,27 @@ impl P2pIncoming {
         }
         let Some(relay) = self.relay else { return Unserved::NoTls };
         tcp::tune(&self.tcp);
+        if bytes.starts_with(&CALLER_MAGIC) {
+            return serve_caller(&relay, &bytes, self.tcp, self.addr).await;
+        }
         relay.data(&bytes, self.tcp).map_or(Unserved::NoTls, |()| Unserved::Relayed)
     }
+}
+
+/// Takes who began with `first` to call a publisher.
+async fn serve_caller(
+    relay: &Arc<Relay>,
+    first: &[u8; DATA_PREAMBLE],
+    mut tcp: TcpStream,
+    addr: SocketAddr,
+) -> Unserved {
+    let mut bytes = [0; CALLER_PREAMBLE];
+    bytes[..DATA_PREAMBLE].copy_from_slice(first);
+    if let Err(error) = tcp.read_exact(&mut bytes[DATA_PREAMBLE..]).await {
+        return Unserved::Handshake(error);
+    }
+    let is_taken = read_caller_preamble(&bytes).is_some_and(|name| relay.called(name, tcp, addr));
+    if is_taken { Unserved::Relayed } else { Unserved::NoTls }
 }
 
 async fn answer_beside_relay<T: Send>(

@@ -3,7 +3,7 @@
 
 use std::future::pending;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -113,6 +113,32 @@ impl Incoming for RelayedIncoming {
     }
 }
 
+/// Calls that wait to be looked at, and answers that wait to be sent. Those beyond are lost.
+pub(crate) const MAX_CALLS: usize = 16;
+
+/// A call to one of this computer's services that a relay has carried.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "quic"), allow(dead_code, reason = "calls need QUIC"))]
+pub(crate) struct RelayedCall {
+    /// The name that was called.
+    pub(crate) name: Name,
+    /// As it came.
+    pub(crate) sealed: Vec<u8>,
+    /// Where the relay sees this computer.
+    pub(crate) seen: Option<IpAddr>,
+    caller: Id,
+    answers: mpsc::Sender<FromPublisher>,
+}
+
+#[cfg(feature = "quic")]
+impl RelayedCall {
+    /// Has the relay carry an answer.
+    pub(crate) fn answer(self, sealed: Vec<u8>) {
+        // A relay that takes none gets none.
+        let _ = self.answers.try_send(FromPublisher::Answer { caller: self.caller, sealed });
+    }
+}
+
 /// How it stands with one relay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
@@ -147,6 +173,8 @@ pub(crate) struct Publisher {
     /// Changes when this computer has moved to another network.
     pub(crate) network: watch::Receiver<Arc<NetworkState>>,
     pub(crate) relayed: Relayed,
+    /// Where calls go, if any are taken.
+    pub(crate) calls: Option<mpsc::Sender<RelayedCall>>,
     /// Addresses for the relay to try, and where its answers go.
     pub(crate) to_verify: ToVerify,
     /// Takes word of how it stands; with the relay's address while we are registered.
@@ -192,6 +220,11 @@ impl Publisher {
         self.say_names(&mut tls).await?;
         let answer = timeout(REGISTER_LIMIT, next(&mut lines, &mut tls)).await??;
         let mut verifier = Verifier::new(self.to_verify.clone());
+        let (answers, mut to_answer) = mpsc::channel(MAX_CALLS);
+        let seen = match &answer {
+            FromRelay::Registered { seen, .. } => seen.map(|seen| seen.ip().to_canonical()),
+            _ => None,
+        };
         if let FromRelay::Registered { seen: Some(seen), dials_back: true, .. } = &answer {
             verifier.registered(seen.ip());
         }
@@ -210,10 +243,14 @@ impl Publisher {
                     match message? {
                         FromRelay::Connect { token } => self.open_data(&at, token, &data, &waiting),
                         FromRelay::DialledBack { nonce, outcome } => verifier.answered(nonce, outcome),
+                        FromRelay::Call { caller, name, sealed } => {
+                            self.called(RelayedCall { name, sealed, seen, caller, answers: answers.clone() });
+                        }
                         other => self.heard(other, &at)?,
                     }
                 }
                 Ok(()) = self.names.changed() => self.say_names(&mut tls).await?,
+                Some(answer) = to_answer.recv() => send(&mut tls, &answer).await?,
                 () = verifier.wait_for_addresses() => verifier.addresses_changed(),
                 () = when(due) => {
                     if let Some(question) = verifier.question().await {
@@ -254,7 +291,13 @@ impl Publisher {
 
     async fn say_names(&mut self, tls: &mut Tls) -> io::Result<()> {
         let names = self.names.borrow_and_update().clone();
-        send(tls, &FromPublisher::Register { token: self.relay.token, publisher: self.id, names }).await
+        let takes_calls = self.calls.is_some();
+        send(tls, &FromPublisher::Register { token: self.relay.token, publisher: self.id, names, takes_calls }).await
+    }
+
+    fn called(&self, call: RelayedCall) {
+        // More than are looked at wait for nobody.
+        let _ = self.calls.as_ref().map(|calls| calls.try_send(call));
     }
 
     fn heard(&self, message: FromRelay, at: &HostPort) -> Result<(), Ended> {
@@ -265,7 +308,9 @@ impl Publisher {
                 Ok(())
             }
             FromRelay::Refused { reason } => Err(Ended::Refused(reason)),
-            FromRelay::Connect { .. } | FromRelay::DialledBack { .. } | FromRelay::Pong => Ok(()),
+            FromRelay::Connect { .. } | FromRelay::DialledBack { .. } | FromRelay::Call { .. } | FromRelay::Pong => {
+                Ok(())
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use hardline_proto::KeyHash;
 use hardline_proto::host::parse_service_name;
+use hardline_proto::relay::callers::Callers;
 use hardline_proto::relay::dial_back::DialBackLog;
 use hardline_proto::relay::message::{DATA_PREAMBLE, client_address, read_data_preamble};
 use hardline_proto::relay::registry::{Arrival, DataArrival, Place, Registration, Registry, RelayLimit};
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
+use super::callers::{Answers, CallsTo};
 use super::join::{Pace, join, write_all};
 use super::tokens::{TokenError, TokenFile};
 use crate::config::RelayConfig;
@@ -76,11 +78,14 @@ pub(crate) struct Relay {
     controls: Mutex<HashMap<Registration, Control>>,
     /// Who has asked to be dialled back.
     pub(super) dial_backs: Arc<Mutex<DialBackLog>>,
+    /// Who calls publishers.
+    callers: Mutex<Callers>,
+    answers: Mutex<Answers>,
     total: Arc<Pace>,
     paces: Mutex<HashMap<String, Arc<Pace>>>,
-    metrics: Metrics,
+    pub(super) metrics: Metrics,
     refusals: LogThrottle,
-    tasks: TaskTracker,
+    pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
 }
 
@@ -91,6 +96,8 @@ pub(super) struct Control {
     pub(super) wake: Arc<Notify>,
     /// To end it, and everything joined by it.
     pub(super) end: CancellationToken,
+    /// Calls for its publisher, if that takes any.
+    pub(super) calls: Option<CallsTo>,
 }
 
 /// A data connection for one client.
@@ -155,6 +162,8 @@ impl Relay {
             admitted: Mutex::default(),
             controls: Mutex::default(),
             dial_backs: Arc::default(),
+            callers: Mutex::default(),
+            answers: Mutex::default(),
             total,
             paces: Mutex::default(),
             metrics,
@@ -326,6 +335,21 @@ impl Relay {
 
     pub(super) fn books(&self) -> MutexGuard<'_, Registry<TcpStream, oneshot::Sender<Slot>>> {
         lock(&self.books)
+    }
+
+    pub(super) fn callers(&self) -> MutexGuard<'_, Callers> {
+        lock(&self.callers)
+    }
+
+    pub(super) fn answers(&self) -> MutexGuard<'_, Answers> {
+        lock(&self.answers)
+    }
+
+    /// Where calls for whoever holds `name` go, if that takes any.
+    pub(super) fn calls_to(&self, name: &Name) -> Option<(Registration, CallsTo)> {
+        let holder = self.books().holder(name)?;
+        let calls = lock(&self.controls).get(&holder)?.calls.clone()?;
+        Some((holder, calls))
     }
 
     pub(super) fn began(&self, registration: Registration, control: Control) {

@@ -1,5 +1,8 @@
 //! Relay and publisher over loopback, with real TLS on the control connection.
 
+#[cfg(feature = "quic")]
+mod calls; // calls that a relay carries
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,7 +26,7 @@ use super::dial_back::DialBacks;
 use super::lines::Lines;
 use super::port::{P2pListener, Witness};
 use super::publisher::client_tls;
-use super::publisher::{Publisher, RegistrationStatus, RelayedListener};
+use super::publisher::{Publisher, RegistrationStatus, RelayedCall, RelayedListener};
 use super::server::Relay;
 use super::tokens::TokenFile;
 use super::verify::ToVerify;
@@ -115,6 +118,17 @@ impl World {
     }
 
     fn home_told(&self, url: RelayUrl, id: u8, names: &[Name], to_verify: ToVerify) -> Home {
+        self.home_called(url, id, names, to_verify, None)
+    }
+
+    fn home_called(
+        &self,
+        url: RelayUrl,
+        id: u8,
+        names: &[Name],
+        to_verify: ToVerify,
+        calls: Option<mpsc::Sender<RelayedCall>>,
+    ) -> Home {
         let (relayed, clients) = RelayedListener::new();
         let (names, names_receiver) = watch::channel(names.to_vec());
         let (network, network_receiver) = watch::channel(Arc::default());
@@ -128,6 +142,7 @@ impl World {
             names: names_receiver,
             network: network_receiver,
             relayed,
+            calls,
             to_verify,
             tell: Box::new(move |status, _| drop(status_sender.send_replace(status))),
             tasks: TaskTracker::new(),
@@ -365,6 +380,7 @@ async fn a_client_is_told_soon_that_its_publisher_does_not_answer() {
         token: url.token,
         publisher: Id::from_bytes([1; 16]),
         names: vec![A],
+        takes_calls: false,
     };
     control.write_all(&register.encode()).await.unwrap();
     control.flush().await.unwrap();
@@ -494,7 +510,7 @@ async fn asks(world: &World, ports: impl Iterator<Item = u16>) -> Vec<DialBackOu
     let tcp = TcpStream::connect(world.at).await.unwrap();
     let mut control = handshake::connect(client_tls(url.key), name, tcp).await.unwrap();
     let publisher = Id::from_bytes([1; 16]);
-    let register = FromPublisher::Register { token: url.token, publisher, names: vec![A] };
+    let register = FromPublisher::Register { token: url.token, publisher, names: vec![A], takes_calls: false };
     control.write_all(&register.encode()).await.unwrap();
     control.flush().await.unwrap();
     let (mut lines, mut outcomes) = (Lines::default(), Vec::new());
