@@ -8,17 +8,23 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use hardline_proto::KeyHash;
+#[cfg(feature = "quic")]
+use hardline_proto::call::CallId;
 use hardline_proto::candidate::{Candidate, Way};
 use hardline_proto::host::ServiceName;
 use hardline_proto::hosts::HostPort;
 use hardline_proto::network::NetworkState;
 use hardline_proto::path::{Path, PathKind};
 use hardline_proto::preamble::Preamble;
+#[cfg(feature = "quic")]
+use hardline_proto::punch::{Attempt, Plan, Role};
 use hardline_proto::tunnel::{Open, Reason, Refusal};
 use rustls::ClientConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+#[cfg(feature = "quic")]
+use tokio::time::Instant;
 #[cfg(feature = "quic")]
 use tokio_util::task::TaskTracker;
 
@@ -33,9 +39,10 @@ use crate::tls::identity::Identity;
 use crate::tls::sni;
 use crate::transport::memory::{Memory, MemoryAddr, MemoryListener, MemoryStream};
 #[cfg(feature = "quic")]
-use crate::transport::quic::{QuicEndpoint, QuicListener, QuicTasks};
+use crate::transport::quic::{QuicConnection, QuicEndpoint, QuicListener, QuicTasks};
+use crate::transport::relay::tests::RelayedHome;
 use crate::transport::tcp::Tcp;
-use crate::transport::{ByteStream, ConnectError, Incoming, Listener, Reset, Target, Transport};
+use crate::transport::{ByteStream, ConnectError, Connected, Incoming, Listener, Reset, Target, Transport};
 
 /// A transport, with a listener of its own.
 trait Ground: Transport<Connection: Connection> + Send + 'static {
@@ -43,7 +50,8 @@ trait Ground: Transport<Connection: Connection> + Send + 'static {
 
     fn new() -> Self;
 
-    async fn listen() -> (Self::Listener, Self::Address);
+    /// Lets in who asks for `key`.
+    async fn listen(key: KeyHash) -> (Self::Listener, Self::Address);
 }
 
 impl Ground for Tcp {
@@ -53,7 +61,7 @@ impl Ground for Tcp {
         Self
     }
 
-    async fn listen() -> (TcpListener, HostPort) {
+    async fn listen(_key: KeyHash) -> (TcpListener, HostPort) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap().into();
         (listener, at)
@@ -67,7 +75,7 @@ impl Ground for Memory {
         Self
     }
 
-    async fn listen() -> (MemoryListener, MemoryAddr) {
+    async fn listen(_key: KeyHash) -> (MemoryListener, MemoryAddr) {
         MemoryListener::bind()
     }
 }
@@ -80,10 +88,84 @@ impl Ground for QuicEndpoint {
         Self::bind(Some(([127, 0, 0, 1], 0).into()), QuicTasks::new(TaskTracker::new())).unwrap()
     }
 
-    async fn listen() -> (QuicListener, SocketAddr) {
+    async fn listen(_key: KeyHash) -> (QuicListener, SocketAddr) {
         let endpoint = Self::new();
         let at = endpoint.local_addr().unwrap();
         (QuicListener::new(endpoint), at)
+    }
+}
+
+/// A relay joins both sides, over loopback; its control connection and its data connections are
+/// real ones.
+struct Relayed(Tcp);
+
+impl Transport for Relayed {
+    type Address = HostPort;
+    type Connection = <Tcp as Transport>::Connection;
+
+    fn connect(
+        &self,
+        at: &HostPort,
+        target: &Target,
+    ) -> impl Future<Output = Result<Connected<Self::Connection>, ConnectError>> + Send {
+        self.0.connect(at, target)
+    }
+}
+
+impl Ground for Relayed {
+    type Listener = RelayedHome;
+
+    fn new() -> Self {
+        Self(Tcp)
+    }
+
+    async fn listen(key: KeyHash) -> (RelayedHome, HostPort) {
+        RelayedHome::registered(*key.as_bytes()).await
+    }
+}
+
+/// Two sockets of QUIC between which probes go before each connection, as behind NATs.
+#[cfg(feature = "quic")]
+struct Punched(QuicEndpoint);
+
+/// Where the other side is, and who hears the call there.
+#[cfg(feature = "quic")]
+struct PunchedAddr {
+    at: SocketAddr,
+    called: QuicEndpoint,
+}
+
+#[cfg(feature = "quic")]
+impl Transport for Punched {
+    type Address = PunchedAddr;
+    type Connection = QuicConnection;
+
+    async fn connect(
+        &self,
+        PunchedAddr { at, called }: &PunchedAddr,
+        target: &Target,
+    ) -> Result<Connected<QuicConnection>, ConnectError> {
+        let (id, now) = (CallId::from_bytes(rand::random()), Instant::now().into_std());
+        let attempt = |role, to| Attempt::new(now, role, &id, &[to], Plan::Few, rand::random());
+        let mut punch = self.0.punch(attempt(Role::Dialler, *at));
+        called.answer_probes(attempt(Role::Publisher, self.0.local_addr().unwrap()));
+        let opened = punch.opened().await.expect("probes get through");
+        self.0.connect(&opened.remote, target).await
+    }
+}
+
+#[cfg(feature = "quic")]
+impl Ground for Punched {
+    type Listener = QuicListener;
+
+    fn new() -> Self {
+        Self(<QuicEndpoint as Ground>::new())
+    }
+
+    async fn listen(_key: KeyHash) -> (QuicListener, PunchedAddr) {
+        let called = <QuicEndpoint as Ground>::new();
+        let at = called.local_addr().unwrap();
+        (QuicListener::new(called.clone()), PunchedAddr { at, called })
     }
 }
 
@@ -92,9 +174,12 @@ macro_rules! over_all {
     ($test:ident) => {
         #[cfg(feature = "quic")]
         $test(House::<QuicEndpoint>::new(v2::VERSION).await).await;
+        #[cfg(feature = "quic")]
+        $test(House::<Punched>::new(v2::VERSION).await).await;
         for version in [v1::VERSION, v2::VERSION] {
             $test(House::<Tcp>::new(version).await).await;
             $test(House::<Memory>::new(version).await).await;
+            $test(House::<Relayed>::new(version).await).await;
         }
     };
 }
@@ -123,7 +208,7 @@ impl<G: Ground> House<G> {
     async fn new(version: u16) -> Self {
         let identity = Identity::ephemeral().unwrap();
         let key = identity.key;
-        let (listener, at) = G::listen().await;
+        let (listener, at) = G::listen(key).await;
         let (backend, programs) = mpsc::unbounded_channel();
         let service = Arc::new(Service {
             tls: ServerTls::new((&identity).into()),
@@ -429,7 +514,8 @@ async fn somebody_else_gets_no_session() {
     async fn test<G: Ground>(house: House<G>) {
         let other = Identity::ephemeral().unwrap().key;
         let tls = v2::client_tls(other, true);
-        let target = Target { key: other, tls, name: sni::server_name(other).unwrap(), pseudonym: None };
+        // By the name of the house, since a relay knows no other.
+        let target = Target { key: other, tls, name: sni::server_name(house.key).unwrap(), pseudonym: None };
         match house.transport.connect(&house.at, &target).await {
             Err(ConnectError::WrongKey(got)) => assert_eq!(got, house.key),
             other => panic!("{:?}", other.map(|_| "connected")),

@@ -18,4 +18,4 @@ pub mod tokens; // who may register
 pub(crate) mod verify; // a publisher has a relay try its addresses
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

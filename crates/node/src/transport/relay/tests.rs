@@ -178,6 +178,29 @@ impl Home {
     }
 }
 
+/// Where clients come in of a publisher that is registered at a relay; both live as long as this.
+pub(crate) struct RelayedHome {
+    home: Home,
+    _world: World,
+}
+
+impl RelayedHome {
+    /// Registers `name`. Returns where the relay listens as well.
+    pub(crate) async fn registered(name: Name) -> (Self, HostPort) {
+        let world = World::new(config()).await;
+        let (home, at) = (world.registered(1, &[name]).await, world.at.into());
+        (Self { home, _world: world }, at)
+    }
+}
+
+impl Listener for RelayedHome {
+    type Incoming = super::publisher::RelayedIncoming;
+
+    async fn accept(&self) -> io::Result<(Self::Incoming, SocketAddr)> {
+        self.home.clients.accept().await
+    }
+}
+
 fn nothing_to_verify() -> ToVerify {
     ToVerify { wanted: watch::channel(HostList::default()).1, dial_backs: Arc::default(), tell: Arc::new(|_, _| {}) }
 }
