@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::internet::STUN;
+use crate::internet::{STUN, internet_v6};
 use crate::lab::Lab;
 use crate::network::{Host, Switch};
 use crate::process::Process;
@@ -48,6 +48,9 @@ struct Wan {
     /// Whether a STUN server tells it that the address is public. Without one miniupnpd takes every
     /// address of a lab for a private one.
     has_stun: bool,
+    /// Whether the home has IPv6 as well, behind a firewall: 2001:db8:N::/48, N the last byte of the
+    /// address.
+    has_ipv6: bool,
 }
 
 impl Lab {
@@ -55,7 +58,17 @@ impl Lab {
     pub fn home(&self, internet: &Switch, number: u8, mapping: Mapping) -> Result<Router> {
         internet.answer_stun()?;
         let address = Ipv4Addr::new(203, 0, 113, number);
-        let wan = Wan { address, gateway: Ipv4Addr::new(203, 0, 113, 254), has_stun: true };
+        let wan = Wan { address, gateway: Ipv4Addr::new(203, 0, 113, 254), has_stun: true, has_ipv6: false };
+        Router::new(self, &format!("home{number}"), internet, [192, 168, number], wan, mapping)
+    }
+
+    /// The same, below 10, with 2001:db8:`number`::1/64 inside as well, and a firewall that lets
+    /// nobody in unasked.
+    pub fn home_with_ipv6(&self, internet: &Switch, number: u8, mapping: Mapping) -> Result<Router> {
+        internet.answer_stun()?;
+        internet.namespace.ip(&format!("route add 2001:db8:{number}::/48 via {} dev br0", internet_v6(number)))?;
+        let address = Ipv4Addr::new(203, 0, 113, number);
+        let wan = Wan { address, gateway: Ipv4Addr::new(203, 0, 113, 254), has_stun: true, has_ipv6: true };
         Router::new(self, &format!("home{number}"), internet, [192, 168, number], wan, mapping)
     }
 
@@ -63,14 +76,19 @@ impl Lab {
     /// 6598).
     pub fn carrier(&self, internet: &Switch, number: u8) -> Result<Router> {
         let address = Ipv4Addr::new(203, 0, 113, number);
-        let wan = Wan { address, gateway: Ipv4Addr::new(203, 0, 113, 254), has_stun: false };
+        let wan = Wan { address, gateway: Ipv4Addr::new(203, 0, 113, 254), has_stun: false, has_ipv6: false };
         Router::new(self, &format!("carrier{number}"), internet, [100, 64, 0], wan, Mapping::None)
     }
 
     /// A home whose router has 100.64.0.`number` behind a provider's router, and
     /// 192.168.`number`.1/24 inside.
     pub fn home_behind(&self, carrier: &Router, number: u8, mapping: Mapping) -> Result<Router> {
-        let wan = Wan { address: carrier.address_of(number), gateway: carrier.address_of(1), has_stun: false };
+        let wan = Wan {
+            address: carrier.address_of(number),
+            gateway: carrier.address_of(1),
+            has_stun: false,
+            has_ipv6: false,
+        };
         Router::new(self, &format!("home{number}"), &carrier.lan, [192, 168, number], wan, mapping)
     }
 }
@@ -84,6 +102,7 @@ impl Router {
         router.host.attach(&router.lan, "lan", &[&format!("{}/24", router.address_of(1))])?;
         router.host.ip("route add 239.0.0.0/8 dev lan")?;
         router.sh("echo 1 > /proc/sys/net/ipv4/ip_forward")?;
+        router.route_ipv6()?;
         router.load_rules()?;
         router.start_daemon()?;
         Ok(router)
@@ -93,7 +112,23 @@ impl Router {
     /// route by this router.
     pub fn connect(&self, host: &Host, number: u8) -> Result<()> {
         host.attach(&self.lan, "eth0", &[&format!("{}/24", self.address_of(number))])?;
+        if self.wan.has_ipv6 {
+            let home = self.inside[2];
+            host.ip(&format!("address add 2001:db8:{home}::{number}/64 dev eth0"))?;
+            host.ip(&format!("route add default via 2001:db8:{home}::1 dev eth0"))?;
+        }
         self.lead(host)
+    }
+
+    fn route_ipv6(&self) -> Result<()> {
+        if !self.wan.has_ipv6 {
+            return Ok(());
+        }
+        let home = self.inside[2];
+        self.sh("echo 1 > /proc/sys/net/ipv6/conf/all/forwarding")?;
+        self.host.ip(&format!("address add {}/128 dev wan", internet_v6(home)))?;
+        self.host.ip("route add default via fe80::1 dev wan")?;
+        self.host.ip(&format!("address add 2001:db8:{home}::1/64 dev lan"))
     }
 
     /// Makes this router the default one of a computer in the inner network, whose `eth0` has just
@@ -218,6 +253,12 @@ impl Router {
         self.mapped_of(UDP)
     }
 
+    /// How many ports of IPv6 addresses its daemon lets others in to now.
+    pub fn pinholes(&self) -> Result<usize> {
+        let rules = self.host.run("nft", &["list", "chain", "inet", "filter", "miniupnpd"])?.success()?;
+        Ok(rules.stdout.lines().filter(|line| line.contains("@nh,192,128 0x20010db8")).count())
+    }
+
     fn mapped_of(&self, protocol: &str) -> Result<Vec<(u16, SocketAddrV4)>> {
         let rules = self.host.run("nft", &["list", "chain", "inet", "filter", "prerouting_miniupnpd"])?.success()?;
         rules.stdout.lines().filter(|line| line.contains(protocol)).map(read_rule).collect()
@@ -280,15 +321,19 @@ impl Router {
         let yes = |does: bool| if does { "yes" } else { "no" };
         let [a, b, c] = self.inside;
         let mut text = format!(
-            "ext_ifname=wan\nlistening_ip=lan\nipv6_disable=yes\nsecure_mode=yes\nhttp_port=5000\n\
+            "ext_ifname=wan\nlistening_ip=lan\nipv6_disable={}\nsecure_mode=yes\nhttp_port=5000\n\
              uuid=00000000-0000-0000-0000-{:012}\nenable_upnp={}\nenable_natpmp={}\n\
              upnp_table_name=filter\nupnp_nat_table_name=filter\nupnp_forward_chain=miniupnpd\n\
              upnp_nat_chain=prerouting_miniupnpd\nupnp_nat_postrouting_chain=postrouting_miniupnpd\n\
              allow 1024-65535 {a}.{b}.{c}.0/24 1024-65535\ndeny 0-65535 0.0.0.0/0 0-65535\n",
+            yes(!self.wan.has_ipv6),
             c,
             yes(self.speaks_upnp()),
             yes(self.mapping != Mapping::Upnp),
         );
+        if self.wan.has_ipv6 {
+            text.push_str("ext_ifname6=wan\n");
+        }
         if self.wan.has_stun {
             write!(text, "ext_perform_stun=yes\next_stun_host={}\next_stun_port={}\n", STUN.0, STUN.1)?;
         }
@@ -315,7 +360,7 @@ table inet filter {
         type filter hook input priority 0; policy drop;
         iifname lo accept
         ct state established,related accept
-        meta l4proto icmp accept
+        meta l4proto { icmp, ipv6-icmp } accept
         iifname lan jump input_lan
         iifname lan accept
         jump miniupnpd
@@ -325,6 +370,7 @@ table inet filter {
         ct state established,related accept
         iifname lan accept
         ct status dnat accept
+        jump miniupnpd
     }
     chain foreign {
         type filter hook prerouting priority -300;
@@ -338,7 +384,7 @@ table inet filter {
     chain postrouting {
         type nat hook postrouting priority 100;
         oifname wan jump postrouting_miniupnpd
-        oifname wan masquerade
+        meta nfproto ipv4 oifname wan masquerade
     }
 }
 ";

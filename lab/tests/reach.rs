@@ -5,7 +5,7 @@ use std::net::SocketAddrV4;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use hardline_lab::{Hardline, Host, Lab, Mapping, Router, Switch, is_long};
 use serde_json::Value;
 
@@ -171,6 +171,36 @@ fn carrier_nat_is_told_and_no_address_that_cannot_work() -> Result<()> {
     hardline.process.wait_for_line("carrier NAT")?;
     assert_eq!(wan_hosts(&alice, &hardline)?, Vec::<String>::new());
     Ok(())
+}
+
+/// The firewall of a home lets nobody in by IPv6 until it is asked to, and again after that.
+#[test]
+fn the_routers_firewall_is_opened_for_ipv6_and_closed_at_a_stop() -> Result<()> {
+    for mapping in [Mapping::Pcp, Mapping::Upnp] {
+        let Some(lab) = Lab::open()? else { return Ok(()) };
+        let internet = lab.internet()?;
+        let router = lab.home_with_ipv6(&internet, 1, mapping)?;
+        let (alice, bob) = (lab.host("alice")?, lab.host("bob")?);
+        router.connect(&alice, 2)?;
+        bob.join(&internet, "eth0", 20)?;
+        let mut hardline = alice.hardline(&["share", ".", "--no-dht", "-v"])?;
+        let began = Instant::now();
+        waits_until(LIMIT, || opens(&bob, "2001:db8:1::2")).with_context(|| format!("{mapping:?}"))?;
+        println!("{mapping:?}: let in by IPv6 after {:?}", began.elapsed());
+        waits_until(LIMIT, || Ok(router.pinholes()? == 2)).context("TCP and UDP")?;
+        hardline.process.terminate(LIMIT)?;
+        ensure!(router.pinholes()? == 0, "{mapping:?}: left open");
+        let _again = alice.hardline(&["share", ".", "--no-dht", "--no-port-mapping"])?;
+        assert!(!opens(&bob, "2001:db8:1::2")?, "{mapping:?}");
+    }
+    Ok(())
+}
+
+/// Whether the P2P port of `address` takes a connection from `host`.
+fn opens(host: &Host, address: &str) -> Result<bool> {
+    // The handshake fails, since no service was named; before that somebody took the connection.
+    let said = host.curl(&["--max-time", "1", "--insecure", &format!("https://[{address}]:7008/")])?;
+    Ok(said.status.code() == Some(35))
 }
 
 /// A home with a service in it.

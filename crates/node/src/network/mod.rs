@@ -31,6 +31,7 @@ use self::netlink::Netlink;
 
 pub use self::interfaces::interface_addrs;
 pub(crate) use self::interfaces::interface_index;
+pub(crate) use self::route::{RouterV6, default_router_v6};
 pub use hardline_proto::network::{DefaultRoute, InterfaceAddr, NetworkState};
 
 /// Time between two looks where the system does not tell of every change. A pulled cable changes no

@@ -3,12 +3,13 @@
 
 mod outlook; // who reaches this host, in one judgement
 mod own; // addresses of the interfaces, and what to tell of all
+mod pinholes; // the router lets others in by IPv6
 mod proofs; // what somebody outside has proven
 mod route; // whether the router may have to open a port
 mod router; // the task that keeps a port of it open
 mod status; // for programs and in sentences
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use hardline_proto::hosts::{Host, HostList, HostPort};
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use self::pinholes::Pinholes;
 use self::proofs::{Proof, Proven};
 use self::router::PortMapper;
 use crate::network::{DefaultRoute, NetworkMonitor, NetworkState};
@@ -157,6 +159,7 @@ impl Reach {
         let is_mapping = config.port_mapping;
         let network = network.watch();
         let proven = Proven::default();
+        let (by_ipv6, by_ipv6_receiver) = watch::channel(Vec::new());
         let mut monitor = ReachabilityMonitor {
             config,
             network,
@@ -166,6 +169,7 @@ impl Reach {
             udp,
             udp_route,
             proven,
+            by_ipv6,
             hosts: hosts_sender,
             quic: quic_sender,
             home: home_sender,
@@ -174,6 +178,8 @@ impl Reach {
         };
         monitor.look();
         if is_mapping {
+            let pinholes = Pinholes::new(udp_inside.into_iter().chain([tcp_inside]).collect());
+            tasks.spawn(pinholes.run(by_ipv6_receiver, shutdown.clone()));
             let mapper = PortMapper::new(tcp_inside, router_sender);
             tasks.spawn(mapper.run(route_receiver, shutdown.clone()));
             if let Some(inside) = udp_inside {
@@ -235,6 +241,8 @@ struct ReachabilityMonitor {
     udp: watch::Receiver<RouterStatus>,
     udp_route: watch::Sender<Option<DefaultRoute>>,
     proven: Proven,
+    /// Addresses that the router's firewall may keep others from.
+    by_ipv6: watch::Sender<Vec<Ipv6Addr>>,
     hosts: watch::Sender<HostList>,
     quic: watch::Sender<Vec<SocketAddr>>,
     home: watch::Sender<Home>,
@@ -275,6 +283,8 @@ impl ReachabilityMonitor {
         let punch = self.punched(route.is_some(), seen, &quic);
         quic.splice(0..0, self.mapped_udp(seen));
         let is_quic_changed = self.quic.send_if_modified(|known| std::mem::replace(known, quic.clone()) != quic);
+        let by_ipv6 = own::by_ipv6(&status);
+        self.by_ipv6.send_if_modified(|known| std::mem::replace(known, by_ipv6.clone()) != by_ipv6);
         let home = own::home(&self.config, &network, &status);
         let is_home_changed = self.home.send_if_modified(|known| std::mem::replace(known, home.clone()) != home);
         let is_punch_changed = self.punch.send_if_modified(|known| std::mem::replace(known, punch.clone()) != punch);

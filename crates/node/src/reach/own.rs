@@ -84,6 +84,16 @@ pub(super) fn behind_router(router: &RouterStatus, seen: Option<Ipv4Addr>, port:
     }
 }
 
+/// Addresses of interfaces by which this computer is reached over IPv6.
+pub(super) fn by_ipv6(status: &ReachStatus) -> Vec<Ipv6Addr> {
+    let of_interface = status.addresses.iter().filter(|address| address.basis == Basis::Interface);
+    let global = of_interface.filter_map(|address| match &address.at.host {
+        Host::Ip(IpAddr::V6(ip)) if is_global(ip) => Some(*ip),
+        _ => None,
+    });
+    global.collect()
+}
+
 /// Where this computer is reached from its own network, for who is seen outside where it is. Only
 /// one behind a router has such a network.
 pub(super) fn home(config: &ReachConfig, network: &NetworkState, status: &ReachStatus) -> Home {

@@ -1,6 +1,7 @@
-//! Port Control Protocol (RFC 6887): the operations ANNOUNCE and MAP, for IPv4, TCP and UDP.
+//! Port Control Protocol (RFC 6887): the operations ANNOUNCE and MAP, for TCP and UDP. Where nothing
+//! is translated, as with IPv6, a mapping only lets others in.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use super::Transport;
@@ -31,7 +32,7 @@ pub type Nonce = [u8; 12];
 
 /// Asks whether a PCP server is there, and for its epoch.
 #[must_use]
-pub fn announce_request(client: Ipv4Addr) -> [u8; HEADER] {
+pub fn announce_request(client: IpAddr) -> [u8; HEADER] {
     header(ANNOUNCE, Duration::ZERO, client)
 }
 
@@ -39,7 +40,7 @@ pub fn announce_request(client: Ipv4Addr) -> [u8; HEADER] {
 #[must_use]
 pub fn map_request(
     transport: Transport,
-    client: Ipv4Addr,
+    client: IpAddr,
     nonce: Nonce,
     (internal, external): (u16, u16),
     lifetime: Duration,
@@ -53,16 +54,25 @@ pub fn map_request(
     request.extend([protocol, 0, 0, 0]);
     request.extend(internal.to_be_bytes());
     request.extend(external.to_be_bytes());
-    request.extend(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped().octets()); // any IPv4 address
+    // Any address of the client's family.
+    let any = if client.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    request.extend(octets(any));
     request
 }
 
-fn header(operation: u8, lifetime: Duration, client: Ipv4Addr) -> [u8; HEADER] {
+fn octets(addr: IpAddr) -> [u8; 16] {
+    match addr {
+        IpAddr::V4(addr) => addr.to_ipv6_mapped().octets(),
+        IpAddr::V6(addr) => addr.octets(),
+    }
+}
+
+fn header(operation: u8, lifetime: Duration, client: IpAddr) -> [u8; HEADER] {
     let mut header = [0; HEADER];
     header[0] = VERSION;
     header[1] = operation;
     header[4..8].copy_from_slice(&u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX).to_be_bytes());
-    header[8..].copy_from_slice(&client.to_ipv6_mapped().octets());
+    header[8..].copy_from_slice(&octets(client));
     header
 }
 
@@ -80,7 +90,7 @@ pub enum Answer {
         /// The router's, which may be another than was asked for.
         external: u16,
         /// The router's address outside.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// For how long.
         lifetime: Duration,
         /// Seconds since the router last forgot.
@@ -117,7 +127,7 @@ pub fn read(datagram: &[u8]) -> Option<Answer> {
                 nonce: *nonce,
                 internal: u16::from_be_bytes([*i0, *i1]),
                 external: u16::from_be_bytes([*x0, *x1]),
-                address: Ipv6Addr::from(*addr.first_chunk::<16>()?).to_ipv4_mapped()?,
+                address: Ipv6Addr::from(*addr.first_chunk::<16>()?).to_canonical(),
                 lifetime: Duration::from_secs(u32::from_be_bytes([l0, l1, l2, l3]).into()),
                 epoch,
             })
@@ -130,7 +140,7 @@ pub fn read(datagram: &[u8]) -> Option<Answer> {
 mod tests {
     use super::*;
 
-    const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 2);
+    const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 1, 2));
     const NONCE: Nonce = *b"twelve bytes";
 
     /// The answer that grants what `request` asks.
@@ -163,7 +173,7 @@ mod tests {
         assert_eq!(read(&granted(&announce_request(CLIENT))), Some(Answer::Announce(9)));
         let lifetime = Duration::from_secs(60);
         let mut answer = granted(&map_request(Transport::Udp, CLIENT, NONCE, (7008, 7009), lifetime));
-        let address = Ipv4Addr::new(203, 0, 113, 5);
+        let address = Ipv4Addr::new(203, 0, 113, 5).into();
         let mapped = Answer::Mapped { nonce: NONCE, internal: 7008, external: 7009, address, lifetime, epoch: 9 };
         assert_eq!(read(&answer), Some(mapped));
         for (code, expected) in [(7, Answer::NetworkFailure), (11, Answer::PortTaken), (2, Answer::Refused(2))] {
@@ -181,5 +191,17 @@ mod tests {
             assert_eq!(read(&answer[..len]), None, "{len} bytes");
         }
         assert_eq!(read(&[0; 60]), None, "NAT-PMP");
+    }
+
+    #[test]
+    fn an_ipv6_address_is_asked_for_and_told_as_it_is() {
+        let client: IpAddr = "2001:db8::2".parse().unwrap();
+        let lifetime = Duration::from_secs(60);
+        let mut answer = map_request(Transport::Tcp, client, NONCE, (7008, 7008), lifetime);
+        assert_eq!(answer[8..24], octets(client));
+        assert_eq!(answer[44..60], [0; 16], "any IPv6 address");
+        answer[1] |= ANSWER;
+        answer[44..60].copy_from_slice(&octets(client));
+        assert!(matches!(read(&answer), Some(Answer::Mapped { address, .. }) if address == client));
     }
 }

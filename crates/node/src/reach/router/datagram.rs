@@ -1,7 +1,7 @@
 //! NAT-PMP and PCP: datagrams to the router's port 5351.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use hardline_proto::portmap::{self, Epoch, Inside, LIFETIME, Outside, SERVER_PORT, natpmp, pcp};
@@ -42,7 +42,7 @@ impl Server {
             pcp::Answer::Announce(epoch) => Some(epoch),
             _ => None,
         };
-        let epoch = exchange(&socket, &pcp::announce_request(route.local), announce).await?;
+        let epoch = exchange(&socket, &pcp::announce_request(route.local.into()), announce).await?;
         Ok(Self { socket, route, epoch: epoch_now(epoch), kind: Kind::Pcp(rand::random()) })
     }
 
@@ -102,14 +102,14 @@ impl Server {
     pub(super) async fn unmap(&self, inside: Inside) {
         let (local, none) = (self.route.local, Duration::ZERO);
         let request = match self.kind {
-            Kind::Pcp(nonce) => pcp::map_request(inside.transport, local, nonce, (inside.port, 0), none),
+            Kind::Pcp(nonce) => pcp::map_request(inside.transport, local.into(), nonce, (inside.port, 0), none),
             Kind::NatPmp(_) => natpmp::map_request(inside.transport, inside.port, 0, none).to_vec(),
         };
         let _ = exchange(&self.socket, &request, |_| Some(())).await;
     }
 
     async fn announced(&self) -> Result<u32, Failure> {
-        exchange(&self.socket, &pcp::announce_request(self.route.local), |bytes| match pcp::read(bytes)? {
+        exchange(&self.socket, &pcp::announce_request(self.route.local.into()), |bytes| match pcp::read(bytes)? {
             pcp::Answer::Announce(epoch) => Some(epoch),
             _ => None,
         })
@@ -119,7 +119,7 @@ impl Server {
     async fn map_by_pcp(&self, nonce: pcp::Nonce, inside: Inside, wanted: u16) -> Result<(Opened, u32), Failure> {
         for external in portmap::ports_to_try(wanted) {
             let ports = (inside.port, external);
-            let request = pcp::map_request(inside.transport, self.route.local, nonce, ports, LIFETIME);
+            let request = pcp::map_request(inside.transport, self.route.local.into(), nonce, ports, LIFETIME);
             let answer = exchange(&self.socket, &request, |bytes| match pcp::read(bytes)? {
                 pcp::Answer::Announce(_) => None,
                 pcp::Answer::Mapped { nonce: other, .. } if other != nonce => None,
@@ -127,6 +127,9 @@ impl Server {
             });
             match answer.await? {
                 pcp::Answer::Mapped { external, address, lifetime, epoch, .. } => {
+                    let IpAddr::V4(address) = address else {
+                        return Err(Failure::Refused("it opens a port at an IPv6 address alone".into()));
+                    };
                     let address = Some(address).filter(|address| !address.is_unspecified());
                     if let Outside::Carrier(address) = Outside::of(address) {
                         self.unmap(inside).await;
@@ -198,7 +201,11 @@ async fn outside(socket: &UdpSocket) -> Result<(Option<Ipv4Addr>, u32), Failure>
 
 /// Sends `request` until an answer comes that `read` takes. The socket is connected, so only the
 /// router is heard.
-async fn exchange<T>(socket: &UdpSocket, request: &[u8], read: impl Fn(&[u8]) -> Option<T>) -> Result<T, Failure> {
+pub(in crate::reach) async fn exchange<T>(
+    socket: &UdpSocket,
+    request: &[u8],
+    read: impl Fn(&[u8]) -> Option<T>,
+) -> Result<T, Failure> {
     let mut buffer = [0; MAX_DATAGRAM];
     for patience in PATIENCE {
         let until = Instant::now() + patience;

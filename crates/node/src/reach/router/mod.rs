@@ -21,6 +21,7 @@ use tracing::{debug, info, warn};
 
 use self::announcements::Announcements;
 use self::datagram::Server;
+pub(super) use self::datagram::exchange;
 use self::upnp::Igd;
 use super::status::{OpenPort, Probe, RouterStatus};
 use crate::network::DefaultRoute;
@@ -66,7 +67,7 @@ struct Opened {
 
 /// Why no port is open; the later in this list, the more it tells.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Failure {
+pub(super) enum Failure {
     /// Nobody answers.
     Silent,
     /// The router says no.
