@@ -48,8 +48,8 @@ struct Wan {
     /// Whether a STUN server tells it that the address is public. Without one miniupnpd takes every
     /// address of a lab for a private one.
     has_stun: bool,
-    /// Whether the home has IPv6 as well, behind a firewall: 2001:db8:N::/48, N the last byte of the
-    /// address.
+    /// Whether the home has IPv6 as well, behind a firewall: 2001:db8:N::/48, N the last byte of
+    /// the address.
     has_ipv6: bool,
 }
 

@@ -54,7 +54,8 @@ fn scenario_25_ipv6_only_behind_firewalls_punched() -> Result<()> {
     opens_each_time("25, IPv6 only, firewalls on both sides, punched", &dht, &alice, &bob)
 }
 
-/// The router's firewall lets nobody in, but opens the port when it is asked to; no probes are sent.
+/// The router's firewall lets nobody in, but opens the port when it is asked to; no probes are
+/// sent.
 #[test]
 fn scenario_27_ipv6_behind_a_firewall_that_is_asked_to_open_the_port() -> Result<()> {
     for mapping in [Mapping::Pcp, Mapping::Upnp] {

@@ -70,9 +70,9 @@ mod linux {
         routes.min_by_key(|(metric, _)| *metric).map(|(_, gateway)| gateway)
     }
 
-    /// Reads the table of IPv6: destination and its prefix length, source and its prefix length, next
-    /// hop, metric, two counts, flags, interface (all but the last in hexadecimal). Returns the
-    /// router, and the interface that it is at.
+    /// Reads the table of IPv6: destination and its prefix length, source and its prefix length,
+    /// next hop, metric, two counts, flags, interface (all but the last in hexadecimal). Returns
+    /// the router, and the interface that it is at.
     pub(super) fn read_v6(table: &str) -> Option<(Ipv6Addr, String)> {
         let routes = table.lines().filter_map(default_route_v6);
         routes.min_by_key(|(metric, ..)| *metric).map(|(_, router, interface)| (router, interface.to_owned()))

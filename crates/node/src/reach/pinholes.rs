@@ -196,8 +196,8 @@ impl Round {
     async fn igd(&mut self, own: Ipv6Addr, router: RouterV6) -> Option<Igd> {
         if self.igd.is_none() {
             let mut options = SearchOptions::ipv6(router.scope);
-            // From an address of the internet, so that the router answers from such a one, at which it
-            // is then to be asked: no other answer is believed.
+            // From an address of the internet, so that the router answers from such a one, at which
+            // it is then to be asked: no other answer is believed.
             options.bind_addr = SocketAddr::from((own, 0));
             options.timeout = Some(SEARCH);
             let found = search_ipv6_firewall_gateway(options).await;

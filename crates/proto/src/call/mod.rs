@@ -2,8 +2,9 @@
 //! that both can send to each other at once and their routers let them ([`punch`](crate::punch)).
 //!
 //! A call is put in the DHT under a key of the day, or carried by a relay at which the service is
-//! registered, and can be read and written only by who knows the key hash. All calls have the same length: how much is in one is not seen from outside, and a
-//! call has more bytes than the datagrams that it makes the service send.
+//! registered, and can be read and written only by who knows the key hash. All calls have the same
+//! length: how much is in one is not seen from outside, and a call has more bytes than the
+//! datagrams that it makes the service send.
 
 mod answer; // what a service may ask before it sends many datagrams
 mod gate; // which calls are followed

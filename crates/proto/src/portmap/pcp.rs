@@ -1,5 +1,5 @@
-//! Port Control Protocol (RFC 6887): the operations ANNOUNCE and MAP, for TCP and UDP. Where nothing
-//! is translated, as with IPv6, a mapping only lets others in.
+//! Port Control Protocol (RFC 6887): the operations ANNOUNCE and MAP, for TCP and UDP. Where
+//! nothing is translated, as with IPv6, a mapping only lets others in.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;

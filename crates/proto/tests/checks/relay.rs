@@ -7,8 +7,8 @@ use hardline_proto::relay::message::{
 };
 
 /// The input is a line of the control connection from either side, the beginning of a data
-/// connection or of a caller's, and an address as a person types it. What is understood reads the same when it is
-/// written again, and fits into a line.
+/// connection or of a caller's, and an address as a person types it. What is understood reads the
+/// same when it is written again, and fits into a line.
 pub fn relay_message(bytes: &[u8]) {
     if let Ok(Some(message)) = FromPublisher::parse(bytes) {
         let line = message.encode();
