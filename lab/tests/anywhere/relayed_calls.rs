@@ -33,7 +33,7 @@ fn gateway(host: &Host, key: &str) -> Result<Hardline> {
 
 /// No node of the DHT anywhere: the first bytes come by the relay, and new tunnels need it no more.
 #[test]
-fn scenario_26_without_the_dht_homes_that_know_a_relay_find_the_way_without_it() -> Result<()> {
+fn scenario_30_without_the_dht_homes_that_know_a_relay_find_the_way_without_it() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let internet = lab.slow_internet(ROUND_TRIP)?;
     let (home, away) = (lab.home(&internet, 5, Mapping::None)?, lab.home(&internet, 6, Mapping::None)?);
@@ -51,7 +51,7 @@ fn scenario_26_without_the_dht_homes_that_know_a_relay_find_the_way_without_it()
     ensure!(path["kind"] == "relay", "{path}");
     let after = until_moved(&bob, &gateway, &service.key, "punched")?;
     say(&format!(
-        "26, no DHT, a relay: first byte by it after {} ms, new tunnels are punched {:.1} s later",
+        "30, no DHT, a relay: first byte by it after {} ms, new tunnels are punched {:.1} s later",
         first.as_millis(),
         after.as_secs_f64()
     ))?;
