@@ -43,7 +43,8 @@ pub struct AttemptId(pub u32);
 /// [`ended`](Self::ended) as sources come and go, with [`no_more`](Self::no_more) when all have
 /// ended, and with [`failed`](Self::failed); ask [`poll_start`](Self::poll_start) and
 /// [`poll_call`](Self::poll_call) after each of these and whenever
-/// [`poll_timeout`](Self::poll_timeout) passes. It ends when one attempt succeeds (drop it) or when [`is_exhausted`](Self::is_exhausted).
+/// [`poll_timeout`](Self::poll_timeout) passes. It ends when one attempt succeeds (drop it) or when
+/// [`is_exhausted`](Self::is_exhausted).
 ///
 /// - A candidate is tried once, and once more each time it is taken back by [`again`](Self::again).
 ///   That there is one for each address only, and not too many of a source, is seen to by the
