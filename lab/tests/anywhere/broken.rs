@@ -21,7 +21,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// The publisher's router gets another address, and nothing tells the publisher but nodes of the
 /// DHT, one of which it asks every few seconds. The request that is made meanwhile waits for it.
 #[test]
-fn scenario_26_the_publisher_s_router_moves_under_a_punched_connection() -> Result<()> {
+fn scenario_31_the_publisher_s_router_moves_under_a_punched_connection() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let mut world = TwoHomes::new(&lab, Mapping::None)?;
     let service = world.publish(&[])?;
@@ -40,7 +40,7 @@ fn scenario_26_the_publisher_s_router_moves_under_a_punched_connection() -> Resu
     times.sort_unstable();
     let [.., slowest] = &times[..] else { bail!("no round") };
     say(&format!(
-        "26, punched, the publisher's router moves: the next request answered after {:.1?} (median), {slowest:.1?} (slowest)",
+        "31, punched, the publisher's router moves: the next request answered after {:.1?} (median), {slowest:.1?} (slowest)",
         times[times.len() / 2],
     ))
 }
@@ -51,7 +51,7 @@ fn rounds() -> u8 {
 
 /// The publisher's computer sleeps, with its cable in or pulled, and wakes.
 #[test]
-fn scenario_27_a_publisher_behind_a_relay_sleeps_and_wakes() -> Result<()> {
+fn scenario_32_a_publisher_behind_a_relay_sleeps_and_wakes() -> Result<()> {
     for is_unplugged in [false, true] {
         let Some(lab) = Lab::open()? else { return Ok(()) };
         let world = Behind::new(&lab)?;
@@ -77,7 +77,7 @@ fn scenario_27_a_publisher_behind_a_relay_sleeps_and_wakes() -> Result<()> {
         let first = world.bob.first_byte(&gateway, &service.key).context("the first request after waking")?;
         let cable = if is_unplugged { "cable out" } else { "cable in" };
         say(&format!(
-            "27, a publisher behind a relay slept, {cable}: first byte {} ms after waking",
+            "32, a publisher behind a relay slept, {cable}: first byte {} ms after waking",
             first.as_millis()
         ))?;
     }
@@ -97,7 +97,7 @@ fn plain_failure(host: &Host, gateway: &Hardline, key: &str) -> Result<Duration>
 /// A download and an upload go through a relay that dies: both applications see that, and the next
 /// request goes another way, the second relay's or through NATs.
 #[test]
-fn scenario_28_a_relay_dies_under_transfers() -> Result<()> {
+fn scenario_33_a_relay_dies_under_transfers() -> Result<()> {
     for is_punching in [false, true] {
         let Some(lab) = Lab::open()? else { return Ok(()) };
         let world = Behind::new(&lab)?;
@@ -126,7 +126,7 @@ fn scenario_28_a_relay_dies_under_transfers() -> Result<()> {
         let path = path_to(&world.bob, &gateway, &service.key)?;
         ensure!(path["kind"] == if is_punching { "punched" } else { "relay" }, "{path}");
         say(&format!(
-            "28, a relay died under transfers: both sides saw them break; next first byte after {} ms ({})",
+            "33, a relay died under transfers: both sides saw them break; next first byte after {} ms ({})",
             next.as_millis(),
             path["text"].as_str().unwrap_or_default()
         ))?;

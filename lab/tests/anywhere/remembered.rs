@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// The program ran before, and remembers where the relay is.
 #[test]
-fn scenario_29_remembered_by_a_relay() -> Result<()> {
+fn scenario_34_remembered_by_a_relay() -> Result<()> {
     // A relay half way between the two, and one as far from each as they would be from each other.
     for (each, words) in [(ROUND_TRIP / 2, "40 ms in all"), (ROUND_TRIP, "40 ms to the relay and 40 ms behind it")] {
         let Some(lab) = Lab::open()? else { return Ok(()) };
@@ -28,7 +28,7 @@ fn scenario_29_remembered_by_a_relay() -> Result<()> {
         let mut gateway = world.bob.gateway("learned", &options)?;
         world.bob.first_byte(&gateway, &service.key)?;
         gateway.process.terminate(Duration::from_secs(40))?;
-        so_many_first_tries(&format!("29, remembered, relay, {words}"), tries(), |number| {
+        so_many_first_tries(&format!("34, remembered, relay, {words}"), tries(), |number| {
             let gateway = knowing_gateway(&world.bob, "learned", number, &options)?;
             let first_byte = world.bob.first_byte(&gateway, &service.key)?;
             let path = path_to(&world.bob, &gateway, &service.key)?;
@@ -41,7 +41,7 @@ fn scenario_29_remembered_by_a_relay() -> Result<()> {
 
 /// The program has dialled through these NATs before, and has no connection left.
 #[test]
-fn scenario_29_remembered_punched() -> Result<()> {
+fn scenario_34_remembered_punched() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let world = TwoHomes::new(&lab, Mapping::None)?;
     let service = world.publish(&[])?;
@@ -49,7 +49,7 @@ fn scenario_29_remembered_punched() -> Result<()> {
     let options = [&texts(&dht)[..], &["--set", "limits.parked_time=2s"]].concat();
     let gateway = world.bob.gateway("new0", &options)?;
     world.bob.first_byte(&gateway, &service.key)?;
-    so_many_first_tries("29, remembered, punched", tries(), |_| {
+    so_many_first_tries("34, remembered, punched", tries(), |_| {
         let begun = Instant::now();
         while !world.bob.status(&gateway)?["peers"].as_array().context("peers")?.is_empty() {
             ensure!(begun.elapsed() < LIMIT, "the connection is kept");
@@ -65,11 +65,11 @@ fn scenario_29_remembered_punched() -> Result<()> {
 /// From the publisher's hearing the call to the first byte at the client. No network in between
 /// takes time.
 #[test]
-fn scenario_29_punched_after_the_call_was_delivered() -> Result<()> {
+fn scenario_34_punched_after_the_call_was_delivered() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let world = TwoHomes::at(&lab, Mapping::None, Duration::ZERO)?;
     let service = world.publish(&["-vv", "--log-format", "json"])?;
-    so_many_first_tries("29, without added delay, punched, from the call's delivery", tries(), |number| {
+    so_many_first_tries("34, without added delay, punched, from the call's delivery", tries(), |number| {
         let options = world.dht.options();
         let gateway = world.bob.gateway(&format!("new{number}"), &texts(&options))?;
         world.bob.first_byte(&gateway, &service.key)?;
