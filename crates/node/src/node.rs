@@ -381,6 +381,7 @@ impl Node {
             relays: relays.hosts(),
             quic: reach.watch_quic(),
             home: reach.watch_home(),
+            closed: reach.watch_closed(),
             punch: reach.watch_punch(),
             store,
             plain,

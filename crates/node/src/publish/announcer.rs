@@ -196,10 +196,12 @@ impl Announcer {
 
     async fn value(&self, slot: &Slot, hosts: &HostList) -> Result<Value, String> {
         let (store, clock) = (&self.context.store, self.context.clock);
-        let relays = self.context.relays.borrow().clone();
+        let (relays, closed) = (self.context.relays.borrow().clone(), self.context.closed.borrow().clone());
         let (quic, punch) = (self.context.quic.borrow().clone(), self.context.punch.borrow().clone());
         let home = self.context.home.borrow().clone();
-        RecordBuilder { service: &self.service, hosts, relays, quic, home, punch, store, clock }.value(slot).await
+        RecordBuilder { service: &self.service, hosts, relays, closed, quic, home, punch, store, clock }
+            .value(slot)
+            .await
     }
 
     fn tell(&self, state: PublishState) {

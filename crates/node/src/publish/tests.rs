@@ -68,6 +68,27 @@ async fn new_addresses_are_published_at_once() {
     assert_eq!(newest.sequence, NOON + 1, "the clock stands, the sequence does not");
 }
 
+/// Who would try it first would wait in vain.
+#[tokio::test]
+async fn beside_a_relay_what_that_could_not_open_is_left_out_of_the_record() {
+    let (network, hosts) = (Network::start().await, "203.0.113.5:7008,203.0.113.6:7008,198.51.100.20:7008");
+    let it = Publishing::start(&network, &[], hosts, true, || NOON).await;
+    it.settled().await;
+    it.relays.send_replace(HostList::parse_lenient("198.51.100.20:7008"));
+    it.closed.send_replace(HostList::parse_lenient("203.0.113.5:7008"));
+    it.hosts.send_modify(|_| ());
+    let newest = loop {
+        let records = network.sealed(&it.key, TODAY).await;
+        if let Some(record) = records.into_iter().max_by_key(|record| record.sequence)
+            && !record.relays.as_slice().is_empty()
+        {
+            break record;
+        }
+    };
+    assert_eq!(newest.addresses.to_string(), "203.0.113.6:7008");
+    assert_eq!(newest.relays.to_string(), "198.51.100.20:7008");
+}
+
 #[tokio::test]
 async fn without_addresses_nothing_is_published_until_there_are_some() {
     let network = Network::start().await;
@@ -211,6 +232,8 @@ struct Publishing {
     identity: Identity,
     key: KeyHash,
     hosts: watch::Sender<HostList>,
+    relays: watch::Sender<HostList>,
+    closed: watch::Sender<HostList>,
     publisher: Arc<Publisher>,
     dht: Arc<SharedDht>,
     _dir: TempDir,
@@ -244,16 +267,27 @@ impl Publishing {
         let own_network = NetworkMonitor::start(stop.clone(), &TaskTracker::new());
         let dht = SharedDht::new(&settings, true, None, own_network, stop.clone()).unwrap();
         let (hosts, watched) = watch::channel(HostList::parse_lenient(hosts));
-        let relays = watch::channel(HostList::default()).1;
+        let [(relays, relays_watched), (closed, closed_watched)] =
+            [(); 2].map(|()| watch::channel(HostList::default()));
         let (quic, punch) = (watch::channel(Vec::new()).1, watch::channel(Vec::new()).1);
         let home = watch::channel(Home::default()).1;
-        let context =
-            PublishContext { dht: Arc::clone(&dht), hosts: watched, relays, quic, home, punch, store, plain, clock };
+        let context = PublishContext {
+            dht: Arc::clone(&dht),
+            hosts: watched,
+            relays: relays_watched,
+            closed: closed_watched,
+            quic,
+            home,
+            punch,
+            store,
+            plain,
+            clock,
+        };
         let service = Announced { key: identity.key, certified: Arc::clone(&identity.certified) };
         let publisher =
             Publisher::start(vec![service], watch::channel(Arc::default()).1, context, &stop, &TaskTracker::new());
         let (identity, key) = (identity.clone(), identity.key);
-        Self { identity, key, hosts, publisher, dht, _dir: dir, _stop: stop.drop_guard() }
+        Self { identity, key, hosts, relays, closed, publisher, dht, _dir: dir, _stop: stop.drop_guard() }
     }
 
     /// The first state that satisfies `is_it`.
