@@ -381,7 +381,7 @@ impl Node {
             relays: relays.hosts(),
             quic: reach.watch_quic(),
             home: reach.watch_home(),
-            closed: reach.watch_closed(),
+            unproven: reach.watch_unproven(),
             punch: reach.watch_punch(),
             store,
             plain,

@@ -196,10 +196,10 @@ impl Announcer {
 
     async fn value(&self, slot: &Slot, hosts: &HostList) -> Result<Value, String> {
         let (store, clock) = (&self.context.store, self.context.clock);
-        let (relays, closed) = (self.context.relays.borrow().clone(), self.context.closed.borrow().clone());
+        let (relays, unproven) = (self.context.relays.borrow().clone(), self.context.unproven.borrow().clone());
         let (quic, punch) = (self.context.quic.borrow().clone(), self.context.punch.borrow().clone());
         let home = self.context.home.borrow().clone();
-        RecordBuilder { service: &self.service, hosts, relays, closed, quic, home, punch, store, clock }
+        RecordBuilder { service: &self.service, hosts, relays, unproven, quic, home, punch, store, clock }
             .value(slot)
             .await
     }

@@ -45,8 +45,9 @@ pub(crate) struct PublishContext {
     pub(crate) hosts: watch::Receiver<HostList>,
     /// Those of them that are relays'.
     pub(crate) relays: watch::Receiver<HostList>,
-    /// Those of them that a relay could not open. Whenever that changes, `hosts` is marked as changed.
-    pub(crate) closed: watch::Receiver<HostList>,
+    /// Those of them of which nobody knows that they lead here. Whenever that changes, `hosts` is
+    /// marked as changed.
+    pub(crate) unproven: watch::Receiver<HostList>,
     /// Where this computer speaks QUIC. Whenever that changes, `hosts` is marked as changed.
     pub(crate) quic: watch::Receiver<Vec<SocketAddr>>,
     /// Where this computer is reached from its own network. Likewise.

@@ -70,12 +70,12 @@ async fn new_addresses_are_published_at_once() {
 
 /// Who would try it first would wait in vain.
 #[tokio::test]
-async fn beside_a_relay_what_that_could_not_open_is_left_out_of_the_record() {
+async fn beside_a_relay_what_is_not_known_to_lead_here_is_left_out_of_the_record() {
     let (network, hosts) = (Network::start().await, "203.0.113.5:7008,203.0.113.6:7008,198.51.100.20:7008");
     let it = Publishing::start(&network, &[], hosts, true, || NOON).await;
     it.settled().await;
     it.relays.send_replace(HostList::parse_lenient("198.51.100.20:7008"));
-    it.closed.send_replace(HostList::parse_lenient("203.0.113.5:7008"));
+    it.unproven.send_replace(HostList::parse_lenient("203.0.113.5:7008"));
     it.hosts.send_modify(|_| ());
     let newest = loop {
         let records = network.sealed(&it.key, TODAY).await;
@@ -233,7 +233,7 @@ struct Publishing {
     key: KeyHash,
     hosts: watch::Sender<HostList>,
     relays: watch::Sender<HostList>,
-    closed: watch::Sender<HostList>,
+    unproven: watch::Sender<HostList>,
     publisher: Arc<Publisher>,
     dht: Arc<SharedDht>,
     _dir: TempDir,
@@ -267,7 +267,7 @@ impl Publishing {
         let own_network = NetworkMonitor::start(stop.clone(), &TaskTracker::new());
         let dht = SharedDht::new(&settings, true, None, own_network, stop.clone()).unwrap();
         let (hosts, watched) = watch::channel(HostList::parse_lenient(hosts));
-        let [(relays, relays_watched), (closed, closed_watched)] =
+        let [(relays, relays_watched), (unproven, unproven_watched)] =
             [(); 2].map(|()| watch::channel(HostList::default()));
         let (quic, punch) = (watch::channel(Vec::new()).1, watch::channel(Vec::new()).1);
         let home = watch::channel(Home::default()).1;
@@ -275,7 +275,7 @@ impl Publishing {
             dht: Arc::clone(&dht),
             hosts: watched,
             relays: relays_watched,
-            closed: closed_watched,
+            unproven: unproven_watched,
             quic,
             home,
             punch,
@@ -287,7 +287,7 @@ impl Publishing {
         let publisher =
             Publisher::start(vec![service], watch::channel(Arc::default()).1, context, &stop, &TaskTracker::new());
         let (identity, key) = (identity.clone(), identity.key);
-        Self { identity, key, hosts, relays, closed, publisher, dht, _dir: dir, _stop: stop.drop_guard() }
+        Self { identity, key, hosts, relays, unproven, publisher, dht, _dir: dir, _stop: stop.drop_guard() }
     }
 
     /// The first state that satisfies `is_it`.

@@ -49,10 +49,10 @@ pub(super) struct RecordBuilder<'a> {
     pub(super) hosts: &'a HostList,
     /// Those of the hosts that are relays.
     pub(super) relays: HostList,
-    /// Those of the hosts that a relay could not open. Beside relays they are left out of the record:
-    /// who tries them first waits for nothing. On a connection they are told all the same, and
-    /// tried again by who looks for a better path.
-    pub(super) closed: HostList,
+    /// Those of the hosts of which nobody knows that they lead here. Beside relays they are left
+    /// out of the record: who tried them first would most often wait in vain. On a connection they
+    /// are told all the same, and tried by who looks for a better path.
+    pub(super) unproven: HostList,
     pub(super) quic: Vec<SocketAddr>,
     pub(super) home: Home,
     pub(super) punch: Vec<SocketAddr>,
@@ -79,7 +79,7 @@ impl RecordBuilder<'_> {
         let number = self.store.next_sequence(now_ms, rand::random()).await.map_err(|error| error.to_string())?;
         let is_relay = |at: &&HostPort| self.relays.as_slice().contains(at);
         let (relays, direct): (Vec<_>, Vec<_>) = self.hosts.as_slice().iter().partition(is_relay);
-        let is_worth_it = |at: &&HostPort| relays.is_empty() || !self.closed.as_slice().contains(at);
+        let is_worth_it = |at: &&HostPort| relays.is_empty() || !self.unproven.as_slice().contains(at);
         let record = SealedRecord {
             addresses: direct.into_iter().filter(is_worth_it).cloned().collect(),
             relays: relays.into_iter().cloned().collect(),

@@ -130,7 +130,7 @@ pub struct Reach {
     quic: watch::Receiver<Vec<SocketAddr>>,
     home: watch::Receiver<Home>,
     punch: watch::Receiver<Vec<SocketAddr>>,
-    closed: watch::Receiver<HostList>,
+    unproven: watch::Receiver<HostList>,
     status: watch::Receiver<ReachStatus>,
 }
 
@@ -149,7 +149,7 @@ impl Reach {
         let (quic_sender, quic) = watch::channel(Vec::new());
         let (home_sender, home) = watch::channel(Home::default());
         let (punch_sender, punch) = watch::channel(Vec::new());
-        let (closed_sender, closed) = watch::channel(HostList::default());
+        let (unproven_sender, unproven) = watch::channel(HostList::default());
         let (status_sender, status) = watch::channel(ReachStatus::default());
         let first = if config.port_mapping { RouterStatus::Searching } else { RouterStatus::Off };
         let (router_sender, router) = watch::channel(first);
@@ -176,7 +176,7 @@ impl Reach {
             quic: quic_sender,
             home: home_sender,
             punch: punch_sender,
-            closed: closed_sender,
+            unproven: unproven_sender,
             status: status_sender,
         };
         monitor.look();
@@ -190,7 +190,7 @@ impl Reach {
             }
         }
         tasks.spawn(monitor.run(shutdown));
-        Arc::new(Self { hosts, quic, home, punch, closed, status })
+        Arc::new(Self { hosts, quic, home, punch, unproven, status })
     }
 
     /// The addresses now, best first.
@@ -218,10 +218,10 @@ impl Reach {
         self.home.clone()
     }
 
-    /// Those of the addresses that a relay has tried and could not open, live. Marked as changed
-    /// before [`watch`](Self::watch) is.
-    pub(crate) fn watch_closed(&self) -> watch::Receiver<HostList> {
-        self.closed.clone()
+    /// Those of the addresses that a relay could not open, or that others see and nobody has come
+    /// in by, live. Marked as changed before [`watch`](Self::watch) is.
+    pub(crate) fn watch_unproven(&self) -> watch::Receiver<HostList> {
+        self.unproven.clone()
     }
 
     /// Where probes of those who call are to be sent, live: a router may keep them out until a
@@ -256,7 +256,7 @@ struct ReachabilityMonitor {
     quic: watch::Sender<Vec<SocketAddr>>,
     home: watch::Sender<Home>,
     punch: watch::Sender<Vec<SocketAddr>>,
-    closed: watch::Sender<HostList>,
+    unproven: watch::Sender<HostList>,
     status: watch::Sender<ReachStatus>,
 }
 
@@ -298,10 +298,9 @@ impl ReachabilityMonitor {
         let home = own::home(&self.config, &network, &status);
         let is_home_changed = self.home.send_if_modified(|known| std::mem::replace(known, home.clone()) != home);
         let is_punch_changed = self.punch.send_if_modified(|known| std::mem::replace(known, punch.clone()) != punch);
-        let closed = status.addresses.iter().filter(|address| address.state == AddressState::Closed);
-        let closed: HostList = closed.map(|address| address.at.clone()).collect();
-        let is_closed_changed =
-            self.closed.send_if_modified(|known| std::mem::replace(known, closed.clone()) != closed);
+        let unproven = unproven(&status);
+        let is_proof_news =
+            self.unproven.send_if_modified(|known| std::mem::replace(known, unproven.clone()) != unproven);
         let relays = self.outside.relays.borrow().clone();
         status.is_relayed = !relays.as_slice().is_empty();
         let advertised: HostList = status.advertised.as_slice().iter().chain(relays.as_slice()).cloned().collect();
@@ -316,7 +315,7 @@ impl ReachabilityMonitor {
                 debug!(hosts = %advertised, "own addresses changed");
                 *known = advertised;
             }
-            is_changed || is_quic_changed || is_home_changed || is_punch_changed || is_closed_changed
+            is_changed || is_quic_changed || is_home_changed || is_punch_changed || is_proof_news
         });
     }
 
@@ -370,6 +369,16 @@ impl ReachabilityMonitor {
             IpAddr::V6(_) => None,
         })
     }
+}
+
+/// The addresses of which nobody knows that they lead here, and a relay may know that they do not.
+fn unproven(status: &ReachStatus) -> HostList {
+    let is_unproven = |address: &&OwnAddress| match address.state {
+        AddressState::Closed => true,
+        AddressState::Assumed => address.basis == Basis::Seen,
+        AddressState::Verified { .. } => false,
+    };
+    status.addresses.iter().filter(is_unproven).map(|address| address.at.clone()).collect()
 }
 
 #[cfg(test)]
