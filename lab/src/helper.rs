@@ -62,6 +62,13 @@ impl Host {
         Ok(Backend { address, process })
     }
 
+    /// Starts somebody who says who asks for what at an address of this host.
+    pub fn witness(&self, listen: &str) -> Result<Backend> {
+        let process = self.spawn("witness", self.command(helper()?).args(["witness", listen]))?;
+        let address = process.wait_for("listening at", |line| line.strip_prefix("listening at ")?.parse().ok())?;
+        Ok(Backend { address, process })
+    }
+
     /// Makes the helper's checks (`get:N`, `chunked:N`, `post:N` in bytes, the first and the last
     /// also with `:SECONDS` for more time than a minute; `keepalive:N` and `parallel:N:BYTES` in
     /// requests, `streams:N:BYTES` for N downloads beside N uploads, `websocket`, `events`,

@@ -69,6 +69,9 @@ pub struct NodeConfig {
     pub ready: Vec<ServiceName>,
     /// Services of other computers that have a port or a socket of this one.
     pub forwards: Vec<ForwardConfig>,
+    /// Services of other computers whose answers reach the browser as they are. The pages of all
+    /// others are kept away from this computer and its network, by a policy that the gateway adds.
+    pub trusted: Vec<hardline_proto::KeyHash>,
     /// Whether addresses on loopback that others tell are dialled. Only test networks that live on
     /// one computer turn it on.
     pub is_loopback_shared: bool,
@@ -124,6 +127,7 @@ impl NodeConfig {
             static_addresses: Vec::new(),
             ready: Vec::new(),
             forwards: Vec::new(),
+            trusted: Vec::new(),
             is_loopback_shared: false,
             grace: Duration::from_secs(30),
             tunnel_idle: None,

@@ -206,7 +206,7 @@ impl Node {
         if let Some(listening) = listening {
             node.begin_listening(|_| Ok(listening))?;
         }
-        node.run_gateway(gateway_listeners, config.gateway_connections);
+        node.run_gateway(gateway_listeners, config.trusted, config.gateway_connections);
         node.forwards.iter().zip(local_listeners).for_each(|(it, listener)| node.run_forward(listener, &it.name));
         node.run_in_background(config.ready);
         Ok((node, notices))
@@ -442,11 +442,12 @@ impl Node {
     ) {
     }
 
-    fn run_gateway(&self, listeners: Vec<TcpListener>, connections: usize) {
+    fn run_gateway(&self, listeners: Vec<TcpListener>, trusted: Vec<KeyHash>, connections: usize) {
         let Some(port) = self.live.gateway.first().map(SocketAddr::port) else { return };
         let first_page = gateway::FirstPage { own: Arc::clone(&self.live.services), port };
         let (dialler, live) = (Arc::clone(&self.dialler), self.live.clone());
-        let gateway = Arc::new(Gateway::new(dialler, first_page, connections, live, self.drain.clone()));
+        let gateway = Gateway::new(dialler, first_page, trusted, connections, live, self.drain.clone());
+        let gateway = Arc::new(gateway);
         for listener in listeners {
             self.tasks.spawn(Arc::clone(&gateway).run(listener, self.tasks.clone()));
         }

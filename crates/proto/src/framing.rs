@@ -5,6 +5,8 @@
 //! (request smuggling); so whatever could be read in two ways is refused here, before the library
 //! or a backend sees it (RFC 9112, sections 3.2, 5.2 and 6.3).
 
+use std::mem::MaybeUninit;
+
 use crate::head::{MAX_HEAD, MAX_HEADERS};
 
 /// Why a request is refused.
@@ -108,6 +110,16 @@ impl RequestFollower {
     /// # Errors
     /// [`Refusal`]: nothing more may pass.
     pub fn step(&mut self, bytes: &[u8]) -> Result<Step, Refusal> {
+        self.step_if(bytes, |_, _| Ok(()))
+    }
+
+    /// As [`step`](Self::step), but a whole head passes only if `admits` says so. It is told the
+    /// head, and whether that asks for another protocol.
+    pub(crate) fn step_if<E: From<Refusal>>(
+        &mut self,
+        bytes: &[u8],
+        admits: impl FnOnce(&httparse::Request<'_, '_>, bool) -> Result<(), E>,
+    ) -> Result<Step, E> {
         if self.state == State::Undecided {
             match self.decision.take() {
                 None => return Ok(Step::Undecided),
@@ -119,13 +131,13 @@ impl RequestFollower {
             return Ok(Step::More);
         }
         match self.state {
-            State::Head => self.head(bytes),
+            State::Head => self.head(bytes, admits),
             State::Body(left) => {
                 let passes = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
                 self.passed_directly(passes);
                 Ok(Step::Pass(passes))
             }
-            State::Chunks(chunks) => self.chunks(chunks, bytes).map(Step::Pass),
+            State::Chunks(chunks) => Ok(self.chunks(chunks, bytes).map(Step::Pass)?),
             State::Undecided => Ok(Step::Undecided),
             State::Raw => Ok(Step::Pass(bytes.len())),
         }
@@ -168,24 +180,34 @@ impl RequestFollower {
         self.decision = Some(is_upgraded);
     }
 
-    fn head(&mut self, bytes: &[u8]) -> Result<Step, Refusal> {
+    fn head<E: From<Refusal>>(
+        &mut self,
+        bytes: &[u8],
+        admits: impl FnOnce(&httparse::Request<'_, '_>, bool) -> Result<(), E>,
+    ) -> Result<Step, E> {
         let within_limit = bytes.get(..MAX_HEAD).unwrap_or(bytes);
-        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-        let mut request = httparse::Request::new(&mut headers);
-        match request.parse(within_limit) {
+        let mut headers = [MaybeUninit::uninit(); MAX_HEADERS];
+        let mut request = httparse::Request::new(&mut []);
+        match request.parse_with_uninit_headers(within_limit, &mut headers) {
             Ok(httparse::Status::Complete(length)) => {
                 let (body, asks_upgrade) = examine(&request)?;
+                admits(&request, asks_upgrade)?;
                 (self.state, self.asks_upgrade, self.decision) = (body, asks_upgrade, None);
                 if body == State::Body(0) {
                     self.message_ended();
                 }
                 Ok(Step::Pass(length))
             }
-            Ok(httparse::Status::Partial) if bytes.len() >= MAX_HEAD => Err(Refusal::TooLarge),
+            Ok(httparse::Status::Partial) if bytes.len() >= MAX_HEAD => Err(Refusal::TooLarge.into()),
             Ok(httparse::Status::Partial) => Ok(Step::More),
-            Err(httparse::Error::TooManyHeaders) => Err(Refusal::TooLarge),
-            Err(_) => Err(Refusal::Malformed),
+            Err(httparse::Error::TooManyHeaders) => Err(Refusal::TooLarge.into()),
+            Err(_) => Err(Refusal::Malformed.into()),
         }
+    }
+
+    /// Whether the next byte belongs to a head.
+    pub(crate) fn is_at_head(&self) -> bool {
+        self.state == State::Head
     }
 
     fn message_ended(&mut self) {
@@ -280,7 +302,7 @@ fn examine(request: &httparse::Request<'_, '_>) -> Result<(State, bool), Refusal
 }
 
 /// A length: digits alone, below 2⁶³.
-fn number(text: &[u8]) -> Option<u64> {
+pub(crate) fn number(text: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
     text.parse().ok().filter(|number| *number < 1 << 63)
 }

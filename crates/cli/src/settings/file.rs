@@ -143,9 +143,10 @@ impl File<'_> {
         let mut peer = PeerSettings::default();
         let before = self.problems.len();
         self.keys("peer", table, schema::PEER_KEYS, &mut peer);
-        let is_whole = peer.name.is_some() && (peer.is_ready || !peer.addresses.is_empty());
+        let says_something = peer.is_ready || peer.is_trusted || !peer.addresses.is_empty();
+        let is_whole = peer.name.is_some() && says_something;
         if !is_whole && self.problems.len() == before {
-            self.note(span.clone(), "peer needs link, and addresses or ready".into());
+            self.note(span.clone(), "peer needs link, and addresses, ready or trusted".into());
         }
         self.peer_lines.push(self.line(span));
         loaded.settings.peers.push(peer);

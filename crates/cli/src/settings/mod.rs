@@ -16,6 +16,7 @@ use hardline_node::config::{
     DEFAULT_GATEWAY_PORT, ForwardConfig, HttpSettings, IdentityConfig, LocalAddr, NodeConfig, RelayConfig,
     ServiceConfig, StaticAddress, Target,
 };
+use hardline_node::proto::KeyHash;
 use hardline_node::proto::candidate::TransportAddr;
 use hardline_node::proto::host::ServiceName;
 
@@ -121,6 +122,8 @@ pub struct PeerSettings {
     pub addresses: Vec<TransportAddr>,
     /// Whether a link is dialled before anybody asks.
     pub is_ready: bool,
+    /// Whether its pages may do what pages of this computer may.
+    pub is_trusted: bool,
 }
 
 /// A service elsewhere that has a port or a socket of this computer.
@@ -217,6 +220,7 @@ impl Settings {
             services: self.services.iter().filter_map(|service| service.node_config(&data_dir)).collect(),
             static_addresses: self.peers.iter().filter_map(PeerSettings::static_addresses).flatten().collect(),
             ready: self.peers.iter().filter(|peer| peer.is_ready).filter_map(|peer| peer.name.clone()).collect(),
+            trusted: self.peers.iter().filter(|peer| peer.is_trusted).filter_map(PeerSettings::key).collect(),
             import_from: directories::BaseDirs::new().map(|dirs| dirs.home_dir().join(PYTHON_DATABASE)),
             data_dir,
             ..self.node.clone()
@@ -278,8 +282,12 @@ impl ServiceSettings {
 }
 
 impl PeerSettings {
+    fn key(&self) -> Option<KeyHash> {
+        self.name.as_ref().map(|name| name.key)
+    }
+
     fn static_addresses(&self) -> Option<impl Iterator<Item = StaticAddress>> {
-        let key = self.name.as_ref()?.key;
+        let key = self.key()?;
         Some(self.addresses.iter().cloned().map(move |at| StaticAddress { key, at }))
     }
 }

@@ -684,7 +684,7 @@ pub const PEER_KEYS: &[Key<PeerSettings>] = &[
         variable: Variable::None,
         form: "a list of host:port, or quic://IP:PORT",
         example: "[\"home.example.org:7008\", \"[2001:db8::5]:7008\"]",
-        help: "Where to try it, beside what discovery finds. Needed, unless ready is true.",
+        help: "Where to try it, beside what discovery finds. Needed, unless ready or trusted is true.",
         get: |it| Some(it.addresses.iter().map(ToString::to_string).collect::<Array>().into()),
         set: |it, raw| raw.places().map(|value| it.addresses = value),
     },
@@ -696,5 +696,14 @@ pub const PEER_KEYS: &[Key<PeerSettings>] = &[
         help: "Whether a connection stays open even while nobody uses the service, so that the first request finds one. An observer can tell that you use the service, and it costs a handshake each minute.",
         get: |it| it.is_ready.then(|| true.into()),
         set: |it, raw| raw.boolean().map(|value| it.is_ready = value),
+    },
+    Key {
+        name: "trusted",
+        variable: Variable::None,
+        form: BOOLEAN,
+        example: "false",
+        help: "Whether its pages may do what pages of this computer may: call programs here and in the network, and register service workers. Otherwise the gateway keeps them to their own service and to https.",
+        get: |it| it.is_trusted.then(|| true.into()),
+        set: |it, raw| raw.boolean().map(|value| it.is_trusted = value),
     },
 ];

@@ -1,6 +1,8 @@
 //! Why a request is not served → an answer a person can act on.
 
 use hardline_proto::candidate::{Tier, TransportAddr};
+use hardline_proto::exchange::BadAnswer;
+use hardline_proto::framing::Refusal as Refused;
 use hardline_proto::head::HeadError;
 use hardline_proto::host::HostError;
 use hardline_proto::tunnel::{Reason, Refusal};
@@ -50,6 +52,34 @@ fn unknown_name() -> Answer {
         .say("A link has the 40 digits of a key hash in front of .localhost. This name has not: a digit may be missing, or it was typed by hand.")
         .say("Copy the link again from the computer that has the service, where “hardline id” shows it, or begin at the list of services.")
         .link_first_page()
+}
+
+/// The answer to a request that cannot be passed on, though its head can be read.
+pub(super) fn refused_request(refusal: Refused) -> Answer {
+    let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    Answer::new(status, "refused_request", "This request cannot be passed on").say(format!("{}.", capital(&refusal)))
+}
+
+/// The answer to a browser that asks for a service worker.
+pub(super) fn service_worker() -> Answer {
+    Answer::new(StatusCode::FORBIDDEN, "service_worker", "No service workers here")
+        .say("A service worker could answer in the place of its service, without the policy that keeps its pages away from this computer.")
+        .say("With trusted = true for this service in the configuration it may.")
+}
+
+/// The answer when the service's own cannot be read.
+pub(super) fn unreadable(why: BadAnswer) -> Answer {
+    Answer::new(StatusCode::BAD_GATEWAY, "unreadable_answer", "The answer of this service cannot be read")
+        .say("The right computer was reached, and it proved its name.")
+        .say(format!("{}.", capital(&why)))
+        .say("With trusted = true for this service in the configuration its answers are passed on as they are.")
+}
+
+/// The text of `error`, as a sentence begins.
+fn capital(error: &impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }
 
 /// The answer to a head that did not come in time.

@@ -7,6 +7,7 @@ use hardline_proto::tunnel::frame::ResetReason;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info_span, warn};
 
+use super::http::Followed;
 use super::local::LocalListener;
 use super::opened::Opened;
 use crate::dial::{Dialler, Early, Waiting};
@@ -57,7 +58,7 @@ impl Forward {
 
     async fn serve<S: ByteStream + Reset>(&self, program: S, drain: &Drain) {
         // On the heap: what reaching needs is not kept for the life of a tunnel.
-        if let Some(mut opened) = Box::pin(self.reach(program)).await {
+        if let Some(opened) = Box::pin(self.reach(program)).await {
             Box::pin(opened.carry(drain)).await;
         }
     }
@@ -70,7 +71,8 @@ impl Forward {
         let reaching = self.dialler.reach(&self.name, Waiting::Program, &mut nothing).instrument(span.clone());
         match self.drain.kill.run_until_cancelled(reaching).await {
             Some(Ok(tunnel)) => {
-                return Some(Box::new(Opened { application: Prefixed::new(Vec::new(), program), tunnel, open, span }));
+                let application = Followed::raw(Prefixed::new(Vec::new(), program));
+                return Some(Box::new(Opened { application, tunnel, open, span }));
             }
             Some(Err(error)) => {
                 span.in_scope(|| warn!(%error, "service not reached"));

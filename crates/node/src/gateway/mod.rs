@@ -4,6 +4,8 @@ mod answer; // what the gateway says itself → bytes
 mod errors; // why a request is not served → answer
 mod first_page; // what can be opened from here → answer
 mod forward; // a port of its own → one service, without names
+mod http; // a connection whose HTTP is followed: requests by their own names, answers with a policy
+mod isolation; // which services are followed, and why a request does not go on
 mod listen; // 127.0.0.1 and ::1, both
 mod local; // where programs connect to a forwarded service
 mod opened; // a tunnel, from here to its end
@@ -22,6 +24,7 @@ pub(crate) use local::LocalListener;
 
 use std::sync::Arc;
 
+use hardline_proto::KeyHash;
 use hardline_proto::client_hello::{Hello, read_client_hello};
 use hardline_proto::head::{Accept, HTTP2_ANSWER, HeadError, RequestHead, Sniffed, sniff};
 use hardline_proto::host::{Authority, ServiceName, parse_service_name};
@@ -33,7 +36,9 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info_span, warn};
 
 use self::answer::Answer;
-use self::opened::Opened;
+use self::http::Followed;
+use self::isolation::Isolation;
+use self::opened::{Next, Opened};
 use self::own_pages::OwnPages;
 use self::proxy::Client;
 use self::stages::Stages;
@@ -55,6 +60,7 @@ pub(crate) struct Gateway {
     stages: Stages,
     /// Its own.
     port: u16,
+    isolation: Isolation,
     places: Arc<Places>,
     refused: LogThrottle,
     metrics: Metrics,
@@ -86,14 +92,16 @@ impl Gateway {
     pub(crate) fn new(
         dialler: Arc<Dialler>,
         first_page: FirstPage,
+        trusted: Vec<KeyHash>,
         connections: usize,
         live: Live,
         drain: Drain,
     ) -> Self {
         let (metrics, port) = (live.metrics.clone(), first_page.port);
+        let isolation = Isolation { own: Arc::clone(&first_page.own), trusted };
         let stages = Stages::new(OwnPages { first_page, resolver: Arc::clone(&dialler.resolver), live });
         let places = Places::new(connections);
-        Self { dialler, stages, port, places, refused: LogThrottle::default(), metrics, drain }
+        Self { dialler, stages, port, isolation, places, refused: LogThrottle::default(), metrics, drain }
     }
 
     /// Accepts browsers until the node stops, each in a task of its own.
@@ -116,18 +124,23 @@ impl Gateway {
     /// of a tunnel.
     async fn serve(&self, browser: TcpStream, drain: &Drain) {
         tcp::tune(&browser);
-        let opened = tokio::select! {
-            () = self.drain.kill.cancelled() => return,
-            opened = Box::pin(self.open(browser)) => opened,
-        };
-        if let Some(mut opened) = opened {
-            Box::pin(opened.carry(drain)).await;
+        let mut next = Some(Next::Request(browser, Vec::new()));
+        while let Some(Next::Request(browser, bytes)) = next {
+            let opened = tokio::select! {
+                () = self.drain.kill.cancelled() => return,
+                opened = Box::pin(self.open(browser, bytes)) => opened,
+            };
+            let Some(opened) = opened else { return };
+            next = Box::pin(opened.carry(drain)).await;
+        }
+        if let Some(Next::Unreadable(browser, why)) = next {
+            Box::pin(errors::unreadable(why).send(browser, Accept::default(), true)).await;
         }
     }
 
-    /// Reads what is asked for, and answers it or reaches the service. `None` when it is answered.
-    async fn open(&self, mut browser: TcpStream) -> Option<Box<Opened>> {
-        let mut bytes = Vec::new();
+    /// Reads what is asked for, behind the `bytes` that have come, and answers it or reaches the
+    /// service. `None` when it is answered.
+    async fn open(&self, mut browser: TcpStream, mut bytes: Vec<u8>) -> Option<Box<Opened>> {
         let reading = read_request(&mut browser, &mut bytes);
         let request = self.drain.stop.run_until_cancelled(Box::pin(reading)).await?;
         match request {
@@ -166,7 +179,7 @@ impl Gateway {
     async fn reach(
         &self,
         browser: TcpStream,
-        bytes: Vec<u8>,
+        mut bytes: Vec<u8>,
         name: &ServiceName,
         head: Option<&RequestHead>,
     ) -> Option<Box<Opened>> {
@@ -174,12 +187,28 @@ impl Gateway {
         let span = info_span!("tunnel", side = "dialler", id = open.id, key = %name.key.short());
         let is_page = head.is_some_and(|head| head.accept == Accept::Html);
         let waiting = if is_page { Waiting::Page } else { Waiting::Program };
+        let followed = match head.map(|_| self.isolation.follow(name, &bytes)).transpose() {
+            Ok(followed) => followed.flatten(),
+            Err(answer) => {
+                answer.send(browser, head.map_or(Accept::Text, |head| head.accept), true).await;
+                return None;
+            }
+        };
         // What stands behind the head may be another request.
         let is_repeatable = head.is_some_and(|head| head.is_repeatable && head.len == bytes.len());
+        let admitted = followed.as_ref().map_or(bytes.len(), |followed| followed.admitted);
+        let rest = bytes.split_off(admitted);
         let mut early = Early { bytes, is_repeatable };
         match (self.dialler.reach(name, waiting, &mut early).instrument(span.clone()).await, head) {
             (Ok(tunnel), _) => {
-                return Some(Box::new(Opened { application: Prefixed::new(early.bytes, browser), tunnel, open, span }));
+                let admitted = early.bytes.len();
+                early.bytes.extend(rest);
+                let stream = Prefixed::new(early.bytes, browser);
+                let application = match followed {
+                    Some(followed) => Followed::new(stream, followed.exchange, admitted),
+                    None => Followed::raw(stream),
+                };
+                return Some(Box::new(Opened { application, tunnel, open, span }));
             }
             (Err(error), head) => {
                 span.in_scope(|| debug!(%error, "service not reached"));
@@ -208,10 +237,8 @@ async fn read_request(browser: &mut TcpStream, bytes: &mut Vec<u8>) -> Result<Re
 
 async fn read_until_known(browser: &mut TcpStream, bytes: &mut Vec<u8>) -> Result<Request, NotServed> {
     loop {
-        match read_onto::<READ_CHUNK>(browser, bytes).await {
-            Ok(0) | Err(_) => return Err(NotServed::Silent),
-            Ok(_) if bytes.first() == Some(&SOCKS) => return Ok(Request::Socks),
-            Ok(_) => {}
+        if bytes.first() == Some(&SOCKS) {
+            return Ok(Request::Socks);
         }
         match sniff(bytes) {
             Ok(Sniffed::Partial) => {}
@@ -228,6 +255,10 @@ async fn read_until_known(browser: &mut TcpStream, bytes: &mut Vec<u8>) -> Resul
             Err(error) => {
                 return Err(NotServed::Http(Box::new(errors::bad_head(&error)), error.accept()));
             }
+        }
+        match read_onto::<READ_CHUNK>(browser, bytes).await {
+            Ok(0) | Err(_) => return Err(NotServed::Silent),
+            Ok(_) => {}
         }
     }
 }

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::{Instrument, debug, info_span};
 
+use super::http::Followed;
 use super::opened::Opened;
 use super::{Gateway, answer, errors, socks};
 use crate::dial::{Early, ReachError, Waiting};
@@ -58,7 +59,8 @@ impl Gateway {
         true
     }
 
-    /// Opens a tunnel of raw bytes; `rest` was sent ahead of the answer.
+    /// Opens a tunnel of raw bytes, which is followed where they are HTTP of an isolated service;
+    /// `rest` was sent ahead of the answer.
     pub(super) async fn tunnel(
         &self,
         mut client: TcpStream,
@@ -74,7 +76,12 @@ impl Gateway {
         match reached {
             Ok(tunnel) => {
                 timeout(HEAD_TIMEOUT, client.write_all(asked.connected())).await.ok()?.ok()?;
-                Some(Box::new(Opened { application: Prefixed::new(rest, client), tunnel, open, span }))
+                let stream = Prefixed::new(rest, client);
+                let application = match self.isolation.follow_if_http(name) {
+                    Some(exchange) => Followed::new(stream, exchange, 0),
+                    None => Followed::raw(stream),
+                };
+                Some(Box::new(Opened { application, tunnel, open, span }))
             }
             Err(error) => {
                 span.in_scope(|| debug!(%error, "service not reached"));

@@ -20,7 +20,7 @@ mod tunnel; // the dialler's end of a tunnel
 pub mod v1; // legacy: the Python program's protocol
 pub mod v2; // frames, reuse, honest ends
 
-pub(crate) use carrier::Carrier;
+pub(crate) use carrier::{Carrier, PIECES};
 #[cfg(test)]
 pub(crate) use carrier::{Payload, Room};
 pub(crate) use pool::{Idle, Pool};

@@ -13,6 +13,7 @@ mod tests; // over every transport, by every session
 mod wake_filter; // what rarely happens, polled when it does
 
 pub(crate) use activity::Side;
+pub(crate) use outcome::End;
 pub(crate) use prefixed::Prefixed;
 pub(crate) use relay::{Drain, relay};
 pub(crate) use seats::{Places, Seat, Seats};

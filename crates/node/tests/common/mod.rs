@@ -40,13 +40,19 @@ impl TestNode {
         .await
     }
 
-    /// A node with a gateway, told by hand where services are.
+    /// A node with a gateway, told by hand where services are, which trusts them: it carries bytes
+    /// as they are.
     pub async fn gateway(given: &[(KeyHash, SocketAddr)]) -> Self {
         Self::start(|config| {
-            config.static_addresses =
-                given.iter().map(|(key, at)| StaticAddress { key: *key, at: (*at).into() }).collect();
+            config.static_addresses = addresses(given);
+            config.trusted = given.iter().map(|(key, _)| *key).collect();
         })
         .await
+    }
+
+    /// The same without trust, as gateways are by default.
+    pub async fn isolating_gateway(given: &[(KeyHash, SocketAddr)]) -> Self {
+        Self::start(|config| config.static_addresses = addresses(given)).await
     }
 
     /// A node with `change` made to a configuration that takes free ports and keeps to loopback.
@@ -74,6 +80,10 @@ impl TestNode {
     pub fn browser_addr(&self) -> SocketAddr {
         self.node.status().bound.gateway[0]
     }
+}
+
+fn addresses(given: &[(KeyHash, SocketAddr)]) -> Vec<StaticAddress> {
+    given.iter().map(|(key, at)| StaticAddress { key: *key, at: (*at).into() }).collect()
 }
 
 /// A service for a TCP backend, with an identity for this test alone.

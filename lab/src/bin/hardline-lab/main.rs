@@ -5,13 +5,14 @@
 //! every byte. `hardline-lab browser KIND FOLDER STEP…` drives a real browser. `hardline-lab
 //! exchange ADDRESS FILE [PAUSE]` sends raw bytes. `hardline-lab liar KEYHASH PORT` claims on the
 //! LAN to be a service that it is not. `hardline-lab delay LEFT RIGHT MICROSECONDS` is a long
-//! cable. `hardline-lab stun ADDRESS ADDRESS PORT` is a STUN server. Programs of their own, because
+//! cable. `hardline-lab witness LISTEN` says who asks for what. `hardline-lab stun ADDRESS ADDRESS PORT` is a STUN server. Programs of their own, because
 //! each runs on a host of its own.
 
 mod browser;
 mod client;
 mod delay;
 mod exchange;
+mod hostile;
 mod liar;
 mod pattern;
 mod site;
@@ -31,10 +32,13 @@ async fn main() -> Result<ExitCode> {
         ["browser", kind, folder, ref steps @ ..] => return browser::run(kind, folder, steps).await,
         ["exchange", address, file] => exchange::run(address, file, None).await?,
         ["exchange", address, file, pause] => exchange::run(address, file, Some(pause)).await?,
+        ["witness", listen] => hostile::witness(listen).await?,
         ["liar", key, port] => liar::lie(key, port)?,
         ["delay", left, right, microseconds] => delay::run(left, right, microseconds.parse()?)?,
         ["stun", first, second, port] => stun::serve(first, second, port)?,
-        _ => bail!("usage: hardline-lab backend | client | browser | exchange | liar | delay | stun ARGUMENT…"),
+        _ => {
+            bail!("usage: hardline-lab backend | client | browser | exchange | liar | delay | stun | witness ARGUMENT…")
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -36,6 +36,7 @@ fn router() -> Router {
         .route("/slow/{milliseconds}", get(slow))
         .route("/events", get(events))
         .route("/websocket", get(|upgrade: WebSocketUpgrade| async { upgrade.on_upgrade(echo) }))
+        .merge(crate::hostile::router())
         .layer(DefaultBodyLimit::disable())
 }
 
