@@ -32,8 +32,8 @@ const WAYS: [&str; 19] = [
     "serviceworker",
 ];
 
-/// What it tries to reach: programs of the visitor's computer by each name that leads there, another
-/// computer of its network, and another service.
+/// What it tries to reach: programs of the visitor's computer by each name that leads there, and
+/// another computer of its network. Beside these it tries another service.
 const HERE: [&str; 4] = ["127.0.0.1:8001", "localhost:8001", "192.168.77.2:8001", "192.168.77.3:8002"];
 
 #[test]
@@ -100,7 +100,7 @@ impl World {
         Ok(Self { _switch: switch, bob, link, at, witnesses, https, _kept: (alice, carol, publisher, site) })
     }
 
-    /// The service's own fetches, uploads, WebSocket, events and workers, and whatever speaks HTTPS.
+    /// The service's own fetches, uploads, WebSocket, events and workers, and what speaks HTTPS.
     fn what_it_may_do_works(&self, browser: &str) -> Result<()> {
         let worker = "(() => { const text = `fetch('${location.origin}/slow/1').then(a => a.text()).then(postMessage)`; \
             new Worker(URL.createObjectURL(new Blob([text]))).onmessage = event => window.heard = event.data; return 0; })()";
@@ -129,7 +129,8 @@ impl World {
             "read:(() => {{ document.addEventListener('securitypolicyviolation', \
              event => window.violated = event.effectiveDirective); \
              const form = document.createElement('form'); form.method = 'POST'; form.action = 'http://{}/top'; \
-             document.body.append(form); form.submit(); return 0; }})()",
+             document.body.append(form); \
+             setTimeout(() => {{ try {{ form.submit(); }} catch {{ window.violated = 'form-action'; }} }}); return 0; }})()",
             HERE[0]
         );
         let open = format!("open:{}hostile?at={}", self.link, self.at.join(","));

@@ -7,6 +7,7 @@
 
 mod call;
 mod dial;
+mod exchange;
 mod http;
 mod lan;
 mod relay;
@@ -25,6 +26,7 @@ use hardline_proto::preamble::{MAX_PASSWORD, MAX_PREAMBLE, Preamble, PreambleErr
 
 pub use call::{call, punch_ops};
 pub use dial::dial_ops;
+pub use exchange::{answers, requests};
 pub use http::{framing, rewrite};
 pub use lan::{lan_datagram, lan_ops};
 pub use relay::relay_message;
@@ -37,6 +39,7 @@ pub type Check = fn(&[u8]);
 
 /// Every check, by the name of its fuzz target.
 pub const ALL: &[(&str, Check)] = &[
+    ("answers", answers),
     ("call", call),
     ("client_hello", client_hello),
     ("dial_ops", dial_ops),
@@ -50,6 +53,7 @@ pub const ALL: &[(&str, Check)] = &[
     ("opening", opening),
     ("punch_ops", punch_ops),
     ("relay_message", relay_message),
+    ("requests", requests),
     ("rewrite", rewrite),
     ("sealed", sealed),
     ("socks", socks),

@@ -17,6 +17,7 @@ type To = Query<HashMap<String, String>>;
 const SERVICE_WORKER: &str = r#"
 self.onfetch = event => {
   const to = new URL(event.request.url).searchParams.get("to");
+  if (!to) return;
   const page = `<script>fetch(${JSON.stringify(to)}, {mode: "no-cors"})</script>`;
   event.respondWith(new Response(page, {headers: {"Content-Type": "text/html"}}));
 };"#;
@@ -45,8 +46,8 @@ fn svg(to: &To) -> String {
     format!("<svg xmlns='http://www.w3.org/2000/svg'><script>{}</script></svg>", calls(to))
 }
 
-/// Says on stdout who asks for what at `listen`, until killed: `arrived HOST PATH` for each request,
-/// `arrived tls` for each that begins with TLS.
+/// Says on stdout who asks for what at `listen`, until killed: `arrived HOST PATH` for each request
+/// and `arrived tls` for each that begins with TLS.
 pub(crate) async fn witness(listen: &str) -> Result<()> {
     let listener = TcpListener::bind(listen).await?;
     println!("listening at {}", listener.local_addr()?);

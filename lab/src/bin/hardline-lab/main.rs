@@ -5,8 +5,8 @@
 //! every byte. `hardline-lab browser KIND FOLDER STEP…` drives a real browser. `hardline-lab
 //! exchange ADDRESS FILE [PAUSE]` sends raw bytes. `hardline-lab liar KEYHASH PORT` claims on the
 //! LAN to be a service that it is not. `hardline-lab delay LEFT RIGHT MICROSECONDS` is a long
-//! cable. `hardline-lab witness LISTEN` says who asks for what. `hardline-lab stun ADDRESS ADDRESS PORT` is a STUN server. Programs of their own, because
-//! each runs on a host of its own.
+//! cable. `hardline-lab witness LISTEN` says who asks for what. `hardline-lab stun ADDRESS ADDRESS
+//! PORT` is a STUN server. Programs of their own, because each runs on a host of its own.
 
 mod browser;
 mod client;
