@@ -76,7 +76,9 @@ async fn start_chromium(folder: &Path) -> Result<(Child, Page)> {
 }
 
 async fn start_firefox(folder: &Path) -> Result<(Child, Page)> {
+    // Nobody is there to be asked about forms that are sent to plain http.
     let preferences = "user_pref('app.update.enabled', false);\n\
+                       user_pref('security.warn_submit_secure_to_insecure', false);\n\
                        user_pref('datareporting.policy.dataSubmissionEnabled', false);\n\
                        user_pref('network.captive-portal-service.enabled', false);\n\
                        user_pref('network.connectivity-service.enabled', false);\n";
