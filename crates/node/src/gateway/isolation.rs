@@ -35,8 +35,8 @@ impl Isolation {
         self.isolates(name).then(|| Exchange::if_http(name.clone()))
     }
 
-    /// Follows a connection to `name` that begins with a request in `bytes`. `None` where nothing is
-    /// looked at.
+    /// Follows a connection to `name` that begins with a request in `bytes`. `None` where nothing
+    /// is looked at.
     ///
     /// # Errors
     /// The answer to a request that the service does not get.
