@@ -41,3 +41,43 @@ fn rclone_keeps_files_in_a_webdav_folder_of_another_computer() -> Result<()> {
     ensure!(fs::read(back)? == payload, "what was got");
     Ok(())
 }
+
+#[test]
+fn a_system_that_asks_our_dns_server_knows_names_below_localhost_and_dig_agrees() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let (_switch, [alice, bob]) = lab.lan(["alice", "bob"])?;
+    let page = alice.home().join("page");
+    fs::create_dir_all(&page)?;
+    fs::write(page.join("hello.txt"), "hello")?;
+    let sharing = alice.hardline(&["share", "./page"])?;
+    let gateway = bob.hardline(&["--set", "dns.enabled=true", "--set", "dns.port=53"])?;
+    ensure!(gateway.ready["dns"] == serde_json::json!(["127.0.0.1:53", "[::1]:53"]), "{}", gateway.ready);
+
+    let url = format!("http://{}/hello.txt", sharing.service_name()?);
+    let name = url["http://".len()..].split(':').next().unwrap_or_default();
+    fs::write(bob.home().join("resolv.conf"), "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")?;
+    fs::write(bob.home().join("no-resolv.conf"), "nameserver 192.0.2.1\noptions timeout:1 attempts:1\n")?;
+    // The mount is this program's own: `ip netns exec` gives it a table of its own.
+    let asking = |resolv: &str, command: &str| {
+        bob.run("sh", &["-c", &format!("mount --bind {resolv} /etc/resolv.conf && exec {command}")])
+    };
+    let lookup = format!("getent ahosts {name}");
+    let without = asking("no-resolv.conf", &lookup)?;
+    ensure!(!without.status.success(), "without: {}", without.stdout);
+    let with = asking("resolv.conf", &lookup)?.success()?.stdout;
+    ensure!(with.contains("127.0.0.1 ") && with.contains("::1 "), "{with}");
+    let fetched = asking(
+        "resolv.conf",
+        &format!("rclone cat --config '' --http-url {} :http:hello.txt", url.trim_end_matches("hello.txt")),
+    )?;
+    ensure!(fetched.stdout == "hello", "{} {}", fetched.stdout, fetched.stderr);
+
+    let dig = |server: &str, words: &[&str]| -> Result<String> {
+        Ok(bob.run("dig", &[&[server, "+tries=1"], words].concat())?.success()?.stdout)
+    };
+    ensure!(dig("@127.0.0.1", &["+short", name, "A"])? == "127.0.0.1\n", "A");
+    ensure!(dig("@::1", &["+short", name, "AAAA"])? == "::1\n", "AAAA");
+    let other = dig("@127.0.0.1", &["example.org", "A"])?;
+    ensure!(other.contains("status: REFUSED") && other.contains("ANSWER: 0"), "{other}");
+    Ok(())
+}

@@ -60,6 +60,7 @@ pub(crate) const TESTS: &[Need] = &[
         why: "a program that resolves names by itself, and WebDAV",
         is_there: || program("rclone", "version"),
     },
+    Need { package: "bind9-dnsutils", why: "asking our DNS server as others do", is_there: || program("dig", "-v") },
     Need { package: "fonts-dejavu-core", why: "legible screenshots", is_there: has_fonts },
 ];
 

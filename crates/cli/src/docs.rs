@@ -124,7 +124,7 @@ makes each log line an object too.
 
 | command | events |
 | --- | --- |
-| `hardline`, `share`, `relay` | `ready` first: `version`; `gateway` and `p2p`, the bound addresses; `services`, each with `key`, `title`, `target`, `link` (on this computer) and `link_elsewhere`; `forwards` of the configuration, each with `local` and `key`; `relay`, the address of the relay that runs here; `notices`, sentences. Then `stopping` and `stopped` |
+| `hardline`, `share`, `relay` | `ready` first: `version`; `gateway` and `p2p`, the bound addresses; `services`, each with `key`, `title`, `target`, `link` (on this computer) and `link_elsewhere`; `forwards` of the configuration, each with `local` and `key`; `dns`, addresses; `relay`, the address of the relay that runs here; `notices`, sentences. Then `stopping` and `stopped` |
 | `browse` | `ready`; then `found`, `changed` and `lost`, each with `key`, `title`, `link` and `addresses`; `done` |
 | `forward` | `ready` with `forwards`, each with `local`, the bound address, and `key`; of the first these two also stand alone |
 | `peers` | `peer` for each: `key`, `title`, `link`, `addresses` (each `address`, `origin`: `told`, `lan`, `given`, `dht` or `imported`, `told_at` and `worked_at` in Unix seconds), and the `paths` over which it is connected now. `forgotten` with `key` |

@@ -161,6 +161,9 @@ impl From<StartError> for Failure {
                 failure.remedy(source.remedy())
             }
             StartError::Forward { .. } => failure.remedy("choose another port or path in its [[forward]]"),
+            StartError::Dns { .. } => {
+                failure.remedy("choose another port with dns.port; those below 1024 need privileges")
+            }
             StartError::RelayTokens(error) => failure.remedy(token_remedy(&error)),
             StartError::Store(source) => failure.remedy(source.remedy()),
             StartError::Service(ServiceError::SameIdentity { .. }) => {
@@ -224,6 +227,7 @@ fn start_exit(error: &StartError) -> Exit {
     match error {
         StartError::Gateway(GatewayBindError { source, .. })
         | StartError::Forward { source, .. }
+        | StartError::Dns { source, .. }
         | StartError::Service(ServiceError::P2p { source, .. })
             if source.kind() == io::ErrorKind::AddrInUse =>
         {

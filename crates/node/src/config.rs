@@ -40,6 +40,9 @@ pub const DEFAULT_P2P_PORT: u16 = 7008;
 /// Port browsers on this computer connect to.
 pub const DEFAULT_GATEWAY_PORT: u16 = 7009;
 
+/// UDP port of the DNS server for names below `localhost`: 53 needs privileges, and is taken.
+pub const DEFAULT_DNS_PORT: u16 = 7053;
+
 /// Everything a node can be told. `NodeConfig::new(data_dir)` gives a gateway on the default port
 /// and no services.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +70,9 @@ pub struct NodeConfig {
     /// Services to which a link is dialled before anybody asks, and kept: the first request costs
     /// no handshake. It tells the network that they are wanted here.
     pub ready: Vec<ServiceName>,
+    /// UDP port of a DNS server for names below `localhost`, on 127.0.0.1 and ::1; 0 takes a free
+    /// one. `None`: none.
+    pub dns_port: Option<u16>,
     /// Services of other computers that have a port or a socket of this one.
     pub forwards: Vec<ForwardConfig>,
     /// Services of other computers whose answers reach the browser as they are. The pages of all
@@ -126,6 +132,7 @@ impl NodeConfig {
             dht: DhtSettings::default(),
             static_addresses: Vec::new(),
             ready: Vec::new(),
+            dns_port: None,
             forwards: Vec::new(),
             trusted: Vec::new(),
             is_loopback_shared: false,

@@ -31,6 +31,7 @@ pub mod access; // who may use a service
 pub mod apps; // what known programs need behind a service
 mod clock; // what day it is
 pub mod config; // what an embedder may set
+mod dns; // names below localhost → this computer
 pub mod limits; // every bound in time, size and count
 mod log_throttle; // a log message a minute, with a count
 pub mod metrics; // every counter, declared once

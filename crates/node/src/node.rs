@@ -12,7 +12,7 @@ use hardline_proto::candidate::DialPolicy;
 use hardline_proto::host::ServiceName;
 use hardline_proto::hosts::HostList;
 use hardline_proto::relay::RelayUrl;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
@@ -24,6 +24,7 @@ use crate::calls::Calls;
 use crate::config::{ForwardConfig, LocalAddr, NodeConfig, P2pConfig, ServiceConfig};
 use crate::dial::{Dialler, Early, Waiting};
 use crate::discovery::{Resolver, SourceContext};
+use crate::dns;
 use crate::drivers::dht::proxy::client::ProxyError;
 use crate::drivers::dht::shared::SharedDht;
 use crate::drivers::lan::{FoundService, Lan, LanService};
@@ -67,6 +68,8 @@ pub struct Node {
     grace: Duration,
     /// Forwards of the configuration, with the addresses they have.
     forwards: Vec<ForwardConfig>,
+    /// Where names are looked up.
+    dns: Vec<SocketAddr>,
 }
 
 /// What the listening side is begun with.
@@ -92,6 +95,15 @@ pub enum StartError {
     Forward {
         /// Where.
         at: LocalAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The port for DNS cannot be had.
+    #[error("cannot answer DNS at port {port} of 127.0.0.1 and ::1")]
+    Dns {
+        /// The port asked for.
+        port: u16,
         /// Why.
         #[source]
         source: io::Error,
@@ -162,6 +174,7 @@ impl Node {
         let relay = start_relay(&config, &metrics, &drain, &tasks)?;
         let gateway_listeners = config.gateway_port.map(gateway::bind).transpose()?.unwrap_or_default();
         let (forwards, local_listeners) = bind_forwards(&config.forwards)?;
+        let dns_sockets = bind_dns(config.dns_port)?;
         let is_listening = relay.is_some() || !services.now().services.is_empty();
         let listening = if is_listening { Some(bind_p2p(&config.p2p, &mut notices)?) } else { None };
         let (store, store_notices) = Store::open(&config.data_dir, config.import_from.as_deref()).await?;
@@ -202,12 +215,14 @@ impl Node {
             tasks,
             grace: config.grace,
             forwards,
+            dns: dns_sockets.iter().flat_map(UdpSocket::local_addr).collect(),
         };
         if let Some(listening) = listening {
             node.begin_listening(|_| Ok(listening))?;
         }
         node.run_gateway(gateway_listeners, config.trusted, config.gateway_connections);
         node.forwards.iter().zip(local_listeners).for_each(|(it, listener)| node.run_forward(listener, &it.name));
+        node.run_dns(dns_sockets);
         node.run_in_background(config.ready);
         Ok((node, notices))
     }
@@ -516,6 +531,18 @@ impl Node {
         &self.forwards
     }
 
+    fn run_dns(&self, sockets: Vec<UdpSocket>) {
+        for socket in sockets {
+            self.tasks.spawn(dns::run(socket, self.drain.stop.clone()));
+        }
+    }
+
+    /// Where names below `localhost` are looked up, if that is turned on.
+    #[must_use]
+    pub fn dns(&self) -> &[SocketAddr] {
+        &self.dns
+    }
+
     /// Returns when this host has lost the address that `tunnel` uses, so that nothing comes or
     /// goes any more.
     pub fn left(&self, tunnel: &TunnelStream) -> impl Future<Output = ()> + Send + use<> {
@@ -567,6 +594,11 @@ fn bind_forwards(forwards: &[ForwardConfig]) -> Result<(Vec<ForwardConfig>, Vec<
         Ok((ForwardConfig { local, ..forward.clone() }, listener))
     };
     forwards.iter().map(bind).collect()
+}
+
+fn bind_dns(port: Option<u16>) -> Result<Vec<UdpSocket>, StartError> {
+    let Some(port) = port else { return Ok(Vec::new()) };
+    dns::bind(port).map_err(|source| StartError::Dns { port, source })
 }
 
 /// Loads every identity and prepares every backend.

@@ -19,6 +19,7 @@ pub(super) async fn run(mut loaded: Loaded, legacy: LegacyArgs, output: Output) 
     }
     let mut config = loaded.settings.node_config()?;
     config.forwards = loaded.settings.forward_configs();
+    config.dns_port = loaded.settings.dns_enabled.then_some(loaded.settings.dns_port);
     let is_idle = config.services.is_empty() && config.forwards.is_empty();
     if config.gateway_port.is_none() && is_idle && config.relay.is_none() {
         return Err(Failure::new(Exit::Configuration, "there is nothing to run: no gateway, no service and no relay")

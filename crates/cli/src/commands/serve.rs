@@ -154,6 +154,7 @@ impl Running {
             "p2p": text(&self.status.bound.p2p),
             "services": services,
             "forwards": self.forwards().iter().map(super::forward::event).collect::<Vec<_>>(),
+            "dns": text(self.node.dns()),
             "relay": self.relay.as_ref().map(ToString::to_string),
             "notices": self.notices,
         })

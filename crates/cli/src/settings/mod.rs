@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 use hardline_node::access::Access;
 use hardline_node::config::{
-    DEFAULT_GATEWAY_PORT, ForwardConfig, HttpSettings, IdentityConfig, LocalAddr, NodeConfig, RelayConfig,
-    ServiceConfig, StaticAddress, Target,
+    DEFAULT_DNS_PORT, DEFAULT_GATEWAY_PORT, ForwardConfig, HttpSettings, IdentityConfig, LocalAddr, NodeConfig,
+    RelayConfig, ServiceConfig, StaticAddress, Target,
 };
 use hardline_node::proto::KeyHash;
 use hardline_node::proto::candidate::TransportAddr;
@@ -42,6 +42,10 @@ pub struct Settings {
     pub gateway_enabled: bool,
     /// Where browsers connect; 0 takes a free port.
     pub gateway_port: u16,
+    /// Whether names below `localhost` are answered for.
+    pub dns_enabled: bool,
+    /// UDP port where they are.
+    pub dns_port: u16,
     /// Whether this computer is a relay.
     pub relay_enabled: bool,
     /// How it is one; its identity is that of the data folder.
@@ -66,6 +70,8 @@ impl Default for Settings {
             data_dir: None,
             gateway_enabled: true,
             gateway_port: DEFAULT_GATEWAY_PORT,
+            dns_enabled: false,
+            dns_port: DEFAULT_DNS_PORT,
             relay_enabled: false,
             relay: RelayConfig::new(IdentityConfig::Ephemeral),
             node: NodeConfig::new(PathBuf::new()),
@@ -207,8 +213,8 @@ impl Settings {
         self.forwards.iter().filter_map(config).collect()
     }
 
-    /// What the node is to be told, without what is forwarded: several programs run with one
-    /// configuration.
+    /// What the node is to be told, without what is forwarded and without DNS: several programs run
+    /// with one configuration.
     ///
     /// # Errors
     /// When there is no data folder.

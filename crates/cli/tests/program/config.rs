@@ -114,6 +114,8 @@ fn every_key_has_a_variable_of_its_own_that_sets_it() {
         ("relays", "relay://000102030405060708090a0b0c0d0e0f@/6fef58cb259ed9746e280ac7ca618aab93d3fe79"),
         ("gateway.enabled", "false"),
         ("gateway.port", "1"),
+        ("dns.enabled", "true"),
+        ("dns.port", "1"),
         ("p2p.port", "1"),
         ("p2p.bind", "127.0.0.1, ::1"),
         ("p2p.public_addresses", "203.0.113.5:7008, home.example.org:443"),

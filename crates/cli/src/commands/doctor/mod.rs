@@ -76,7 +76,7 @@ async fn of_all(sources: &Sources, output: Output) -> Result<(), Failure> {
     let _stop = shutdown.clone().drop_guard();
     let networks = NetworkMonitor::start(shutdown, &TaskTracker::new());
     findings.extend(network::multicast(settings, &networks).await);
-    findings.push(network::names().await);
+    findings.push(network::names(settings).await);
     findings.push(network::addresses());
     let running = gateway::status(settings.gateway_port).await;
     let (of_dht, seen) = dht::findings(settings, running.as_ref()).await;

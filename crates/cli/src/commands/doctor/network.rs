@@ -70,7 +70,7 @@ pub(super) async fn multicast(settings: &Settings, networks: &NetworkMonitor) ->
 }
 
 /// Whether names below `localhost` resolve for programs that are no browsers.
-pub(super) async fn names() -> Finding {
+pub(super) async fn names(settings: &Settings) -> Finding {
     let name = format!("{}.localhost", KeyHash::from_bytes([0xab; KeyHash::LEN]));
     let resolved = tokio::net::lookup_host((name.as_str(), 80)).await;
     match resolved.map(|addrs| addrs.map(|addr| addr.ip()).collect::<Vec<_>>()) {
@@ -82,12 +82,32 @@ pub(super) async fn names() -> Finding {
             format!("Names below localhost lead to {}, not to this computer.", ips[0]),
             "ask who runs the name server of this network; browsers are not affected, they know these names by themselves",
         ),
+        _ if settings.dns_enabled => dns_unused(settings.dns_port),
         _ => Finding::note(
             "names",
             "Names below localhost are known to browsers here, and to no other program.",
-            "curl of these years knows them too; for other programs install libnss-myhostname, or use `hardline forward`",
+            "curl of these years knows them too; for other programs install libnss-myhostname, use `hardline run` or `hardline forward`, or turn on dns.enabled",
         ),
     }
+}
+
+/// The system does not ask the DNS server of the hardline that runs here.
+fn dns_unused(port: u16) -> Finding {
+    let remedy = if cfg!(target_os = "macos") {
+        format!("write the two lines `nameserver 127.0.0.1` and `port {port}` into /etc/resolver/localhost")
+    } else if cfg!(windows) {
+        "in PowerShell, as administrator: Add-DnsClientNrptRule -Namespace .localhost -NameServers 127.0.0.1, \
+         with dns.port = 53, the only port that Windows asks at"
+            .to_owned()
+    } else {
+        format!(
+            "with systemd-resolved, write [Resolve], DNS=127.0.0.1:{port} and Domains=~localhost, a line each, into \
+             /etc/systemd/resolved.conf.d/hardline.conf and restart it; with dnsmasq, server=/localhost/127.0.0.1#{port}"
+        )
+    };
+    let sentence = "dns.enabled is set, but this system does not ask there, or no hardline runs: names below localhost \
+        are unknown to programs that are no browsers.";
+    Finding::note("names", sentence, remedy)
 }
 
 /// Addresses other computers may reach this one at.
