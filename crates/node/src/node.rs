@@ -173,8 +173,7 @@ impl Node {
         let metrics = Metrics::default();
         let relay = start_relay(&config, &metrics, &drain, &tasks)?;
         let gateway_listeners = config.gateway_port.map(gateway::bind).transpose()?.unwrap_or_default();
-        let (forwards, local_listeners) = bind_forwards(&config.forwards)?;
-        let dns_sockets = bind_dns(config.dns_port)?;
+        let (forwards, local_listeners, dns_sockets) = bind_for_programs(&config)?;
         let is_listening = relay.is_some() || !services.now().services.is_empty();
         let listening = if is_listening { Some(bind_p2p(&config.p2p, &mut notices)?) } else { None };
         let (store, store_notices) = Store::open(&config.data_dir, config.import_from.as_deref()).await?;
@@ -189,8 +188,7 @@ impl Node {
         let _ = undo.disarm();
         quic::follow(quic.clone(), &resolver.network, drain.stop.clone(), &tasks);
         let (relay, announced_relay) = relay.unzip();
-        let idle_limits = config.idle_limits;
-        let dialler = Dialler::new(resolver, idle_limits, config.own_records, quic.clone(), drain.stop.clone());
+        let dialler = Dialler::new(resolver, config.idle_limits, config.own_records, quic.clone(), drain.stop.clone());
         let node = Self {
             live: Live {
                 gateway: gateway_listeners.iter().flat_map(|listener| listener.local_addr()).collect(),
@@ -221,8 +219,7 @@ impl Node {
             node.begin_listening(|_| Ok(listening))?;
         }
         node.run_gateway(gateway_listeners, config.trusted, config.gateway_connections);
-        node.forwards.iter().zip(local_listeners).for_each(|(it, listener)| node.run_forward(listener, &it.name));
-        node.run_dns(dns_sockets);
+        node.run_for_programs(local_listeners, dns_sockets);
         node.run_in_background(config.ready);
         Ok((node, notices))
     }
@@ -531,7 +528,9 @@ impl Node {
         &self.forwards
     }
 
-    fn run_dns(&self, sockets: Vec<UdpSocket>) {
+    /// Begins to serve programs that are no browsers.
+    fn run_for_programs(&self, listeners: Vec<LocalListener>, sockets: Vec<UdpSocket>) {
+        self.forwards.iter().zip(listeners).for_each(|(it, listener)| self.run_forward(listener, &it.name));
         for socket in sockets {
             self.tasks.spawn(dns::run(socket, self.drain.stop.clone()));
         }
@@ -586,19 +585,21 @@ fn verification(proofs: &Proofs, wanted: watch::Receiver<HostList>) -> (Witness,
     (Witness { dial_backs: Arc::clone(&dial_backs), came }, ToVerify { wanted, dial_backs, tell })
 }
 
-/// Begins to listen at the addresses of `forwards`. Returns them with those they have.
-fn bind_forwards(forwards: &[ForwardConfig]) -> Result<(Vec<ForwardConfig>, Vec<LocalListener>), StartError> {
+/// Forwards with the addresses they have, where those listen, and where names are looked up.
+type ForPrograms = (Vec<ForwardConfig>, Vec<LocalListener>, Vec<UdpSocket>);
+
+/// Begins to listen for programs that are no browsers.
+fn bind_for_programs(config: &NodeConfig) -> Result<ForPrograms, StartError> {
     let bind = |forward: &ForwardConfig| {
         let (listener, local) = LocalListener::bind(&forward.local)
             .map_err(|source| StartError::Forward { at: forward.local.clone(), source })?;
         Ok((ForwardConfig { local, ..forward.clone() }, listener))
     };
-    forwards.iter().map(bind).collect()
-}
-
-fn bind_dns(port: Option<u16>) -> Result<Vec<UdpSocket>, StartError> {
-    let Some(port) = port else { return Ok(Vec::new()) };
-    dns::bind(port).map_err(|source| StartError::Dns { port, source })
+    let bound: Vec<_> = config.forwards.iter().map(bind).collect::<Result<_, StartError>>()?;
+    let (forwards, listeners) = bound.into_iter().unzip();
+    let of_dns = |port| dns::bind(port).map_err(|source| StartError::Dns { port, source });
+    let dns_sockets = config.dns_port.map(of_dns).transpose()?.unwrap_or_default();
+    Ok((forwards, listeners, dns_sockets))
 }
 
 /// Loads every identity and prepares every backend.
