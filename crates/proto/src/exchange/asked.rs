@@ -30,7 +30,7 @@ impl Asked {
 
     /// The one that is answered next.
     pub(super) fn first(&self) -> Option<Kind> {
-        (self.count > 0).then(|| Kind { is_head: self.kinds & 1 != 0, asks_upgrade: self.kinds & 2 != 0 })
+        (self.count > 0).then_some(Kind { is_head: self.kinds & 1 != 0, asks_upgrade: self.kinds & 2 != 0 })
     }
 
     /// Adds one, unless it is full.
