@@ -5,11 +5,11 @@ mod common;
 
 use std::time::Duration;
 
-use common::{TestNode, backend, get, lan_of_its_own, path_in, service};
+use common::{TestNode, backend, get, hello, lan_of_its_own, path_in, service};
 use hardline_node::config::{IdentityConfig, LanConfig, NodeConfig, ServiceConfig, StaticAddress};
 use hardline_node::limits::DIAL_AGAIN;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 /// A test that waits longer has failed.
@@ -105,10 +105,7 @@ impl Network {
     }
 
     async fn listener_with(&self, change: impl FnOnce(&mut NodeConfig)) -> TestNode {
-        let greeting = backend(|mut stream| async move {
-            let _ = stream.write_all(b"hello").await;
-        })
-        .await;
+        let greeting = hello().await;
         let identity = IdentityConfig::File(path_in(&self.dir, "id"));
         TestNode::start(|config| {
             self.join(config);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::dht::DhtNodes;
 use common::wire::wiretap;
-use common::{TestNode, backend, get, path_in, service};
+use common::{TestNode, get, hello, path_in, service};
 use hardline_node::config::{IdentityConfig, ServiceConfig};
 use hardline_node::dht::{Event, InfoHash, Value, ValueType};
 use hardline_node::discovery::{DHT_PLAIN, DHT_SEALED};
@@ -25,7 +25,6 @@ use hardline_node::proto::{KeyHash, dht_key};
 use hardline_node::tls;
 use hardline_node::tls::identity::Identity;
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::time::timeout;
 
@@ -222,10 +221,7 @@ impl World {
 
     /// The service, which greets.
     async fn listener(&self) -> TestNode {
-        let greeting = backend(|mut stream| async move {
-            let _ = stream.write_all(b"hello").await;
-        })
-        .await;
+        let greeting = hello().await;
         let identity = IdentityConfig::File(path_in(&self.dir, "id"));
         TestNode::listener(vec![ServiceConfig { identity, ..service(greeting) }]).await
     }

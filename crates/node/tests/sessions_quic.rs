@@ -96,6 +96,8 @@ async fn listener(services: Vec<ServiceConfig>) -> TestNode {
 async fn gateway_with(key: KeyHash, at: SocketAddr, change: impl FnOnce(&mut NodeConfig)) -> TestNode {
     TestNode::start(|config| {
         config.static_addresses = vec![StaticAddress { key, at: TransportAddr::Quic(at) }];
+        // The backends send back what they get.
+        config.trusted = vec![key];
         change(config);
     })
     .await

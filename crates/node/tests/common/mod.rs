@@ -142,6 +142,15 @@ pub async fn echo() -> SocketAddr {
     .await
 }
 
+/// A backend that answers a request with a page that reads "hello", and ends.
+pub async fn hello() -> SocketAddr {
+    backend(|mut stream| async move {
+        let _ = stream.read(&mut [0; 4096]).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello").await;
+    })
+    .await
+}
+
 /// A port on loopback where nobody listens.
 pub async fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()

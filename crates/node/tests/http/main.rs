@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use common::{TestNode, pair_for, service};
 use hardline_node::config::{HttpSettings, ServiceConfig};
+use hardline_node::node::TunnelStream;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -59,6 +60,11 @@ impl World {
         let mut answer = Vec::new();
         timeout(LIMIT, browser.read_to_end(&mut answer)).await.unwrap().unwrap();
         String::from_utf8(answer).unwrap()
+    }
+
+    /// A tunnel to the service that no gateway looks into.
+    async fn tunnel(&self) -> TunnelStream {
+        self.gateway.node.connect(&common::name(self.listener.key())).await.unwrap()
     }
 
     fn text(&self, text: &str) -> String {

@@ -262,7 +262,8 @@ async fn after_connect_bytes_are_raw_too() {
     })
     .await;
     let world = World::new(proxy, aware()).await;
-    let mut browser = world.browser().await;
+    // A gateway is a proxy itself.
+    let mut browser = world.tunnel().await;
     browser.write_all(world.text("CONNECT example.org:443 HTTP/1.1\nHost: HOST\n\n").as_bytes()).await.unwrap();
     let answer = head(&mut browser).await;
     assert!(answer.starts_with("HTTP/1.1 200 Connection established\r\n"), "{answer}");
