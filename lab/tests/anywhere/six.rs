@@ -57,7 +57,7 @@ fn scenario_25_ipv6_only_behind_firewalls_punched() -> Result<()> {
 /// The router's firewall lets nobody in, but opens the port when it is asked to; no probes are
 /// sent.
 #[test]
-fn scenario_31_ipv6_behind_a_firewall_that_is_asked_to_open_the_port() -> Result<()> {
+fn scenario_35_ipv6_behind_a_firewall_that_is_asked_to_open_the_port() -> Result<()> {
     for mapping in [Mapping::Pcp, Mapping::Upnp] {
         let Some(lab) = Lab::open()? else { return Ok(()) };
         let internet = lab.slow_internet(ROUND_TRIP)?;
@@ -76,7 +76,7 @@ fn scenario_31_ipv6_behind_a_firewall_that_is_asked_to_open_the_port() -> Result
             std::thread::sleep(Duration::from_millis(50));
         }
         let tries = if is_long() { 20 } else { 5 };
-        so_many_first_tries(&format!("31, IPv6, firewall opened by {mapping:?}, DHT"), tries, |number| {
+        so_many_first_tries(&format!("35, IPv6, firewall opened by {mapping:?}, DHT"), tries, |number| {
             let gateway = new_gateway(&bob, number, &options)?;
             let first = bob.first_byte(&gateway, &service.key)?;
             let path = path_to(&bob, &gateway, &service.key)?;

@@ -40,8 +40,9 @@ fn router() -> Router {
         .layer(DefaultBodyLimit::disable())
 }
 
-/// Length and hash of what was sent. Says on stdout how the upload went.
+/// Length and hash of what was sent. Says on stdout that it began, and how the upload went.
 async fn hash(request: Request) -> Response {
+    println!("upload begun");
     let sum = Sum::of(request.into_body()).await;
     println!("upload {}", if sum.is_ok() { "whole" } else { "broken" });
     match sum {
