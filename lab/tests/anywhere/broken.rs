@@ -149,7 +149,7 @@ impl Transfers {
         let file = host.home().join("upload");
         std::fs::File::create(&file)?.set_len(500_000_000)?;
         let file = format!("@{}", file.display());
-        let slow = ["--silent", "--show-error", "--max-time", "60", "--limit-rate", "1M", "--header", &header];
+        let slow = ["--silent", "--show-error", "--max-time", "60", "--limit-rate", "10M", "--header", &header];
         let into = host.home().join("download");
         let mut download = host.command("curl");
         download.args(slow).args(["--output", into.to_str().context("a path")?, &down]);
