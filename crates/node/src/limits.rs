@@ -24,8 +24,9 @@ pub const LOOKUP_TIMEOUT: Duration = Duration::from_secs(6);
 /// 30 s.
 pub const PATIENT_LOOKUP_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Time after which an address where nobody answered is tried again, while somebody waits still: a
-/// router that restarts, or a computer that wakes up, is there again soon.
+/// Time after which an address where nobody answered, or somebody who does not know the service, is
+/// tried again, while somebody waits still: a router that restarts, or a computer that wakes up, is
+/// there again soon.
 pub const DIAL_AGAIN: Duration = Duration::from_secs(2);
 
 /// Time to connect to a backend. It is on this computer or on its LAN. Shorter than

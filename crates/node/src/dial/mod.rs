@@ -165,7 +165,7 @@ async fn race(
         here: resolver.network.now(),
         purpose,
         log: AttemptLog::new(resolver.network.now()),
-        silent: Vec::new(),
+        absent: Vec::new(),
         again: None,
         give_up: None,
     };
@@ -197,8 +197,8 @@ struct Race {
     here: Arc<NetworkState>,
     purpose: Purpose,
     log: AttemptLog,
-    /// Where nobody answered, to be tried once more.
-    silent: Vec<Candidate>,
+    /// Where the service was not, to be tried once more.
+    absent: Vec<Candidate>,
     /// When that is.
     again: Option<Instant>,
     give_up: Option<Instant>,
@@ -262,13 +262,13 @@ impl Race {
         if self.lookup.tell(&mut self.schedule) {
             // In another network, where all begins anew.
             self.moves += 1;
-            (self.silent, self.again) = (Vec::new(), None);
+            (self.absent, self.again) = (Vec::new(), None);
         }
     }
 
     fn try_again(&mut self) {
         self.again = None;
-        self.silent.drain(..).for_each(|candidate| self.schedule.again(now(), candidate));
+        self.absent.drain(..).for_each(|candidate| self.schedule.again(now(), candidate));
     }
 
     fn start(&mut self, id: AttemptId, candidate: Candidate) {
@@ -287,13 +287,19 @@ impl Race {
         if matches!(outcome, Outcome::Closed | Outcome::Refused { .. }) {
             self.give_up.get_or_insert(Instant::now() + AFTER_CLOSED);
         }
-        let is_silent = matches!(outcome, Outcome::Unreachable { .. });
+        let is_absent = match outcome {
+            Outcome::Unreachable { .. } => true,
+            // A relay may not know the name yet whose publisher wakes up. What strangers name is
+            // not worth a second look.
+            Outcome::Handshake { .. } => candidate.source.trust <= Trust::Service,
+            _ => false,
+        };
         self.log.ended(number, outcome);
         // One that was started in another network is not in this schedule.
         if moves == self.moves {
             self.schedule.failed(now(), id);
-            if is_silent {
-                self.silent.push(candidate);
+            if is_absent {
+                self.absent.push(candidate);
                 self.again.get_or_insert(Instant::now() + DIAL_AGAIN);
             }
             self.note_idle();
