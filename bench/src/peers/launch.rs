@@ -29,7 +29,6 @@ pub(super) struct World {
     /// A build of Hardline to compare the one under test with.
     other_build: Option<PathBuf>,
     secrets: Secrets,
-    noise: NoiseKeys,
     /// `KEYHASH.localhost:7009` of the identity that the far end keeps.
     hardline_name: String,
     names: Cell<u32>,
@@ -53,9 +52,8 @@ impl World {
     /// Makes keys and certificates. `tools` is the folder where cargo installed rathole and bore.
     pub(super) fn new(lab: Lab, tools: &Path, other_build: Option<PathBuf>) -> Result<Self> {
         let secrets = Secrets::make(lab.dir())?;
-        let noise = NoiseKeys::generate(tools)?;
         let (tools, hardline_name) = (tools.to_owned(), String::new());
-        let mut world = Self { lab, tools, other_build, secrets, noise, hardline_name, names: Cell::new(0) };
+        let mut world = Self { lab, tools, other_build, secrets, hardline_name, names: Cell::new(0) };
         world.hardline_name = world.make_hardline_identity()?;
         Ok(world)
     }
@@ -68,10 +66,11 @@ impl World {
 
     /// What clients of this row send as Host.
     pub(super) fn host_header(&self, row: Row) -> &str {
-        if matches!(row, Row::Hardline | Row::HardlineReady | Row::HardlineHttp | Row::OtherBuild) {
-            &self.hardline_name
-        } else {
-            NAME
+        match row {
+            Row::Hardline | Row::HardlineReady | Row::HardlineHttp | Row::HardlineTrusted | Row::OtherBuild => {
+                &self.hardline_name
+            }
+            _ => NAME,
         }
     }
 
@@ -84,13 +83,14 @@ impl World {
             Row::Haproxy => self.haproxy(stage),
             Row::Socat => self.socat(stage),
             Row::RatholeTls => self.rathole(stage, &self.rathole_tls()),
-            Row::RatholeNoise => self.rathole(stage, &self.rathole_noise()),
+            Row::RatholeNoise => self.rathole(stage, &rathole_noise(&NoiseKeys::generate(&self.tools)?)),
             Row::Bore => self.bore(stage),
             Row::Hardline => self.hardline(stage, hardline_program()?, "", ""),
             Row::HardlineReady => self.hardline(stage, hardline_program()?, "ready = true\n", ""),
             Row::HardlineHttp => {
                 self.hardline(stage, hardline_program()?, "", "host_header = \"target\"\nforwarded = true\n")
             }
+            Row::HardlineTrusted => self.hardline(stage, hardline_program()?, "trusted = true\n", ""),
             Row::OtherBuild => {
                 self.hardline(stage, self.other_build.as_deref().context("no other build given")?, "", "")
             }
@@ -195,21 +195,6 @@ impl World {
         ]
     }
 
-    fn rathole_noise(&self) -> [String; 2] {
-        const PATTERN: &str = "pattern = \"Noise_NK_25519_AESGCM_SHA256\"\n";
-        let NoiseKeys { private, public } = &self.noise;
-        [
-            format!(
-                "[server.transport]\ntype = \"noise\"\n[server.transport.noise]\n{PATTERN}\
-                 local_private_key = \"{private}\"\n"
-            ),
-            format!(
-                "[client.transport]\ntype = \"noise\"\n[client.transport.noise]\n{PATTERN}\
-                 remote_public_key = \"{public}\"\n"
-            ),
-        ]
-    }
-
     /// The near end is bore's server, likewise.
     fn bore(&self, stage: &Stage) -> Result<Ends> {
         let bore = || stage.host.command(self.tools.join("bore"));
@@ -260,6 +245,21 @@ impl World {
         far.discard();
         Ok(format!("{link}.localhost:{ENTRY_PORT}"))
     }
+}
+
+fn rathole_noise(keys: &NoiseKeys) -> [String; 2] {
+    const PATTERN: &str = "pattern = \"Noise_NK_25519_AESGCM_SHA256\"\n";
+    let NoiseKeys { private, public } = keys;
+    [
+        format!(
+            "[server.transport]\ntype = \"noise\"\n[server.transport.noise]\n{PATTERN}\
+             local_private_key = \"{private}\"\n"
+        ),
+        format!(
+            "[client.transport]\ntype = \"noise\"\n[client.transport.noise]\n{PATTERN}\
+             remote_public_key = \"{public}\"\n"
+        ),
+    ]
 }
 
 /// Hardline's near end, knowing nothing but the address of the far one. `more` stands below

@@ -29,6 +29,9 @@ pub(crate) enum Row {
     HardlineReady,
     /// Hardline at both ends, with the HTTP of the service understood (`host_header`, `forwarded`)
     HardlineHttp,
+    /// Hardline at both ends, with the service's pages trusted (`trusted = true`): its answers pass
+    /// unread
+    HardlineTrusted,
     /// Another build of Hardline at both ends (`--against`)
     OtherBuild,
     /// Hardline towards the last release of the Python program, which speaks version 1
@@ -52,6 +55,7 @@ impl Row {
             Self::Hardline => "**hardline**",
             Self::HardlineReady => "**hardline**, prewarmed",
             Self::HardlineHttp => "hardline, HTTP understood",
+            Self::HardlineTrusted => "hardline, pages trusted",
             Self::OtherBuild => "hardline, the other build",
             Self::HardlineToPython => "hardline towards a version 1 peer (Python)",
             Self::Python => "hardlinep2p, Python",
