@@ -35,10 +35,7 @@ impl Lab {
     pub fn open() -> Result<Option<Self>> {
         static OBSTACLE: OnceLock<Option<String>> = OnceLock::new();
         if let Some(obstacle) = OBSTACLE.get_or_init(|| namespaces_work().err().map(|err| format!("{err:#}"))) {
-            if std::env::var_os(REQUIRED).is_some() {
-                bail!("this machine cannot do network namespaces: {obstacle}");
-            }
-            say_skipped(obstacle)?;
+            skip("no network namespaces here", obstacle)?;
             return Ok(None);
         }
         let prefix = leftovers::own_prefix()?;
@@ -47,6 +44,20 @@ impl Lab {
         // test in this process.
         let prefix = dir.path().file_name().and_then(|name| name.to_str()).context("a folder's name")?.to_owned();
         Ok(Some(Self { dir, prefix, made: Cell::new(0) }))
+    }
+
+    /// Whether programs can become other users, which a root of its own namespace alone cannot have
+    /// them do; said on stderr where not.
+    ///
+    /// # Errors
+    /// Where not, when [`REQUIRED`] is set.
+    pub fn has_users(&self) -> Result<bool> {
+        let map = std::fs::read_to_string("/proc/self/uid_map").context("the users of this namespace")?;
+        let has_users = map.split_whitespace().nth(2) != Some("1");
+        if !has_users {
+            skip("no other users here", "root of a namespace of its own alone")?;
+        }
+        Ok(has_users)
     }
 
     /// A computer with nothing but loopback.
@@ -101,10 +112,14 @@ pub fn is_long() -> bool {
     std::env::var_os("HARDLINE_LAB_LONG").is_some()
 }
 
-/// Says which test is skipped, and adds a line to the file named by `HARDLINE_LAB_SKIPPED`, if any.
-fn say_skipped(obstacle: &str) -> Result<()> {
+/// Says which test is skipped, and adds a line to the file named by `HARDLINE_LAB_SKIPPED`, if any;
+/// an error when [`REQUIRED`] is set.
+fn skip(what: &str, obstacle: &str) -> Result<()> {
+    if std::env::var_os(REQUIRED).is_some() {
+        bail!("{what}: {obstacle}");
+    }
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    let line = format!("SKIPPED {test}: no network namespaces here: {obstacle}\n");
+    let line = format!("SKIPPED {test}: {what}: {obstacle}\n");
     // Not `eprintln!`: the test harness swallows that when the test passes.
     std::io::stderr().write_all(line.as_bytes())?;
     if let Some(list) = std::env::var_os("HARDLINE_LAB_SKIPPED") {

@@ -27,6 +27,7 @@ mod programs;
 mod python;
 mod routed;
 mod router;
+mod servers;
 mod service;
 mod traffic;
 mod yggdrasil;

@@ -60,6 +60,15 @@ pub(crate) const TESTS: &[Need] = &[
         why: "a program that resolves names by itself, and WebDAV",
         is_there: || program("rclone", "version"),
     },
+    Need { package: "git", why: "a program for links: git over HTTP", is_there: || program("git", "--version") },
+    Need { package: "fcgiwrap", why: "git's server behind nginx", is_there: || exists("/usr/sbin/fcgiwrap") },
+    Need { package: "openssh-server", why: "a program to connect to: ssh", is_there: || exists("/usr/sbin/sshd") },
+    Need { package: "openssh-client", why: "the same", is_there: || program("ssh", "-V") },
+    Need { package: "rsync", why: "the same", is_there: || program("rsync", "--version") },
+    Need { package: "postgresql", why: "a program to forward: a database", is_there: has_postgres },
+    Need { package: "mosquitto", why: "a program to forward: MQTT", is_there: || exists("/usr/sbin/mosquitto") },
+    Need { package: "mosquitto-clients", why: "the same", is_there: || exists("/usr/bin/mosquitto_pub") },
+    Need { package: "syncthing", why: "another program that refuses names", is_there: || exists("/usr/bin/syncthing") },
     Need { package: "bind9-dnsutils", why: "asking our DNS server as others do", is_there: || program("dig", "-v") },
     Need { package: "fonts-dejavu-core", why: "legible screenshots", is_there: has_fonts },
 ];
@@ -75,6 +84,25 @@ pub(crate) const PEERS: &[Need] = &[
     Need { package: "pkg-config", why: "the same", is_there: || program("pkg-config", "--version") },
     Need { package: "python3-venv", why: "the released Python program, a peer", is_there: has_venv },
 ];
+
+/// Runs a command during which packages start no services (Debian's `policy-rc.d`), and where
+/// systemd is, leaves those that came with it switched off, also at the next start.
+const NO_SERVICES: &str = r#"
+units() { systemctl list-unit-files --no-legend --state=enabled 2>/dev/null | cut -d ' ' -f 1 | sort; }
+policy=/usr/sbin/policy-rc.d
+before=$(units)
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh
+exit 101
+' > "$policy" && chmod 755 "$policy"
+fi
+"$@" || exit
+for unit in $(units); do
+    printf '%s
+' "$before" | grep -qxF "$unit" || systemctl --quiet disable "$unit"
+done
+"#;
 
 /// Installs what is missing with apt-get; says what and why.
 ///
@@ -92,7 +120,10 @@ pub(crate) fn prepare(purpose: &str, needs: &[Need]) -> Result<()> {
     }
     let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
     run(apt_get()?.args(["update", "--quiet"])).context("reading the list of packages")?;
-    run(apt_get()?.args(["install", "--quiet", "--yes", "--no-install-recommends"]).args(&packages))?;
+    let mut install = as_root();
+    // The tests start the programs that they need by themselves, and nothing else shall.
+    install.args(["sh", "-c", NO_SERVICES, "sh", "apt-get", "install", "--quiet", "--yes", "--no-install-recommends"]);
+    run(install.args(&packages))?;
     let still: Vec<&str> = missing.iter().filter(|need| !(need.is_there)()).map(|need| need.package).collect();
     if !still.is_empty() {
         bail!("installed, but still not usable: {}", still.join(", "));
@@ -109,9 +140,15 @@ fn apt_get() -> Result<Command> {
     if !program("apt-get", "--version") {
         bail!("no apt-get here: install the packages above by your system's own means and run this again");
     }
-    let mut command = Command::new(if is_root() { "env" } else { "sudo" });
-    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+    let mut command = as_root();
+    command.arg("apt-get");
     Ok(command)
+}
+
+fn as_root() -> Command {
+    let mut command = Command::new(if is_root() { "env" } else { "sudo" });
+    command.arg("DEBIAN_FRONTEND=noninteractive");
+    command
 }
 
 fn program(name: &str, version_flag: &str) -> bool {
@@ -124,6 +161,11 @@ fn has_openssl_headers() -> bool {
 
 fn has_venv() -> bool {
     succeeds("python3", &["-c", "import venv, ensurepip"])
+}
+
+fn has_postgres() -> bool {
+    let versions = std::fs::read_dir("/usr/lib/postgresql");
+    versions.is_ok_and(|mut it| it.any(|version| version.is_ok_and(|it| it.path().join("bin/initdb").exists())))
 }
 
 fn has_opendht() -> bool {
