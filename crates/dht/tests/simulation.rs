@@ -12,7 +12,7 @@ use hardline_dht::{Config, Family, InfoHash, Node, Time, Value, ValueType};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use sim::measure::{call, put_and_get, value_for};
-use sim::{LONGEST_ROUND_TRIP, Sim, Weather};
+use sim::{HostId, LONGEST_ROUND_TRIP, Sim, Weather};
 
 /// Builds a network for each seed; in each, at least so much of what was put has to be found.
 #[track_caller]
@@ -138,25 +138,61 @@ fn a_call_is_heard_within_150_ms_and_three_round_trips_while_half_of_the_nodes_c
 /// each 20 to 25 seconds.
 #[test]
 fn a_listener_whose_router_moves_knows_it_soon_and_hears_what_was_said_meanwhile() {
-    let mut times = Vec::new();
-    for seed in 1..=20 {
-        let mut sim = Sim::network(100, seed, Weather { nat: 0.3, ..Weather::FAIR });
-        let (listener, caller, key) = (sim.join(Config::default()), sim.anyone(), InfoHash::of(b"calls"));
-        sim.run_for(Duration::from_secs(60));
-        let listening = sim.listen(listener, key);
-        sim.run_for(Duration::from_secs(60 + seed));
-        sim.move_host(listener);
-        let value = Value::new(9, ValueType::USER_DATA, b"call", "").unwrap();
-        sim.put(caller, key, value, false);
-        times.push(sim.hear(listener, listening, Duration::from_secs(60)).expect("it hears"));
-        sim.run_for(Duration::from_secs(2));
-        let (knows, is) = (sim.node(listener).public_address(Family::V4), sim.addr(listener).ip());
-        assert_eq!(knows, Some(is), "seed {seed}");
-    }
-    times.sort_unstable();
+    let times = heard_after_moves(None);
     println!("heard after the move: median {:.1?}, last {:.1?}", times[10], times[19]);
     // Without a doubt it would hear of it from one node after the other, within 25 s.
     assert!(times[10] < Duration::from_secs(10) && times[19] < Duration::from_secs(15), "{times:.1?}");
+}
+
+#[test]
+fn a_listener_that_asks_where_it_is_hears_within_two_seconds_of_a_move() {
+    let times = heard_after_moves(Some(Duration::from_millis(1500)));
+    println!("heard after the move: median {:.1?}, last {:.1?}", times[10], times[19]);
+    assert!(times[10] < Duration::from_millis(1200) && times[19] < Duration::from_secs(2), "{times:.1?}");
+}
+
+/// How long it takes, in order, until a listener whose router has moved hears what was said just
+/// then. It asks where it is so often.
+fn heard_after_moves(checks: Option<Duration>) -> Vec<Duration> {
+    let mut times: Vec<_> = (1..=20).map(|seed| heard_after_a_move(seed, checks)).collect();
+    times.sort_unstable();
+    times
+}
+
+fn heard_after_a_move(seed: u64, checks: Option<Duration>) -> Duration {
+    let mut sim = Sim::network(100, seed, Weather { nat: 0.3, ..Weather::FAIR });
+    let (listener, caller, key) = (sim.join(Config::default()), sim.anyone(), InfoHash::of(b"calls"));
+    sim.run_for(Duration::from_secs(60));
+    let listening = sim.listen(listener, key);
+    // Visitors have been there for a while, and it moves at any moment between two questions.
+    let (every, count) = (checks.unwrap_or(Duration::from_secs(3)), 40);
+    for _ in 0..count {
+        sim.run_for(every);
+        check_address(&mut sim, listener, checks);
+    }
+    sim.run_for(every * seed as u32 / 20);
+    sim.move_host(listener);
+    let moved = sim.now();
+    sim.put(caller, key, Value::new(9, ValueType::USER_DATA, b"call", "").unwrap(), false);
+    let mut rest = every - every * seed as u32 / 20;
+    let heard = loop {
+        if sim.hear(listener, listening, rest).is_some() {
+            break sim.heard_at[&(listener, listening)].since(moved);
+        }
+        assert!(sim.now().since(moved) < Duration::from_secs(60), "seed {seed}: it does not hear");
+        check_address(&mut sim, listener, checks);
+        rest = every;
+    };
+    sim.run_for(Duration::from_secs(2));
+    let (knows, is) = (sim.node(listener).public_address(Family::V4), sim.addr(listener).ip());
+    assert_eq!(knows, Some(is), "seed {seed}");
+    heard
+}
+
+fn check_address(sim: &mut Sim, listener: HostId, checks: Option<Duration>) {
+    if checks.is_some() {
+        sim.check_address(listener);
+    }
 }
 
 #[test]

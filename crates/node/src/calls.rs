@@ -5,6 +5,7 @@
 //! dialler does then is an ordinary connection.
 
 mod relayed; // calls that relays have carried
+mod whereabouts; // whether this computer is still where visitors got through to it
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
@@ -53,6 +54,8 @@ pub(crate) struct Calls {
     /// Knows this computer's networks, and what may be sent to.
     pub(crate) resolver: Arc<Resolver>,
     pub(crate) metrics: Metrics,
+    /// How many have come in by answering a call, and are connected.
+    pub(crate) punched: watch::Receiver<usize>,
 }
 
 /// A place where one is called.
@@ -71,7 +74,7 @@ impl Calls {
     /// all.
     pub(crate) async fn run(self, relayed: mpsc::Receiver<RelayedCall>) {
         let gate = Mutex::new(CallGate::new(now_ms(), CookieSecret::from_bytes(rand::random())));
-        tokio::join!(self.listen(&gate), self.take_relayed(relayed, &gate));
+        tokio::join!(self.listen(&gate), self.take_relayed(relayed, &gate), self.check_address());
     }
 
     async fn listen(&self, gate: &Mutex<CallGate>) {

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use crate::accept::Acceptor;
+use crate::accept::{Acceptor, Visitors};
 use crate::backend::BackendTimeouts;
 #[cfg(feature = "quic")]
 use crate::calls::Calls;
@@ -310,10 +310,11 @@ impl Node {
         let ports = (bound.port, quic.first().map(SocketAddr::port));
         let reach = self.start_reach(p2p.clone(), ports, &relays, (received, to_verify));
         let publisher = self.run_publisher(relay, &reach, &relays, store, plain);
-        self.follow_calls(takes_calls, called, reach.watch_punch());
+        let punch = reach.watch_punch();
         let acceptor = self.run_acceptor((bound, witness), relayed, Arc::clone(&reach), &p2p);
-        quic::accept(over_quic, &acceptor, &self.tasks);
         let visitors = acceptor.visitors();
+        self.follow_calls(takes_calls, called, punch, &visitors);
+        quic::accept(over_quic, &acceptor, &self.tasks);
         let _ = self.live.listening.set(Listening { addrs, quic, reach, publisher, relays, visitors });
         Ok(())
     }
@@ -429,6 +430,7 @@ impl Node {
         is_wanted: bool,
         relayed: mpsc::Receiver<RelayedCall>,
         punch: watch::Receiver<Vec<SocketAddr>>,
+        visitors: &Visitors,
     ) {
         if !is_wanted {
             return;
@@ -440,6 +442,7 @@ impl Node {
             punch,
             resolver: Arc::clone(&self.dialler.resolver),
             metrics: self.live.metrics.clone(),
+            punched: visitors.punched(),
         };
         let stop = self.drain.stop.clone();
         self.tasks.spawn(async move { stop.run_until_cancelled(calls.run(relayed)).await });
@@ -451,6 +454,7 @@ impl Node {
         _is_wanted: bool,
         _relayed: mpsc::Receiver<RelayedCall>,
         _punch: watch::Receiver<Vec<SocketAddr>>,
+        _visitors: &Visitors,
     ) {
     }
 

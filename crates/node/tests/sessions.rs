@@ -497,6 +497,42 @@ async fn a_safe_request_whose_connection_broke_is_sent_again() {
     assert_eq!(asked.load(Ordering::SeqCst), 3);
 }
 
+/// The first to be verified may be somebody who passes the handshake on, and then nothing more.
+#[tokio::test]
+async fn a_request_that_has_gone_to_somebody_who_stalls_goes_over_the_connection_that_answers_too() {
+    let identity = Identity::ephemeral().unwrap();
+    let acceptor = TlsAcceptor::from(v2::server_tls(&identity));
+    let (heard, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let [stalls, answers] = [false, true].map(|answers| {
+        let (acceptor, heard) = (acceptor.clone(), heard.clone());
+        backend(move |stream| {
+            let (acceptor, heard) = (acceptor.clone(), heard.clone());
+            async move {
+                let mut session = BufReader::new(acceptor.accept(stream).await.unwrap());
+                session.write_all(b"{}\n").await.unwrap();
+                assert_eq!(line(&mut session).await + &line(&mut session).await, "{}\n{\"open\":{}}\n");
+                if answers {
+                    session.write_all(b"{\"opened\":{}}\n\0\x06answer\0\0").await.unwrap();
+                }
+                let length = session.read_u16().await.unwrap();
+                let mut request = vec![0; length.into()];
+                session.read_exact(&mut request).await.unwrap();
+                heard.send((answers, String::from_utf8(request).unwrap())).unwrap();
+                std::future::pending::<()>().await;
+            }
+        })
+    });
+    let gateway = TestNode::gateway(&[(identity.key, stalls.await), (identity.key, answers.await)]).await;
+    let mut browser = open(gateway.browser_addr(), &format!("{}.localhost", identity.key), "").await;
+    let mut answer = [0; 6];
+    browser.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"answer");
+    for of in [false, true] {
+        let (answers, request) = asked.recv().await.unwrap();
+        assert!(answers == of && request.starts_with("GET / HTTP/1.1\r\n"), "{answers}: {request}");
+    }
+}
+
 #[tokio::test]
 async fn a_listener_refuses_by_name_what_it_does_not_understand_and_serves_on() {
     let mut guarded = service(echo().await);

@@ -65,6 +65,18 @@ impl Node {
         self.bootstrap(now, &addrs);
     }
 
+    /// Asks one of the nodes near us where it sees us. If that is elsewhere than before, the others
+    /// are asked, too, and whoever tells us of values is told where we are. For whom it matters
+    /// soon: without it the next answer to anything else tells.
+    pub fn check_address(&mut self, now: Time) {
+        for family in Family::ALL {
+            let near = self.link(family).table.closest(&self.id, REPLICATION, |entry| entry.is_good(now));
+            if let Some(node) = near.choose(&mut self.rng) {
+                self.verify(now, *node);
+            }
+        }
+    }
+
     /// Takes note that `from` sees us at `ip`.
     pub(super) fn seen_at(&mut self, now: Time, from: SocketAddr, ip: IpAddr) {
         let family = Family::of(&from);

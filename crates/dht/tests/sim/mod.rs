@@ -226,6 +226,10 @@ impl Sim {
         self.with(host, |node, now| node.listen(now, hash).unwrap())
     }
 
+    pub fn check_address(&mut self, host: HostId) {
+        self.with(host, |node, now| node.check_address(now));
+    }
+
     pub fn cancel(&mut self, host: HostId, op: OpId) {
         self.with(host, |node, _| node.cancel(op));
     }

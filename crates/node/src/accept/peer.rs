@@ -110,7 +110,7 @@ impl Acceptor {
         addr: SocketAddr,
     ) -> Result<Peer, Refused> {
         let ours = Preamble { wan_hosts: Some(self.reach.hosts()), password: None, is_relayed };
-        let Begun { mut session, preamble } = connection.listen(ours, service.access.wants_password()).await?;
+        let Begun { mut session, preamble, .. } = connection.listen(ours, service.access.wants_password()).await?;
         let password = preamble.password;
         let backend = if session.asks_at_once() {
             let open = poll_fn(|cx| session.poll_next_tunnel(cx)).await?;

@@ -8,6 +8,7 @@ use hardline_proto::KeyHash;
 use hardline_proto::liveness::PathState;
 use hardline_proto::path::{Path, PathKind};
 use serde::Serialize;
+use tokio::sync::watch;
 
 use crate::session::RoundTrip;
 
@@ -49,6 +50,24 @@ pub(super) struct Visit {
     path: Path,
     round_trip: Arc<RoundTrip>,
     tunnels: AtomicUsize,
+    _punched: Option<Punched>,
+}
+
+/// Counts one who has come through NATs, until dropped.
+#[derive(Debug)]
+struct Punched(watch::Sender<usize>);
+
+impl Punched {
+    fn count(all: &watch::Sender<usize>) -> Self {
+        all.send_modify(|count| *count += 1);
+        Self(all.clone())
+    }
+}
+
+impl Drop for Punched {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
 }
 
 /// A tunnel of a visit; over when dropped.
@@ -80,17 +99,23 @@ impl Visit {
 
 /// The sessions of visitors. As many as are let in.
 #[derive(Debug, Default)]
-pub(crate) struct Visitors(Mutex<Vec<Weak<Visit>>>);
+pub(crate) struct Visitors {
+    visits: Mutex<Vec<Weak<Visit>>>,
+    /// How many of them have come through NATs.
+    punched: watch::Sender<usize>,
+}
 
 impl Visitors {
     /// Notes a session of somebody at `addr` with `service`, over `path`, of which the system knows
     /// `state`. It is told of as long as it is held.
     pub(super) fn enter(&self, service: KeyHash, addr: SocketAddr, path: Path, state: Option<PathState>) -> Arc<Visit> {
-        let visit = Arc::new(Visit { service, addr, path, round_trip: Arc::default(), tunnels: AtomicUsize::new(0) });
+        let punched = (path.kind == PathKind::Punched).then(|| Punched::count(&self.punched));
+        let (round_trip, tunnels) = (Arc::default(), AtomicUsize::new(0));
+        let visit = Arc::new(Visit { service, addr, path, round_trip, tunnels, _punched: punched });
         if let Some(round_trip) = visit.round_trip() {
             round_trip.look(state);
         }
-        let mut visits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut visits = self.visits.lock().unwrap_or_else(PoisonError::into_inner);
         // Each time there are twice as many as were left the last time.
         if visits.len() == visits.capacity() {
             visits.retain(|visit| visit.strong_count() > 0);
@@ -99,9 +124,15 @@ impl Visitors {
         visit
     }
 
+    /// How many sessions have come through NATs, live.
+    #[cfg_attr(not(feature = "quic"), expect(dead_code, reason = "there are none"))]
+    pub(crate) fn punched(&self) -> watch::Receiver<usize> {
+        self.punched.subscribe()
+    }
+
     /// Who is connected, in the order in which they came. Nothing is sent for it.
     pub(crate) fn now(&self) -> Vec<Visitor> {
-        let visits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let visits = self.visits.lock().unwrap_or_else(PoisonError::into_inner);
         visits.iter().filter_map(Weak::upgrade).map(|visit| visit.visitor()).collect()
     }
 }
@@ -131,6 +162,7 @@ mod tests {
         let visitors = Visitors::default();
         let punched = enter(&visitors, Way::Punched);
         let relayed = enter(&visitors, Way::Relayed);
+        assert_eq!(*visitors.punched().borrow(), 1);
         let tunnel = punched.tunnel();
         let said: Vec<_> = visitors.now().iter().map(Visitor::sentence).collect();
         let expected = [
@@ -144,10 +176,10 @@ mod tests {
         assert_eq!((now["tunnels"].as_u64(), now["path"]["rtt_ms"].as_f64()), (Some(0), Some(900.0)));
         assert!(relayed.round_trip().is_none(), "TCP sees the relay and no further");
         drop((punched, relayed));
-        assert!(visitors.now().is_empty());
+        assert!(visitors.now().is_empty() && *visitors.punched().borrow() == 0);
         for _ in 0..1000 {
             enter(&visitors, Way::Straight);
         }
-        assert!(visitors.0.lock().unwrap().len() < 10);
+        assert!(visitors.visits.lock().unwrap().len() < 10);
     }
 }

@@ -12,6 +12,7 @@ use hardline_proto::preamble::Preamble;
 use rustls::pki_types::ServerName;
 use tokio::time::{Instant, timeout_at};
 
+use super::first::FirstPayload;
 use crate::discovery::Outcome;
 use crate::limits::DIAL_HANDSHAKE_TIMEOUT;
 use crate::session::{
@@ -31,6 +32,8 @@ pub(super) struct Job {
     /// What the listener spoke when it was reached last, if it was.
     pub(super) version: Option<Version>,
     pub(super) preamble: Preamble,
+    /// Of the tunnel that is wanted.
+    pub(super) first: FirstPayload,
     /// The route that is there, if only a better one is wanted.
     pub(super) than: Option<Arc<Route>>,
     #[cfg_attr(not(feature = "quic"), expect(dead_code, reason = "there is none to dial"))]
@@ -44,6 +47,8 @@ pub(super) struct Reached {
     /// The listener's.
     pub(super) preamble: Preamble,
     pub(super) addr: SocketAddr,
+    /// How much of the first payload it has got.
+    pub(super) sent: usize,
     /// How long its first answer took.
     pub(super) took: Duration,
 }
@@ -119,12 +124,14 @@ impl Job {
         purpose: Purpose,
     ) -> Result<Reached, Outcome> {
         let Connected { connection, remote, answered } = transport.connect(at, target).await?;
+        let turn = self.first.turn();
         // On the heap, as the handshake was: the race holds several attempts.
-        let beginning = Box::pin(connection.dial(&self.preamble, purpose));
+        let beginning = Box::pin(connection.dial(&self.preamble, purpose, turn.bytes()));
         let began = Instant::now();
         let begun = timeout_at(answered + DIAL_HANDSHAKE_TIMEOUT, beginning).await;
-        let Begun { session, preamble } = begun.map_err(|_| silent())??;
-        Ok(Reached { session, preamble, addr: remote, took: began.elapsed() })
+        let Begun { session, preamble, sent } = begun.map_err(|_| silent())??;
+        turn.succeeded();
+        Ok(Reached { session, preamble, addr: remote, sent, took: began.elapsed() })
     }
 }
 

@@ -12,6 +12,7 @@ use tracing::debug;
 use super::attempt::{Job, Reached};
 use super::connected::Connected;
 use super::elsewhere::Elsewhere;
+use super::first::FirstPayload;
 use super::idle::{Early, Tried};
 use super::peers::Peers;
 use super::upgrade::Upgrades;
@@ -72,7 +73,8 @@ impl Dialler {
     ///
     /// An idle session costs no handshake and no round trip. When it turns out to have ended before
     /// the question can have reached the backend, the next one takes its place, unseen; when it may
-    /// have, nothing is repeated that is not [repeatable](Early::is_repeatable).
+    /// have, nothing is repeated that is not [repeatable](Early::is_repeatable). The same holds for
+    /// a new connection, which is asked with payload if that may arrive twice.
     ///
     /// # Errors
     /// [`ReachError`] says what was tried.
@@ -90,22 +92,29 @@ impl Dialler {
                 Tried::Doubtful(question) => return self.overtake(name, waiting, question, early).await,
             }
         }
-        self.reach_anew(name, waiting).await
+        let reached = self.reach_anew(name, waiting, FirstPayload::of(early)).await;
+        reached.map(|reached| early.sent_with(reached))
     }
 
-    /// Opens a tunnel over a new connection.
-    pub(super) async fn reach_anew(&self, name: &ServiceName, waiting: Waiting) -> Result<TunnelStream, ReachError> {
-        let (route, reached) = self.race(name, waiting, Purpose::Tunnel).await?;
+    /// Opens a tunnel over a new connection. Returns how much of `first` it has got.
+    pub(super) async fn reach_anew(
+        &self,
+        name: &ServiceName,
+        waiting: Waiting,
+        first: FirstPayload,
+    ) -> Result<(TunnelStream, usize), ReachError> {
+        let (route, reached) = self.race(name, waiting, Purpose::Tunnel, first).await?;
+        let sent = reached.sent;
         if !reached.session.is_reusable() {
             let (round_trip, elsewhere) = (route.round_trip(), self.elsewhere.follow(name.key, route));
-            return Ok(TunnelStream::last(reached.session).told_by(elsewhere).measured_in(round_trip));
+            return Ok((TunnelStream::last(reached.session).told_by(elsewhere).measured_in(round_trip), sent));
         }
         // One whose connection carries many tunnels has made place for the next already.
         match reached.session.another() {
             Some(another) => self.pool.put(name, self.idle(another, Arc::clone(&route))),
             None => self.refill(name, Arc::clone(&route)),
         }
-        Ok(self.lend(name, reached.session, route))
+        Ok((self.lend(name, reached.session, route), sent))
     }
 
     /// Keeps a session to `name` idle, dialled before anybody asks, until the node stops. For who
@@ -126,7 +135,7 @@ impl Dialler {
 
     /// Dials a session and keeps it. Returns whether that worked.
     async fn dial_ahead(&self, name: &ServiceName) -> bool {
-        match self.race(name, Waiting::Program, Purpose::Prewarm).await {
+        match self.race(name, Waiting::Program, Purpose::Prewarm, FirstPayload::default()).await {
             Ok((route, reached)) => {
                 self.pool.put(name, self.idle(reached.session, route));
                 true
@@ -143,8 +152,10 @@ impl Dialler {
         name: &ServiceName,
         waiting: Waiting,
         purpose: Purpose,
+        first: FirstPayload,
     ) -> Result<(Arc<Route>, Reached), ReachError> {
-        let raced = race(&self.resolver, name, waiting, self.job(name, None), purpose).await;
+        let job = self.job(name, None).map(|job| Job { first, ..job });
+        let raced = race(&self.resolver, name, waiting, job, purpose).await;
         // Where nobody was reached, the listener may have become another program's.
         let version = raced.as_ref().ok().map(|(_, reached)| reached.session.version());
         if let Ok((route, _)) = &raced {
@@ -244,6 +255,7 @@ impl Dialler {
             pseudonym: sni::pseudonym(name.key, clock::today()),
             version,
             preamble: Preamble { password: name.password.clone(), ..Preamble::default() },
+            first: FirstPayload::default(),
             than,
             quic: self.quic.clone(),
         })

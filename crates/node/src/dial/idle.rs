@@ -22,11 +22,13 @@ use std::time::Duration;
 
 use hardline_proto::host::ServiceName;
 use hardline_proto::liveness::Liveness;
+use hardline_proto::path::PathKind;
 use hardline_proto::tunnel::Closed;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use super::dialler::{Dialler, failed};
+use super::first::FirstPayload;
 use super::{ReachError, Waiting};
 use crate::discovery::Outcome;
 use crate::limits::{DIAL_HANDSHAKE_TIMEOUT, FIRST_ANSWER, STALE_ANSWER};
@@ -45,6 +47,14 @@ pub(crate) struct Early {
     pub(crate) bytes: Vec<u8>,
     /// Whether the service may get it twice.
     pub(crate) is_repeatable: bool,
+}
+
+impl Early {
+    /// Takes out what went to a tunnel as it was opened.
+    pub(super) fn sent_with(&mut self, (tunnel, sent): (TunnelStream, usize)) -> TunnelStream {
+        self.bytes.drain(..sent);
+        tunnel
+    }
 }
 
 /// What came of an idle session.
@@ -184,18 +194,23 @@ impl Dialler {
         debug!(key = %name.key.short(), "nobody answers over an idle session: dialling beside it");
         // The others lead to the same place.
         self.forget(name);
-        let mut dialling = pin!(self.reach_anew(name, waiting));
+        if question.route.kind() == PathKind::Punched {
+            // A way through NATs is of no use to another connection either, and nobody else is
+            // asked as long as it is tried.
+            self.resolver.context.last_known_good.forget(&name.key);
+        }
+        let mut dialling = pin!(self.reach_anew(name, waiting, FirstPayload::of(early)));
         let answer = tokio::select! {
             answer = question.answer() => answer,
             reached = &mut dialling => {
                 question.session.cut();
-                return reached;
+                return reached.map(|reached| early.sent_with(reached));
             }
         };
         match self.settle(name, question, answer.unwrap_or(Err(SILENT)), early) {
             Tried::Tunnel(tunnel) => Ok(tunnel),
             Tried::Failed(error) => Err(*error),
-            Tried::Useless | Tried::Doubtful(_) => dialling.await,
+            Tried::Useless | Tried::Doubtful(_) => dialling.await.map(|reached| early.sent_with(reached)),
         }
     }
 }

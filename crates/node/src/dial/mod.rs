@@ -4,6 +4,7 @@ mod attempt;
 mod connected; // which services are connected now, and over what
 mod dialler;
 mod elsewhere; // running tunnels whose service has moved
+mod first; // payload that goes with the question over a new connection
 mod idle; // a tunnel over an idle session, overtaken when nobody answers
 mod peers;
 mod upgrade; // a better path, while the one there is leads through a relay or NATs

@@ -183,7 +183,7 @@ impl Gateway {
         name: &ServiceName,
         head: Option<&RequestHead>,
     ) -> Option<Box<Opened>> {
-        let open = self.metrics.tunnel();
+        let mut open = self.metrics.tunnel();
         let span = info_span!("tunnel", side = "dialler", id = open.id, key = %name.key.short());
         let is_page = head.is_some_and(|head| head.accept == Accept::Html);
         let waiting = if is_page { Waiting::Page } else { Waiting::Program };
@@ -198,10 +198,11 @@ impl Gateway {
         let is_repeatable = head.is_some_and(|head| head.is_repeatable && head.len == bytes.len());
         let admitted = followed.as_ref().map_or(bytes.len(), |followed| followed.admitted);
         let rest = bytes.split_off(admitted);
-        let mut early = Early { bytes, is_repeatable };
+        let (asked, mut early) = (bytes.len(), Early { bytes, is_repeatable });
         match (self.dialler.reach(name, waiting, &mut early).instrument(span.clone()).await, head) {
             (Ok(tunnel), _) => {
                 let admitted = early.bytes.len();
+                open.to_service += (asked - admitted) as u64;
                 early.bytes.extend(rest);
                 let stream = Prefixed::new(early.bytes, browser);
                 let application = match followed {

@@ -218,16 +218,20 @@ pub(crate) enum Purpose {
 pub(crate) struct Begun<S: ?Sized> {
     pub(crate) session: Box<S>,
     pub(crate) preamble: Preamble,
+    /// How much of the first payload went with the question for the first tunnel.
+    pub(crate) sent: usize,
 }
 
 /// A verified connection, as a transport makes them: what sessions are spoken over.
 pub(crate) trait Connection: Send + Sized + 'static {
-    /// Begins a session as the dialler, and opens its first tunnel if that is the `purpose`. No
-    /// payload is sent: other attempts of a race may ask too.
+    /// Begins a session as the dialler, and opens its first tunnel if that is the `purpose`, with as
+    /// much of `early`, the first payload, as may go with the question: none towards a peer of
+    /// version 1. Dropping the future resets what was sent.
     fn dial(
         self,
         ours: &Preamble,
         purpose: Purpose,
+        early: &[u8],
     ) -> impl Future<Output = Result<Begun<dyn DiallerSession>, NoSession>> + Send;
 
     /// Begins a session as the listener. Without `wants_password` the dialler's preamble may be
@@ -240,8 +244,16 @@ pub(crate) trait Connection: Send + Sized + 'static {
 }
 
 impl<W: ByteStream + fmt::Debug> Connection for SecureStream<W> {
-    async fn dial(self, ours: &Preamble, purpose: Purpose) -> Result<Begun<dyn DiallerSession>, NoSession> {
-        if self.is_alpn_agreed() { v2::dial(self, ours, purpose).await } else { v1::dial(self, ours, purpose).await }
+    async fn dial(
+        self,
+        ours: &Preamble,
+        purpose: Purpose,
+        early: &[u8],
+    ) -> Result<Begun<dyn DiallerSession>, NoSession> {
+        match self.is_alpn_agreed() {
+            true => v2::dial(self, ours, purpose, early).await,
+            false => v1::dial(self, ours, purpose).await,
+        }
     }
 
     async fn listen(self, ours: Preamble, wants_password: bool) -> Result<Begun<dyn ListenerSession>, PreambleFailure> {

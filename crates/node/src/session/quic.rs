@@ -131,17 +131,23 @@ impl From<NoLine> for SessionEnd {
 }
 
 impl Connection for QuicConnection {
-    async fn dial(self, ours: &Preamble, purpose: Purpose) -> Result<Begun<dyn DiallerSession>, NoSession> {
+    async fn dial(
+        self,
+        ours: &Preamble,
+        purpose: Purpose,
+        early: &[u8],
+    ) -> Result<Begun<dyn DiallerSession>, NoSession> {
         self.say(&ours.encode()).await.map_err(PreambleFailure::from)?;
         let mut session = Box::new(QuicSession { connection: self, tunnel: None, asked: None });
-        if purpose == Purpose::Tunnel {
-            session.ask_in_stream(&[]).await.map_err(NoTunnel::from)?;
-        }
+        let sent = match purpose {
+            Purpose::Tunnel => session.ask_in_stream(early).await.map_err(NoTunnel::from)?,
+            Purpose::Prewarm => 0,
+        };
         let preamble = hear(&session.connection).await?;
         if purpose == Purpose::Tunnel {
             session.hear_answer().await?;
         }
-        Ok(Begun { session, preamble })
+        Ok(Begun { session, preamble, sent })
     }
 
     async fn listen(
@@ -153,7 +159,7 @@ impl Connection for QuicConnection {
         let asked = Asked { accepting: self.accept(), beginning: Vec::new() };
         let preamble = hear(&self).await?;
         let session = Box::new(QuicSession { connection: self, tunnel: None, asked: Some(asked) });
-        Ok(Begun { session, preamble })
+        Ok(Begun { session, preamble, sent: 0 })
     }
 }
 

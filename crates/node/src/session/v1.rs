@@ -97,7 +97,7 @@ pub(super) async fn dial<W: ByteStream + fmt::Debug>(
     }
     say(&mut tls, &ours.encode()).await?;
     let preamble = read_preamble(&mut tls).await?;
-    Ok(Begun { session: Box::new(V1 { tls, owed: None }), preamble })
+    Ok(Begun { session: Box::new(V1 { tls, owed: None }), preamble, sent: 0 })
 }
 
 /// As [`Connection::listen`](super::Connection::listen). Who does not know the password must not
@@ -109,7 +109,7 @@ pub(super) async fn listen<W: ByteStream + fmt::Debug>(
 ) -> Result<Begun<dyn ListenerSession>, PreambleFailure> {
     let preamble = if wants_password { read_preamble(&mut tls).await? } else { Preamble::default() };
     let owed = Owed { line: ours.encode(), is_theirs_unread: !wants_password };
-    Ok(Begun { session: Box::new(V1 { tls, owed: Some(Box::new(owed)) }), preamble })
+    Ok(Begun { session: Box::new(V1 { tls, owed: Some(Box::new(owed)) }), preamble, sent: 0 })
 }
 
 /// Says a line, alone in its TLS record.

@@ -5,9 +5,9 @@
 //!
 //! - One tunnel at a time, no multiplexing: no head-of-line blocking, bulk at TLS speed, code that
 //!   fits in one's head.
-//! - A first tunnel is asked for together with the dialler's line, and without payload: that costs
-//!   no round trip more than a legacy session, and a backend that is down loses the race; payload
-//!   could reach two listeners.
+//! - A first tunnel is asked for together with the dialler's line, with payload behind it where that
+//!   may reach two listeners: that is a round trip less than a legacy session takes, and a backend
+//!   that is down loses the race.
 //! - A refused tunnel ends like another, and its session is idle again: a backend that is down
 //!   costs no handshakes. Closing would not do: its reset could overtake the refusal.
 
@@ -114,19 +114,37 @@ pub(super) async fn dial<W: ByteStream + fmt::Debug>(
     tls: SecureStream<W>,
     ours: &Preamble,
     purpose: Purpose,
+    early: &[u8],
 ) -> Result<Begun<dyn DiallerSession>, NoSession> {
     let mut session = Box::new(V2::new(tls, Session::dialler()));
-    match purpose {
-        Purpose::Prewarm => session.greet(ours)?,
-        Purpose::Tunnel => {
-            session.ask_behind(&ours.encode(), &[]).await.map_err(NoTunnel::from)?;
+    if purpose == Purpose::Prewarm {
+        session.greet(ours)?;
+        let preamble = read_preamble(&mut session.tls).await?;
+        return Ok(Begun { session, preamble, sent: 0 });
+    }
+    let mut question = Question { session: &mut session, is_cut: !early.is_empty() };
+    let sent = question.session.ask_behind(&ours.encode(), early).await.map_err(NoTunnel::from)?;
+    let preamble = read_preamble(&mut question.session.tls).await?;
+    question.session.hear_answer().await?;
+    question.is_cut = false;
+    drop(question);
+    Ok(Begun { session, preamble, sent })
+}
+
+/// A question with payload that waits for its answer. When nobody waits any more, what is on its
+/// way is not to arrive.
+struct Question<'a, W: ByteStream + fmt::Debug> {
+    session: &'a mut V2<W>,
+    /// Whether to do so.
+    is_cut: bool,
+}
+
+impl<W: ByteStream + fmt::Debug> Drop for Question<'_, W> {
+    fn drop(&mut self) {
+        if self.is_cut {
+            self.session.cut();
         }
     }
-    let preamble = read_preamble(&mut session.tls).await?;
-    if purpose == Purpose::Tunnel {
-        session.hear_answer().await?;
-    }
-    Ok(Begun { session, preamble })
 }
 
 /// As [`Connection::listen`](super::Connection::listen).
@@ -137,7 +155,7 @@ pub(super) async fn listen<W: ByteStream + fmt::Debug>(
     let mut session = Box::new(V2::new(tls, Session::listener()));
     session.greet(ours)?;
     let preamble = read_preamble(&mut session.tls).await?;
-    Ok(Begun { session, preamble })
+    Ok(Begun { session, preamble, sent: 0 })
 }
 
 impl<W: ByteStream> V2<W> {

@@ -43,7 +43,8 @@ impl Relayed {
     /// Tells the tunnel's guard and the log what came of it.
     pub(crate) fn count(&self, open: &mut OpenTunnel) {
         debug!(relayed = ?self, "tunnel ended");
-        (open.to_service, open.to_dialler) = (self.to_service, self.to_dialler);
+        open.to_service += self.to_service;
+        open.to_dialler += self.to_dialler;
         open.result = Some(match self.end {
             End::Clean => TunnelResult::Clean,
             End::Idle => TunnelResult::Idle,

@@ -22,7 +22,7 @@ use hardline_proto::tunnel::{Open, Reason, Refusal};
 use rustls::ClientConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 #[cfg(feature = "quic")]
 use tokio::time::Instant;
 #[cfg(feature = "quic")]
@@ -201,6 +201,8 @@ struct Service {
     tls: ServerTls,
     connections: AtomicUsize,
     is_down: AtomicBool,
+    /// Ends when the next question may be answered.
+    held: Mutex<Option<oneshot::Receiver<()>>>,
     backend: Mutex<mpsc::UnboundedSender<MemoryStream>>,
 }
 
@@ -214,6 +216,7 @@ impl<G: Ground> House<G> {
             tls: ServerTls::new((&identity).into()),
             connections: AtomicUsize::new(0),
             is_down: AtomicBool::new(false),
+            held: Mutex::default(),
             backend: Mutex::new(backend),
         });
         let drain = Drain::new(None);
@@ -236,10 +239,15 @@ impl<G: Ground> House<G> {
     }
 
     async fn dial(&self, purpose: Purpose) -> Result<Box<dyn DiallerSession>, NoSession> {
+        Ok(self.begin(purpose, b"").await?.session)
+    }
+
+    /// Begins a session, with `early` behind its first question.
+    async fn begin(&self, purpose: Purpose, early: &[u8]) -> Result<Begun<dyn DiallerSession>, NoSession> {
         let connected = self.transport.connect(&self.at, &self.target()).await.unwrap();
-        let Begun { session, .. } = connected.connection.dial(&Preamble::default(), purpose).await?;
-        assert_eq!(session.version(), self.version);
-        Ok(session)
+        let begun = connected.connection.dial(&Preamble::default(), purpose, early).await?;
+        assert_eq!(begun.session.version(), self.version);
+        Ok(begun)
     }
 
     /// A tunnel, and the backend's end of it.
@@ -279,6 +287,10 @@ impl Service {
         }
         let (mut near, far) = MemoryStream::pair();
         self.backend.lock().unwrap().send(far).ok()?;
+        let held = self.held.lock().unwrap().take();
+        if let Some(held) = held {
+            let _ = held.await;
+        }
         session.grant().await.ok()?;
         relay(&mut near, Side::Service, session, drain).await;
         Some(())
@@ -320,6 +332,58 @@ async fn all_that_is_sent_arrives_in_both_directions_at_once() {
         };
         let (asked, (), _) = tokio::join!(exchange(&mut program, &answer), sending, from.read_to_end(&mut heard));
         assert!(asked.unwrap() == question && heard == answer, "version {}", house.version);
+    }
+    over_all!(test);
+}
+
+#[tokio::test]
+async fn the_first_payload_goes_with_the_question_over_a_new_connection() {
+    async fn test<G: Ground>(mut house: House<G>) {
+        // More than fits behind the question, too.
+        for early in [vec![7; 5], vec![7; 40_000]] {
+            let Begun { session, sent, .. } = house.begin(Purpose::Tunnel, &early).await.unwrap();
+            let all = sent == early.len();
+            assert!(if house.version == v2::VERSION { all || sent > 16_000 } else { sent == 0 }, "{sent}");
+            let mut program = house.programs.recv().await.unwrap();
+            let mut come = vec![0; sent];
+            program.read_exact(&mut come).await.unwrap();
+            assert_eq!(come, early[..sent]);
+            say(TunnelStream::last(session), program).await;
+        }
+    }
+    over_all!(test);
+}
+
+#[tokio::test]
+async fn payload_that_went_with_a_refused_question_is_thrown_away() {
+    async fn test<G: Ground>(mut house: House<G>) {
+        house.service.is_down.store(true, Ordering::SeqCst);
+        house.begin(Purpose::Tunnel, b"early").await.map(|_| ()).unwrap_err();
+        house.service.is_down.store(false, Ordering::SeqCst);
+        let (tunnel, program) = house.tunnel().await;
+        say(tunnel, program).await;
+    }
+    over_all!(test);
+}
+
+/// Who waits for the answer no more, because another connection was quicker.
+#[tokio::test]
+async fn payload_of_a_question_that_was_overtaken_is_cut_off() {
+    async fn test<G: Ground>(mut house: House<G>) {
+        if house.version == v1::VERSION {
+            return;
+        }
+        let (answer, held) = oneshot::channel::<()>();
+        *house.service.held.lock().unwrap() = Some(held);
+        let mut programs = std::mem::replace(&mut house.programs, mpsc::unbounded_channel().1);
+        let mut program = tokio::select! {
+            _ = house.begin(Purpose::Tunnel, b"early") => panic!("it was not answered yet"),
+            program = programs.recv() => program.unwrap(),
+        };
+        drop(answer);
+        let mut come = Vec::new();
+        let is_broken = program.read_to_end(&mut come).await.is_err();
+        assert!(is_broken || come.is_empty(), "it looks whole: {come:?}");
     }
     over_all!(test);
 }

@@ -56,6 +56,7 @@ pub(super) enum Command {
     Cancel(Ticket),
     Bootstrap(Vec<SocketAddr>),
     NetworkChanged,
+    CheckAddress,
 }
 
 pub(super) struct Driver {
@@ -285,6 +286,7 @@ impl Driver {
                 }
                 self.node.network_changed(now);
             }
+            Command::CheckAddress => self.node.check_address(now),
         }
     }
 

@@ -208,6 +208,11 @@ impl Dht {
         self.command(Command::NetworkChanged);
     }
 
+    /// Asks a node where it sees this computer, which may have moved.
+    pub fn check_address(&self) {
+        self.command(Command::CheckAddress);
+    }
+
     /// What it is doing; refreshed once a second while something happens.
     #[must_use]
     pub fn status(&self) -> DhtStatus {

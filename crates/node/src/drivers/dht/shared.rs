@@ -202,6 +202,13 @@ impl SharedDht {
         self.status().map(|status| status.mapping_v4).unwrap_or_default()
     }
 
+    /// Asks a node of the network where it sees this computer, if our node runs.
+    pub fn check_address(&self) {
+        if let Some(running) = &*self.running() {
+            running.dht.check_address();
+        }
+    }
+
     /// Waits until everything has ended, after `shutdown`. Cancel safe.
     pub async fn stopped(&self) {
         self.tasks.close();

@@ -105,6 +105,10 @@ struct Running {
 pub(super) async fn run(socket: Arc<SharedSocket>, work: Work, tasks: QuicTasks) {
     let Work { mut begin, mut received, probes } = work;
     let mut attempts = Attempts::default();
+    // Else the first probes are lost: those of an attempt for which the socket was opened.
+    if let Err(error) = socket.writable().await {
+        debug!(%error, "no probes can be sent");
+    }
     loop {
         let deadline = attempts.poll_timeout().map(Instant::from_std);
         tokio::select! {

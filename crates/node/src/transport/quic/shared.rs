@@ -156,15 +156,19 @@ impl SharedSocket {
     /// Sends as soon as the system's buffer has room.
     pub(super) async fn send(&self, to: SocketAddr, payload: &[u8]) -> io::Result<()> {
         let transmit = transmission(is_v6(&*self.inner), to, payload);
-        let mut poller = None;
         loop {
             match self.inner.try_send(&transmit) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
                 sent => return sent,
             }
-            let poller = poller.get_or_insert_with(|| Arc::clone(&self.inner).create_io_poller());
-            poll_fn(|cx| poller.as_mut().poll_writable(cx)).await?;
         }
+    }
+
+    /// Waits until there is room in the system's buffer. The runtime does not know so of a socket
+    /// that was just opened.
+    pub(super) async fn writable(&self) -> io::Result<()> {
+        let mut poller = Arc::clone(&self.inner).create_io_poller();
+        poll_fn(|cx| poller.as_mut().poll_writable(cx)).await
     }
 
     fn pass_on(&self, from: SocketAddr, datagram: &[u8]) {

@@ -172,6 +172,26 @@ async fn an_attempt_that_nobody_answers_is_given_up_and_sends_nothing_after_it()
     assert!((30..=80).contains(&heard), "{heard} probes");
 }
 
+/// An attempt is what a socket is opened for, as often as not.
+#[tokio::test]
+async fn the_first_probes_of_a_socket_that_was_just_opened_leave_it() {
+    let neighbours = [(); 4].map(|()| std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
+    let targets = neighbours.each_ref().map(|socket| socket.local_addr().unwrap());
+    let (id, now) = (CallId::from_bytes([7; 16]), Instant::now().into_std());
+    // A publisher sends so many without having heard anybody: two to each.
+    let attempt = Attempt::new(now, Role::Publisher, &id, &targets, Plan::Few, 0);
+    let endpoint = endpoint();
+    endpoint.answer_probes(attempt);
+    for neighbour in neighbours {
+        neighbour.set_nonblocking(true).unwrap();
+        let neighbour = UdpSocket::from_std(neighbour).unwrap();
+        for number in 1..=2 {
+            let probe = timeout(GIVE_UP, neighbour.recv_from(&mut [0; 64])).await;
+            assert_eq!(probe.expect("a probe").unwrap().1.port(), endpoint.local_addr().unwrap().port(), "{number}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_neither_a_probe_nor_quic_does_no_harm() {
     let (near, far, _socket) = pair(1).await;
