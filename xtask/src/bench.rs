@@ -63,7 +63,11 @@ pub(crate) fn run_benches(options: &Options) -> Result<ExitCode> {
 
 fn compare_with_peers(arguments: &[OsString]) -> Result<()> {
     machine::prepare("comparisons", PEERS)?;
-    for (program, package, version, is_locked) in CRATES {
+    let is_needed = |program: &str| {
+        let mut words = arguments.iter().filter_map(|word| word.to_str());
+        !words.clone().any(|word| word.starts_with("--only")) || words.any(|word| word.contains(program))
+    };
+    for (program, package, version, is_locked) in CRATES.iter().filter(|tool| is_needed(tool.0)) {
         install(program, package, version, *is_locked)?;
     }
     in_namespaces("peers", arguments)
@@ -72,7 +76,11 @@ fn compare_with_peers(arguments: &[OsString]) -> Result<()> {
 /// Runs a part of the bench program, which makes network namespaces, with the program as it is
 /// released.
 pub(crate) fn in_namespaces(part: &str, arguments: &[OsString]) -> Result<()> {
-    run(&mut cargo(&["build", "--release", "--package", "hardline", "--package", "hardline-bench"]))?;
+    // Each by itself: together they would share what the bench program asks of libraries, and the
+    // program would be larger than the one that is released.
+    for package in ["hardline", "hardline-bench"] {
+        run(&mut cargo(&["build", "--release", "--package", package]))?;
+    }
     let program = "target/release/hardline-bench";
     let mut command = if machine::is_root() {
         Command::new(program)

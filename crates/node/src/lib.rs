@@ -32,6 +32,7 @@ pub mod apps; // what known programs need behind a service
 mod clock; // what day it is
 pub mod config; // what an embedder may set
 mod dns; // names below localhost → this computer
+mod json; // values in JSON
 pub mod limits; // every bound in time, size and count
 mod log_throttle; // a log message a minute, with a count
 pub mod metrics; // every counter, declared once

@@ -7,6 +7,7 @@
 
 use std::mem::MaybeUninit;
 
+use crate::chunks::{BadChunks, Chunks};
 use crate::head::{MAX_HEAD, MAX_HEADERS};
 
 /// Why a request is refused.
@@ -37,6 +38,12 @@ pub enum Refusal {
     /// Chunks that do not follow each other.
     #[error("the chunks of the request are malformed")]
     Chunks,
+}
+
+impl From<BadChunks> for Refusal {
+    fn from(_: BadChunks) -> Self {
+        Self::Chunks
+    }
 }
 
 impl Refusal {
@@ -83,26 +90,6 @@ enum State {
     Raw,
 }
 
-/// Where in a chunked body (RFC 9112, section 7.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Chunks {
-    Size {
-        size: u64,
-        digits: u8,
-    },
-    Extension {
-        size: u64,
-    },
-    Data {
-        left: u64,
-    },
-    DataEnd,
-    /// At the beginning of a line of trailers, or within one.
-    Trailers {
-        line_is_empty: bool,
-    },
-}
-
 impl RequestFollower {
     /// Says what may be done with `bytes`, which begin where the last ones that passed ended. What
     /// passes is counted as passed.
@@ -137,7 +124,14 @@ impl RequestFollower {
                 self.passed_directly(passes);
                 Ok(Step::Pass(passes))
             }
-            State::Chunks(chunks) => Ok(self.chunks(chunks, bytes).map(Step::Pass)?),
+            State::Chunks(chunks) => {
+                let (count, next) = chunks.follow(bytes).map_err(Refusal::from)?;
+                match next {
+                    Some(next) => self.state = State::Chunks(next),
+                    None => self.message_ended(),
+                }
+                Ok(Step::Pass(count))
+            }
             State::Undecided => Ok(Step::Undecided),
             State::Raw => Ok(Step::Pass(bytes.len())),
         }
@@ -148,7 +142,8 @@ impl RequestFollower {
     #[must_use]
     pub fn may_pass_directly(&self) -> usize {
         match self.state {
-            State::Body(left) | State::Chunks(Chunks::Data { left }) => usize::try_from(left).unwrap_or(usize::MAX),
+            State::Body(left) => usize::try_from(left).unwrap_or(usize::MAX),
+            State::Chunks(chunks) => usize::try_from(chunks.data_left()).unwrap_or(usize::MAX),
             State::Raw => usize::MAX,
             _ => 0,
         }
@@ -164,12 +159,7 @@ impl RequestFollower {
                     self.message_ended();
                 }
             }
-            State::Chunks(Chunks::Data { left }) => {
-                *left = left.saturating_sub(count);
-                if *left == 0 {
-                    self.state = State::Chunks(Chunks::DataEnd);
-                }
-            }
+            State::Chunks(chunks) => *chunks = chunks.passed(count),
             _ => {}
         }
     }
@@ -213,60 +203,6 @@ impl RequestFollower {
     fn message_ended(&mut self) {
         self.state = if self.asks_upgrade { State::Undecided } else { State::Head };
         self.asks_upgrade = false;
-    }
-
-    /// Follows chunks until `bytes` or the body end.
-    fn chunks(&mut self, mut chunks: Chunks, bytes: &[u8]) -> Result<usize, Refusal> {
-        let mut at = 0;
-        while let Some(&byte) = bytes.get(at) {
-            if let Chunks::Data { left } = chunks {
-                let passes = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - at);
-                at += passes;
-                let left = left - passes as u64;
-                chunks = if left == 0 { Chunks::DataEnd } else { Chunks::Data { left } };
-                continue;
-            }
-            match chunks.after(byte) {
-                Ok(Some(next)) => chunks = next,
-                Ok(None) => {
-                    self.message_ended();
-                    return Ok(at + 1);
-                }
-                // What is right passes first, however the bytes were cut into reads.
-                Err(_) if at > 0 => break,
-                Err(refusal) => return Err(refusal),
-            }
-            at += 1;
-        }
-        self.state = State::Chunks(chunks);
-        Ok(at)
-    }
-}
-
-impl Chunks {
-    const FIRST: Self = Self::Size { size: 0, digits: 0 };
-
-    /// Where `byte`, which is not data, leads; `None` to the end of the body.
-    fn after(self, byte: u8) -> Result<Option<Self>, Refusal> {
-        let begin = |size| if size == 0 { Self::Trailers { line_is_empty: true } } else { Self::Data { left: size } };
-        Ok(Some(match (self, byte) {
-            (Self::Size { size, digits }, _) if byte.is_ascii_hexdigit() && digits < 16 => {
-                let digit = char::from(byte).to_digit(16).unwrap_or_default();
-                Self::Size { size: size << 4 | u64::from(digit), digits: digits + 1 }
-            }
-            (Self::Size { digits: 0, .. }, _) => return Err(Refusal::Chunks),
-            (Self::Size { size, .. } | Self::Extension { size }, b'\n') => begin(size),
-            (Self::Size { size, .. }, b'\r' | b';' | b' ' | b'\t') | (Self::Extension { size }, _) => {
-                Self::Extension { size }
-            }
-            (Self::DataEnd, b'\r') => Self::DataEnd,
-            (Self::DataEnd, b'\n') => Self::FIRST,
-            (Self::Trailers { line_is_empty: true }, b'\n') => return Ok(None),
-            (Self::Trailers { line_is_empty }, b'\r') => Self::Trailers { line_is_empty },
-            (Self::Trailers { .. }, b'\n') => Self::Trailers { line_is_empty: true },
-            (Self::Trailers { .. }, _) => Self::Trailers { line_is_empty: false },
-            (Self::Size { .. } | Self::DataEnd | Self::Data { .. }, _) => return Err(Refusal::Chunks),
-        }))
     }
 }
 
@@ -390,7 +326,7 @@ mod tests {
         check_refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Refusal::Malformed);
         check_refused("\u{16}\u{3}\u{1}", Refusal::Malformed);
         let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-        for chunks in ["\r\n", "x\r\n", "1\r\nab", "-1\r\n", "00000000000000001\r\na\r\n"] {
+        for chunks in ["\r\n", "x\r\n", "1\r\nab", "-1\r\n", "00000000000000001\r\na\r\n", "1\na\r\n", "1\r\na\n"] {
             check_refused(&format!("{chunked}{chunks}"), Refusal::Chunks);
         }
     }

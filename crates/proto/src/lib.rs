@@ -36,6 +36,7 @@ pub mod rate; // how often → not too often
 pub mod stages; // when which tier of sources is asked
 pub mod upgrade; // when a better path is looked for
 
+mod chunks; // where a chunked body ends
 pub mod exchange; // both directions of a browser's connection → what passes, where a policy stands
 pub mod framing; // bytes of a visitor → where each request begins, and whether it may pass
 pub mod proxy; // requests to a proxy for services → which service, and what it is asked

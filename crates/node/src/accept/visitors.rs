@@ -10,7 +10,9 @@ use hardline_proto::path::{Path, PathKind};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::json::as_text;
 use crate::session::RoundTrip;
+use crate::tunnel::OpenTunnels;
 
 /// A computer that is connected to a service of this node. Its address is not told.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -24,20 +26,11 @@ pub struct Visitor {
     pub tunnels: usize,
 }
 
-fn as_text<S: serde::Serializer>(key: &KeyHash, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_str(key)
-}
-
 impl Visitor {
     /// What a person wants to know of it.
     #[must_use]
     pub fn sentence(&self) -> String {
-        let tunnels = match self.tunnels {
-            0 => "no tunnel is open".to_owned(),
-            1 => "1 tunnel is open".to_owned(),
-            many => format!("{many} tunnels are open"),
-        };
-        format!("A visitor of {}: {}; {tunnels}.", self.service.short(), self.path)
+        format!("A visitor of {}: {}; {}.", self.service.short(), self.path, OpenTunnels(self.tunnels))
     }
 }
 

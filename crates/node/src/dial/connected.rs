@@ -9,7 +9,9 @@ use hardline_proto::path::Path;
 use serde::Serialize;
 
 use super::elsewhere::Elsewhere;
+use crate::json::as_text;
 use crate::session::{Pool, Route};
+use crate::tunnel::OpenTunnels;
 
 /// A service that this computer is connected to.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -32,17 +34,8 @@ impl Peer {
     /// What a person wants to know of it.
     #[must_use]
     pub fn sentence(&self) -> String {
-        let tunnels = match self.tunnels {
-            0 => "no tunnel is open".to_owned(),
-            1 => "1 tunnel is open".to_owned(),
-            many => format!("{many} tunnels are open"),
-        };
-        format!("Connected to {}: {}; {tunnels}.", self.key.short(), self.path)
+        format!("Connected to {}: {}; {}.", self.key.short(), self.path, OpenTunnels(self.tunnels))
     }
-}
-
-fn as_text<T: std::fmt::Display, S: serde::Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_str(value)
 }
 
 /// The connections of a dialler.

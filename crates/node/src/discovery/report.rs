@@ -11,6 +11,8 @@ use hardline_proto::tunnel::Refusal;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use crate::json::as_text;
+
 /// What was tried for one service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -150,8 +152,4 @@ impl AttemptLog {
 
 fn as_millis<S: serde::Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
-}
-
-fn as_text<T: std::fmt::Display, S: serde::Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_str(value)
 }

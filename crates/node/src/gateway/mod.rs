@@ -123,7 +123,7 @@ impl Gateway {
     /// Each step is on the heap and apart: what it needs is not kept for the next, nor for the life
     /// of a tunnel.
     async fn serve(&self, browser: TcpStream, drain: &Drain) {
-        tcp::tune(&browser);
+        tcp::tune_local(&browser);
         let mut next = Some(Next::Request(browser, Vec::new()));
         while let Some(Next::Request(browser, bytes)) = next {
             let opened = tokio::select! {

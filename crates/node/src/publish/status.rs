@@ -3,7 +3,9 @@
 use std::fmt;
 
 use hardline_proto::KeyHash;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
+
+use crate::json::as_text;
 
 /// What a value under a key of the DHT is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -69,10 +71,6 @@ pub struct PublishStatus {
     /// How far it has come.
     #[serde(flatten)]
     pub state: PublishState,
-}
-
-fn as_text<S: Serializer>(key: &KeyHash, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(key)
 }
 
 impl PublishState {

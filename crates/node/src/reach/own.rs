@@ -6,12 +6,13 @@ use hardline_proto::hosts::{Host, HostPort};
 use hardline_proto::network::NetworkState;
 use hardline_proto::portmap::{Outside, is_public};
 use hardline_proto::sealed::Home;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::ReachConfig;
 use super::proofs::AddressState;
 use super::route::translated;
 use super::status::{ReachStatus, RouterStatus};
+use crate::json::as_text;
 
 /// Addresses that lead here from elsewhere, of interfaces that are up; only those in `bound` unless
 /// that is empty.
@@ -51,10 +52,6 @@ pub struct OwnAddress {
     /// Whether it is known to lead here.
     #[serde(flatten)]
     pub state: AddressState,
-}
-
-fn as_text<S: Serializer>(at: &HostPort, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(at)
 }
 
 /// Where this computer is reached through its router, as far as that can work.

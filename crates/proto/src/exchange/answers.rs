@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use super::asked::Asked;
-use super::chunks::Chunks;
+use crate::chunks::{BadChunks, Chunks};
 use crate::framing::number;
 use crate::head::{MAX_HEAD, MAX_HEADERS};
 
@@ -29,6 +29,12 @@ pub enum BadAnswer {
     /// Another protocol begins that nobody asked for.
     #[error("it begins another protocol, which nobody asked for")]
     Upgrade,
+}
+
+impl From<BadChunks> for BadAnswer {
+    fn from(_: BadChunks) -> Self {
+        Self::Chunks
+    }
 }
 
 /// Start of every answer's head.

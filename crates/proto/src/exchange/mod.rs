@@ -7,7 +7,6 @@
 
 mod answers; // bytes of a service → where each answer begins and ends
 mod asked; // what is not answered yet
-mod chunks; // where a chunked body ends
 #[cfg(test)]
 mod tests;
 

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use hardline_dht::{Event, InfoHash, Value, ValueType};
-use hardline_proto::call::{self, Answer, Call, CallId, MAX_ADDRESSES};
+use hardline_proto::call::{self, Answer, Call, CallId, Cookie, MAX_ADDRESSES};
 use hardline_proto::candidate::{SourceInfo, Tier, TransportAddr, Trust, Way};
 use hardline_proto::network::NetworkState;
-use hardline_proto::punch::{Attempt, Conversation, Role, Said, Verdict};
+use hardline_proto::punch::{Attempt, Conversation, Mapping, Role, Said, Verdict};
 use hardline_proto::rolling::Day;
 use hardline_proto::{KeyHash, dht_key};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -78,6 +78,25 @@ struct Sides {
     /// Where this computer is.
     addresses: Vec<SocketAddr>,
     endpoint: QuicEndpoint,
+}
+
+/// A call, sealed for who knows the service's link.
+pub(super) struct SealedCall {
+    pub(super) id: CallId,
+    /// Whose code sealed it.
+    pub(super) day: Day,
+    pub(super) sealed: Vec<u8>,
+}
+
+impl SealedCall {
+    /// One of this moment, from this computer, which is at `addresses`.
+    pub(super) fn now(key: &KeyHash, mapping: Mapping, addresses: Vec<SocketAddr>, cookie: Option<Cookie>) -> Self {
+        let (id, now) = (CallId::from_bytes(rand::random()), unix_time());
+        let day = Day::from_unix_seconds(now.as_secs());
+        let issued_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let call = Call { id, issued_ms, mapping, addresses, cookie };
+        Self { id, day, sealed: call::seal(&call, key, day, rand::random()) }
+    }
 }
 
 /// A call that was made.
@@ -216,14 +235,9 @@ impl Called {
 impl Sides {
     /// Makes a call, and begins what follows it.
     fn call(&self, dht: &Dht, said: &Said) -> Option<Made> {
-        let id = CallId::from_bytes(rand::random());
-        debug!(?id, targets = ?self.targets, addresses = ?self.addresses, plan = ?said.plan, "calling");
-        let now = unix_time();
-        let issued_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         let Said { mapping, cookie, plan } = *said;
-        let call = Call { id, issued_ms, mapping, addresses: self.addresses.clone(), cookie };
-        let day = Day::from_unix_seconds(now.as_secs());
-        let sealed = call::seal(&call, &self.key, day, rand::random());
+        let SealedCall { id, day, sealed } = SealedCall::now(&self.key, mapping, self.addresses.clone(), cookie);
+        debug!(?id, targets = ?self.targets, addresses = ?self.addresses, ?plan, "calling");
         let value = Value::new(rand::random_range(1..=u64::MAX), ValueType::USER_DATA, &sealed, "").ok()?;
         let now = Instant::now().into_std();
         let attempt = Attempt::new(now, Role::Dialler, &id, &self.targets, plan, rand::random());

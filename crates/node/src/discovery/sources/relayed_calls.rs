@@ -11,16 +11,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
-use hardline_proto::call::{self, Call, CallId, RelayedAnswer};
+use hardline_proto::call::{CallId, RelayedAnswer};
 use hardline_proto::candidate::{SourceInfo, Tier, TransportAddr, Trust, Way, is_private};
 use hardline_proto::hosts::HostPort;
 use hardline_proto::punch::{Attempt, Mapping, Plan, Role};
-use hardline_proto::rolling::{Day, RollingCode};
+use hardline_proto::rolling::RollingCode;
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::calls::addresses;
-use super::unix_time;
+use super::calls::{SealedCall, addresses};
+use crate::clock::today;
 use crate::discovery::source::{AddressSource, Findings};
 use crate::drivers::dht::shared::SharedDht;
 use crate::transport::quic::{Opened, QuicEndpoint, QuicSockets};
@@ -77,17 +77,14 @@ impl CalledThroughRelay {
 
     /// Calls the service through the relay at `at`, and follows the call to its end.
     async fn call(&self, findings: &Findings<'_>, at: &HostPort) -> io::Result<()> {
-        let (key, now) = (findings.key(), unix_time());
-        let day = Day::from_unix_seconds(now.as_secs());
-        let mut caller = Caller::connect(at, RollingCode::of(&key, day).as_bytes()).await?;
+        let key = findings.key();
+        let mut caller = Caller::connect(at, RollingCode::of(&key, today()).as_bytes()).await?;
         let endpoint = self.quic.dialling(caller.seen)?;
-        let id = CallId::from_bytes(rand::random());
-        let issued_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         let mapping = self.dht.as_ref().map_or(Mapping::Unknown, |dht| dht.mapping());
         let addresses = self.own_addresses(findings, caller.seen, endpoint.local_addr()?.port());
-        debug!(?id, relay = %at, ?addresses, "calling through a relay");
-        let call = Call { id, issued_ms, mapping, addresses, cookie: None };
-        let answer = caller.call(&call::seal(&call, &key, day, rand::random())).await?;
+        debug!(relay = %at, ?addresses, "calling through a relay");
+        let SealedCall { id, day, sealed } = SealedCall::now(&key, mapping, addresses, None);
+        let answer = caller.call(&sealed).await?;
         let answer = RelayedAnswer::open(&answer, &key, day).map_err(io::Error::other)?;
         let targets = targets(findings, &answer, caller.seen);
         debug!(call = ?answer.call, ?targets, mapping = ?answer.mapping, "call answered through a relay");

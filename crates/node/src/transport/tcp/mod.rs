@@ -100,8 +100,13 @@ pub(crate) async fn connect(at: &HostPort, limit: Duration) -> io::Result<TcpStr
 /// peer's computer is still there. Who only receives would otherwise not learn that it is gone. (No
 /// `TCP_USER_TIMEOUT`: see [`hardline_proto::liveness`].)
 pub(crate) fn tune(stream: &TcpStream) {
-    Tunable::NoDelay.try_set(|| stream.set_nodelay(true));
+    tune_local(stream);
     set_keepalive(stream, KeepaliveTimes::USUAL);
+}
+
+/// The same of a stream within this computer, which does not outlive it: nobody need be asked for.
+pub(crate) fn tune_local(stream: &TcpStream) {
+    Tunable::NoDelay.try_set(|| stream.set_nodelay(true));
 }
 
 /// When the system asks whether a silent computer is still there.
@@ -141,7 +146,11 @@ fn set_keepalive(stream: &TcpStream, times: KeepaliveTimes) {
 
 async fn connect_addr(addr: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(addr).await?;
-    tune(&stream);
+    if addr.ip().is_loopback() {
+        tune_local(&stream)
+    } else {
+        tune(&stream)
+    }
     Ok(stream)
 }
 

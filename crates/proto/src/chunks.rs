@@ -1,13 +1,15 @@
-//! Where a chunked body of an answer ends (RFC 9112, section 7.1).
+//! Where a chunked body ends (RFC 9112, section 7.1).
 //!
-//! Stricter than for requests: a service that wants to hurt the browser writes what we and the
-//! browser read in two ways. So a line ends with CR LF, and a trailer is a name and a value.
+//! Strict, for requests and answers alike: who wants to do harm writes what two programs read in
+//! two ways. So a line ends with CR LF, and a trailer is a name and a value.
 
-use super::answers::BadAnswer;
+/// Not chunks that follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BadChunks;
 
 /// Where in a chunked body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Chunks {
+pub(crate) enum Chunks {
     Size { size: u64, digits: u8 },
     Padding { size: u64 },
     Extension { size: u64 },
@@ -23,18 +25,31 @@ pub(super) enum Chunks {
 }
 
 impl Chunks {
-    pub(super) const FIRST: Self = Self::Size { size: 0, digits: 0 };
+    pub(crate) const FIRST: Self = Self::Size { size: 0, digits: 0 };
+
+    /// Bytes of data that follow, before anything else.
+    pub(crate) const fn data_left(self) -> u64 {
+        if let Self::Data { left } = self { left } else { 0 }
+    }
+
+    /// Counts bytes of data that went by unseen, at most [`data_left`](Self::data_left).
+    pub(crate) const fn passed(self, count: u64) -> Self {
+        match self {
+            Self::Data { left } if left > count => Self::Data { left: left - count },
+            Self::Data { .. } => Self::DataCr,
+            _ => self,
+        }
+    }
 
     /// Follows `bytes` until they or the body end. Returns how many belong to it, and where that
     /// leads: `None` to its end.
-    pub(super) fn follow(mut self, bytes: &[u8]) -> Result<(usize, Option<Self>), BadAnswer> {
+    pub(crate) fn follow(mut self, bytes: &[u8]) -> Result<(usize, Option<Self>), BadChunks> {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             if let Self::Data { left } = self {
                 let count = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - at);
                 at += count;
-                let left = left - count as u64;
-                self = if left == 0 { Self::DataCr } else { Self::Data { left } };
+                self = self.passed(count as u64);
                 continue;
             }
             match self.after(byte) {
@@ -42,7 +57,7 @@ impl Chunks {
                 Some(next) => self = next,
                 // What is right passes first, however the bytes were cut into reads.
                 None if at > 0 => break,
-                None => return Err(BadAnswer::Chunks),
+                None => return Err(BadChunks),
             }
             at += 1;
         }
