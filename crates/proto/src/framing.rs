@@ -196,7 +196,8 @@ impl RequestFollower {
     }
 
     /// Whether the next byte belongs to a head.
-    pub(crate) fn is_at_head(&self) -> bool {
+    #[must_use]
+    pub fn is_at_head(&self) -> bool {
         self.state == State::Head
     }
 
