@@ -91,8 +91,8 @@ impl Host {
     }
 
     /// Drives a browser (`chromium` or `firefox-esr`) with a new profile through the steps
-    /// `open:URL`, `wait:EXPRESSION`, `read:EXPRESSION` and `shot:FILE`, and gives back what the
-    /// expressions read.
+    /// `open:URL`, `wait:EXPRESSION`, `read:EXPRESSION`, `shot:FILE` and, in Chromium, `console:`,
+    /// and gives back what the expressions read and what was on the console.
     ///
     /// # Errors
     /// If a step fails; the error carries what each step came to.
@@ -103,7 +103,7 @@ impl Host {
         let output = output.success().with_context(|| format!("driving {kind}"))?;
         let mut values = Vec::new();
         for (line, step) in output.stdout.lines().zip(steps) {
-            if step.starts_with("read:") {
+            if step.starts_with("read:") || step.starts_with("console:") {
                 values.push(serde_json::from_str::<Value>(line)?["value"].take());
             }
         }

@@ -21,6 +21,7 @@ mod internet;
 mod lab;
 mod leftovers;
 mod network;
+mod npm;
 mod process;
 mod product;
 mod programs;

@@ -44,6 +44,44 @@ impl Host {
         Ok(process)
     }
 
+    /// Starts Syncthing with its page at 127.0.0.1:8384, which needs no password, and returns the
+    /// key of its REST API. It talks to nobody.
+    pub fn syncthing(&self) -> Result<(Process, String)> {
+        let home = self.home().join("syncthing");
+        self.run("syncthing", &["generate", "--home", "syncthing", "--no-default-folder"])?.success()?;
+        let settings = fs::read_to_string(home.join("config.xml"))?;
+        let part = |name: &str| settings.split_once(&format!("<{name}>"))?.1.split_once('<').map(|(part, _)| part);
+        let key = part("apikey").context("a key")?.to_owned();
+        let mut quiet = settings.clone();
+        for name in ["globalAnnounceEnabled", "localAnnounceEnabled", "relaysEnabled", "natEnabled"] {
+            quiet = quiet.replace(&format!("<{name}>true"), &format!("<{name}>false"));
+        }
+        fs::write(home.join("config.xml"), quiet)?;
+        let mut command = self.command("syncthing");
+        command.args(["serve", "--home", "syncthing", "--no-browser", "--no-restart", "--no-upgrade"]);
+        let process = self.spawn("syncthing", command.arg("--gui-address=127.0.0.1:8384"))?;
+        process.wait_for_line("GUI and API listening on")?;
+        Ok((process, key))
+    }
+
+    /// Starts Radicale with its page at 127.0.0.1:5232, which lets in everybody.
+    pub fn radicale(&self) -> Result<Process> {
+        let mut command = self.command("radicale");
+        command.args([
+            "--config",
+            "",
+            "--logging-level",
+            "info",
+            "--server-hosts",
+            "127.0.0.1:5232",
+            "--auth-type",
+            "none",
+        ]);
+        let server = self.spawn("radicale", command.args(["--storage-filesystem-folder", "collections"]))?;
+        server.wait_for_line("Listening on")?;
+        Ok(server)
+    }
+
     /// Starts nginx with these `server` blocks, and a certificate of its own in `cert.pem`, whose
     /// fingerprint is returned as OpenSSL prints it.
     pub fn nginx(&self, servers: &str) -> Result<(Process, String)> {
@@ -73,7 +111,22 @@ impl Host {
         crate::process::until(|| folder.join("nginx.pid").exists()).context("nginx")?;
         Ok((process, format!("SHA256:{fingerprint}")))
     }
+
+    /// Starts mosquitto with a page in its site that says in its title what it hears, by MQTT.js.
+    pub fn mosquitto_with_a_page(&self) -> Result<Process> {
+        let site = self.home().join("site");
+        fs::create_dir_all(&site)?;
+        fs::copy(crate::npm::modules("pages")?.join("mqtt/dist/mqtt.min.js"), site.join("mqtt.js"))?;
+        fs::write(site.join("index.html"), MQTT_PAGE)?;
+        self.mosquitto()
+    }
 }
+
+const MQTT_PAGE: &str = "<!doctype html><title>page</title><script src=mqtt.js></script><script>
+  const client = mqtt.connect(`ws://${location.host}/mqtt`);
+  client.on('message', (topic, message) => document.title = `${topic} ${message}`);
+  client.subscribe('house/#', () => client.publish('house/door', 'open'));
+</script>";
 
 const NOTEBOOK: &str = r#"{"cells": [{"cell_type": "code", "execution_count": null, "metadata": {}, "outputs": [],
   "source": ["print('answer', 6 * 7)"]}], "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python",

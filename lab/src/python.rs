@@ -119,19 +119,25 @@ impl Release {
 /// A virtual environment under cargo's target folder, with the packages of `requirements`; made
 /// when absent, and anew when the program `check` does not run in it.
 pub(crate) fn environment(name: &str, check: &str, requirements: &str) -> Result<PathBuf> {
-    let build = crate::helper::build_folder()?;
-    let folder = build.parent().context("cargo's target folder")?.join("lab");
-    fs::create_dir_all(&folder)?;
-    let environment = folder.join(name);
-    // One at a time, also among several test programs.
-    let lock = File::create(folder.join(format!("{name}.lock")))?;
-    lock.lock()?;
+    let (environment, _lock) = claim(name)?;
     let mut command = Command::new(environment.join("bin/python"));
     command.env_remove("PYTHONPATH").args(["-c", check]);
     if !command.output().is_ok_and(|output| output.status.success()) {
         install(&environment, requirements).with_context(|| format!("installing {requirements}"))?;
     }
     Ok(environment)
+}
+
+/// A place for installed things under cargo's target folder, whether there or not, and the lock
+/// that keeps others from installing them at the same time.
+pub(crate) fn claim(name: &str) -> Result<(PathBuf, File)> {
+    let build = crate::helper::build_folder()?;
+    let folder = build.parent().context("cargo's target folder")?.join("lab");
+    fs::create_dir_all(&folder)?;
+    // One at a time, also among several test programs.
+    let lock = File::create(folder.join(format!("{name}.lock")))?;
+    lock.lock()?;
+    Ok((folder.join(name), lock))
 }
 
 fn install(environment: &Path, requirements: &str) -> Result<()> {

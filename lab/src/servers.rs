@@ -16,6 +16,37 @@ impl Host {
     /// Starts nginx at 127.0.0.1:8080 with git's own server for HTTP behind it, and in it a
     /// repository `project.git` with one file, `README`. Whoever gets there may push.
     pub fn git_server(&self) -> Result<[Process; 2]> {
+        let root = self.repository()?;
+        let folder = self.run("git", &["--exec-path"])?.success()?.stdout;
+        self.nginx_with_programs(&format!(
+            "location / {{ fastcgi_param SCRIPT_FILENAME {}/git-http-backend;
+                 fastcgi_param GIT_PROJECT_ROOT {}; fastcgi_param GIT_HTTP_EXPORT_ALL 1;
+                 fastcgi_param GIT_PROTOCOL $http_git_protocol;",
+            folder.trim_end(),
+            root.display()
+        ))
+    }
+
+    /// Starts nginx at 127.0.0.1:8080 with gitweb behind it, and the same repository.
+    pub fn gitweb(&self) -> Result<[Process; 2]> {
+        let (root, settings) = (self.repository()?, self.home().join("gitweb.conf"));
+        let text = format!(
+            "$projectroot = '{}'; $javascript = '/static/gitweb.js'; @stylesheets = ('/static/gitweb.css');
+             $logo = '/static/git-logo.png'; $favicon = '/static/git-favicon.png';
+             $feature{{'javascript-actions'}}{{'default'}} = [1]; $feature{{'blame'}}{{'default'}} = [1]; 1;",
+            root.display()
+        );
+        fs::write(&settings, text)?;
+        self.nginx_with_programs(&format!(
+            "location /static/ {{ root /usr/share/gitweb; include /etc/nginx/mime.types; }}
+             location / {{ fastcgi_param SCRIPT_FILENAME /usr/share/gitweb/gitweb.cgi;
+                 fastcgi_param GITWEB_CONFIG {};",
+            settings.display()
+        ))
+    }
+
+    /// Makes a folder with the repository `project.git` in it.
+    fn repository(&self) -> Result<PathBuf> {
         let (work, root) = (self.home().join("work"), self.home().join("repositories"));
         fs::create_dir_all(&root)?;
         let git = |arguments: &[&str]| self.run("git", arguments)?.success();
@@ -25,21 +56,12 @@ impl Host {
         git(&["-C", "work", "-c", "user.name=Alice", "-c", "user.email=alice@example.org", "commit", "-qm", "begin"])?;
         git(&["clone", "--quiet", "--bare", "work", "repositories/project.git"])?;
         git(&["-C", "repositories/project.git", "config", "http.receivepack", "true"])?;
-
-        let folder = git(&["--exec-path"])?.stdout;
-        let location = format!(
-            "location / {{ fastcgi_param SCRIPT_FILENAME {}/git-http-backend;
-                 fastcgi_param GIT_PROJECT_ROOT {}; fastcgi_param GIT_HTTP_EXPORT_ALL 1;
-                 fastcgi_param GIT_PROTOCOL $http_git_protocol;",
-            folder.trim_end(),
-            root.display()
-        );
-        self.nginx_with_programs(&location)
+        Ok(root)
     }
 
     /// Starts nginx at 127.0.0.1:8080 with programs in its site: `location` is the block of one,
     /// without its end.
-    pub fn nginx_with_programs(&self, location: &str) -> Result<[Process; 2]> {
+    fn nginx_with_programs(&self, location: &str) -> Result<[Process; 2]> {
         let socket = self.home().join("fcgiwrap.sock");
         let mut command = self.command("/usr/sbin/fcgiwrap");
         let wrap = self.spawn("fcgiwrap", command.arg("-s").arg(format!("unix:{}", socket.display())))?;

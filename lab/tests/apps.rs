@@ -116,6 +116,30 @@ fn a_torrent_is_added_to_transmission_by_rpc() -> Result<()> {
 }
 
 #[test]
+fn syncthing_opens_by_the_address_of_a_forwarded_port() -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = World::new(&lab)?;
+    let (_syncthing, key) = world.alice.syncthing()?;
+    let links = world.publish("8384", "8384", "app = \"syncthing\"")?;
+    let forward = |link: &str, at: &str| world.bob.hardline(&["forward", link, "--local", at]);
+    let _forwards = [forward(&links.raw, "192.168.77.2:9000")?, forward(&links.right, "192.168.77.2:9001")?];
+    let refused = world.get("http://192.168.77.2:9000/", &[])?;
+    ensure!(refused.starts_with("HTTP/1.1 403 ") && refused.contains("Host check error"), "without: {refused:.500}");
+
+    let page = world.get("http://192.168.77.2:9001/", &[])?;
+    ensure!(page.starts_with("HTTP/1.1 200 ") && page.contains("<title ng-bind="), "{page:.2000}");
+    let (status, key) = ("http://192.168.77.2:9001/rest/system/status", format!("X-API-Key: {key}"));
+    let known = world.get(status, &["--header", &key])?;
+    ensure!(known.starts_with("HTTP/1.1 200 ") && known.contains("\"myID\""), "{known:.500}");
+    ensure!(world.get(status, &[])?.starts_with("HTTP/1.1 403 "), "without its key");
+    // By its link it is local, without the line too.
+    let by_link = world.get(&format!("{}/rest/system/status", links.raw), &["--header", &key])?;
+    ensure!(by_link.starts_with("HTTP/1.1 200 ") && by_link.contains("\"myID\""), "{by_link:.500}");
+    drop(links.publisher);
+    Ok(())
+}
+
+#[test]
 fn an_nginx_with_a_name_of_its_own_shows_its_site_and_redirects_into_it() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let world = World::new(&lab)?;

@@ -1,9 +1,10 @@
 //! Services by their names in programs that are no browsers.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 
-use anyhow::{Result, ensure};
-use hardline_lab::{Host, Lab, hardline_program};
+use anyhow::{Context as _, Result, ensure};
+use hardline_lab::{Host, Lab, hardline_program, is_long};
 
 /// What a program of `hardline run` prints.
 fn run(host: &Host, command: &[&str]) -> Result<String> {
@@ -38,7 +39,16 @@ fn rclone_keeps_files_in_a_webdav_folder_of_another_computer() -> Result<()> {
     through(&["moveto", ":webdav:ein Ärger.bin", ":webdav:zwei Öfen.bin"])?;
     ensure!(through(&["lsf", ":webdav:"])? == "zwei Öfen.bin\n", "what is listed");
     through(&["copyto", ":webdav:zwei Öfen.bin", &back.to_string_lossy()])?;
-    ensure!(fs::read(back)? == payload, "what was got");
+    ensure!(fs::read(&back)? == payload, "what was got");
+    if is_long() {
+        let big = bob.home().join("out/ein Großes.bin");
+        std::io::copy(&mut File::open("/dev/urandom")?.take(1 << 30), &mut File::create(&big)?)?;
+        through(&["copyto", &big.to_string_lossy(), ":webdav:ein Ordner/ein Großes.bin"])?;
+        through(&["copyto", ":webdav:ein Ordner/ein Großes.bin", &back.to_string_lossy()])?;
+        bob.run("cmp", &[&big.to_string_lossy(), &back.to_string_lossy()])?
+            .success()
+            .context("one GiB, there and back")?;
+    }
     Ok(())
 }
 

@@ -73,6 +73,14 @@ pub(crate) const TESTS: &[Need] = &[
     Need { package: "fonts-dejavu-core", why: "legible screenshots", is_there: has_fonts },
 ];
 
+/// For the tests that take minutes, beside those.
+pub(crate) const LONG_TESTS: &[Need] = &[
+    Need { package: "nodejs", why: "programs with pages", is_there: || program("node", "--version") },
+    Need { package: "npm", why: "the same", is_there: || program("npm", "--version") },
+    Need { package: "gitweb", why: "the same", is_there: || exists("/usr/share/gitweb/gitweb.cgi") },
+    Need { package: "radicale", why: "the same", is_there: || program("radicale", "--version") },
+];
+
 /// For the comparison with other tunnels.
 pub(crate) const PEERS: &[Need] = &[
     Need { package: "iproute2", why: "network namespaces", is_there: || program("ip", "-V") },

@@ -19,7 +19,7 @@ const FUZZ_SECONDS: u64 = 60;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Also what takes minutes: fuzzing, an idle minute, a long soak
+    /// Also what takes minutes: fuzzing, an idle minute, a long soak, more programs with pages
     #[arg(long)]
     long: bool,
     /// Also the mixed-version tests, with this other build of Hardline (the release before, say)
@@ -97,7 +97,7 @@ impl Stage {
     fn run(self, options: &Options) -> Outcome {
         println!("\n==== {self} ====");
         let result = match self {
-            Self::Machine => machine::prepare("tests", machine::TESTS),
+            Self::Machine => prepare_machine(options),
             Self::Fmt => run(&mut cargo(&["fmt", "--all", "--check"])),
             Self::Clippy => {
                 let mut clippy = cargo(&["clippy", "--quiet", "--workspace", "--all-targets"]);
@@ -117,6 +117,11 @@ impl Stage {
             }
         }
     }
+}
+
+fn prepare_machine(options: &Options) -> Result<()> {
+    machine::prepare("tests", machine::TESTS)?;
+    if options.long { machine::prepare("long tests", machine::LONG_TESTS) } else { Ok(()) }
 }
 
 fn fuzz_targets() -> Result<()> {

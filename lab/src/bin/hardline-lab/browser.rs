@@ -1,8 +1,8 @@
 //! A real browser without a window, driven step by step.
 //!
 //! Steps: `open:URL`, `wait:EXPRESSION` (JavaScript, until it is true), `read:EXPRESSION` (its
-//! value is printed), `shot:FILE` (the page as a PNG). Each prints a line of JSON; the first that
-//! fails ends it.
+//! value is printed), `shot:FILE` (the page as a PNG), `console:` (what the browser has to say of
+//! the page, in Chromium). Each prints a line of JSON; the first that fails ends it.
 
 mod bidi;
 mod devtools;
@@ -123,6 +123,10 @@ impl Page {
             ("read", expression) => self.evaluate(expression).await,
             ("wait", expression) => self.wait(expression).await,
             ("shot", file) => self.screenshot(PathBuf::from(file)).await,
+            ("console", _) => match self {
+                Self::Chromium(page) => page.console().await,
+                Self::Firefox(_) => bail!("only Chromium is asked for its console"),
+            },
             (verb, _) => bail!("no such step: {verb}"),
         }
     }

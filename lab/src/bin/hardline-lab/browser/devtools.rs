@@ -17,7 +17,9 @@ impl Page {
         let created = socket.call("Target.createTarget", json!({"url": "about:blank"}), &Value::Null).await?;
         let target = json!({"targetId": created["targetId"], "flatten": true});
         let attached = socket.call("Target.attachToTarget", target, &Value::Null).await?;
-        Ok(Self { socket, session: json!({"sessionId": attached["sessionId"]}) })
+        let session = json!({"sessionId": attached["sessionId"]});
+        socket.call("Log.enable", json!({}), &session).await?;
+        Ok(Self { socket, session })
     }
 
     pub(super) async fn open(&mut self, url: &str) -> Result<()> {
@@ -35,6 +37,13 @@ impl Page {
             bail!("{expression}: {}", answer["exceptionDetails"]);
         }
         Ok(answer["result"]["value"].take())
+    }
+
+    /// What the browser itself has written on the page's console, its workers' included.
+    pub(super) async fn console(&mut self) -> Result<Value> {
+        // Its events are before the next answer.
+        self.evaluate("0").await?;
+        Ok(self.socket.logged().iter().map(|event| event["params"]["entry"]["text"].clone()).collect())
     }
 
     pub(super) async fn screenshot(&mut self) -> Result<String> {

@@ -7,20 +7,30 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
+/// What a page may write on its console, in lines, before the rest is dropped.
+const MAX_LOGGED: usize = 10_000;
+
 /// A WebSocket to a browser.
 pub(super) struct Socket {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
     sent: u64,
+    /// Events about what is on a page's console.
+    logged: Vec<Value>,
 }
 
 impl Socket {
     pub(super) async fn connect(url: &str) -> Result<Self> {
         let (stream, _) = connect_async(url).await.with_context(|| format!("connecting to the browser at {url}"))?;
-        Ok(Self { stream, sent: 0 })
+        Ok(Self { stream, sent: 0, logged: Vec::new() })
+    }
+
+    /// The events called `Log.entryAdded` so far.
+    pub(super) fn logged(&self) -> &[Value] {
+        &self.logged
     }
 
     /// Sends `{method, params, …extra}` and returns the `result` of its answer; events in between
-    /// are dropped.
+    /// are dropped, but for those that [`Self::logged`] gives.
     pub(super) async fn call(&mut self, method: &str, params: Value, extra: &Value) -> Result<Value> {
         self.sent += 1;
         let mut command = json!({"id": self.sent, "method": method, "params": params});
@@ -33,6 +43,9 @@ impl Socket {
             let Message::Text(text) = message else { continue };
             let mut answer: Value = serde_json::from_str(&text)?;
             if answer["id"] != self.sent {
+                if answer["method"] == "Log.entryAdded" && self.logged.len() < MAX_LOGGED {
+                    self.logged.push(answer);
+                }
                 continue;
             }
             if !answer["error"].is_null() {
