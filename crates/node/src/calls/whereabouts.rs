@@ -1,7 +1,7 @@
-//! Visitors who got through NATs, and a router that gets another address meanwhile: it tells nobody,
-//! and who comes back finds nobody where he was. As long as there are such visitors a node of the
-//! DHT is asked now and then where it sees this computer. When that has changed, the DHT's node
-//! listens anew, and the services' records say so.
+//! Visitors who got through NATs, and a router that gets another address meanwhile: it tells
+//! nobody, and who comes back finds nobody at the old one. As long as there are such visitors a
+//! node of the DHT is asked now and then where it sees this computer. When that has changed, the
+//! DHT's node listens anew, and the services' records say so.
 
 use std::time::Duration;
 

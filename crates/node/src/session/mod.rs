@@ -224,8 +224,8 @@ pub(crate) struct Begun<S: ?Sized> {
 
 /// A verified connection, as a transport makes them: what sessions are spoken over.
 pub(crate) trait Connection: Send + Sized + 'static {
-    /// Begins a session as the dialler, and opens its first tunnel if that is the `purpose`, with as
-    /// much of `early`, the first payload, as may go with the question: none towards a peer of
+    /// Begins a session as the dialler, and opens its first tunnel if that is the `purpose`, with
+    /// as much of `early`, the first payload, as may go with the question: none towards a peer of
     /// version 1. Dropping the future resets what was sent.
     fn dial(
         self,

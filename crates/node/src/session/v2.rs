@@ -5,9 +5,9 @@
 //!
 //! - One tunnel at a time, no multiplexing: no head-of-line blocking, bulk at TLS speed, code that
 //!   fits in one's head.
-//! - A first tunnel is asked for together with the dialler's line, with payload behind it where that
-//!   may reach two listeners: that is a round trip less than a legacy session takes, and a backend
-//!   that is down loses the race.
+//! - A first tunnel is asked for together with the dialler's line, with payload behind it where
+//!   that may reach two listeners: that is a round trip less than a legacy session takes, and a
+//!   backend that is down loses the race.
 //! - A refused tunnel ends like another, and its session is idle again: a backend that is down
 //!   costs no handshakes. Closing would not do: its reset could overtake the refusal.
 
