@@ -105,8 +105,14 @@ impl Question {
     async fn until_doubtful(&mut self) -> Option<Result<(), NoTunnel>> {
         let round_trip = self.session.path_state().map_or(Duration::ZERO, |state| state.round_trip);
         let patience = FIRST_ANSWER.max(ROUND_TRIPS * round_trip);
-        if let Ok(answer) = timeout(patience, self.session.answered()).await {
-            return Some(answer);
+        for _ in 0..ROUND_TRIPS {
+            if let Ok(answer) = timeout(patience / ROUND_TRIPS, self.session.answered()).await {
+                return Some(answer);
+            }
+            // QUIC takes what comes for an acknowledgement of all that was sent before it was
+            // looked at. What was on its way when the question left is none: what is sent again
+            // after this look shows it.
+            self.session.path_state();
         }
         match self.session.path_state() {
             _ if self.sent == 0 => None,
