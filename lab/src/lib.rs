@@ -14,6 +14,7 @@
 //! # Ok(()) }
 //! ```
 
+mod datagrams;
 mod dht;
 mod helper;
 mod impostor;
@@ -33,6 +34,7 @@ mod service;
 mod traffic;
 mod yggdrasil;
 
+pub use datagrams::Game;
 pub use dht::{DHT_PORT, DhtNetwork};
 pub use helper::{Backend, EVERY_CHECK, helper, screenshots};
 pub use impostor::{IMPOSTOR_PORT, Impostor};

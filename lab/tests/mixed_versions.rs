@@ -158,3 +158,30 @@ fn waits_until_found(browse: &Process, service: &Hardline) -> Result<()> {
         (event["event"] == "found" && event["key"] == key).then_some(())
     })
 }
+
+/// A build that knows of no datagrams grants a stream to who asks for them, and is told a word that
+/// it does not know when it asks a service that speaks UDP.
+#[test]
+fn who_mistakes_udp_for_tcp_is_told_so_between_two_builds() -> Result<()> {
+    for (publisher, visitor) in pairings()? {
+        let Some(lab) = Lab::open()? else { return Ok(()) };
+        let (_switch, [alice, bob]) = lab.lan(["alice", "bob"])?;
+        if visitor == hardline_program()? {
+            let backend = alice.backend("127.0.0.1:0")?;
+            let server = alice.hardline_build(&publisher, &["share", &backend.address.to_string()])?;
+            let key = server.ready["services"][0]["key"].as_str().context("a key")?.to_owned();
+            let (forward, at) = bob.forward_udp(&key, &[])?;
+            let port = at.port().to_string();
+            let dig = bob.run("dig", &["@127.0.0.1", "-p", &port, "+tries=1", "+time=2", "name.example"])?;
+            assert!(!dig.status.success(), "{}", dig.stdout);
+            forward.process.wait_for_line("forward it without udp:")?;
+        } else {
+            let echo = alice.udp_echo("127.0.0.1:0")?;
+            let (_server, key) = alice.share_udp(echo.address, &[])?;
+            let said = bob.run(&visitor, &["connect", &key, "--data-dir", "connecting"])?;
+            assert!(said.status.code() == Some(5), "{said:?}");
+            assert!(said.stderr.to_lowercase().contains("udp"), "{}", said.stderr);
+        }
+    }
+    Ok(())
+}

@@ -70,6 +70,13 @@ pub(crate) const TESTS: &[Need] = &[
     Need { package: "mosquitto-clients", why: "the same", is_there: || exists("/usr/bin/mosquitto_pub") },
     Need { package: "syncthing", why: "another program that refuses names", is_there: || exists("/usr/bin/syncthing") },
     Need { package: "bind9-dnsutils", why: "asking our DNS server as others do", is_there: || program("dig", "-v") },
+    Need { package: "dnsmasq-base", why: "a DNS server behind a service", is_there: || exists("/usr/sbin/dnsmasq") },
+    Need { package: "wireguard-tools", why: "WireGuard behind a service", is_there: || program("wg", "--version") },
+    Need {
+        package: "wireguard-go",
+        why: "the same where the kernel has none",
+        is_there: || program("wireguard-go", "--version"),
+    },
     Need { package: "fonts-dejavu-core", why: "legible screenshots", is_there: has_fonts },
 ];
 

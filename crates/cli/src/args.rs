@@ -214,7 +214,8 @@ pub enum Command {
 #[derive(Debug, ArgsOf)]
 pub struct ShareArgs {
     /// What to publish: a port of this computer (8080), another host (192.168.1.5:80, [::1]:80), a
-    /// program that speaks HTTPS (https://nas:5001), a socket (unix:/path) or a folder (./pictures)
+    /// program that speaks HTTPS (https://nas:5001) or UDP (udp://127.0.0.1:53), a socket
+    /// (unix:/path) or a folder (./pictures)
     #[arg(value_hint = ValueHint::AnyPath)]
     pub target: String,
 
@@ -368,8 +369,9 @@ pub struct ForwardArgs {
     pub links: Vec<String>,
 
     /// Port to listen at, with an address in front if it should not be 127.0.0.1; 0 takes a free
-    /// port and says which. Or the path of a Unix socket, which is for this user alone
-    #[arg(long, value_name = "[ADDR:]PORT|PATH")]
+    /// port and says which. With udp: in front for a service that speaks UDP. Or the path of a
+    /// Unix socket, which is for this user alone
+    #[arg(long, value_name = "[udp:][ADDR:]PORT|PATH")]
     pub local: Option<String>,
 
     /// Where to try the only service, beside what discovery finds; may be repeated
@@ -491,6 +493,7 @@ Examples:
   hardline share 8080                         a program on this computer
   hardline share 192.168.1.5:80               a printer, a camera, another computer
   hardline share https://nas:5001             a program that speaks HTTPS
+  hardline share udp://127.0.0.1:51820        a program that speaks UDP: a game, WireGuard, DNS
   hardline share 8888 --app jupyter           a program that wants to be called by its own name
   hardline share unix:/run/app.sock           a Unix socket
   hardline share ./pictures --title Pictures  a folder, shown by the built-in file server
@@ -518,6 +521,7 @@ Examples:
   hardline forward KEYHASH --local 0             a free port, which is said
   hardline forward KEYHASH=2222 KEYHASH2=8080    several
   hardline forward KEYHASH=/run/user/1000/db     a Unix socket
+  hardline forward KEYHASH=udp:5353              a service that speaks UDP
 
 For good, write a [[forward]] into the configuration for each.";
 

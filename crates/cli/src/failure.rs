@@ -213,6 +213,8 @@ fn refused_remedy(reason: &Reason, with_password: bool) -> &'static str {
         Reason::Backend => "start the program behind the service",
         Reason::Password if with_password => "check the password in the link",
         Reason::Password => "put the password in front of the key hash: PASSWORD-KEYHASH",
+        Reason::Udp => "`hardline forward LINK=udp:PORT` reaches it",
+        Reason::NoUdp => "forward it without udp: in front of the port",
         _ => "ask whoever runs the service",
     }
 }

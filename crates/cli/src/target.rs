@@ -7,7 +7,8 @@ use hardline_node::proto::KeyHash;
 use hardline_node::proto::hosts::{Host, HostPort};
 
 /// The forms a target may have, for messages and documents.
-pub(crate) const FORMS: &str = "8080, 192.168.1.5:80, [::1]:80, https://nas:5001, unix:/path/to/socket or ./folder";
+pub(crate) const FORMS: &str =
+    "8080, 192.168.1.5:80, [::1]:80, https://nas:5001, udp://127.0.0.1:53, unix:/path/to/socket or ./folder";
 
 /// Longest readable part of an identity's name, in characters: long enough to tell services apart,
 /// short enough for every file system together with the hash and the suffixes.
@@ -23,6 +24,9 @@ pub(crate) fn parse(text: &str, base: &Path) -> Result<Target, String> {
     }
     if let Some(rest) = text.strip_prefix("https://") {
         return https(rest);
+    }
+    if let Some(rest) = text.strip_prefix("udp://") {
+        return udp(rest);
     }
     if let Ok(port) = text.parse::<u16>() {
         return match port {
@@ -50,6 +54,7 @@ pub(crate) fn identity_name(target: &Target) -> String {
     let readable = match target {
         Target::Tcp(at) => at.to_string(),
         Target::Https(at) => format!("https-{at}"),
+        Target::Udp(at) => format!("udp-{at}"),
         Target::Unix(path) => format!("unix-{}", last_part(path)),
         Target::Folder(path) => last_part(path),
     };
@@ -65,6 +70,17 @@ fn https(rest: &str) -> Result<Target, String> {
     let at = if place.ends_with(']') { with_port() } else { HostPort::typed(place).ok().or_else(with_port) };
     at.map(Target::Https)
         .ok_or_else(|| format!("https://{rest} is no service: write https://HOST or https://HOST:PORT"))
+}
+
+/// Where UDP is spoken: `HOST:PORT`, or a port of this computer.
+fn udp(rest: &str) -> Result<Target, String> {
+    let place = rest.strip_suffix('/').unwrap_or(rest);
+    let here = || place.parse::<u16>().ok().and_then(|port| HostPort::typed(&format!("localhost:{port}")).ok());
+    HostPort::typed(place)
+        .ok()
+        .or_else(here)
+        .map(Target::Udp)
+        .ok_or_else(|| format!("udp://{rest} is no service: write udp://HOST:PORT"))
 }
 
 /// The absolute path of a socket, which need not exist yet: the service may start later.
@@ -157,6 +173,10 @@ mod tests {
         check("https://nas/", https("nas:443"));
         check("https://[::1]", https("[::1]:443"));
         check("https://[::1]:8006", https("[::1]:8006"));
+        let udp = |text: &str| Ok(Target::Udp(text.parse().unwrap()));
+        check("udp://127.0.0.1:53", udp("127.0.0.1:53"));
+        check("udp://[::1]:53/", udp("[::1]:53"));
+        check("udp://51820", udp("localhost:51820"));
         check("unix:/run/x.sock", Ok(Target::Unix("/run/x.sock".into())));
         check("unix:x.sock", Ok(Target::Unix("x.sock".into())));
         check("pictures", Ok(Target::Folder("pictures".into())));
@@ -171,6 +191,9 @@ mod tests {
         check("https://", Err("no service"));
         check("https://nas/path", Err("no service"));
         check("https://nas:0", Err("no service"));
+        check("udp://", Err("no service"));
+        check("udp://nas", Err("no service"));
+        check("udp://0", Err("no service"));
         check("70000", Err("no service"));
         check("localhost", Err("no service"));
         check("./absent", Err("no folder"));
@@ -198,6 +221,7 @@ mod tests {
             tcp("a_b:80"),
             tcp("a.b:80"),
             Target::Https("a.b:80".parse().unwrap()),
+            Target::Udp("a.b:80".parse().unwrap()),
             Target::Folder("/a/b".into()),
             Target::Folder("/b".into()),
             Target::Folder("/a b".into()),

@@ -330,6 +330,8 @@ pub enum Target {
     Tcp(HostPort),
     /// The same, where TLS is spoken.
     Https(HostPort),
+    /// A UDP port; a name is resolved anew for each flow.
+    Udp(HostPort),
     /// A Unix socket.
     Unix(PathBuf),
     /// A folder, shown by the built-in file server.
@@ -342,6 +344,7 @@ impl std::fmt::Display for Target {
         match self {
             Self::Tcp(at) => at.fmt(f),
             Self::Https(at) => write!(f, "https://{at}"),
+            Self::Udp(at) => write!(f, "udp://{at}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Folder(path) => path.display().fmt(f),
         }

@@ -31,7 +31,8 @@ pub mod access; // who may use a service
 pub mod apps; // what known programs need behind a service
 mod clock; // what day it is
 pub mod config; // what an embedder may set
-mod dns; // names below localhost → this computer
+pub mod dns; // names below localhost → this computer
+mod forwards; // ports of this computer that lead to services of others
 mod json; // values in JSON
 pub mod limits; // every bound in time, size and count
 mod log_throttle; // a log message a minute, with a count

@@ -77,6 +77,34 @@ pub const MAX_GATEWAY_CONNECTIONS: usize = 20_000;
 /// handful.
 pub const MAX_FORWARDED: usize = 1000;
 
+/// Silence in both directions after which a flow of datagrams ends: what NATs are to keep one for
+/// (RFC 4787, section 4.3).
+pub const FLOW_IDLE: Duration = Duration::from_secs(120);
+
+/// The same for flows to port 53: a name is asked for from a new port each time, and answered once
+/// (RFC 4787, section 4.3, lets ports below 1024 have less).
+pub const DNS_FLOW_IDLE: Duration = Duration::from_secs(10);
+
+/// Flows of datagrams at one forwarded port, each of a program's own port.
+pub const MAX_FLOWS: usize = 1000;
+
+/// Silence after which a flow makes room at that limit. Longer than the pauses of games and calls,
+/// short enough that a program which asks from a new port each time is served.
+pub const FLOW_ROOM: Duration = Duration::from_secs(5);
+
+/// Time for which datagrams of a program are dropped after its service was not reached.
+pub const FLOW_PAUSE: Duration = Duration::from_secs(2);
+
+/// Datagrams of a flow that wait, each way. Beyond them the oldest are dropped: they are stale.
+pub const DATAGRAMS_WAITING: usize = 256;
+
+/// Bytes of those that wait.
+pub const DATAGRAM_BYTES_WAITING: usize = 256 * 1024;
+
+/// Time for which a session over QUIC is tried alone where datagrams are to be carried and TCP
+/// would do too: a first packet that was lost is sent again twice by then.
+pub const QUIC_AHEAD: Duration = Duration::from_secs(1);
+
 /// Time a session stays idle on the dialling side. The next page of the same site comes sooner, or
 /// later than a handshake matters.
 pub const IDLE_LIMIT: Duration = Duration::from_secs(60);

@@ -48,6 +48,7 @@ metrics! {
     TunnelMilliseconds "tunnel_milliseconds" "ms" "Time that tunnels were open, added up when they end."
     BytesToServices "bytes_to_services" "bytes" "Payload towards services, of tunnels that have ended."
     BytesToDiallers "bytes_to_diallers" "bytes" "Payload from services, of tunnels that have ended."
+    DatagramsDropped "datagrams_dropped" "datagrams" "Datagrams of UDP services that were dropped because older ones waited, of tunnels that have ended."
     RefusedHandshakes "refused_handshakes" "peers" "Peers refused: as many handshakes under way as `limits.handshakes`."
     RefusedHandshakesPerAddress "refused_handshakes_per_address" "peers" "Peers refused: as many handshakes of one address under way as `limits.handshakes_per_address`."
     RefusedHandshakeRate "refused_handshake_rate" "peers" "Peers refused: more handshakes of one address in a second than `limits.handshakes_per_second` allows."
@@ -106,6 +107,8 @@ pub(crate) struct OpenTunnel {
     pub(crate) to_service: u64,
     /// Payload so far, from the service.
     pub(crate) to_dialler: u64,
+    /// Datagrams that had no room.
+    pub(crate) datagrams_dropped: u64,
     /// `None` while it is open.
     pub(crate) result: Option<TunnelResult>,
     metrics: Metrics,
@@ -126,7 +129,7 @@ impl Metrics {
     pub(crate) fn tunnel(&self) -> OpenTunnel {
         let id = self.0[Metric::TunnelsOpened as usize].fetch_add(1, Ordering::Relaxed) + 1;
         let (began, metrics) = (Instant::now(), self.clone());
-        OpenTunnel { id, began, to_service: 0, to_dialler: 0, result: None, metrics }
+        OpenTunnel { id, began, to_service: 0, to_dialler: 0, datagrams_dropped: 0, result: None, metrics }
     }
 
     /// Tunnels open now.
@@ -163,6 +166,7 @@ impl Drop for OpenTunnel {
         self.metrics.add(Metric::TunnelMilliseconds, milliseconds);
         self.metrics.add(Metric::BytesToServices, self.to_service);
         self.metrics.add(Metric::BytesToDiallers, self.to_dialler);
+        self.metrics.add(Metric::DatagramsDropped, self.datagrams_dropped);
         // Last, so that whoever sees that it has ended sees all of it.
         let result = match self.result {
             Some(TunnelResult::Clean) => Metric::TunnelsClean,

@@ -66,10 +66,6 @@ pub struct Node {
     drain: Drain,
     tasks: TaskTracker,
     grace: Duration,
-    /// Forwards of the configuration, with the addresses they have.
-    forwards: Vec<ForwardConfig>,
-    /// Where names are looked up.
-    dns: Vec<SocketAddr>,
 }
 
 /// What the listening side is begun with.
@@ -173,7 +169,7 @@ impl Node {
         let metrics = Metrics::default();
         let relay = start_relay(&config, &metrics, &drain, &tasks)?;
         let gateway_listeners = config.gateway_port.map(gateway::bind).transpose()?.unwrap_or_default();
-        let (forwards, local_listeners, dns_sockets) = bind_for_programs(&config)?;
+        let (forwards, dns_sockets) = bind_for_programs(&config)?;
         let is_listening = relay.is_some() || !services.now().services.is_empty();
         let listening = if is_listening { Some(bind_p2p(&config.p2p, &mut notices)?) } else { None };
         let (store, store_notices) = Store::open(&config.data_dir, config.import_from.as_deref()).await?;
@@ -198,6 +194,8 @@ impl Node {
                 relay,
                 connected: dialler.connected(),
                 listening: Arc::default(),
+                forwards: Arc::default(),
+                dns: dns_sockets.iter().flat_map(UdpSocket::local_addr).collect(),
                 metrics,
             },
             begin: Mutex::new(Some(BeginListening {
@@ -212,14 +210,12 @@ impl Node {
             drain,
             tasks,
             grace: config.grace,
-            forwards,
-            dns: dns_sockets.iter().flat_map(UdpSocket::local_addr).collect(),
         };
         if let Some(listening) = listening {
             node.begin_listening(|_| Ok(listening))?;
         }
         node.run_gateway(gateway_listeners, config.trusted, config.gateway_connections);
-        node.run_for_programs(local_listeners, dns_sockets);
+        node.run_for_programs(forwards, dns_sockets);
         node.run_in_background(config.ready);
         Ok((node, notices))
     }
@@ -508,33 +504,35 @@ impl Node {
         Ok(tunnel.counted(open))
     }
 
-    /// Carries every connection to `local` to one service, until the node stops. A program there
-    /// sees a reset when the service is not reached or its tunnel breaks. Returns where that is: a
+    /// Carries every connection to `local`, or every flow of datagrams, to one service, until the
+    /// node stops. A program there sees a reset when the service is not reached or its tunnel
+    /// breaks; with UDP it sees nothing. Returns where that is: a
     /// port of 0 is a free one.
     ///
     /// # Errors
     /// When nobody can listen there.
     pub fn forward(&self, local: &LocalAddr, name: &ServiceName) -> io::Result<LocalAddr> {
         let (listener, bound) = LocalListener::bind(local)?;
-        self.run_forward(listener, name);
+        self.run_forward(listener, ForwardConfig { name: name.clone(), local: bound.clone() });
         Ok(bound)
     }
 
-    fn run_forward(&self, listener: LocalListener, name: &ServiceName) {
+    fn run_forward(&self, listener: LocalListener, config: ForwardConfig) {
         let (dialler, metrics) = (Arc::clone(&self.dialler), self.live.metrics.clone());
-        let forward = Arc::new(Forward { dialler, name: name.clone(), metrics, drain: self.drain.clone() });
+        let state = self.live.forwards.add(config);
+        let forward = Arc::new(Forward { dialler, state, metrics, drain: self.drain.clone() });
         self.tasks.spawn(forward.run(listener, self.tasks.clone()));
     }
 
-    /// The forwards of the configuration, with the addresses they have.
+    /// The forwards, those of the configuration first, with the addresses they have.
     #[must_use]
-    pub fn forwards(&self) -> &[ForwardConfig] {
-        &self.forwards
+    pub fn forwards(&self) -> Vec<ForwardConfig> {
+        self.live.forwards.configs()
     }
 
     /// Begins to serve programs that are no browsers.
-    fn run_for_programs(&self, listeners: Vec<LocalListener>, sockets: Vec<UdpSocket>) {
-        self.forwards.iter().zip(listeners).for_each(|(it, listener)| self.run_forward(listener, &it.name));
+    fn run_for_programs(&self, forwards: Vec<(ForwardConfig, LocalListener)>, sockets: Vec<UdpSocket>) {
+        forwards.into_iter().for_each(|(config, listener)| self.run_forward(listener, config));
         for socket in sockets {
             self.tasks.spawn(dns::run(socket, self.drain.stop.clone()));
         }
@@ -543,7 +541,7 @@ impl Node {
     /// Where names below `localhost` are looked up, if that is turned on.
     #[must_use]
     pub fn dns(&self) -> &[SocketAddr] {
-        &self.dns
+        &self.live.dns
     }
 
     /// Returns when this host has lost the address that `tunnel` uses, so that nothing comes or
@@ -590,7 +588,7 @@ fn verification(proofs: &Proofs, wanted: watch::Receiver<HostList>) -> (Witness,
 }
 
 /// Forwards with the addresses they have, where those listen, and where names are looked up.
-type ForPrograms = (Vec<ForwardConfig>, Vec<LocalListener>, Vec<UdpSocket>);
+type ForPrograms = (Vec<(ForwardConfig, LocalListener)>, Vec<UdpSocket>);
 
 /// Begins to listen for programs that are no browsers.
 fn bind_for_programs(config: &NodeConfig) -> Result<ForPrograms, StartError> {
@@ -599,11 +597,10 @@ fn bind_for_programs(config: &NodeConfig) -> Result<ForPrograms, StartError> {
             .map_err(|source| StartError::Forward { at: forward.local.clone(), source })?;
         Ok((ForwardConfig { local, ..forward.clone() }, listener))
     };
-    let bound: Vec<_> = config.forwards.iter().map(bind).collect::<Result<_, StartError>>()?;
-    let (forwards, listeners) = bound.into_iter().unzip();
+    let forwards = config.forwards.iter().map(bind).collect::<Result<_, StartError>>()?;
     let of_dns = |port| dns::bind(port).map_err(|source| StartError::Dns { port, source });
     let dns_sockets = config.dns_port.map(of_dns).transpose()?.unwrap_or_default();
-    Ok((forwards, listeners, dns_sockets))
+    Ok((forwards, dns_sockets))
 }
 
 /// Loads every identity and prepares every backend.

@@ -16,6 +16,7 @@ use crate::dial::{Connected, Peer};
 use crate::drivers::dht::DhtStatus;
 use crate::drivers::dht::shared::SharedDht;
 use crate::drivers::lan::{Lan, LanInterface};
+use crate::forwards::{ForwardStatus, Forwards};
 use crate::metrics::Metrics;
 use crate::publish::{PublishStatus, Publisher};
 use crate::reach::{Reach, ReachStatus};
@@ -65,6 +66,10 @@ pub struct Status {
     /// Computers that are connected to services of this node, and over what: each of their
     /// sessions.
     pub visitors: Vec<Visitor>,
+    /// Ports and sockets of this computer that lead to services of others.
+    pub forwards: Vec<ForwardStatus>,
+    /// Where names below `localhost` are looked up.
+    pub dns: Vec<SocketAddr>,
     /// Every counter by its name; see [`metrics`](crate::metrics).
     pub metrics: Value,
     /// Tunnels open now, as listener and as dialler.
@@ -85,6 +90,9 @@ pub(crate) struct Live {
     pub(crate) connected: Connected,
     /// Begins at the start, or with the first service.
     pub(crate) listening: Arc<OnceLock<Listening>>,
+    pub(crate) forwards: Arc<Forwards>,
+    /// Where names below `localhost` are looked up.
+    pub(crate) dns: Vec<SocketAddr>,
     pub(crate) metrics: Metrics,
 }
 
@@ -122,6 +130,8 @@ impl Live {
             relays: listening.map(|listening| listening.relays.status()).unwrap_or_default(),
             peers: self.connected.peers(),
             visitors: listening.map(|listening| listening.visitors.now()).unwrap_or_default(),
+            forwards: self.forwards.status(),
+            dns: self.dns.clone(),
             metrics: self.metrics.to_json(),
             tunnels: self.metrics.open_tunnels(),
             tasks: Handle::try_current().ok().map(|runtime| runtime.metrics().num_alive_tasks()),
@@ -148,6 +158,11 @@ impl Status {
         sentences.extend(self.relay.as_ref().map(RelayStatus::sentence));
         sentences.extend(self.dht.as_ref().map(dht_sentence));
         sentences.extend(self.services.iter().map(|service| self.service_sentence(service)));
+        sentences.extend(self.forwards.iter().map(|forward| self.forward_sentence(forward)));
+        if !self.dns.is_empty() {
+            let at: Vec<_> = self.dns.iter().map(ToString::to_string).collect();
+            sentences.push(format!("Names below localhost are looked up at {} (DNS).", at.join(" and ")));
+        }
         sentences.extend(self.peers.iter().map(Peer::sentence).take(MAX_PEERS_SAID));
         if let Some(more) = self.peers.len().checked_sub(MAX_PEERS_SAID).filter(|more| *more > 0) {
             sentences.push(format!("Connected to {more} more."));
@@ -194,11 +209,32 @@ impl Status {
             "relays": self.relays,
             "peers": self.peers,
             "visitors": self.visitors,
+            "forwards": self.forwards.iter().map(|it| self.forward_json(it)).collect::<Vec<_>>(),
+            "dns": texts(&self.dns),
             "metrics": self.metrics,
             "tunnels": self.tunnels,
             "tasks": self.tasks,
             "sentences": self.sentences(),
         })
+    }
+
+    /// A forward, with the path over which its service is connected now.
+    fn forward_sentence(&self, forward: &ForwardStatus) -> String {
+        let mut sentence = forward.sentence();
+        if let Some(peer) = self.peer_of(forward) {
+            let _ = write!(sentence, " It is connected: {}.", peer.path);
+        }
+        sentence
+    }
+
+    fn forward_json(&self, forward: &ForwardStatus) -> Value {
+        let mut object = json!(forward);
+        object["path"] = json!(self.peer_of(forward).map(|peer| &peer.path));
+        object
+    }
+
+    fn peer_of(&self, forward: &ForwardStatus) -> Option<&Peer> {
+        self.peers.iter().find(|peer| peer.key == forward.key)
     }
 
     fn service_sentence(&self, service: &Published) -> String {

@@ -5,6 +5,7 @@
 mod away;
 mod broken;
 mod chaos;
+mod datagrams;
 mod homes;
 mod hostile;
 mod measure;

@@ -81,7 +81,7 @@ fn announce(forwards: &[ForwardConfig], output: Output) {
     let _ = output.event(&ready);
     for ForwardConfig { name, local } in forwards {
         let _ = output.line(format_args!("Forwarding {local} to {}.", name.key));
-        if let LocalAddr::Tcp(addr) = local
+        if let Some(addr) = local.port()
             && !addr.ip().is_loopback()
         {
             output.remark(format_args!("warning: everybody who reaches {addr} reaches the service"));
@@ -118,6 +118,7 @@ mod tests {
     fn a_link_and_where_it_is_found_are_joined_by_an_equals_sign() {
         check("KEY=2222", Some(&format!("{KEY} 127.0.0.1:2222")));
         check("http://pw-KEY.localhost:7009/=[::1]:0", Some(&format!("{KEY} [::1]:0")));
+        check("KEY=udp:5353", Some(&format!("{KEY} udp:127.0.0.1:5353")));
         check("a=b-KEY=/run/a=b.sock", Some(&format!("{KEY} unix:/run/a=b.sock")));
         for text in ["KEY", "KEY=", "KEY=example.org", "=2222", "example.org=2222"] {
             check(text, None);

@@ -109,7 +109,7 @@ impl Running {
     }
 
     /// Forwards of the configuration.
-    pub(super) fn forwards(&self) -> &[ForwardConfig] {
+    pub(super) fn forwards(&self) -> Vec<ForwardConfig> {
         self.node.forwards()
     }
 

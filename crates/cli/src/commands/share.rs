@@ -65,9 +65,23 @@ fn http(args: HttpArgs, here: &Path) -> Result<HttpSettings, String> {
     Ok(http)
 }
 
+/// A service that no browser opens.
+fn tell_udp(service: &Published, link_elsewhere: &str, output: Output) -> Result<(), Failure> {
+    if output.is_quiet {
+        return output.line(link_elsewhere);
+    }
+    output.line(format_args!("Publishing {} as {:?}\n", printable(&service.target), printable(&service.title)))?;
+    let port = service.target.rsplit(':').next().unwrap_or_default();
+    output.line(format_args!("On other computers:\n\n  hardline forward {link_elsewhere}=udp:{port}\n"))?;
+    output.line("Programs there then send to that UDP port of their own computer. Ctrl-C ends this.")
+}
+
 fn tell(running: &Running, service: &Published, wants_qr: bool, output: Output) -> Result<(), Failure> {
     let link = running.link(service);
     let link_elsewhere = links::link_elsewhere(service.key, service.access.password());
+    if service.target.starts_with("udp://") {
+        return tell_udp(service, &link_elsewhere, output);
+    }
     if output.is_quiet {
         return output.line(link);
     }

@@ -264,6 +264,9 @@ impl ServiceSettings {
         if self.http.backend_certificate.is_some() && !is_https {
             return Err("a certificate of the backend is for a target that begins with https://".into());
         }
+        if matches!(self.target, Some(Target::Udp(_))) && self.http != HttpSettings::default() {
+            return Err("settings for HTTP are not for a target that begins with udp://".into());
+        }
         Ok(())
     }
 }

@@ -152,7 +152,7 @@ impl<'a> Raw<'a> {
         };
         match text.parse().map_err(|_| found_text(&text))? {
             LocalAddr::Unix(path) => Ok(LocalAddr::Unix(self.base.join(path))),
-            tcp => Ok(tcp),
+            port => Ok(port),
         }
     }
 

@@ -680,7 +680,7 @@ pub const FORWARD_KEYS: &[Key<ForwardSettings>] = &[
         variable: Variable::None,
         form: LocalAddr::FORM,
         example: "2222",
-        help: "Where programs of this computer find it: a port of 127.0.0.1, an address with a port, as in \"[::1]:2222\", or the path of a Unix socket, as in \"/run/db.sock\", which is for this user alone. Needed.",
+        help: "Where programs of this computer find it: a port of 127.0.0.1, an address with a port, as in \"[::1]:2222\", the same with udp: in front for a service that speaks UDP, as in \"udp:5353\", or the path of a Unix socket, as in \"/run/db.sock\", which is for this user alone. Needed.",
         get: |it| it.local.as_ref().map(|local| local.to_string().into()),
         set: |it, raw| raw.local_address().map(|value| it.local = Some(value)),
     },

@@ -48,7 +48,8 @@ fn every_setting_of_a_file_arrives() {
     assert_eq!(settings.services[1].certfile.as_deref(), Some(here.join("nas.cert").as_path()));
     let config = settings.node_config().unwrap();
     let locals: Vec<_> = settings.forward_configs().iter().map(|it| it.local.to_string()).collect();
-    assert_eq!(locals, ["127.0.0.1:2222".to_owned(), format!("unix:{}", here.join("./db.sock").display())]);
+    let socket = format!("unix:{}", here.join("./db.sock").display());
+    assert_eq!(locals, ["127.0.0.1:2222", &socket, "udp:[::1]:5353"]);
     assert_eq!((config.gateway_port, config.p2p.port, config.p2p.bind.len()), (None, 0, 2));
     assert_eq!(config.p2p.public_addresses, ["home.example.org:7008".parse().unwrap()]);
     assert_eq!(config.relays[0].at, Some("vps.example.org:7008".parse().unwrap()));

@@ -114,9 +114,10 @@ impl Acceptor {
         let password = preamble.password;
         let backend = if session.asks_at_once() {
             let open = poll_fn(|cx| session.poll_next_tunnel(cx)).await?;
+            let kind = open.kind;
             let decided = self.decide(&service, password.as_deref(), open, addr).await;
             let backend = decided.map_err(Refused::Tunnel)?;
-            session.grant().await?;
+            session.grant(kind).await?;
             Some(backend)
         } else {
             None

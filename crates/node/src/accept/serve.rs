@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hardline_proto::tunnel::{Open, Reason, Refusal};
+use hardline_proto::tunnel::{Kind, Open, Reason, Refusal};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{Instrument, debug, info_span};
@@ -62,9 +62,10 @@ impl Acceptor {
                     .spawn(async move { this.serve_detached(&service, tunnel, open, password, &visit).await });
                 continue;
             }
+            let kind = open.kind;
             match self.decide(&service, password.as_deref(), open, addr).await {
                 Ok(mut backend) => {
-                    if session.grant().await.is_err() {
+                    if session.grant(kind).await.is_err() {
                         return;
                     }
                     self.carry(&service, &mut *session, &mut backend, (visit, seat)).await;
@@ -94,7 +95,7 @@ impl Acceptor {
         password: Option<String>,
         visit: &Arc<Visit>,
     ) {
-        let addr = visit.addr;
+        let (addr, kind) = (visit.addr, open.kind);
         // The connection has one place, and each tunnel another.
         let place = self.gate.tunnel(addr.ip(), service.key());
         let decided = match place {
@@ -108,7 +109,7 @@ impl Acceptor {
         };
         match decided {
             Ok((mut backend, seat)) => {
-                if session.grant().await.is_ok() {
+                if session.grant(kind).await.is_ok() {
                     self.carry(service, &mut *session, &mut backend, (visit, seat)).await;
                 }
             }
@@ -158,9 +159,14 @@ impl Acceptor {
         open: Open,
         addr: SocketAddr,
     ) -> Result<BackendStream, Refusal> {
-        let refusal = |reason| Refusal { reason, unknown: open.unknown };
+        let refusal = |reason| Refusal { reason, unknown: open.unknown.clone() };
         if !service.access.allows(password) {
             return Err(refusal(Reason::Password));
+        }
+        match (service.backend.kind(), open.kind) {
+            (Kind::Datagrams, Kind::Stream) => return Err(refusal(Reason::Udp)),
+            (Kind::Stream, Kind::Datagrams) => return Err(refusal(Reason::NoUdp)),
+            (Kind::Stream, Kind::Stream) | (Kind::Datagrams, Kind::Datagrams) => {}
         }
         service.backend.connect(addr.ip()).await.map_err(|error| {
             self.note_missing_backend(service, &error);
@@ -182,6 +188,7 @@ impl Acceptor {
             debug!(addr = %visit.addr, "tunnel opened");
             let drain = service.identity.drain.at(seat).measuring(visit.round_trip());
             relay(backend, Side::Service, session, &drain).await.count(&mut open);
+            open.datagrams_dropped = session.datagrams_dropped();
         };
         carrying.instrument(span).await;
     }

@@ -6,6 +6,7 @@ pub mod visit; // what a visitor would see of a program
 
 mod http; // a stage in front of the program that understands HTTP
 mod place; // where the program is
+mod udp; // a program that speaks UDP
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::IpAddr;
@@ -14,13 +15,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hardline_proto::tunnel::Kind;
 use hardline_proto::tunnel::frame::ResetReason;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 
 use self::http::{HttpStage, Staged};
 use self::place::Place;
-use crate::config::ServiceConfig;
+use self::udp::UdpStream;
+use crate::config::{HttpSettings, ServiceConfig};
 use crate::transport::{ByteStream, Reset};
 
 /// How long a program may take.
@@ -45,10 +48,22 @@ impl Backend {
     /// Prepares a backend. A program need not run yet; a folder must be there.
     pub(crate) fn new(config: &ServiceConfig, timeouts: BackendTimeouts) -> io::Result<Self> {
         let place = Place::new(&config.target, timeouts.connect)?;
+        if place.kind() == Kind::Datagrams && config.http != HttpSettings::default() {
+            let reason = "settings for HTTP are not for a target that begins with udp://";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        }
         Ok(match HttpStage::new(config, place.clone(), timeouts)? {
             Some(stage) => Self::Http(Arc::new(stage)),
             None => Self::Raw(place),
         })
+    }
+
+    /// What its tunnels carry.
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Raw(place) => place.kind(),
+            Self::Http(_) => Kind::Stream,
+        }
     }
 
     /// Opens a connection, in time, for a visitor whose computer is at `visitor`.
@@ -67,6 +82,7 @@ pub(crate) enum BackendStream {
     #[cfg(unix)]
     Unix(tokio::net::UnixStream),
     Folder(DuplexStream),
+    Udp(Box<UdpStream>),
     /// With HTTP understood in between.
     Http(Staged),
 }
@@ -78,6 +94,7 @@ impl BackendStream {
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream),
             Self::Folder(stream) => Pin::new(stream),
+            Self::Udp(stream) => Pin::new(&mut **stream),
             Self::Http(stream) => Pin::new(stream),
         }
     }
@@ -88,6 +105,7 @@ impl BackendStream {
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream),
             Self::Folder(stream) => Pin::new(stream),
+            Self::Udp(stream) => Pin::new(&mut **stream),
             Self::Http(stream) => Pin::new(stream),
         }
     }
@@ -106,6 +124,7 @@ impl ByteStream for BackendStream {
             #[cfg(unix)]
             Self::Unix(stream) => stream.poll_read_slices(cx, room),
             Self::Folder(stream) => stream.poll_read_slices(cx, room),
+            Self::Udp(stream) => stream.poll_read_slices(cx, room),
             Self::Http(stream) => stream.poll_read_slices(cx, room),
         }
     }
@@ -137,6 +156,7 @@ impl Reset for BackendStream {
             #[cfg(unix)]
             Self::Unix(stream) => stream.reset_on_close(reason),
             Self::Folder(stream) => stream.reset_on_close(reason),
+            Self::Udp(stream) => stream.reset_on_close(reason),
             Self::Http(stream) => stream.reset_on_close(reason),
         }
     }

@@ -3,8 +3,11 @@
 use std::io;
 use std::time::Duration;
 
+use hardline_proto::tunnel::Kind;
+
 use super::BackendStream;
 use super::folder::FolderServer;
+use super::udp::UdpPlace;
 use crate::config::Target;
 use crate::transport::tcp;
 
@@ -19,6 +22,8 @@ pub(crate) struct Place {
 enum At {
     /// A program's TCP port.
     Tcp(hardline_proto::hosts::HostPort),
+    /// A program's UDP port.
+    Udp(UdpPlace),
     /// A program's Unix socket.
     #[cfg(unix)]
     Unix(std::path::PathBuf),
@@ -31,6 +36,7 @@ impl Place {
     pub(super) fn new(target: &Target, timeout: Duration) -> io::Result<Self> {
         let at = match target {
             Target::Tcp(at) | Target::Https(at) => At::Tcp(at.clone()),
+            Target::Udp(at) => At::Udp(UdpPlace::new(at.clone())),
             #[cfg(unix)]
             Target::Unix(path) => At::Unix(path.clone()),
             #[cfg(not(unix))]
@@ -42,10 +48,16 @@ impl Place {
         Ok(Self { at, timeout })
     }
 
+    /// What is carried there.
+    pub(super) fn kind(&self) -> Kind {
+        if matches!(self.at, At::Udp(_)) { Kind::Datagrams } else { Kind::Stream }
+    }
+
     /// Opens a connection in time.
     pub(super) async fn connect(&self) -> io::Result<BackendStream> {
         match &self.at {
             At::Tcp(at) => Ok(BackendStream::Tcp(tcp::connect(at, self.timeout).await?)),
+            At::Udp(place) => Ok(BackendStream::Udp(Box::new(place.connect(self.timeout).await?))),
             #[cfg(unix)]
             At::Unix(path) => {
                 let connecting = tokio::net::UnixStream::connect(path);

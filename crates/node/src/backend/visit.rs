@@ -81,6 +81,6 @@ impl Answer {
 fn address(target: &Target) -> Option<&HostPort> {
     match target {
         Target::Tcp(at) | Target::Https(at) => Some(at),
-        Target::Unix(_) | Target::Folder(_) => None,
+        Target::Udp(_) | Target::Unix(_) | Target::Folder(_) => None,
     }
 }

@@ -21,19 +21,32 @@ pub struct ForwardConfig {
 pub enum LocalAddr {
     /// A TCP port; 0 takes a free one.
     Tcp(SocketAddr),
+    /// A UDP port, for a service that speaks UDP; 0 takes a free one.
+    Udp(SocketAddr),
     /// A Unix socket, for this user alone.
     Unix(PathBuf),
 }
 
 impl LocalAddr {
     /// How it is written.
-    pub const FORM: &str = "a port, ADDR:PORT, or a path with a slash or unix: in front";
+    pub const FORM: &str =
+        "a port, ADDR:PORT, one of these with udp: in front, or a path with a slash or unix: in front";
+
+    /// The port, with its address.
+    #[must_use]
+    pub fn port(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(addr) | Self::Udp(addr) => Some(*addr),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for LocalAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(addr) => addr.fmt(f),
+            Self::Udp(addr) => write!(f, "udp:{addr}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -42,17 +55,29 @@ impl fmt::Display for LocalAddr {
 impl FromStr for LocalAddr {
     type Err = &'static str;
 
-    /// Reads `[ADDR:]PORT`, without an address 127.0.0.1, or the path of a Unix socket.
+    /// Reads `[ADDR:]PORT`, without an address 127.0.0.1, the same with `udp:` in front, or the
+    /// path of a Unix socket.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.starts_with("udp:") && text.contains('/') {
+            return Err(Self::FORM);
+        }
         let path = text.strip_prefix("unix:").or(text.contains('/').then_some(text));
         if let Some(path) = path {
             return if path.is_empty() { Err(Self::FORM) } else { Ok(Self::Unix(path.into())) };
         }
-        let text = text.strip_prefix("localhost:").unwrap_or(text);
-        match text.parse::<u16>() {
-            Ok(port) => Ok(Self::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))),
-            Err(_) => text.parse().map(Self::Tcp).map_err(|_| Self::FORM),
+        match text.strip_prefix("udp:") {
+            Some(text) => port(text).map(Self::Udp),
+            None => port(text).map(Self::Tcp),
         }
+        .ok_or(Self::FORM)
+    }
+}
+
+fn port(text: &str) -> Option<SocketAddr> {
+    let text = text.strip_prefix("localhost:").unwrap_or(text);
+    match text.parse::<u16>() {
+        Ok(port) => Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)),
+        Err(_) => text.parse().ok(),
     }
 }
 
@@ -74,6 +99,16 @@ mod tests {
         check("0.0.0.0:2222", Some("0.0.0.0:2222"));
         for text in ["", "70000", "example.org:22", "::1"] {
             check(text, None);
+        }
+    }
+
+    #[test]
+    fn a_udp_port_is_written_with_its_protocol() {
+        check("udp:5353", Some("udp:127.0.0.1:5353"));
+        check("udp:localhost:5353", Some("udp:127.0.0.1:5353"));
+        check("udp:[::1]:0", Some("udp:[::1]:0"));
+        for text in ["udp:", "udp:example.org:53", "udp:/run/app.sock", "5353/udp"] {
+            assert!(!matches!(text.parse(), Ok(LocalAddr::Udp(_) | LocalAddr::Tcp(_))), "{text}");
         }
     }
 

@@ -2,19 +2,29 @@
 //! is wanted.
 
 use std::net::SocketAddr;
+#[cfg(feature = "quic")]
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hardline_proto::candidate::{Candidate, TransportAddr, Way};
+#[cfg(feature = "quic")]
+use hardline_proto::hosts::{Host, HostPort};
 use hardline_proto::network::NetworkState;
 use hardline_proto::path::Path;
 use hardline_proto::preamble::Preamble;
+#[cfg(feature = "quic")]
+use hardline_proto::tunnel::Kind;
 use rustls::pki_types::ServerName;
+#[cfg(feature = "quic")]
+use tokio::time::timeout;
 use tokio::time::{Instant, timeout_at};
 
 use super::first::FirstPayload;
 use crate::discovery::Outcome;
 use crate::limits::DIAL_HANDSHAKE_TIMEOUT;
+#[cfg(feature = "quic")]
+use crate::limits::QUIC_AHEAD;
 use crate::session::{
     Begun, Connection, DiallerSession, NoSession, NoTunnel, PreambleFailure, Purpose, Route, SessionEnd, Version,
     knows_pseudonyms,
@@ -51,6 +61,8 @@ pub(super) struct Reached {
     pub(super) sent: usize,
     /// How long its first answer took.
     pub(super) took: Duration,
+    /// Where it was reached instead of at the candidate's address.
+    pub(super) instead: Option<TransportAddr>,
 }
 
 impl Reached {
@@ -59,6 +71,9 @@ impl Reached {
         // Who is reached knows better than who named the address.
         if self.preamble.is_relayed {
             candidate.way = Way::Relayed;
+        }
+        if let Some(at) = &self.instead {
+            candidate.addr = at.clone();
         }
         let path = Path::new(&candidate.addr, candidate.way, Some(self.addr.ip()), network);
         let route = Route::new(candidate, path);
@@ -89,7 +104,7 @@ impl Job {
         Err(Outcome::Protocol { reason: "no better path".into() })
     }
 
-    /// Dials one address and opens a tunnel there, or greets, within
+    /// Dials a candidate's address and opens a tunnel there, or greets, within
     /// [`CONNECT_TIMEOUT`](crate::limits::CONNECT_TIMEOUT) and [`DIAL_HANDSHAKE_TIMEOUT`]. `said`
     /// is what the listener speaks according to who told of the address.
     ///
@@ -97,7 +112,7 @@ impl Job {
     /// and then stalls must not win the race.
     pub(super) async fn dial(
         &self,
-        addr: &TransportAddr,
+        candidate: &Candidate,
         said: Option<Version>,
         purpose: Purpose,
     ) -> Result<Reached, Outcome> {
@@ -105,14 +120,58 @@ impl Job {
         let is_pseudonymous = self.version.or(said).is_some_and(knows_pseudonyms);
         let pseudonym = self.pseudonym.as_ref().filter(|_| is_pseudonymous).cloned();
         let target = Target { pseudonym, ..self.target.clone() };
-        match addr {
+        match &candidate.addr {
+            #[cfg(feature = "quic")]
+            TransportAddr::Tcp(at) if purpose == Purpose::Tunnel(Kind::Datagrams) => {
+                self.quic_first(at, candidate.way, &target, purpose).await
+            }
             TransportAddr::Tcp(at) => self.over(&Tcp, at, &target, purpose).await,
             #[cfg(feature = "quic")]
-            TransportAddr::Quic(at) => {
-                let endpoint = self.quic.towards(*at).map_err(ConnectError::Unreachable)?;
-                self.over(&endpoint, at, &target, purpose).await
-            }
+            TransportAddr::Quic(at) => self.over_quic(*at, &target, purpose).await,
             _ => Err(Outcome::Unreachable { reason: "this build does not have that transport".into() }),
+        }
+    }
+
+    #[cfg(feature = "quic")]
+    async fn over_quic(&self, at: SocketAddr, target: &Target, purpose: Purpose) -> Result<Reached, Outcome> {
+        let endpoint = self.quic.towards(at).map_err(ConnectError::Unreachable)?;
+        self.over(&endpoint, &at, target, purpose).await
+    }
+
+    /// Dials over QUIC at the same port, where its listener has that as a rule, and over TCP when
+    /// nobody answers there: TCP holds up each datagram behind one that was lost.
+    #[cfg(feature = "quic")]
+    async fn quic_first(&self, at: &HostPort, way: Way, target: &Target, purpose: Purpose) -> Result<Reached, Outcome> {
+        let Host::Ip(ip) = at.host else { return self.over(&Tcp, at, target, purpose).await };
+        if way == Way::Relayed || !self.quic.is_there() {
+            return self.over(&Tcp, at, target, purpose).await;
+        }
+        let beside = SocketAddr::new(ip, at.port);
+        let mut quic = pin!(async {
+            let reached = self.over_quic(beside, target, purpose).await?;
+            Ok(Reached { instead: Some(TransportAddr::Quic(beside)), ..reached })
+        });
+        let is_settled = |reached: &Result<Reached, Outcome>| {
+            matches!(reached, Ok(_) | Err(Outcome::Refused { .. } | Outcome::WrongKey { .. }))
+        };
+        let mut is_trying = true;
+        if let Ok(reached) = timeout(QUIC_AHEAD, &mut quic).await {
+            if is_settled(&reached) {
+                return reached;
+            }
+            is_trying = false;
+        }
+        let mut tcp = pin!(self.over(&Tcp, at, target, purpose));
+        loop {
+            tokio::select! {
+                reached = &mut quic, if is_trying => {
+                    is_trying = false;
+                    if is_settled(&reached) {
+                        return reached;
+                    }
+                }
+                reached = &mut tcp => return reached,
+            }
         }
     }
 
@@ -131,7 +190,7 @@ impl Job {
         let begun = timeout_at(answered + DIAL_HANDSHAKE_TIMEOUT, beginning).await;
         let Begun { session, preamble, sent } = begun.map_err(|_| silent())??;
         turn.succeeded();
-        Ok(Reached { session, preamble, addr: remote, sent, took: began.elapsed() })
+        Ok(Reached { session, preamble, addr: remote, sent, took: began.elapsed(), instead: None })
     }
 }
 

@@ -103,7 +103,7 @@ impl Dialler {
         waiting: Waiting,
         first: FirstPayload,
     ) -> Result<(TunnelStream, usize), ReachError> {
-        let (route, reached) = self.race(name, waiting, Purpose::Tunnel, first).await?;
+        let (route, reached) = self.race(name, waiting, Purpose::Tunnel(first.kind), first).await?;
         let sent = reached.sent;
         if !reached.session.is_reusable() {
             let (round_trip, elsewhere) = (route.round_trip(), self.elsewhere.follow(name.key, route));
@@ -235,7 +235,7 @@ impl Dialler {
         let (pool, resolver) = (Arc::clone(&self.pool), Arc::clone(&self.resolver));
         let (stop, name, job) = (self.stop.clone(), name.clone(), self.job(name, None));
         self.resolver.tasks.spawn(async move {
-            let dialling = async { job?.dial(&route.candidate.addr, None, Purpose::Prewarm).await.ok() };
+            let dialling = async { job?.dial(&route.candidate, None, Purpose::Prewarm).await.ok() };
             let reached = stop.run_until_cancelled(dialling).await.flatten();
             let idle = reached.map(|reached| {
                 let route = reached.route(route.candidate.clone(), &resolver.network.now());

@@ -7,11 +7,15 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use hardline_proto::tunnel::Kind;
+
 use super::idle::Early;
 
 /// What may go with the question of one attempt.
 #[derive(Debug, Default)]
 pub(super) struct FirstPayload {
+    /// What it is.
+    pub(super) kind: Kind,
     bytes: Vec<u8>,
     is_taken: AtomicBool,
 }
@@ -23,7 +27,7 @@ pub(super) struct Turn<'a>(Option<&'a FirstPayload>);
 impl FirstPayload {
     pub(super) fn of(early: &Early) -> Self {
         let bytes = if early.is_repeatable { early.bytes.clone() } else { Vec::new() };
-        Self { bytes, is_taken: AtomicBool::new(false) }
+        Self { kind: early.kind, bytes, is_taken: AtomicBool::new(false) }
     }
 
     /// Whose turn it is, if it is nobody else's.
@@ -58,7 +62,7 @@ mod tests {
 
     #[test]
     fn one_attempt_at_a_time_sends_it_and_none_after_an_answer() {
-        let first = FirstPayload::of(&Early { bytes: b"GET".to_vec(), is_repeatable: true });
+        let first = FirstPayload::of(&Early { bytes: b"GET".to_vec(), is_repeatable: true, ..Early::default() });
         let turn = first.turn();
         assert_eq!((turn.bytes(), first.turn().bytes()), (&b"GET"[..], &b""[..]));
         assert_eq!(first.turn().bytes(), b"", "it is still the first one's turn");
@@ -71,7 +75,7 @@ mod tests {
 
     #[test]
     fn what_must_not_arrive_twice_does_not_go_along() {
-        let first = FirstPayload::of(&Early { bytes: b"POST".to_vec(), is_repeatable: false });
+        let first = FirstPayload::of(&Early { bytes: b"POST".to_vec(), is_repeatable: false, ..Early::default() });
         assert_eq!(first.turn().bytes(), b"");
     }
 }

@@ -23,7 +23,7 @@ use std::time::Duration;
 use hardline_proto::host::ServiceName;
 use hardline_proto::liveness::Liveness;
 use hardline_proto::path::PathKind;
-use hardline_proto::tunnel::Closed;
+use hardline_proto::tunnel::{Closed, Kind};
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
@@ -43,6 +43,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// The first payload of a tunnel.
 #[derive(Debug, Default)]
 pub(crate) struct Early {
+    /// What it is.
+    pub(crate) kind: Kind,
     /// What is left of it to be sent.
     pub(crate) bytes: Vec<u8>,
     /// Whether the service may get it twice.
@@ -134,7 +136,7 @@ impl Dialler {
         // Who was not heard for a while may be gone without a word. Then we ask, and send payload
         // when we know.
         let payload = if is_fresh { &early.bytes[..] } else { &[] };
-        let asked = timeout(DIAL_HANDSHAKE_TIMEOUT, session.ask(payload)).await;
+        let asked = timeout(DIAL_HANDSHAKE_TIMEOUT, session.ask(early.kind, payload)).await;
         let mut question = Question { session, route, asked: Instant::now(), sent: payload.len() };
         let answer = match asked {
             Err(_) => Some(Err(SILENT)),

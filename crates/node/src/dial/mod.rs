@@ -277,7 +277,7 @@ impl Race {
         let (moves, job, purpose) = (self.moves, Arc::clone(&self.job), self.purpose);
         let (said, here) = (self.lookup.version(&candidate.addr), Arc::clone(&self.here));
         self.attempts.spawn(async move {
-            let reached = job.dial(&candidate.addr, said, purpose).await;
+            let reached = job.dial(&candidate, said, purpose).await;
             let result = reached.and_then(|reached| job.better(reached, &candidate, &here));
             Ended { moves, id, number, candidate, result }
         });

@@ -123,6 +123,9 @@ fn refused(at: &TransportAddr, refusal: &Refusal, with_password: bool) -> Answer
         Reason::Password => Answer::new(StatusCode::FORBIDDEN, "password_needed", "This service wants a password")
             .say(proved)
             .say("It wants a password in front of its name: password-KEYHASH.localhost. Whoever has the service knows it."),
+        Reason::Udp => Answer::new(StatusCode::BAD_GATEWAY, "speaks_udp", "This service is not for browsers")
+            .say(proved)
+            .say("It speaks UDP. A program of this computer reaches it at a UDP port, which “hardline forward KEYHASH=udp:PORT” makes, for as long as it runs."),
         _ => Answer::new(StatusCode::BAD_GATEWAY, "refused", "This service refuses")
             .say(proved)
             .say(format!("It said no: {refusal}."))

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use hardline_proto::host::ServiceName;
 use hardline_proto::tunnel::frame::ResetReason;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info_span, warn};
@@ -11,6 +10,7 @@ use super::http::Followed;
 use super::local::LocalListener;
 use super::opened::Opened;
 use crate::dial::{Dialler, Early, Waiting};
+use crate::forwards::ForwardState;
 use crate::limits::MAX_FORWARDED;
 use crate::log_throttle::LogThrottle;
 use crate::metrics::Metrics;
@@ -20,7 +20,7 @@ use crate::tunnel::{Drain, Places, Prefixed};
 /// What the tasks of a forwarded port share.
 pub(crate) struct Forward {
     pub(crate) dialler: Arc<Dialler>,
-    pub(crate) name: ServiceName,
+    pub(crate) state: Arc<ForwardState>,
     pub(crate) metrics: Metrics,
     pub(crate) drain: Drain,
 }
@@ -31,6 +31,7 @@ impl Forward {
     pub(crate) async fn run(self: Arc<Self>, listener: LocalListener, tasks: TaskTracker) {
         match listener {
             LocalListener::Tcp(listener) => self.accept(listener, tasks, tcp::tune).await,
+            LocalListener::Udp(socket) => self.receive(socket, tasks).await,
             #[cfg(unix)]
             LocalListener::Unix(listener) => self.accept(listener, tasks, |_| {}).await,
         }
@@ -57,6 +58,7 @@ impl Forward {
     }
 
     async fn serve<S: ByteStream + Reset>(&self, program: S, drain: &Drain) {
+        let _open = self.state.enter();
         // On the heap: what reaching needs is not kept for the life of a tunnel.
         if let Some(opened) = Box::pin(self.reach(program)).await {
             Box::pin(opened.carry(drain)).await;
@@ -64,12 +66,14 @@ impl Forward {
     }
 
     async fn reach<S: Reset>(&self, mut program: S) -> Option<Box<Opened<S>>> {
-        let open = self.metrics.tunnel();
-        let span = info_span!("forward", id = open.id, key = %self.name.key.short());
+        let (open, name) = (self.metrics.tunnel(), &self.state.config.name);
+        let span = info_span!("forward", id = open.id, key = %name.key.short());
         // Nothing is read before the service is reached: what is sent to nobody is lost.
         let mut nothing = Early::default();
-        let reaching = self.dialler.reach(&self.name, Waiting::Program, &mut nothing).instrument(span.clone());
-        match self.drain.kill.run_until_cancelled(reaching).await {
+        let reaching = self.dialler.reach(name, Waiting::Program, &mut nothing).instrument(span.clone());
+        let reached = self.drain.kill.run_until_cancelled(reaching).await;
+        self.state.tried(matches!(reached, Some(Err(_))));
+        match reached {
             Some(Ok(tunnel)) => {
                 let application = Followed::raw(Prefixed::new(Vec::new(), program));
                 return Some(Box::new(Opened { application, tunnel, open, span }));

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 
 use crate::config::LocalAddr;
 
@@ -10,6 +10,7 @@ use crate::config::LocalAddr;
 #[derive(Debug)]
 pub(crate) enum LocalListener {
     Tcp(TcpListener),
+    Udp(UdpSocket),
     #[cfg(unix)]
     Unix(socket::Socket),
 }
@@ -23,6 +24,12 @@ impl LocalListener {
                 listener.set_nonblocking(true)?;
                 let bound = listener.local_addr()?;
                 Ok((Self::Tcp(TcpListener::from_std(listener)?), LocalAddr::Tcp(bound)))
+            }
+            LocalAddr::Udp(addr) => {
+                let socket = std::net::UdpSocket::bind(addr)?;
+                socket.set_nonblocking(true)?;
+                let bound = socket.local_addr()?;
+                Ok((Self::Udp(UdpSocket::from_std(socket)?), LocalAddr::Udp(bound)))
             }
             #[cfg(unix)]
             LocalAddr::Unix(path) => Ok((Self::Unix(socket::Socket::bind(path)?), at.clone())),

@@ -1,6 +1,7 @@
 //! Browser → service name → tunnel; and the gateway's own pages.
 
 mod answer; // what the gateway says itself → bytes
+mod datagrams; // a UDP port of its own → one service
 mod errors; // why a request is not served → answer
 mod first_page; // what can be opened from here → answer
 mod forward; // a port of its own → one service, without names
@@ -30,6 +31,7 @@ use hardline_proto::head::{Accept, HTTP2_ANSWER, HeadError, RequestHead, Sniffed
 use hardline_proto::host::{Authority, ServiceName, parse_service_name};
 use hardline_proto::proxy::TargetForm;
 use hardline_proto::socks::VERSION as SOCKS;
+use hardline_proto::tunnel::Kind;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -198,7 +200,7 @@ impl Gateway {
         let is_repeatable = head.is_some_and(|head| head.is_repeatable && head.len == bytes.len());
         let admitted = followed.as_ref().map_or(bytes.len(), |followed| followed.admitted);
         let rest = bytes.split_off(admitted);
-        let (asked, mut early) = (bytes.len(), Early { bytes, is_repeatable });
+        let (asked, mut early) = (bytes.len(), Early { kind: Kind::Stream, bytes, is_repeatable });
         match (self.dialler.reach(name, waiting, &mut early).instrument(span.clone()).await, head) {
             (Ok(tunnel), _) => {
                 let admitted = early.bytes.len();

@@ -42,6 +42,7 @@ impl<S: ByteStream> Opened<S> {
                 None => {}
             }
             relayed.count(&mut this.open);
+            this.open.datagrams_dropped += this.tunnel.carrier().map_or(0, |carrier| carrier.datagrams_dropped());
         }
         .instrument(span)
         .await;

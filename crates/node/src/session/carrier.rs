@@ -23,6 +23,16 @@ pub(crate) trait Carrier: Reset + Unpin + Send {
     fn path_state(&self) -> Option<PathState> {
         None
     }
+    /// Whether datagrams go beside the stream, where one that is lost holds up no other.
+    fn has_datagrams_apart(&self) -> bool {
+        false
+    }
+
+    /// Datagrams that were lost here for want of room.
+    fn datagrams_dropped(&self) -> u64 {
+        0
+    }
+
     /// As [`ByteStream::ask`](crate::transport::ByteStream::ask).
     fn ask_peer(&self, _asking: Asking) {}
     /// Waits for payload; `false` at the end of the peer's direction.

@@ -38,7 +38,7 @@ use std::task::{Context, Poll};
 use hardline_proto::KeyHash;
 use hardline_proto::preamble::Preamble;
 use hardline_proto::tunnel::frame::ResetReason;
-use hardline_proto::tunnel::{Closed, Open, Refusal, SessionError};
+use hardline_proto::tunnel::{Closed, Kind, Open, Reason, Refusal, SessionError};
 use rustls::server::ClientHello;
 use rustls::{ClientConfig, ServerConfig};
 
@@ -77,12 +77,12 @@ pub(crate) trait DiallerSession: Carrier + fmt::Debug {
         false
     }
 
-    /// Asks for a tunnel, with as much of `early`, the first payload, as may go with the question.
-    /// Returns how much that was.
+    /// Asks for a tunnel of this kind, with as much of `early`, the first payload, as may go with
+    /// the question. Returns how much that was.
     ///
     /// # Errors
     /// [`SessionEnd`], also of a session that can carry no other tunnel.
-    fn ask<'a>(&'a mut self, _early: &'a [u8]) -> BoxFuture<'a, Result<usize, SessionEnd>> {
+    fn ask<'a>(&'a mut self, _kind: Kind, _early: &'a [u8]) -> BoxFuture<'a, Result<usize, SessionEnd>> {
         Box::pin(std::future::ready(Err(SessionEnd::Closed(Closed::Unused))))
     }
 
@@ -139,8 +139,8 @@ pub(crate) trait ListenerSession: Carrier + fmt::Debug {
         None
     }
 
-    /// Tells the dialler that the tunnel is there.
-    fn grant(&mut self) -> BoxFuture<'_, Result<(), PreambleFailure>>;
+    /// Tells the dialler that the tunnel is there, and carries what was asked for.
+    fn grant(&mut self, kind: Kind) -> BoxFuture<'_, Result<(), PreambleFailure>>;
 
     /// Tells the dialler that it is not, and throws away what was sent before the dialler knew.
     /// Without a word for it, the connection is closed.
@@ -191,6 +191,15 @@ pub(crate) enum NoTunnel {
     End(#[from] SessionEnd),
 }
 
+impl NoTunnel {
+    /// What it means that another kind of tunnel than `asked` for was granted: the listener does
+    /// not know what was asked.
+    fn of_another_kind(asked: Kind) -> Self {
+        let reason = if asked == Kind::Datagrams { Reason::NoUdp } else { Reason::Udp };
+        Self::Refused(Refusal { reason, unknown: Vec::new() })
+    }
+}
+
 /// Why a connection brought no session.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoSession {
@@ -208,8 +217,8 @@ pub(crate) enum NoSession {
 /// What a session is begun for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// A tunnel.
-    Tunnel,
+    /// A tunnel of this kind.
+    Tunnel(Kind),
     /// To be idle until a tunnel is wanted. The backend is not touched.
     Prewarm,
 }

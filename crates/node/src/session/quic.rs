@@ -8,6 +8,9 @@
 //! - The end of a direction is the end of the stream; a tunnel that is broken off is a stream that
 //!   is reset, with the reason's number as its code.
 //! - A refused stream ends behind the refusal; others are not touched.
+//! - A tunnel of datagrams has those that fit into a packet beside its stream.
+
+mod datagrams; // a tunnel's datagrams, in its stream and beside it
 
 use std::fmt;
 use std::future::poll_fn;
@@ -19,9 +22,10 @@ use std::task::{Context, Poll, Waker, ready};
 use hardline_proto::liveness::PathState;
 use hardline_proto::preamble::{Preamble, PreambleError};
 use hardline_proto::tunnel::frame::ResetReason;
-use hardline_proto::tunnel::{Answer, Closed, Open, Refusal, SessionError};
+use hardline_proto::tunnel::{Answer, Closed, Kind, Open, Refusal, SessionError};
 use tokio::io::BufReader;
 
+use self::datagrams::Apart;
 use super::carrier::{Carrier, PIECES, Payload, Room};
 use super::preamble::{PreambleFailure, read_preamble};
 use super::{
@@ -70,8 +74,10 @@ struct Beginning {
 /// A tunnel, and what of it is under way.
 struct Tunnel {
     stream: QuicStream,
-    /// Payload that came with the line in front of it.
+    /// Payload that came with the line in front of it, and datagrams.
     first: Vec<u8>,
+    /// Of a tunnel of datagrams.
+    apart: Option<Box<Apart>>,
     inbox: Option<Buffer>,
     come: Range<usize>,
     outbox: Option<Buffer>,
@@ -140,11 +146,11 @@ impl Connection for QuicConnection {
         self.say(&ours.encode()).await.map_err(PreambleFailure::from)?;
         let mut session = Box::new(QuicSession { connection: self, tunnel: None, asked: None });
         let sent = match purpose {
-            Purpose::Tunnel => session.ask_in_stream(early).await.map_err(NoTunnel::from)?,
+            Purpose::Tunnel(kind) => session.ask_in_stream(kind, early).await.map_err(NoTunnel::from)?,
             Purpose::Prewarm => 0,
         };
         let preamble = hear(&session.connection).await?;
-        if purpose == Purpose::Tunnel {
+        if matches!(purpose, Purpose::Tunnel(_)) {
             session.hear_answer().await?;
         }
         Ok(Begun { session, preamble, sent })
@@ -170,20 +176,27 @@ async fn hear(connection: &QuicConnection) -> Result<Preamble, PreambleFailure> 
 
 impl QuicSession {
     /// Asks for a tunnel with as much of `early` as goes at once, and returns how much that was.
-    async fn ask_in_stream(&mut self, early: &[u8]) -> Result<usize, SessionEnd> {
+    async fn ask_in_stream(&mut self, kind: Kind, early: &[u8]) -> Result<usize, SessionEnd> {
         let gone = || match self.connection.end() {
             Some(QuicEnd::Other) => SessionEnd::Closed(Closed::Unused),
             // Also if it carries as many as the peer lets it: nothing was sent.
             Some(QuicEnd::Unused) | None => SessionEnd::Closed(Closed::NotOpened),
         };
         let mut stream = self.connection.open().ok_or_else(gone)?;
-        stream.write_all(Open::LINE).await.map_err(|end| SessionEnd::from(NoLine::End(end)))?;
+        stream.write_all(Open::line(kind)).await.map_err(|end| SessionEnd::from(NoLine::End(end)))?;
         let early = &early[..early.len().min(EARLY)];
         let sent = match stream.poll_write(&mut Context::from_waker(Waker::noop()), early) {
             Poll::Ready(Ok(sent)) if !early.is_empty() => sent,
             _ => 0,
         };
-        self.tunnel = Some(Tunnel::new(stream, Vec::new()));
+        let tunnel = self.tunnel.insert(Tunnel::new(stream, Vec::new()));
+        if kind == Kind::Datagrams {
+            // Before the answer: what comes beside the stream may overtake it.
+            tunnel.take_datagrams().map_err(|end| SessionEnd::from(NoLine::End(end)))?;
+        }
+        if let Some(apart) = &mut tunnel.apart {
+            apart.wrote(&early[..sent]);
+        }
         Ok(sent)
     }
 
@@ -197,9 +210,14 @@ impl QuicSession {
             answer.map_err(|error| SessionEnd::Protocol(SessionError::Line(error)))
         });
         match answer {
-            Ok(Answer::Opened) => {
-                tunnel.first = line.0;
-                Ok(())
+            Ok(Answer::Opened(kind)) if kind == tunnel.kind() => {
+                let heard = tunnel.hear_first(line.0);
+                heard.map_err(|end| SessionEnd::from(NoLine::End(end)).into())
+            }
+            Ok(Answer::Opened(_)) => {
+                let asked = tunnel.kind();
+                self.tunnel = None; // which breaks the stream off
+                Err(NoTunnel::of_another_kind(asked))
             }
             Ok(Answer::Refused(refusal)) => {
                 tunnel.stream.finish();
@@ -217,6 +235,10 @@ impl QuicSession {
     /// Whether it carries nothing.
     fn rests(&self) -> bool {
         self.tunnel.as_ref().is_none_or(|tunnel| tunnel.is_sent() && tunnel.stream.is_done())
+    }
+
+    fn apart(&self) -> Option<&Apart> {
+        self.tunnel.as_ref()?.apart.as_deref()
     }
 
     fn tunnel(&mut self) -> io::Result<&mut Tunnel> {
@@ -274,8 +296,8 @@ impl DiallerSession for QuicSession {
         DiallerSession::is_idle(self)
     }
 
-    fn ask<'a>(&'a mut self, early: &'a [u8]) -> BoxFuture<'a, Result<usize, SessionEnd>> {
-        Box::pin(self.ask_in_stream(early))
+    fn ask<'a>(&'a mut self, kind: Kind, early: &'a [u8]) -> BoxFuture<'a, Result<usize, SessionEnd>> {
+        Box::pin(self.ask_in_stream(kind, early))
     }
 
     fn answered(&mut self) -> BoxFuture<'_, Result<(), NoTunnel>> {
@@ -316,9 +338,13 @@ impl ListenerSession for QuicSession {
         Some(Box::new(Self { connection: self.connection.clone(), tunnel, asked: None }))
     }
 
-    fn grant(&mut self) -> BoxFuture<'_, Result<(), PreambleFailure>> {
-        Box::pin(async {
-            self.tunnel()?.stream.write_all(&Answer::Opened.encode()).await.map_err(io::Error::from)?;
+    fn grant(&mut self, kind: Kind) -> BoxFuture<'_, Result<(), PreambleFailure>> {
+        Box::pin(async move {
+            let tunnel = self.tunnel()?;
+            if kind == Kind::Datagrams {
+                tunnel.take_datagrams().map_err(io::Error::from)?;
+            }
+            tunnel.stream.write_all(&Answer::Opened(kind).encode()).await.map_err(io::Error::from)?;
             Ok(())
         })
     }
@@ -347,7 +373,30 @@ impl ListenerSession for QuicSession {
 
 impl Tunnel {
     fn new(stream: QuicStream, first: Vec<u8>) -> Self {
-        Self { stream, first, inbox: None, come: 0..0, outbox: None, going: 0..0 }
+        Self { stream, first, apart: None, inbox: None, come: 0..0, outbox: None, going: 0..0 }
+    }
+
+    fn kind(&self) -> Kind {
+        if self.apart.is_some() { Kind::Datagrams } else { Kind::Stream }
+    }
+
+    /// Has datagrams beside its stream from now on.
+    fn take_datagrams(&mut self) -> Result<(), StreamEnd> {
+        let flow = self.stream.datagrams().ok_or(StreamEnd::Lost(QuicEnd::Other))?;
+        self.apart = Some(Box::new(Apart::new(flow)));
+        let first = std::mem::take(&mut self.first);
+        self.hear_first(first)
+    }
+
+    /// Takes the payload that came with a line.
+    fn hear_first(&mut self, bytes: Vec<u8>) -> Result<(), StreamEnd> {
+        match &mut self.apart {
+            Some(apart) => apart.hear(&bytes, &mut self.first).map_err(|_| StreamEnd::Reset(ResetReason::UNSPECIFIED)),
+            None => {
+                self.first = bytes;
+                Ok(())
+            }
+        }
     }
 
     fn is_sent(&self) -> bool {
@@ -357,6 +406,9 @@ impl Tunnel {
     fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, StreamEnd>> {
         if !self.first.is_empty() || !self.come.is_empty() {
             return Poll::Ready(Ok(true));
+        }
+        if let Some(apart) = &mut self.apart {
+            return apart.poll_come(cx, &mut self.stream, &mut self.first);
         }
         // Lent only if something is there.
         let mut buffer = Buffer::take();
@@ -399,6 +451,14 @@ impl Carrier for QuicSession {
         Some(self.connection.path_state())
     }
 
+    fn has_datagrams_apart(&self) -> bool {
+        self.apart().is_some_and(Apart::is_apart)
+    }
+
+    fn datagrams_dropped(&self) -> u64 {
+        self.apart().map_or(0, Apart::dropped)
+    }
+
     fn ask_peer(&self, asking: Asking) {
         self.connection.ask_after(asking != Asking::Rarely);
     }
@@ -437,7 +497,12 @@ impl Carrier for QuicSession {
     }
 
     fn commit(&mut self, length: usize) -> io::Result<()> {
-        self.tunnel()?.going = 0..length;
+        let tunnel = self.tunnel()?;
+        let left = match (&mut tunnel.apart, &mut tunnel.outbox) {
+            (Some(apart), Some(buffer)) => apart.send(&mut buffer[..length]),
+            _ => length,
+        };
+        tunnel.going = 0..left;
         Ok(())
     }
 

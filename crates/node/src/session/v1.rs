@@ -24,14 +24,14 @@ use hardline_proto::KeyHash;
 use hardline_proto::liveness::PathState;
 use hardline_proto::preamble::Preamble;
 use hardline_proto::tunnel::frame::ResetReason;
-use hardline_proto::tunnel::{Closed, Open};
+use hardline_proto::tunnel::{Closed, Kind, Open};
 use rustls::client::Resumption;
 use rustls::{ClientConfig, ServerConfig};
 use tokio::io::{AsyncBufRead, AsyncWrite, AsyncWriteExt};
 
 use super::carrier::{Carrier, PIECES, Payload, Room};
 use super::preamble::{PreambleFailure, read_preamble};
-use super::{Begun, BoxFuture, DiallerSession, ListenerSession, NoSession, Purpose, SessionEnd, Version};
+use super::{Begun, BoxFuture, DiallerSession, ListenerSession, NoSession, NoTunnel, Purpose, SessionEnd, Version};
 use crate::tls::config::{ServerSettings, pinned_client, server};
 use crate::transport::secure::{Layout, SecureStream};
 use crate::transport::{Asking, ByteStream, Reset};
@@ -92,8 +92,10 @@ pub(super) async fn dial<W: ByteStream + fmt::Debug>(
     ours: &Preamble,
     purpose: Purpose,
 ) -> Result<Begun<dyn DiallerSession>, NoSession> {
-    if purpose == Purpose::Prewarm {
-        return Err(NoSession::NeverIdle);
+    match purpose {
+        Purpose::Tunnel(Kind::Stream) => {}
+        Purpose::Tunnel(asked) => return Err(NoTunnel::of_another_kind(asked).into()),
+        Purpose::Prewarm => return Err(NoSession::NeverIdle),
     }
     say(&mut tls, &ours.encode()).await?;
     let preamble = read_preamble(&mut tls).await?;
@@ -130,7 +132,7 @@ impl<W: ByteStream + fmt::Debug> ListenerSession for V1<W> {
         Poll::Ready(if is_asked { Ok(Open::default()) } else { Err(SessionEnd::Closed(Closed::Unused)) })
     }
 
-    fn grant(&mut self) -> BoxFuture<'_, Result<(), PreambleFailure>> {
+    fn grant(&mut self, _kind: Kind) -> BoxFuture<'_, Result<(), PreambleFailure>> {
         Box::pin(async {
             let Some(owed) = self.owed.take() else { return Err(PreambleFailure::Closed) };
             say(&mut self.tls, &owed.line).await?;

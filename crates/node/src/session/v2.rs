@@ -23,7 +23,7 @@ use hardline_proto::KeyHash;
 use hardline_proto::liveness::PathState;
 use hardline_proto::preamble::Preamble;
 use hardline_proto::tunnel::frame::{HEADER, MAX_PAYLOAD, ResetReason};
-use hardline_proto::tunnel::{ALPN, Answer, Closed, Event, Open, Phase, Refusal, Session};
+use hardline_proto::tunnel::{ALPN, Answer, Closed, Event, Kind, Open, Phase, Refusal, Session};
 use rustls::client::{Resumption, Tls12Resumption};
 use rustls::server::ClientHello;
 use rustls::{ClientConfig, ServerConfig};
@@ -44,7 +44,7 @@ const LAYOUT: Layout = Layout { front: HEADER, payload: MAX_PAYLOAD, records: PI
 
 /// Payload that fits behind an open line in one record, in bytes. In one record: either all of it
 /// can be read or nothing.
-const EARLY: usize = MAX_PAYLOAD - Open::LINE.len();
+const EARLY: usize = MAX_PAYLOAD - Open::DATAGRAMS_LINE.len();
 
 /// Names whose TLS sessions are kept for one service: the key hash, and the codes of two days.
 /// rustls counts in tickets, and keeps 8 for a name.
@@ -96,6 +96,8 @@ pub(super) fn is_offered(hello: &ClientHello<'_>) -> bool {
 pub(crate) struct V2<W> {
     tls: SecureStream<W>,
     machine: Session,
+    /// What was asked for last.
+    asked: Kind,
     payload: Taken,
     /// What stands behind the payload: the end of the peer's direction, or of everything.
     next: Option<Result<(), SessionEnd>>,
@@ -117,13 +119,13 @@ pub(super) async fn dial<W: ByteStream + fmt::Debug>(
     early: &[u8],
 ) -> Result<Begun<dyn DiallerSession>, NoSession> {
     let mut session = Box::new(V2::new(tls, Session::dialler()));
-    if purpose == Purpose::Prewarm {
+    let Purpose::Tunnel(kind) = purpose else {
         session.greet(ours)?;
         let preamble = read_preamble(&mut session.tls).await?;
         return Ok(Begun { session, preamble, sent: 0 });
-    }
+    };
     let mut question = Question { session: &mut session, is_cut: !early.is_empty() };
-    let sent = question.session.ask_behind(&ours.encode(), early).await.map_err(NoTunnel::from)?;
+    let sent = question.session.ask_behind(&ours.encode(), kind, early).await.map_err(NoTunnel::from)?;
     let preamble = read_preamble(&mut question.session.tls).await?;
     question.session.hear_answer().await?;
     question.is_cut = false;
@@ -160,7 +162,7 @@ pub(super) async fn listen<W: ByteStream + fmt::Debug>(
 
 impl<W: ByteStream> V2<W> {
     fn new(tls: SecureStream<W>, machine: Session) -> Self {
-        Self { tls, machine, payload: Taken::default(), next: None }
+        Self { tls, machine, asked: Kind::Stream, payload: Taken::default(), next: None }
     }
 
     /// Whether it carries nothing, and nothing is left to be sent.
@@ -176,8 +178,9 @@ impl<W: ByteStream> V2<W> {
 
     /// Asks for a tunnel, with as much of `early` as fits behind the question, in one write.
     /// Returns how much that was. `greeting` goes in front: our preamble, on a new connection.
-    async fn ask_behind(&mut self, greeting: &[u8], early: &[u8]) -> Result<usize, SessionEnd> {
-        let Some(open) = self.machine.open() else { return Err(SessionEnd::Closed(Closed::Unused)) };
+    async fn ask_behind(&mut self, greeting: &[u8], kind: Kind, early: &[u8]) -> Result<usize, SessionEnd> {
+        self.asked = kind;
+        let Some(open) = self.machine.open(kind) else { return Err(SessionEnd::Closed(Closed::Unused)) };
         let sent = early.len().min(EARLY.saturating_sub(greeting.len()));
         let header = self.machine.payload(sent);
         let sealed = match &header {
@@ -195,10 +198,18 @@ impl<W: ByteStream> V2<W> {
 
     /// Waits for the answer to [`ask_behind`](Self::ask_behind).
     async fn hear_answer(&mut self) -> Result<(), NoTunnel> {
-        let answer = |event: Event<'_>| if let Event::Refused(refusal) = event { Some(refusal) } else { None };
+        let answer = |event: Event<'_>| match event {
+            Event::Refused(refusal) => Err(refusal),
+            Event::Opened(kind) => Ok(kind),
+            _ => Ok(Kind::Stream), // no other answers
+        };
         match poll_fn(|cx| self.poll_event(cx, answer)).await? {
-            None => Ok(()),
-            Some(refusal) => {
+            Ok(kind) if kind == self.asked => Ok(()),
+            Ok(_) => {
+                self.reset_on_close(ResetReason::APPLICATION);
+                Err(NoTunnel::of_another_kind(self.asked))
+            }
+            Err(refusal) => {
                 // Whether the session is idle then shows when it is given back.
                 let _ = poll_fn(|cx| self.poll_end(cx)).await;
                 Err(NoTunnel::Refused(refusal))
@@ -313,8 +324,8 @@ impl<W: ByteStream + fmt::Debug> DiallerSession for V2<W> {
         self.rests() && received.is_pending()
     }
 
-    fn ask<'a>(&'a mut self, early: &'a [u8]) -> BoxFuture<'a, Result<usize, SessionEnd>> {
-        Box::pin(self.ask_behind(&[], early))
+    fn ask<'a>(&'a mut self, kind: Kind, early: &'a [u8]) -> BoxFuture<'a, Result<usize, SessionEnd>> {
+        Box::pin(self.ask_behind(&[], kind, early))
     }
 
     fn answered(&mut self) -> BoxFuture<'_, Result<(), NoTunnel>> {
@@ -341,8 +352,8 @@ impl<W: ByteStream + fmt::Debug> ListenerSession for V2<W> {
         self.poll_event(cx, |event| if let Event::Open(open) = event { open } else { Open::default() })
     }
 
-    fn grant(&mut self) -> BoxFuture<'_, Result<(), PreambleFailure>> {
-        Box::pin(async { Ok(self.answer(&Answer::Opened).await?) })
+    fn grant(&mut self, kind: Kind) -> BoxFuture<'_, Result<(), PreambleFailure>> {
+        Box::pin(async move { Ok(self.answer(&Answer::Opened(kind)).await?) })
     }
 
     fn refuse(&mut self, refusal: Refusal) -> BoxFuture<'_, io::Result<()>> {

@@ -7,6 +7,7 @@
 //! session: TCP's is a `SecureStream`, QUIC's opens streams by itself.
 
 pub(crate) mod buffers; // memory for bytes under way, lent only while there are some
+pub(crate) mod datagrams; // datagrams of UDP ⇄ a stream of bytes
 mod dial; // whom to reach, and what came of it
 mod engine; // rustls without its buffers
 pub mod handshake; // a stream of bytes → a verified connection

@@ -18,7 +18,7 @@ use hardline_proto::path::{Path, PathKind};
 use hardline_proto::preamble::Preamble;
 #[cfg(feature = "quic")]
 use hardline_proto::punch::{Attempt, Plan, Role};
-use hardline_proto::tunnel::{Open, Reason, Refusal};
+use hardline_proto::tunnel::{Kind, Open, Reason, Refusal};
 use rustls::ClientConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -252,7 +252,7 @@ impl<G: Ground> House<G> {
 
     /// A tunnel, and the backend's end of it.
     async fn tunnel(&mut self) -> (TunnelStream, MemoryStream) {
-        let tunnel = TunnelStream::last(self.dial(Purpose::Tunnel).await.unwrap());
+        let tunnel = TunnelStream::last(self.dial(Purpose::Tunnel(Kind::Stream)).await.unwrap());
         (tunnel, self.programs.recv().await.unwrap())
     }
 
@@ -291,7 +291,8 @@ impl Service {
         if let Some(held) = held {
             let _ = held.await;
         }
-        session.grant().await.ok()?;
+        // As one does that knows of no datagrams.
+        session.grant(Kind::Stream).await.ok()?;
         relay(&mut near, Side::Service, session, drain).await;
         Some(())
     }
@@ -341,7 +342,7 @@ async fn the_first_payload_goes_with_the_question_over_a_new_connection() {
     async fn test<G: Ground>(mut house: House<G>) {
         // More than fits behind the question, too.
         for early in [vec![7; 5], vec![7; 40_000]] {
-            let Begun { session, sent, .. } = house.begin(Purpose::Tunnel, &early).await.unwrap();
+            let Begun { session, sent, .. } = house.begin(Purpose::Tunnel(Kind::Stream), &early).await.unwrap();
             let all = sent == early.len();
             assert!(if house.version == v2::VERSION { all || sent > 16_000 } else { sent == 0 }, "{sent}");
             let mut program = house.programs.recv().await.unwrap();
@@ -358,7 +359,7 @@ async fn the_first_payload_goes_with_the_question_over_a_new_connection() {
 async fn payload_that_went_with_a_refused_question_is_thrown_away() {
     async fn test<G: Ground>(mut house: House<G>) {
         house.service.is_down.store(true, Ordering::SeqCst);
-        house.begin(Purpose::Tunnel, b"early").await.map(|_| ()).unwrap_err();
+        house.begin(Purpose::Tunnel(Kind::Stream), b"early").await.map(|_| ()).unwrap_err();
         house.service.is_down.store(false, Ordering::SeqCst);
         let (tunnel, program) = house.tunnel().await;
         say(tunnel, program).await;
@@ -377,7 +378,7 @@ async fn payload_of_a_question_that_was_overtaken_is_cut_off() {
         *house.service.held.lock().unwrap() = Some(held);
         let mut programs = std::mem::replace(&mut house.programs, mpsc::unbounded_channel().1);
         let mut program = tokio::select! {
-            _ = house.begin(Purpose::Tunnel, b"early") => panic!("it was not answered yet"),
+            _ = house.begin(Purpose::Tunnel(Kind::Stream), b"early") => panic!("it was not answered yet"),
             program = programs.recv() => program.unwrap(),
         };
         drop(answer);
@@ -440,7 +441,7 @@ async fn a_dialler_that_breaks_off_is_a_reset_at_the_backend() {
 async fn a_backend_that_is_down_is_told_apart_from_a_computer_that_is_away() {
     async fn test<G: Ground>(house: House<G>) {
         house.service.is_down.store(true, Ordering::SeqCst);
-        match (house.version, house.dial(Purpose::Tunnel).await.unwrap_err()) {
+        match (house.version, house.dial(Purpose::Tunnel(Kind::Stream)).await.unwrap_err()) {
             (v1::VERSION, NoSession::Preamble(PreambleFailure::Closed)) => {}
             (v2::VERSION, NoSession::Tunnel(NoTunnel::Refused(refusal))) => assert_eq!(refusal.reason, Reason::Backend),
             (version, other) => panic!("version {version}: {other}"),
@@ -449,9 +450,20 @@ async fn a_backend_that_is_down_is_told_apart_from_a_computer_that_is_away() {
     over_all!(test);
 }
 
+#[tokio::test]
+async fn who_asks_for_datagrams_and_is_granted_a_stream_knows_that_the_service_speaks_no_udp() {
+    async fn test<G: Ground>(house: House<G>) {
+        match house.dial(Purpose::Tunnel(Kind::Datagrams)).await.unwrap_err() {
+            NoSession::Tunnel(NoTunnel::Refused(refusal)) => assert_eq!(refusal.reason, Reason::NoUdp),
+            other => panic!("version {}: {other}", house.version),
+        }
+    }
+    over_all!(test);
+}
+
 /// Asks for a tunnel and waits for it.
 async fn open(session: &mut dyn DiallerSession, early: &[u8]) -> Result<usize, NoTunnel> {
-    let sent = session.ask(early).await?;
+    let sent = session.ask(Kind::Stream, early).await?;
     session.answered().await.map(|()| sent)
 }
 
@@ -470,7 +482,7 @@ async fn idle_sessions_over_a_worse_path_are_let_go_once_a_better_one_stands() {
         let [relayed, direct] = [Way::Relayed, Way::Straight].map(route);
         let mut sessions = Vec::new();
         for _ in 0..4 {
-            let session = house.dial(Purpose::Tunnel).await.unwrap();
+            let session = house.dial(Purpose::Tunnel(Kind::Stream)).await.unwrap();
             if !session.is_reusable() {
                 return;
             }
@@ -506,7 +518,7 @@ async fn a_session_goes_back_to_the_pool_and_carries_the_next_tunnel_if_it_can()
             let (pool, name, route) = (Arc::clone(&pool), name.clone(), Arc::clone(&route));
             TunnelStream::lent(session, move |session| pool.put(&name, Idle::new(session, route, 0)))
         };
-        let first = house.dial(Purpose::Tunnel).await.unwrap();
+        let first = house.dial(Purpose::Tunnel(Kind::Stream)).await.unwrap();
         let is_reusable = first.is_reusable();
         say(lend(first), house.programs.recv().await.unwrap()).await;
         for _ in 0..3 {
@@ -529,7 +541,7 @@ async fn a_session_goes_back_to_the_pool_and_carries_the_next_tunnel_if_it_can()
 #[tokio::test]
 async fn a_connection_with_streams_carries_many_tunnels_at_once() {
     let mut house = House::<QuicEndpoint>::new(v2::VERSION).await;
-    let first = house.dial(Purpose::Tunnel).await.unwrap();
+    let first = house.dial(Purpose::Tunnel(Kind::Stream)).await.unwrap();
     let mut tunnels = Vec::new();
     for _ in 0..50 {
         let mut session = first.another().unwrap();

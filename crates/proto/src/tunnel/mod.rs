@@ -5,11 +5,12 @@
 //! refuses it, and each direction is then a row of [frames](frame). When both directions have ended
 //! the session is idle again.
 
+pub mod datagram; // datagrams ⇄ payload, and those that wait
 pub mod frame; // payload ⇄ frames
 mod lines; // the open line and its answer
 mod session; // the two ends of a session as state machines
 
-pub use lines::{Answer, MAX_UNKNOWN, Open, Reason, Refusal};
+pub use lines::{Answer, Kind, MAX_UNKNOWN, Open, Reason, Refusal};
 pub use session::{Closed, Event, Phase, Session, SessionError};
 
 /// The ALPN protocol name of version 2 (RFC 7301). Who does not select it is served by the legacy

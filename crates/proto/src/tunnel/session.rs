@@ -1,7 +1,7 @@
 //! The two ends of a session as state machines: plaintext in, events and plaintext out.
 
 use super::frame::{self, FrameReader, FrameTooLong, HEADER, Piece, ResetReason};
-use super::lines::{Answer, Open, Refusal};
+use super::lines::{Answer, Kind, Open, Refusal};
 use crate::preamble::{MAX_PREAMBLE, PreambleError};
 
 /// One end of a session behind both preambles: first idle, then in use, then idle again, and so on.
@@ -47,8 +47,8 @@ pub enum Phase {
 pub enum Event<'a> {
     /// To the listener: a tunnel is asked for. Answer with [`Session::answer`].
     Open(Open),
-    /// To the dialler: the tunnel is there.
-    Opened,
+    /// To the dialler: the tunnel is there, and carries this.
+    Opened(Kind),
     /// To the dialler: it is not. Call [`Session::end`] to have the session idle again.
     Refused(Refusal),
     /// Payload, in order.
@@ -130,13 +130,13 @@ impl Session {
         self.phase == Phase::Open && !self.incoming.is_ended()
     }
 
-    /// The dialler asks for a tunnel on an idle session.
-    pub fn open(&mut self) -> Option<&'static [u8]> {
+    /// The dialler asks for a tunnel of this kind on an idle session.
+    pub fn open(&mut self, kind: Kind) -> Option<&'static [u8]> {
         if !self.is_dialler || self.phase != Phase::Idle {
             return None;
         }
         self.begin(Phase::Opening);
-        Some(Open::LINE)
+        Some(Open::line(kind))
     }
 
     /// The listener answers an [`Event::Open`].
@@ -223,7 +223,7 @@ impl Session {
         let Some(line) = self.receive_line(input)? else { return Ok(None) };
         self.phase = Phase::Open;
         match Answer::parse(&line)? {
-            Answer::Opened => Ok(Some(Event::Opened)),
+            Answer::Opened(kind) => Ok(Some(Event::Opened(kind))),
             Answer::Refused(refusal) => {
                 self.incoming.end();
                 self.rest_if_done();
@@ -305,9 +305,9 @@ mod tests {
     /// A session with a tunnel, both ends.
     fn opened() -> (Session, Session) {
         let (mut dialler, mut listener) = (Session::dialler(), Session::listener());
-        hear(&mut listener, dialler.open().unwrap());
-        let answer = listener.answer(&Answer::Opened).unwrap();
-        assert_eq!(hear(&mut dialler, &answer).0, ["Opened"]);
+        hear(&mut listener, dialler.open(Kind::Stream).unwrap());
+        let answer = listener.answer(&Answer::Opened(Kind::Stream)).unwrap();
+        assert_eq!(hear(&mut dialler, &answer).0, ["Opened(Stream)"]);
         assert_eq!((dialler.phase(), listener.phase()), (Phase::Open, Phase::Open));
         (dialler, listener)
     }
@@ -326,27 +326,27 @@ mod tests {
             assert_eq!(hear(&mut dialler, &[&header[..], b"ab"].concat()).0, ["ab"]);
             assert_eq!(hear(&mut dialler, &listener.end().unwrap()).0, ["End"]);
             assert_eq!((dialler.phase(), listener.phase()), (Phase::Idle, Phase::Idle));
-            hear(&mut listener, dialler.open().unwrap());
-            hear(&mut dialler, &listener.answer(&Answer::Opened).unwrap());
+            hear(&mut listener, dialler.open(Kind::Stream).unwrap());
+            hear(&mut dialler, &listener.answer(&Answer::Opened(Kind::Stream)).unwrap());
         }
     }
 
     #[test]
     fn payload_sent_with_the_question_waits_for_the_answer() {
         let (mut dialler, mut listener) = (Session::dialler(), Session::listener());
-        let question = [dialler.open().unwrap(), &dialler.payload(5).unwrap(), b"early"].concat();
+        let question = [dialler.open(Kind::Stream).unwrap(), &dialler.payload(5).unwrap(), b"early"].concat();
         let mut input = &question[..];
         assert_eq!(listener.receive(&mut input), Ok(Some(Event::Open(Open::default()))));
         assert_eq!(listener.receive(&mut input), Ok(None));
         assert_eq!(input.len(), 7, "not looked at before the answer");
-        listener.answer(&Answer::Opened).unwrap();
+        listener.answer(&Answer::Opened(Kind::Stream)).unwrap();
         assert_eq!(listener.receive(&mut input), Ok(Some(Event::Payload(b"early"))));
     }
 
     #[test]
     fn a_refused_session_is_idle_when_the_dialler_has_ended_too() {
         let (mut dialler, mut listener) = (Session::dialler(), Session::listener());
-        let question = [dialler.open().unwrap(), &dialler.payload(5).unwrap(), b"early"].concat();
+        let question = [dialler.open(Kind::Stream).unwrap(), &dialler.payload(5).unwrap(), b"early"].concat();
         let mut input = &question[..];
         listener.receive(&mut input).unwrap();
         let answer = listener.answer(&refusal()).unwrap();
@@ -364,14 +364,17 @@ mod tests {
         let reset = dialler.reset(ResetReason::STOPPING).unwrap();
         assert_eq!(hear(&mut listener, &reset).0, ["Reset(ResetReason(3))"]);
         assert_eq!((dialler.phase(), listener.phase()), (Phase::Closed, Phase::Closed));
-        assert_eq!((dialler.open(), dialler.end(), listener.end(), listener.payload(1)), (None, None, None, None));
+        assert_eq!(
+            (dialler.open(Kind::Stream), dialler.end(), listener.end(), listener.payload(1)),
+            (None, None, None, None)
+        );
     }
 
     #[test]
     fn what_the_end_of_the_connection_means_depends_on_where_it_comes() {
         let asked = |heard: &[u8]| {
             let mut session = Session::dialler();
-            session.open();
+            session.open(Kind::Stream);
             hear(&mut session, heard);
             session
         };
@@ -416,12 +419,12 @@ mod tests {
 
     #[test]
     fn each_side_may_do_only_what_is_its_own() {
-        assert_eq!(Session::listener().open(), None);
-        assert_eq!(Session::dialler().answer(&Answer::Opened), None);
+        assert_eq!(Session::listener().open(Kind::Stream), None);
+        assert_eq!(Session::dialler().answer(&Answer::Opened(Kind::Stream)), None);
         assert_eq!(Session::dialler().payload(1), None);
         let mut dialler = Session::dialler();
-        dialler.open();
-        assert_eq!(dialler.open(), None);
+        dialler.open(Kind::Stream);
+        assert_eq!(dialler.open(Kind::Stream), None);
         assert_eq!(dialler.payload(0), None);
         assert!(dialler.end().is_some() && dialler.end().is_none());
     }

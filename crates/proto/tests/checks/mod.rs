@@ -6,6 +6,7 @@
 #![allow(unreachable_pub, reason = "the fuzz targets reach it")]
 
 mod call;
+mod datagrams;
 mod dial;
 mod exchange;
 mod http;
@@ -25,6 +26,7 @@ use hardline_proto::network::NetworkState;
 use hardline_proto::preamble::{MAX_PASSWORD, MAX_PREAMBLE, Preamble, PreambleError};
 
 pub use call::{call, punch_ops};
+pub use datagrams::datagrams;
 pub use dial::dial_ops;
 pub use exchange::{answers, requests};
 pub use http::{framing, rewrite};
@@ -42,6 +44,7 @@ pub const ALL: &[(&str, Check)] = &[
     ("answers", answers),
     ("call", call),
     ("client_hello", client_hello),
+    ("datagrams", datagrams),
     ("dial_ops", dial_ops),
     ("framing", framing),
     ("head", head),

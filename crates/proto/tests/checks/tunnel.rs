@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use hardline_proto::preamble::MAX_PREAMBLE;
 use hardline_proto::tunnel::frame::{MAX_PAYLOAD, ResetReason};
-use hardline_proto::tunnel::{Answer, Closed, Event, MAX_UNKNOWN, Open, Phase, Reason, Refusal, Session};
+use hardline_proto::tunnel::{Answer, Closed, Event, Kind, MAX_UNKNOWN, Open, Phase, Reason, Refusal, Session};
 
 /// Any bytes after the first, which chooses the end and what it does before: nothing of it may
 /// panic or grow, how the bytes are cut makes no difference, and after an error nothing more
@@ -21,7 +21,7 @@ pub fn tunnel_bytes(bytes: &[u8]) {
 /// What one end made of `bytes`, payload put together, and its phase in the end.
 fn hear(kind: u8, bytes: &[u8], cut: usize) -> (Vec<String>, Vec<u8>, Phase) {
     let mut session = if kind.is_multiple_of(2) { Session::listener() } else { Session::dialler() };
-    session.open();
+    session.open(Kind::Stream);
     let (mut events, mut payload) = (Vec::new(), Vec::new());
     let mut waiting = Vec::new();
     for chunk in bytes.chunks(cut) {
@@ -37,13 +37,13 @@ fn hear(kind: u8, bytes: &[u8], cut: usize) -> (Vec<String>, Vec<u8>, Phase) {
                     check_bounds(&event);
                     events.push(format!("{event:?} after {}", payload.len()));
                     if matches!(event, Event::Open(_)) {
-                        let answer = if kind & 2 == 0 { Answer::Opened } else { refusal() };
+                        let answer = if kind & 2 == 0 { Answer::Opened(Kind::Stream) } else { refusal() };
                         assert!(session.answer(&answer).is_some());
                     }
                     // The other direction ends when it can, so that the session is used again.
                     session.end();
                     if session.phase() == Phase::Idle {
-                        session.open();
+                        session.open(Kind::Stream);
                     }
                 }
                 Ok(None) => break,
@@ -60,7 +60,7 @@ fn hear(kind: u8, bytes: &[u8], cut: usize) -> (Vec<String>, Vec<u8>, Phase) {
         assert!(left == 0 || session.phase() == Phase::Closed, "{left} bytes of a session that listens");
         waiting.drain(..waiting.len() - left);
         if session.phase() == Phase::Closed {
-            assert_eq!((session.end(), session.payload(1), session.open()), (None, None, None));
+            assert_eq!((session.end(), session.payload(1), session.open(Kind::Stream)), (None, None, None));
             assert_eq!(session.closed(true), Closed::Unused);
             break;
         }
@@ -139,7 +139,7 @@ impl Run {
     fn apply(&mut self, operation: u8, argument: u8) {
         match operation {
             0 => {
-                if let Some(line) = self.dialler.session.open() {
+                if let Some(line) = self.dialler.session.open(Kind::Stream) {
                     self.dialler.wire.extend(line);
                     self.dialler.begin();
                 }
@@ -161,7 +161,7 @@ impl Run {
     }
 
     fn answer(&mut self, grant: bool) {
-        let answer = if grant { Answer::Opened } else { refusal() };
+        let answer = if grant { Answer::Opened(Kind::Stream) } else { refusal() };
         if let Some(line) = self.listener.session.answer(&answer) {
             self.listener.wire.extend(line);
             self.listener.was_refused = !grant;
@@ -208,7 +208,7 @@ fn deliver(from: &mut End, to: &mut End, most: usize) {
                 let tunnel = to.heard.len() - 1;
                 assert!(to.was_refused || to.heard[tunnel] == from.sent[tunnel], "an end is an end of everything");
             }
-            Event::Opened | Event::Reset(_) => {}
+            Event::Opened(_) | Event::Reset(_) => {}
         }
     }
     // A listener that owes an answer leaves the rest, and one that is closed hears nothing.

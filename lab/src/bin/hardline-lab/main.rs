@@ -6,10 +6,13 @@
 //! exchange ADDRESS FILE [PAUSE]` sends raw bytes. `hardline-lab liar KEYHASH PORT` claims on the
 //! LAN to be a service that it is not. `hardline-lab delay LEFT RIGHT MICROSECONDS` is a long
 //! cable. `hardline-lab witness LISTEN` says who asks for what. `hardline-lab stun ADDRESS ADDRESS
-//! PORT` is a STUN server. Programs of their own, because each runs on a host of its own.
+//! PORT` is a STUN server. `hardline-lab udp-echo LISTEN` sends datagrams back, and `hardline-lab
+//! play ADDRESS SECONDS PLAYERS` sends them as a game does. Programs of their own,
+//! because each runs on a host of its own.
 
 mod browser;
 mod client;
+mod datagrams;
 mod delay;
 mod exchange;
 mod hostile;
@@ -33,11 +36,16 @@ async fn main() -> Result<ExitCode> {
         ["exchange", address, file] => exchange::run(address, file, None).await?,
         ["exchange", address, file, pause] => exchange::run(address, file, Some(pause)).await?,
         ["witness", listen] => hostile::witness(listen).await?,
+        ["udp-echo", listen] => datagrams::echo(listen).await?,
+        ["play", at, seconds, players] => datagrams::play(at, seconds.parse()?, players.parse()?).await?,
         ["liar", key, port] => liar::lie(key, port)?,
         ["delay", left, right, microseconds] => delay::run(left, right, microseconds.parse()?)?,
         ["stun", first, second, port] => stun::serve(first, second, port)?,
         _ => {
-            bail!("usage: hardline-lab backend | client | browser | exchange | liar | delay | stun | witness ARGUMENT…")
+            bail!(
+                "usage: hardline-lab backend | client | browser | exchange | liar | delay | play | stun | udp-echo | \
+                 witness ARGUMENT…"
+            )
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -37,6 +37,11 @@ pub(super) fn find(settings: &Settings, text: &str) -> Result<ServiceConfig, Fai
 
 /// Asks the program as a visitor would.
 pub(super) async fn findings(service: &ServiceConfig) -> Vec<Finding> {
+    if let Target::Udp(_) = service.target {
+        let sentence =
+            format!("{} speaks UDP, so it is not asked: what answers is between the programs.", name(service));
+        return vec![Finding::note(ABOUT, sentence, "`hardline forward LINK=udp:PORT` reaches it on other computers")];
+    }
     let answer = match visit(service, "/").await {
         Ok(answer) => answer,
         Err(error) => {

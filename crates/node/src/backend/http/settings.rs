@@ -20,7 +20,7 @@ pub(super) fn rules(config: &ServiceConfig) -> Option<Rules> {
     let (scheme, at) = match target {
         Target::Https(at) => (Scheme::Https, Some(at.clone())),
         Target::Tcp(at) => (Scheme::Http, Some(at.clone())),
-        Target::Unix(_) | Target::Folder(_) => (Scheme::Http, None),
+        Target::Udp(_) | Target::Unix(_) | Target::Folder(_) => (Scheme::Http, None),
     };
     let host = host(settings, scheme, at.as_ref());
     let called = host.as_ref().and_then(|host| Authority::try_from(host.as_bytes()).ok());

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
+use super::datagrams::{DatagramFlow, Flows};
 use crate::limits::BRISK_IDLE;
 
 /// The code that closes a connection on which no stream waits for an answer: whatever the other
@@ -36,6 +37,7 @@ pub(crate) struct QuicConnection {
     connection: Connection,
     tasks: TaskTracker,
     usage: Arc<Usage>,
+    flows: Arc<Flows>,
 }
 
 /// What all streams of a connection share.
@@ -132,7 +134,7 @@ impl Accepting {
 impl QuicConnection {
     /// `window` is the credit that it has by its settings.
     pub(super) fn new(connection: Connection, window: u32, tasks: TaskTracker) -> Self {
-        Self { connection, tasks, usage: Arc::new(Usage::new(window)) }
+        Self { connection, tasks, usage: Arc::new(Usage::new(window)), flows: Arc::default() }
     }
 
     /// What tells it from every other one of this process.
@@ -349,6 +351,12 @@ impl QuicStream {
     pub(crate) fn stop(&mut self) {
         self.has_ended = true;
         let _ = self.recv.stop(code_of(ResetReason::UNSPECIFIED)); // fails where it has ended
+    }
+
+    /// Lets it have datagrams beside it, from now on. `None` for a stream that cannot.
+    pub(crate) fn datagrams(&self) -> Option<DatagramFlow> {
+        let QuicConnection { connection, flows, tasks, .. } = &self.connection;
+        DatagramFlow::new(connection.clone(), flows, self.send.id().index(), tasks)
     }
 
     /// Whether our direction has ended.

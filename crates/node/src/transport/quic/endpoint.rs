@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use super::connection::QuicConnection;
+use super::datagrams::WAITING;
 use super::probing::{self, Probing, Punch};
 use super::shared::{Received, SharedSocket};
 use super::tasks::QuicTasks;
@@ -223,7 +224,7 @@ fn dialling() -> TransportConfig {
 }
 
 /// Settings of either side. Nobody opens more than one stream of one direction, which is for the
-/// preamble; datagrams are not taken.
+/// preamble.
 pub(super) fn bounded(stream: u32, window: u32, sent: u64) -> TransportConfig {
     let mut config = TransportConfig::default();
     config.max_idle_timeout(IdleTimeout::try_from(MAX_IDLE).ok());
@@ -232,7 +233,7 @@ pub(super) fn bounded(stream: u32, window: u32, sent: u64) -> TransportConfig {
     config.receive_window(VarInt::from_u32(window));
     config.send_window(sent);
     config.max_concurrent_uni_streams(VarInt::from_u32(1));
-    config.datagram_receive_buffer_size(None);
+    config.datagram_receive_buffer_size(Some(WAITING)).datagram_send_buffer_size(WAITING);
     config
 }
 

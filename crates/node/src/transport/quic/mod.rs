@@ -8,6 +8,7 @@
 //! - While no tunnel is open nothing is sent.
 
 mod connection; // a verified connection and its streams
+mod datagrams; // what goes beside the streams
 mod endpoint; // the socket
 mod extra; // sockets beside it, for a symmetric NAT
 mod listen; // who comes in
@@ -20,6 +21,7 @@ mod tests;
 mod tls; // our TLS settings, as QUIC wants them
 
 pub(crate) use connection::{Accepting, QuicConnection, QuicEnd, QuicStream, StreamEnd};
+pub(crate) use datagrams::DatagramFlow;
 pub(crate) use endpoint::QuicEndpoint;
 pub(crate) use listen::QuicListener;
 pub(crate) use probing::{Opened, Punch};

@@ -96,6 +96,18 @@ pub(crate) async fn connect(at: &HostPort, limit: Duration) -> io::Result<TcpStr
     .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", limit.as_secs()))))
 }
 
+/// The addresses that `at` stands for, those of a name in the order in which they are tried.
+///
+/// # Errors
+/// That of the resolver.
+pub(crate) async fn addresses(at: &HostPort) -> io::Result<Vec<SocketAddr>> {
+    Ok(match &at.host {
+        Host::Ip(ip) => vec![SocketAddr::new(*ip, at.port)],
+        Host::LinkLocal(ip, zone) => lookup_host((format!("{ip}%{zone}"), at.port)).await?.collect(),
+        Host::Name(name) => alternate_families(lookup_host((name.as_str(), at.port)).await?),
+    })
+}
+
 /// Sets what only tunes: segments leave at once, and the system asks now and then whether the
 /// peer's computer is still there. Who only receives would otherwise not learn that it is gone. (No
 /// `TCP_USER_TIMEOUT`: see [`hardline_proto::liveness`].)
