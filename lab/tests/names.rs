@@ -82,6 +82,26 @@ fn a_system_that_asks_our_dns_server_knows_names_below_localhost_and_dig_agrees(
     )?;
     ensure!(fetched.stdout == "hello", "{} {}", fetched.stdout, fetched.stderr);
 
+    let program = hardline_program()?.display();
+    let doctor = |resolv: &str, more: &str| -> Result<serde_json::Value> {
+        let command = format!("{program} doctor --json --set dns.enabled=true --set dns.port={more}");
+        let said = asking(resolv, &command)?.stdout;
+        let mut findings = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        findings.find(|finding| finding["about"] == "names").with_context(|| format!("no finding: {said}"))
+    };
+    let (used, unused, absent) =
+        (doctor("resolv.conf", "53")?, doctor("no-resolv.conf", "53")?, doctor("resolv.conf", "7054")?);
+    ensure!(used["state"] == "fine" && used["sentence"].to_string().contains("answers DNS at port 53"), "{used}");
+    ensure!(unused["state"] == "note" && unused["sentence"].to_string().contains("does not ask there"), "{unused}");
+    ensure!(unused["remedy"].to_string().contains("DNS=127.0.0.1:53"), "{unused}");
+    ensure!(
+        absent["state"] == "note" && absent["sentence"].to_string().contains("no hardline answers DNS"),
+        "{absent}"
+    );
+    let status = bob.status(&gateway)?;
+    ensure!(status["dns"] == gateway.ready["dns"], "{status}");
+    ensure!(status["sentences"].to_string().contains("looked up at 127.0.0.1:53 and [::1]:53 (DNS)"), "{status}");
+
     let dig = |server: &str, words: &[&str]| -> Result<String> {
         Ok(bob.run("dig", &[&[server, "+tries=1"], words].concat())?.success()?.stdout)
     };

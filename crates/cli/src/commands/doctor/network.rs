@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use hardline_node::dns;
 use hardline_node::drivers::lan::Lan;
 use hardline_node::network::{NetworkMonitor, interface_addrs};
 use hardline_node::proto::KeyHash;
@@ -72,10 +73,19 @@ pub(super) async fn multicast(settings: &Settings, networks: &NetworkMonitor) ->
 /// Whether names below `localhost` resolve for programs that are no browsers.
 pub(super) async fn names(settings: &Settings) -> Finding {
     let name = format!("{}.localhost", KeyHash::from_bytes([0xab; KeyHash::LEN]));
+    if settings.dns_enabled && !is_answering(settings.dns_port, &name).await {
+        return no_dns(settings.dns_port);
+    }
     let resolved = tokio::net::lookup_host((name.as_str(), 80)).await;
     match resolved.map(|addrs| addrs.map(|addr| addr.ip()).collect::<Vec<_>>()) {
         Ok(ips) if !ips.is_empty() && ips.iter().all(IpAddr::is_loopback) => {
-            Finding::fine("names", "Names below localhost lead to this computer, for every program.")
+            let sentence = "Names below localhost lead to this computer, for every program.";
+            match settings.dns_enabled {
+                true => {
+                    Finding::fine("names", format!("{sentence} Hardline answers DNS at port {}.", settings.dns_port))
+                }
+                false => Finding::fine("names", sentence),
+            }
         }
         Ok(ips) if !ips.is_empty() => Finding::wrong(
             "names",
@@ -89,6 +99,21 @@ pub(super) async fn names(settings: &Settings) -> Finding {
             "curl of these years knows them too; for other programs install libnss-myhostname, use `hardline run` or `hardline forward`, or turn on dns.enabled",
         ),
     }
+}
+
+/// Whether the DNS server of a hardline answers at this port.
+async fn is_answering(port: u16, name: &str) -> bool {
+    let said = dns::ask((Ipv4Addr::LOCALHOST, port).into(), name).await;
+    said.is_some_and(|ips| ips == [IpAddr::V4(Ipv4Addr::LOCALHOST)])
+}
+
+/// Nobody answers where the configuration has the DNS server.
+fn no_dns(port: u16) -> Finding {
+    Finding::note(
+        "names",
+        format!("dns.enabled is set, and no hardline answers DNS at port {port} of this computer."),
+        "start it with `hardline`, with the same configuration",
+    )
 }
 
 /// The system does not ask the DNS server of the hardline that runs here.
@@ -105,8 +130,10 @@ fn dns_unused(port: u16) -> Finding {
              /etc/systemd/resolved.conf.d/hardline.conf and restart it; with dnsmasq, server=/localhost/127.0.0.1#{port}"
         )
     };
-    let sentence = "dns.enabled is set, but this system does not ask there, or no hardline runs: names below localhost \
-        are unknown to programs that are no browsers.";
+    let sentence = format!(
+        "Hardline answers DNS at port {port}, but this system does not ask there: names below localhost are unknown \
+         to programs that are no browsers."
+    );
     Finding::note("names", sentence, remedy)
 }
 
