@@ -92,7 +92,8 @@ impl Host {
 
     /// Drives a browser (`chromium` or `firefox-esr`) with a new profile through the steps
     /// `open:URL`, `wait:EXPRESSION`, `read:EXPRESSION`, `shot:FILE` and, in Chromium, `console:`,
-    /// and gives back what the expressions read and what was on the console.
+    /// the first of which may be `pac:URL`, and gives back what the expressions read and what was
+    /// on the console.
     ///
     /// # Errors
     /// If a step fails; the error carries what each step came to.

@@ -142,6 +142,43 @@ fn a_hostile_page_is_kept_out(browser: &str) -> Result<()> {
     Ok(())
 }
 
+/// Chromium asks no proxy for names below localhost, whatever the script says, and opens the link
+/// all the same.
+#[test]
+fn chromium_opens_a_link_with_the_gateway_s_proxy_script() -> Result<()> {
+    a_browser_opens_by_the_proxy_script("chromium", ":7009")
+}
+
+/// Firefox asks the proxy that the script names, so it needs no port: nobody listens at port 80.
+#[test]
+fn firefox_opens_a_service_through_the_proxy_that_the_script_names() -> Result<()> {
+    a_browser_opens_by_the_proxy_script("firefox-esr", "")
+}
+
+fn a_browser_opens_by_the_proxy_script(browser: &str, port: &str) -> Result<()> {
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let (_switch, [alice, bob]) = lab.lan(["alice", "bob"])?;
+    make_folder(&alice.home().join("holiday"))?;
+    let publisher = configured(&alice, "[[service]]\ntarget = \"./holiday\"\n")?;
+    let key = publisher.ready["services"][0]["key"].as_str().context("a key")?.to_owned();
+    let _gateway = bob.hardline(&[])?;
+    // What the script does not name is asked for directly: the script's own place, for one.
+    let values = bob.browse(
+        browser,
+        &[
+            "pac:http://localhost:7009/proxy.pac",
+            &format!("open:http://{key}.localhost{port}/notes.txt"),
+            "wait:document.body.innerText",
+            "read:document.body.innerText.trim()",
+            "open:http://localhost:7009/",
+            "wait:document.title.includes('Services')",
+            "read:location.host",
+        ],
+    )?;
+    assert_eq!(values, [json!("Bring the tent."), json!("localhost:7009")]);
+    Ok(())
+}
+
 /// A TLS server that takes every name, with a certificate of its own.
 fn impostor(host: &Host, port: u16) -> Result<Process> {
     let request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x -keyout k.pem -out c.pem";

@@ -2,7 +2,8 @@
 //!
 //! Steps: `open:URL`, `wait:EXPRESSION` (JavaScript, until it is true), `read:EXPRESSION` (its
 //! value is printed), `shot:FILE` (the page as a PNG), `console:` (what the browser has to say of
-//! the page, in Chromium). Each prints a line of JSON; the first that fails ends it.
+//! the page, in Chromium); the first may be `pac:URL` (the script that says which proxy is asked
+//! for what). Each prints a line of JSON; the first that fails ends it.
 
 mod bidi;
 mod devtools;
@@ -34,9 +35,10 @@ const WINDOW: (u32, u32) = (1000, 700);
 pub(crate) async fn run(kind: &str, folder: &str, steps: &[&str]) -> Result<ExitCode> {
     let folder = Path::new(folder);
     std::fs::create_dir_all(folder)?;
+    let pac = steps.first().and_then(|step| step.strip_prefix("pac:"));
     let (_browser, mut page) = match kind {
-        "chromium" => start_chromium(folder).await?,
-        "firefox-esr" => start_firefox(folder).await?,
+        "chromium" => start_chromium(folder, pac).await?,
+        "firefox-esr" => start_firefox(folder, pac).await?,
         _ => bail!("no such browser: {kind}"),
     };
     for step in steps {
@@ -53,8 +55,9 @@ pub(crate) async fn run(kind: &str, folder: &str, steps: &[&str]) -> Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-async fn start_chromium(folder: &Path) -> Result<(Child, Page)> {
+async fn start_chromium(folder: &Path, pac: Option<&str>) -> Result<(Child, Page)> {
     let mut command = Command::new("chromium");
+    command.args(pac.map(|url| format!("--proxy-pac-url={url}")));
     command.arg(format!("--user-data-dir={}", folder.display()));
     command.arg(format!("--window-size={},{}", WINDOW.0, WINDOW.1));
     // The sandbox refuses to run as root; the rest keeps it from calling its maker.
@@ -75,14 +78,21 @@ async fn start_chromium(folder: &Path) -> Result<(Child, Page)> {
     Ok((child, Page::Chromium(devtools::Page::connect(&url).await?)))
 }
 
-async fn start_firefox(folder: &Path) -> Result<(Child, Page)> {
+async fn start_firefox(folder: &Path, pac: Option<&str>) -> Result<(Child, Page)> {
     // Nobody is there to be asked about forms that are sent to plain http.
     let preferences = "user_pref('app.update.enabled', false);\n\
                        user_pref('security.warn_submit_secure_to_insecure', false);\n\
                        user_pref('datareporting.policy.dataSubmissionEnabled', false);\n\
                        user_pref('network.captive-portal-service.enabled', false);\n\
                        user_pref('network.connectivity-service.enabled', false);\n";
-    std::fs::write(folder.join("user.js"), preferences)?;
+    // Otherwise it asks no proxy for names below localhost, whatever the script says.
+    let by_script = pac.map(|url| {
+        format!(
+            "user_pref('network.proxy.type', 2);\nuser_pref('network.proxy.autoconfig_url', '{url}');\n\
+             user_pref('network.proxy.allow_hijacking_localhost', true);\n"
+        )
+    });
+    std::fs::write(folder.join("user.js"), [preferences, &by_script.unwrap_or_default()].concat())?;
     let mut command = Command::new("firefox-esr");
     command.args(["--headless", "--no-remote", "--remote-debugging-port", "0", "--profile"]).arg(folder);
     command.args(["--width", &WINDOW.0.to_string(), "--height", &WINDOW.1.to_string(), "about:blank"]);
@@ -120,6 +130,7 @@ impl Page {
     async fn step(&mut self, step: &str) -> Result<Value> {
         match step.split_once(':').context("a step is VERB:ARGUMENT")? {
             ("open", url) => self.open(url).await,
+            ("pac", _) => Ok(Value::Null), // the browser was started with it
             ("read", expression) => self.evaluate(expression).await,
             ("wait", expression) => self.wait(expression).await,
             ("shot", file) => self.screenshot(PathBuf::from(file)).await,
