@@ -5,6 +5,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
 use hardline_lab::{Hardline, Host, Lab, Switch, is_long, screenshots};
+use hardline_node::apps;
 use serde_json::{Value, json};
 
 /// A publisher, and a visitor with a gateway.
@@ -143,7 +144,8 @@ fn vite() -> Result<()> {
         "%{http_code}",
         "http://127.0.0.1:5173/",
     ])?;
-    ensure!(other.stdout.contains("Blocked request. This host") && other.stdout.ends_with("403"), "{}", other.stdout);
+    let (refused, status) = other.stdout.split_at(other.stdout.len().saturating_sub(3));
+    ensure!(status == "403" && apps::refusal("/", 403, refused).is_some_and(|it| it.who == "Vite"), "{refused}");
     let steps = [
         "wait:document.title === 'connected' && document.querySelector('#text').textContent === 'first, says the worker'",
         "read:(fetch('/change', {method: 'POST'}), window.isFirst = true)",
