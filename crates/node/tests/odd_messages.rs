@@ -1,6 +1,6 @@
-//! Odd messages of HTTP/1, and where each of them ends: what we let pass is read by hyper as we read
-//! it, or not at all. A message that we and another program end in two places could carry a second
-//! one past us.
+//! Odd messages of HTTP/1, and where each of them ends: what we let pass hyper reads as we do, or
+//! not at all. A message that we and another program end in two places could carry a second one
+//! past us.
 
 #![allow(clippy::unwrap_used)]
 
@@ -32,8 +32,9 @@ const LAST_REQUEST: &str = "LAST /last HTTP/1.1\r\nHost: a\r\n\r\n";
 /// Stands behind every odd answer.
 const LAST_ANSWER: &str = "HTTP/1.1 299 Last\r\nContent-Length: 0\r\n\r\n";
 
-/// Requests, with `~` for the end of a line; the methods whose heads pass, and those that hyper reads
-/// to the end. Where these are fewer, the body was cut off, or hyper ends the connection of HTTP/1.0.
+/// Requests, with `~` for the end of a line; the methods whose heads pass, and those that hyper
+/// reads to the end. Where these are fewer, the body was cut off, or hyper ends the connection of
+/// HTTP/1.0.
 const REQUESTS: &[(&str, &str, &str)] = &[
     ("GET / HTTP/1.1~Host: a~~", "GET LAST", "GET LAST"),
     ("GET / HTTP/1.0~~", "GET LAST", "GET"),
