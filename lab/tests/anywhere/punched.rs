@@ -1,5 +1,6 @@
 //! Two homes whose routers open no port, and no relay: both send at the same time.
 
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -11,6 +12,9 @@ use crate::world::{ROUND_TRIP, sealed_key, texts};
 
 /// First tries of each pair, with a client that remembers nothing.
 const TRIES: usize = 20;
+
+/// Pause before each: a service follows the calls of one network once a second, in the long run.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What stands between a computer and the internet.
 #[derive(Debug, Clone, Copy)]
@@ -151,6 +155,7 @@ fn opens(scenario: &str, publisher: Access, client: Access) -> Result<()> {
     let service = pair.publish(&[])?;
     let options = pair.dht.options();
     so_many_first_tries(scenario, TRIES, |number| {
+        sleep(PAUSE);
         let gateway = new_gateway(&pair.bob, number, &texts(&options))?;
         pair.bob.first_byte(&gateway, &service.key)
     })
