@@ -1,11 +1,13 @@
 //! `hardline status`.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::common::{PATIENCE, Program, free_port, web_server};
+use crate::common::{PATIENCE, Program, echo_at_the_end, free_port, key_of, web_server};
 
 #[test]
 fn what_runs_here_is_told_in_sentences_and_no_password_with_it() {
@@ -62,4 +64,46 @@ fn what_is_published_in_the_dht_is_told_by_status_and_doctor() {
     assert!(copies.iter().all(|copy| copy["nodes"].as_u64() >= Some(4)), "{status}");
     let doctor = program.run([&["doctor", "--gateway-port", &gateway][..], &flags].concat());
     assert!(doctor.stdout.contains("Stored in the DHT on "), "{}", doctor.stdout);
+}
+
+#[test]
+fn what_is_forwarded_and_where_names_are_looked_up_are_told() {
+    let here = Program::new();
+    let service = here.start(["share", &echo_at_the_end().to_string()]);
+    let key = key_of(&service.link()).to_owned();
+    let there = here.neighbour();
+    let forward = |local: &str| format!("[[forward]]\nlink = \"secret-{key}\"\nlocal = {local}\n");
+    let file = there.home().join("hardline.toml");
+    let text = [forward("0"), forward("\"udp:0\""), forward("\"./db.sock\"")].concat();
+    std::fs::write(&file, format!("[dns]\nenabled = true\nport = 0\n{text}")).unwrap();
+    let gateway = there.start(["--config", file.to_str().unwrap()]);
+    let port = gateway.gateway().port().to_string();
+    let told = || {
+        let json = there.run(["status", "--json", "--gateway-port", &port]).stdout;
+        assert!(!json.contains("secret"), "{json}");
+        serde_json::from_str::<Value>(&json).unwrap()
+    };
+    let before = told();
+    let all = before["forwards"].as_array().unwrap();
+    let kinds: Vec<_> = all.iter().map(|it| (it["kind"].as_str().unwrap(), it["open"].as_u64().unwrap())).collect();
+    assert_eq!(kinds, [("tcp", 0), ("udp", 0), ("unix", 0)], "{before}");
+    assert_eq!((&all[0]["key"], &all[0]["path"]), (&key.as_str().into(), &Value::Null));
+    assert_eq!(before["dns"], gateway.ready["dns"]);
+
+    let mut program = TcpStream::connect(all[0]["local"].as_str().unwrap()).unwrap();
+    program.write_all(b"hello").unwrap();
+    let started = Instant::now();
+    let open = loop {
+        let now = told();
+        if now["forwards"][0]["path"]["kind"] == "this_computer" {
+            break now;
+        }
+        assert!(started.elapsed() < PATIENCE, "{now}");
+    };
+    assert_eq!(open["forwards"][0]["open"], 1, "{open}");
+    let said = there.run(["status", "--gateway-port", &port]).stdout;
+    let local = all[0]["local"].as_str().unwrap();
+    assert!(said.contains(&format!("{local} leads to {}: 1 connection is open.", &key[..8])), "{said}");
+    assert!(said.contains("udp:127.0.0.1:") && said.contains("nobody uses it now"), "{said}");
+    assert!(said.contains("Names below localhost are looked up at 127.0.0.1:"), "{said}");
 }
