@@ -36,12 +36,15 @@ const PUBLISHERS: usize = 1000;
 /// Connections that are joined, if the descriptors suffice.
 const CONNECTIONS: usize = 10_000;
 
+/// Publishers to whom they lead: few, so that the descriptors are left to the connections.
+const REACHED: usize = 20;
+
 /// Descriptors of a registered publisher: its control connection, and two data connections that are
 /// ready for the next clients.
 const PER_PUBLISHER: usize = 3;
 
 /// Descriptors of the relay that are none of these.
-const OTHER_DESCRIPTORS: usize = 600;
+const OTHER_DESCRIPTORS: usize = 140;
 
 /// Time between two signs of life of a publisher.
 const PING: Duration = Duration::from_secs(10);
@@ -52,6 +55,10 @@ const CLIENTS_PER_ADDRESS: usize = 500;
 /// Makes this program a plain copying relay: `copy FROM TO`, two ports.
 const COPY: &str = "copy";
 
+/// Makes this program many clients of a relay: `clients ADDRESS`, and the number of the next one in
+/// a line. In a process of their own they have descriptors of their own.
+const CLIENTS: &str = "clients";
+
 fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     if let [word, from, to] = &arguments[..]
@@ -59,15 +66,28 @@ fn main() {
     {
         return runtime().block_on(copy(from.parse().unwrap(), to.parse().unwrap()));
     }
+    if let [word, at] = &arguments[..]
+        && word == CLIENTS
+    {
+        allowed_descriptors();
+        return runtime().block_on(clients(at.parse().unwrap()));
+    }
     let wanted = |name: &str| arguments.is_empty() || arguments.iter().any(|wanted| wanted == name);
     if wanted("bulk") {
         bulk();
     }
     if wanted("idle") {
-        let all = getrlimit(Resource::Nofile).maximum;
-        setrlimit(Resource::Nofile, Rlimit { current: all, maximum: all }).unwrap();
-        runtime().block_on(idle(all.unwrap_or(u64::MAX)));
+        let descriptors = allowed_descriptors();
+        runtime().block_on(registered());
+        runtime().block_on(joined(descriptors));
     }
+}
+
+/// As many descriptors as the system lets a process have.
+fn allowed_descriptors() -> usize {
+    let all = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: all, maximum: all }).unwrap();
+    all.and_then(|all| usize::try_from(all).ok()).unwrap_or(usize::MAX)
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -273,35 +293,61 @@ fn wait_until(is_so: impl Fn() -> bool) {
     }
 }
 
-/// Publishers that have registered, then connections that were joined and carry nothing.
-async fn idle(descriptors: u64) {
+/// Publishers that have registered, and are called by nobody.
+async fn registered() {
     let data = tempfile::tempdir().unwrap();
     let (relay, url) = Process::relay(data.path());
-    let at: SocketAddr = url.at.as_ref().unwrap().to_string().parse().unwrap();
-    let (joined, mut waiting) = mpsc::channel(1);
     let before = relay.memory();
+    let (called, _calls) = mpsc::channel(1);
     for number in 0..PUBLISHERS {
-        publish(&url, at, name(number), joined.clone()).await;
+        publish(&url, address(&url), name(number), called.clone()).await;
     }
-    let registered = relay.memory();
-    let room = (descriptors as usize - PER_PUBLISHER * PUBLISHERS - OTHER_DESCRIPTORS) / 2;
-    let connections = CONNECTIONS.min(room);
-    let mut held = Vec::new();
+    let each = (relay.memory() - before) / PUBLISHERS as f64;
+    println!("{PUBLISHERS} registered publishers, {PER_PUBLISHER} connections each: {each:.1} KiB each");
+}
+
+/// Connections that were joined and carry nothing. The clients' ends are in a process of their own,
+/// the publishers' in this one.
+async fn joined(descriptors: usize) {
+    let data = tempfile::tempdir().unwrap();
+    let (relay, url) = Process::relay(data.path());
+    let (called, mut calls) = mpsc::channel(1);
+    for number in 0..REACHED {
+        publish(&url, address(&url), name(number), called.clone()).await;
+    }
+    let mut clients = Command::new(std::env::current_exe().unwrap())
+        .args([CLIENTS, &address(&url).to_string()])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut next = clients.stdin.take().unwrap();
+    let _clients = Process(clients, Value::Null);
+    let connections = CONNECTIONS.min((descriptors - PER_PUBLISHER * REACHED - OTHER_DESCRIPTORS) / 2);
+    let (before, mut held) = (relay.memory(), Vec::new());
     for number in 0..connections {
-        let source = Ipv4Addr::new(127, 1, (number / CLIENTS_PER_ADDRESS) as u8, 1);
-        let client = client(source, at, name(number % PUBLISHERS)).await;
-        let data = tokio::time::timeout(Duration::from_secs(20), waiting.recv()).await.expect("joined in time");
-        held.push((client, data.unwrap()));
+        writeln!(next, "{number}").unwrap();
+        let data = tokio::time::timeout(Duration::from_secs(20), calls.recv()).await.expect("joined in time");
+        held.push(data.unwrap());
     }
-    let with_all = relay.memory();
-    let each = |from: f64, to: f64, count: usize| (to - from) / count as f64;
-    println!(
-        "{PUBLISHERS} registered publishers, {PER_PUBLISHER} connections each: {:.1} KiB each; {connections} idle relayed connections: {:.1} KiB each",
-        each(before, registered, PUBLISHERS),
-        each(registered, with_all, connections),
-    );
+    let each = (relay.memory() - before) / connections as f64;
+    println!("{connections} idle relayed connections to {REACHED} publishers: {each:.1} KiB each");
     if connections < CONNECTIONS {
         println!("(this system allows a process {descriptors} descriptors; a relayed connection takes two)");
+    }
+}
+
+fn address(relay: &RelayUrl) -> SocketAddr {
+    relay.at.as_ref().unwrap().to_string().parse().unwrap()
+}
+
+/// Opens a connection for each number that is said, and holds it.
+async fn clients(at: SocketAddr) {
+    let mut numbers = tokio::io::BufReader::new(tokio::io::stdin()).lines();
+    let mut held = Vec::new();
+    while let Some(number) = numbers.next_line().await.unwrap() {
+        let number: usize = number.parse().unwrap();
+        let source = Ipv4Addr::new(127, 1, (number / CLIENTS_PER_ADDRESS) as u8, 1);
+        held.push(client(source, at, name(number % REACHED)).await);
     }
 }
 

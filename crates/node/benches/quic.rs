@@ -1,8 +1,8 @@
 //! QUIC beside quinn's own bare stream and beside TCP, printed and never judged: `cargo bench -p
 //! hardline-node --bench quic [-- NAME …]`.
 //!
-//! Everything runs in this process, on loopback, in an optimised build. Names: `bulk`, `tunnels`;
-//! both without a name.
+//! Everything runs in this process, on loopback, in an optimised build. Names: `bulk`, `tunnels`,
+//! `idle`; all without a name.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[path = "../tests/common/mod.rs"]
@@ -30,6 +30,11 @@ const CHUNK: usize = 64 * 1024;
 /// Tunnels opened one after the other.
 const TUNNELS: usize = 2000;
 
+/// Tunnels that carry nothing, and those before them that are not counted: what the first ones take
+/// is used again.
+const IDLE: usize = 200;
+const WARM: usize = 20;
+
 #[tokio::main]
 async fn main() {
     let names: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
@@ -38,7 +43,13 @@ async fn main() {
         bulk().await;
     }
     if wanted("tunnels") {
+        println!("asked for by a thread beside the runtime:");
         tunnels().await;
+        println!("asked for by a task of the runtime, as in the program:");
+        tokio::spawn(tunnels()).await.unwrap();
+    }
+    if wanted("idle") {
+        idle().await;
     }
 }
 
@@ -112,6 +123,7 @@ async fn drained(what: &str, mut stream: impl AsyncRead + Unpin) -> f64 {
 struct Bare {
     client: quinn::Endpoint,
     at: SocketAddr,
+    has_program: bool,
 }
 
 impl Bare {
@@ -134,19 +146,11 @@ impl Bare {
         tokio::spawn(async move {
             while let Some(incoming) = server.accept().await {
                 let connection = incoming.await.unwrap();
-                let (mut send, mut recv) = connection.accept_bi().await.unwrap();
-                recv.read(&mut [0; 1]).await.unwrap();
-                match program {
-                    None => fill(&mut send).await,
-                    Some(program) => {
-                        let mut program = TcpStream::connect(program).await.unwrap();
-                        program.write_all(b"?").await.unwrap();
-                        let mut program = tokio::io::BufReader::with_capacity(CHUNK, program);
-                        tokio::io::copy_buf(&mut program, &mut send).await.unwrap();
-                        send.shutdown().await.unwrap();
+                tokio::spawn(async move {
+                    while let Ok((send, recv)) = connection.accept_bi().await {
+                        tokio::spawn(Self::answer(send, recv, program));
                     }
-                }
-                let _ = send.stopped().await;
+                });
             }
         });
         let mut roots = rustls::RootCertStore::empty();
@@ -159,12 +163,51 @@ impl Bare {
         let client = quinn::crypto::rustls::QuicClientConfig::try_from(client).unwrap();
         let mut endpoint = quinn::Endpoint::client(([127, 0, 0, 1], 0).into()).unwrap();
         endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(client)));
-        Self { client: endpoint, at }
+        Self { client: endpoint, at, has_program: program.is_some() }
     }
 
+    /// Brings bytes out of memory, or carries both ways what is said to the program and by it.
+    async fn answer(mut send: quinn::SendStream, mut recv: quinn::RecvStream, program: Option<SocketAddr>) {
+        recv.read_exact(&mut [0; 1]).await.unwrap();
+        let Some(program) = program else {
+            fill(&mut send).await;
+            let _ = send.stopped().await;
+            return;
+        };
+        let mut program = TcpStream::connect(program).await.unwrap();
+        program.set_nodelay(true).unwrap();
+        send.write_all(b"!").await.unwrap();
+        let (from, mut to) = program.split();
+        let mut from = tokio::io::BufReader::with_capacity(CHUNK, from);
+        let back = async {
+            tokio::io::copy_buf(&mut from, &mut send).await.unwrap();
+            send.shutdown().await.unwrap();
+            let _ = send.stopped().await;
+        };
+        let out = async {
+            tokio::io::copy(&mut recv, &mut to).await.unwrap();
+            to.shutdown().await.unwrap();
+        };
+        tokio::join!(back, out);
+    }
+
+    async fn connection(&self) -> quinn::Connection {
+        self.client.connect(self.at, "localhost").unwrap().await.unwrap()
+    }
+
+    /// A stream, behind the answer if there is a program.
+    async fn open(&self, connection: &quinn::Connection) -> (quinn::SendStream, quinn::RecvStream) {
+        let (mut send, mut recv) = connection.open_bi().await.unwrap();
+        send.write_all(b"?").await.unwrap();
+        if self.has_program {
+            recv.read_exact(&mut [0; 1]).await.unwrap();
+        }
+        (send, recv)
+    }
+
+    /// A stream that brings [`BYTES`].
     async fn stream(&self) -> quinn::RecvStream {
-        let connection = self.client.connect(self.at, "localhost").unwrap().await.unwrap();
-        let (mut send, recv) = connection.open_bi().await.unwrap();
+        let (mut send, recv) = self.open(&self.connection().await).await;
         send.write_all(b"?").await.unwrap();
         recv
     }
@@ -180,11 +223,14 @@ async fn pair(backend: SocketAddr, over_quic: bool) -> (TestNode, TestNode, Serv
     (listener, node, ServiceName { key, password: None })
 }
 
-/// From the wish for a tunnel to the echo of a byte, over a connection that is there.
+/// From the wish for a tunnel to the echo of a byte, over a connection that is there; and the same
+/// by quinn alone: a question, an answer behind the connection to the program, a byte and its echo.
 async fn tunnels() {
     let echo = echo().await;
     let ways = [pair(echo, true).await, pair(echo, false).await];
-    let mut times = [Vec::new(), Vec::new()];
+    let bare = Bare::new(Some(echo)).await;
+    let connection = bare.connection().await;
+    let mut times = [Vec::new(), Vec::new(), Vec::new()];
     for _ in 0..TUNNELS {
         for ((_, node, name), times) in ways.iter().zip(&mut times) {
             let began = Instant::now();
@@ -195,10 +241,49 @@ async fn tunnels() {
             tunnel.shutdown().await.unwrap();
             tunnel.read_to_end(&mut Vec::new()).await.unwrap();
         }
+        let began = Instant::now();
+        let (mut send, mut recv) = bare.open(&connection).await;
+        send.write_all(b"!").await.unwrap();
+        recv.read_exact(&mut [0; 1]).await.unwrap();
+        times[2].push(began.elapsed());
+        send.finish().unwrap();
+        recv.read_to_end(1).await.unwrap();
     }
-    let [quic, tcp] = &mut times;
+    let [quic, tcp, bare] = &mut times;
     let (quic, tcp) = (print("a tunnel over QUIC", quic), print("a tunnel over a TCP connection used again", tcp));
-    println!("median against TCP's: {:.2}", quic.as_secs_f64() / tcp.as_secs_f64());
+    let bare = print("a stream of quinn alone, to the same program", bare);
+    println!("median against TCP's: {:.2}, of quinn alone: {:.2}", ratio(quic, tcp), ratio(bare, tcp));
+}
+
+/// Memory of tunnels over QUIC that carry nothing, of both nodes and the program: all are in this
+/// process.
+async fn idle() {
+    let (_listener, node, name) = pair(echo().await, true).await;
+    let (mut held, mut before) = (Vec::new(), 0.0);
+    for number in 0..IDLE + WARM {
+        if number == WARM {
+            before = memory();
+        }
+        let mut tunnel = node.node.connect(&name).await.unwrap();
+        tunnel.write_all(b"!").await.unwrap();
+        tunnel.read_u8().await.unwrap();
+        held.push(tunnel);
+    }
+    println!(
+        "{IDLE} idle tunnels over QUIC: {:.1} KiB each, of both ends and the program",
+        (memory() - before) / IDLE as f64
+    );
+}
+
+/// KiB of memory that is nobody else's.
+fn memory() -> f64 {
+    let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss_Anon:")).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+fn ratio(of: Duration, to: Duration) -> f64 {
+    of.as_secs_f64() / to.as_secs_f64()
 }
 
 fn print(what: &str, times: &mut [Duration]) -> Duration {

@@ -27,6 +27,18 @@ const UNUSED: VarInt = VarInt::from_u32(1);
 /// (RFC 4787, section 4.3, wants two; most keep 30 s).
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
+/// Bytes that are kept of what was sent and not acknowledged, for each microsecond of the round
+/// trip: what a gigabit line has under way. More waits in the buffers of sockets and routers, and
+/// is lost where they are full.
+const SENT_PER_MICROSECOND: u64 = 125;
+
+/// The least of that, in bytes: over a short way a pause of the other computer counts for more than
+/// the way.
+const LEAST_SENT: u64 = 1024 * 1024;
+
+/// The most of that, in bytes, and what a connection begins with: a gigabit line at 60 ms.
+pub(super) const MOST_SENT: u64 = 8 * 1024 * 1024;
+
 /// Time for the peer to acknowledge the end of a stream that nobody holds any more.
 const LINGER: Duration = Duration::from_secs(30);
 
@@ -55,6 +67,8 @@ struct Counts {
     is_kept_alive: bool,
     /// Credit of the connection, in bytes.
     window: u32,
+    /// Bytes that may be sent before any of them is acknowledged.
+    sent: u64,
     /// Whether a short silence is enough to ask the peer whether it is there.
     is_brisk: bool,
     heard: Heard,
@@ -72,7 +86,7 @@ struct Heard {
 impl Usage {
     fn new(window: u32) -> Self {
         let heard = Heard { at: Instant::now(), datagrams: 0, asked: 0 };
-        let counts = Counts { open: 0, is_kept_alive: false, window, is_brisk: false, heard };
+        let counts = Counts { open: 0, is_kept_alive: false, window, sent: MOST_SENT, is_brisk: false, heard };
         Self { now: Mutex::new(counts), ended: Notify::new() }
     }
 
@@ -134,7 +148,9 @@ impl Accepting {
 impl QuicConnection {
     /// `window` is the credit that it has by its settings.
     pub(super) fn new(connection: Connection, window: u32, tasks: TaskTracker) -> Self {
-        Self { connection, tasks, usage: Arc::new(Usage::new(window)), flows: Arc::default() }
+        let usage = Usage::new(window);
+        usage.lock().follow(connection.rtt(), &connection);
+        Self { connection, tasks, usage: Arc::new(usage), flows: Arc::default() }
     }
 
     /// What tells it from every other one of this process.
@@ -160,6 +176,12 @@ impl QuicConnection {
     #[cfg(test)]
     pub(super) fn datagrams_sent(&self) -> u64 {
         self.connection.stats().udp_tx.datagrams
+    }
+
+    /// Bytes that may be sent now before any of them is acknowledged.
+    #[cfg(test)]
+    pub(super) fn most_sent(&self) -> u64 {
+        self.usage.lock().sent
     }
 
     /// How it ended, if it has.
@@ -221,6 +243,7 @@ impl QuicConnection {
         if counts.is_brisk && unanswered == 0 && silence >= BRISK_IDLE {
             counts.ask(&self.connection);
         }
+        counts.follow(stats.path.rtt, &self.connection);
         PathState {
             is_owed: unanswered > 0,
             repeats: u32::try_from(unanswered).unwrap_or(u32::MAX),
@@ -264,6 +287,15 @@ async fn keep_alive(connection: Connection, usage: Arc<Usage>) {
 }
 
 impl Counts {
+    /// Keeps as much of what was sent as goes at this round trip, if that has changed.
+    fn follow(&mut self, round_trip: Duration, connection: &Connection) {
+        let sent = sent_at_once(round_trip);
+        if sent.abs_diff(self.sent) > self.sent / 4 {
+            self.sent = sent;
+            connection.set_send_window(sent);
+        }
+    }
+
     /// Sends something that the peer acknowledges: one more byte of credit, since a connection has
     /// no question for its user to ask.
     fn ask(&mut self, connection: &Connection) {
@@ -397,6 +429,12 @@ impl Drop for QuicStream {
     }
 }
 
+/// Bytes that may be sent before any of them is acknowledged, at this round trip.
+fn sent_at_once(round_trip: Duration) -> u64 {
+    let carried = u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX).saturating_mul(SENT_PER_MICROSECOND);
+    carried.clamp(LEAST_SENT, MOST_SENT)
+}
+
 /// How many of these frames a peer acknowledges, of those that are sent while streams are open.
 fn acknowledged(sent: &FrameStats) -> u64 {
     sent.stream
@@ -417,4 +455,15 @@ fn code_of(reason: ResetReason) -> VarInt {
 
 fn reason_of(code: VarInt) -> ResetReason {
     u16::try_from(code.into_inner()).map_or(ResetReason::UNSPECIFIED, ResetReason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_has_as_much_under_way_as_a_gigabit_line_of_its_length() {
+        let at = |milliseconds| sent_at_once(Duration::from_millis(milliseconds));
+        assert_eq!((at(0), at(8), at(40), at(1000)), (LEAST_SENT, LEAST_SENT, 5_000_000, MOST_SENT));
+    }
 }

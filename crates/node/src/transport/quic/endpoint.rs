@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
-use super::connection::QuicConnection;
+use super::connection::{MOST_SENT, QuicConnection};
 use super::datagrams::WAITING;
 use super::probing::{self, Probing, Punch};
 use super::shared::{Received, SharedSocket};
@@ -39,9 +39,6 @@ const DIALLER_STREAM: u32 = 8 * 1024 * 1024;
 
 /// Bytes of all streams of a connection that may come before they are read, on the dialling side.
 const DIALLER_WINDOW: u32 = 2 * DIALLER_STREAM;
-
-/// Bytes kept of what was sent and not acknowledged, on the dialling side.
-const DIALLER_SENT: u64 = 8 * 1024 * 1024;
 
 /// Room in the system's buffers, in bytes: a few milliseconds of a fast line.
 const BUFFER: usize = 2 * 1024 * 1024;
@@ -218,20 +215,20 @@ fn socket(at: SocketAddr) -> io::Result<std::net::UdpSocket> {
 }
 
 fn dialling() -> TransportConfig {
-    let mut config = bounded(DIALLER_STREAM, DIALLER_WINDOW, DIALLER_SENT);
+    let mut config = bounded(DIALLER_STREAM, DIALLER_WINDOW);
     config.max_concurrent_bidi_streams(VarInt::from_u32(0));
     config
 }
 
 /// Settings of either side. Nobody opens more than one stream of one direction, which is for the
 /// preamble.
-pub(super) fn bounded(stream: u32, window: u32, sent: u64) -> TransportConfig {
+pub(super) fn bounded(stream: u32, window: u32) -> TransportConfig {
     let mut config = TransportConfig::default();
     config.max_idle_timeout(IdleTimeout::try_from(MAX_IDLE).ok());
     config.initial_rtt(INITIAL_RTT);
     config.stream_receive_window(VarInt::from_u32(stream));
     config.receive_window(VarInt::from_u32(window));
-    config.send_window(sent);
+    config.send_window(MOST_SENT);
     config.max_concurrent_uni_streams(VarInt::from_u32(1));
     config.datagram_receive_buffer_size(Some(WAITING)).datagram_send_buffer_size(WAITING);
     config

@@ -40,10 +40,6 @@ const STREAM: u32 = 2 * 1024 * 1024;
 /// Bytes of all streams of a connection that may come before they are read.
 const WINDOW: u32 = 2 * STREAM;
 
-/// Bytes kept of what was sent and not acknowledged, for each connection: as much as a gigabit line
-/// has under way at 60 ms.
-const SENT: u64 = 8 * 1024 * 1024;
-
 /// Where peers come in over QUIC.
 #[derive(Debug)]
 pub(crate) struct QuicListener {
@@ -77,7 +73,7 @@ impl QuicListener {
 }
 
 fn listening() -> TransportConfig {
-    let mut config = bounded(STREAM, WINDOW, SENT);
+    let mut config = bounded(STREAM, WINDOW);
     config.max_concurrent_bidi_streams(VarInt::from_u32(STREAMS));
     config
 }

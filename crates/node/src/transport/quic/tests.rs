@@ -383,6 +383,48 @@ async fn the_last_words_arrive_though_nobody_holds_the_connection_any_more() {
     assert_eq!(tokio::join!(sending, receiving).1, 3_000_000);
 }
 
+/// Takes what goes at once, and no turn of anybody else.
+fn write_now(stream: &mut QuicStream, bytes: &[u8]) -> usize {
+    match stream.poll_write(&mut Context::from_waker(std::task::Waker::noop()), bytes) {
+        Poll::Ready(written) => written.unwrap(),
+        Poll::Pending => 0,
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_was_kept_alive_ends_with_its_last_user() {
+    let (near, far, _socket) = pair(1).await;
+    let (mut tunnel, other) = stream(&near, &far).await;
+    tunnel.finish();
+    tunnel.stop();
+    drop((tunnel, other));
+    assert!(near.is_alive());
+    drop(near);
+    let mut next = far.accept();
+    let ended = timeout(Duration::from_secs(5), poll_fn(|cx| next.poll(cx))).await;
+    assert_eq!(ended.expect("at once, and not at the next sign of life").unwrap_err(), QuicEnd::Other);
+}
+
+#[tokio::test]
+async fn as_much_waits_for_the_peer_as_its_distance_asks_for() {
+    let (near, far, _socket) = pair(1).await;
+    let (mut reader, mut writer) = stream(&near, &far).await;
+    let chunk = vec![7; 64 * 1024];
+    let mut taken = 0;
+    loop {
+        match write_now(&mut writer, &chunk) {
+            0 => break,
+            written => taken += written,
+        }
+    }
+    let most = usize::try_from(far.most_sent()).unwrap();
+    assert!((most / 2..=most).contains(&taken), "{taken} bytes wait of {most}");
+    let mut heard = 0;
+    while heard < taken {
+        heard += read(&mut reader).await.unwrap().len();
+    }
+}
+
 #[tokio::test]
 async fn a_stream_that_is_broken_off_says_why_and_leaves_the_others() {
     let (near, far, _socket) = pair(1).await;
