@@ -28,6 +28,22 @@ pub struct Game {
     pub told: Value,
 }
 
+/// A WireGuard interface, until it is dropped.
+#[derive(Debug)]
+pub struct WireGuard {
+    /// As others are told.
+    pub public_key: String,
+    socket: PathBuf,
+    _process: Process,
+}
+
+impl Drop for WireGuard {
+    /// It is killed, and so cannot remove its socket.
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
 impl Host {
     /// Starts somebody who sends back the datagrams that come to `listen`.
     pub fn udp_echo(&self, listen: &str) -> Result<Backend> {
@@ -80,20 +96,21 @@ impl Host {
     }
 
     /// Starts a WireGuard interface of this name that runs outside of the kernel, with a key of its
-    /// own. Returns its public key, too. Its socket is everybody's, so its name must be its own.
-    pub fn wireguard(&self, interface: &str, address: &str) -> Result<(Process, String)> {
+    /// own. Its socket is everybody's, so its name must be its own.
+    pub fn wireguard(&self, interface: &str, address: &str) -> Result<WireGuard> {
         let mut command = self.command("wireguard-go");
         command.args(["--foreground", interface]).env("WG_PROCESS_FOREGROUND", "1").env("LOG_LEVEL", "error");
         let process = self.spawn("wireguard-go", &mut command)?;
         let socket = PathBuf::from(format!("/var/run/wireguard/{interface}.sock"));
-        until(|| socket.exists()).context("WireGuard's socket")?;
+        let mut end = WireGuard { public_key: String::new(), socket, _process: process };
+        until(|| end.socket.exists()).context("WireGuard's socket")?;
         let key = format!("umask 077; wg genkey > {interface}.key; wg pubkey < {interface}.key");
-        let public = self.run("sh", &["-c", &key])?.success()?.stdout.trim().to_owned();
+        self.run("sh", &["-c", &key])?.success()?.stdout.trim().clone_into(&mut end.public_key);
         self.run("wg", &["set", interface, "private-key", &format!("{interface}.key")])?.success()?;
         self.ip(&format!("address add {address} dev {interface}"))?;
         // What it wraps fits into a packet of QUIC then, and so goes beside the streams.
         self.ip(&format!("link set {interface} mtu 1280 up"))?;
-        Ok((process, public))
+        Ok(end)
     }
 }
 

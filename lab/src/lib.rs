@@ -34,7 +34,7 @@ mod service;
 mod traffic;
 mod yggdrasil;
 
-pub use datagrams::Game;
+pub use datagrams::{Game, WireGuard};
 pub use dht::{DHT_PORT, DhtNetwork};
 pub use helper::{Backend, EVERY_CHECK, helper, screenshots};
 pub use impostor::{IMPOSTOR_PORT, Impostor};

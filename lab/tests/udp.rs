@@ -125,15 +125,15 @@ fn wireguard_shakes_hands_and_carries_files_through_a_forward() -> Result<()> {
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let (_switch, [alice, bob]) = lab.lan(["alice", "bob"])?;
     let [near, far] = ["b", "a"].map(|side| format!("hlwg{side}{}", std::process::id() % 100_000));
-    let (_far_end, public_far) = alice.wireguard(&far, "10.9.0.1/24")?;
-    let (_near_end, public_near) = bob.wireguard(&near, "10.9.0.2/24")?;
+    let far_end = alice.wireguard(&far, "10.9.0.1/24")?;
+    let near_end = bob.wireguard(&near, "10.9.0.2/24")?;
     alice
-        .run("wg", &["set", &far, "listen-port", "51820", "peer", &public_near, "allowed-ips", "10.9.0.2/32"])?
+        .run("wg", &["set", &far, "listen-port", "51820", "peer", &near_end.public_key, "allowed-ips", "10.9.0.2/32"])?
         .success()?;
     let (_sharing, key) = alice.share_udp(([127, 0, 0, 1], 51820).into(), &[])?;
     let (_forward, at) = bob.forward_udp(&key, &[])?;
     let endpoint = at.to_string();
-    let peer = ["peer", &public_far, "allowed-ips", "10.9.0.1/32", "endpoint", &endpoint];
+    let peer = ["peer", &far_end.public_key, "allowed-ips", "10.9.0.1/32", "endpoint", &endpoint];
     bob.run("wg", &[&["set", &near], &peer[..]].concat())?.success()?;
 
     let ping = bob.run("ping", &["-c", "5", "-i", "0.2", "-W", "20", "10.9.0.1"])?.success()?.stdout;
