@@ -14,6 +14,7 @@
 //! # Ok(()) }
 //! ```
 
+mod clock;
 mod datagrams;
 mod dht;
 mod helper;
@@ -34,6 +35,7 @@ mod service;
 mod traffic;
 mod yggdrasil;
 
+pub use clock::WrongClock;
 pub use datagrams::{Game, WireGuard};
 pub use dht::{DHT_PORT, DhtNetwork};
 pub use helper::{Backend, EVERY_CHECK, helper, screenshots};

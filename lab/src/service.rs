@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::helper::Backend;
 use crate::network::Host;
-use crate::product::Hardline;
+use crate::product::{Hardline, hardline_program};
 
 /// A service that our program publishes, and the web server behind it.
 #[derive(Debug)]
@@ -24,9 +24,14 @@ pub struct Service {
 impl Host {
     /// Publishes a web server with known answers by `hardline share`.
     pub fn service(&self, options: &[&str]) -> Result<Service> {
+        self.service_by(hardline_program()?, options)
+    }
+
+    /// The same, with another build of the program.
+    pub fn service_by(&self, program: &Path, options: &[&str]) -> Result<Service> {
         let backend = self.backend("127.0.0.1:0")?;
         let target = backend.address.port().to_string();
-        Service::new(self.hardline(&[&["share", &target], options].concat())?, backend)
+        Service::new(self.hardline_build(program, &[&["share", &target], options].concat())?, backend)
     }
 
     /// The same, with the identity in `certificate`, which is made when absent.

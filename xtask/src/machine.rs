@@ -77,6 +77,7 @@ pub(crate) const TESTS: &[Need] = &[
         why: "the same where the kernel has none",
         is_there: || program("wireguard-go", "--version"),
     },
+    Need { package: "faketime", why: "a computer whose clock is wrong", is_there: || program("faketime", "--version") },
     Need { package: "fonts-dejavu-core", why: "legible screenshots", is_there: has_fonts },
 ];
 

@@ -5,6 +5,7 @@
 mod away;
 mod broken;
 mod chaos;
+mod clock;
 mod datagrams;
 mod homes;
 mod hostile;

@@ -34,6 +34,18 @@ fn without_services_the_gateway_runs_alone_and_listens_for_no_other_computer() {
     assert!(get(running.gateway(), "http://localhost/").starts_with("HTTP/1.1 200 "));
 }
 
+/// As started by an init system that sets nothing.
+#[test]
+fn without_any_environment_it_serves_from_the_data_folder_that_it_is_given() {
+    let program = Program::new();
+    let folder = program.home().join("data");
+    let mut command = program.command(["share", &web_server("bare").to_string(), "--json"]);
+    command.env_remove("HOME").env_remove("PATH").env("HARDLINE_DATA_DIR", &folder);
+    let running = Running::start(command);
+    assert!(get(running.gateway(), &running.link()).ends_with("bare"));
+    assert!(folder.is_dir());
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn as_many_files_are_opened_as_the_system_allows() {

@@ -40,8 +40,8 @@ const PUT_LIMIT: Duration = Duration::from_secs(60);
 const READ_BACK_LIMIT: Duration = Duration::from_secs(20);
 
 /// Longest sleep before the clock is looked at again: it goes on while the computer sleeps, and
-/// timers do not.
-const MAX_SLEEP: Duration = Duration::from_secs(60);
+/// timers do not; and a computer without a battery for it begins in 1970, until NTP sets it.
+const MAX_SLEEP: Duration = Duration::from_secs(5);
 
 /// Publishes one service for as long as it runs.
 pub(super) struct Announcer {
