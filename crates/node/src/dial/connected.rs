@@ -50,11 +50,15 @@ impl Connected {
     /// sent for it.
     pub(crate) fn peers(&self) -> Vec<Peer> {
         let mut peers = BTreeMap::new();
+        // Those with tunnels first: their round trip is followed where bytes are sent, and grows
+        // with what waits on the way.
+        for (key, route) in self.tunnels.routes() {
+            let peer = peer(&mut peers, key, &route);
+            peer.tunnels += 1;
+            peer.path.round_trip = peer.path.round_trip.max(route.path().round_trip);
+        }
         for (key, route) in self.pool.routes() {
             peer(&mut peers, key, &route).idle += 1;
-        }
-        for (key, route) in self.tunnels.routes() {
-            peer(&mut peers, key, &route).tunnels += 1;
         }
         peers.into_values().collect()
     }
