@@ -124,6 +124,34 @@ const fn of_https(text: &'static str) -> Refusal {
     }
 }
 
+/// A program that refuses to be told who asked, until it is told whom to believe.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Distrust {
+    /// Who says so, for people.
+    pub who: &'static str,
+    /// With which status.
+    pub status: u16,
+    /// What its answer contains.
+    pub text: &'static str,
+    /// What has it believe, for people; follows a verb.
+    pub remedy: &'static str,
+}
+
+/// Programs that do so.
+pub const DISTRUSTS: &[Distrust] = &[Distrust {
+    who: "Home Assistant",
+    status: 400,
+    text: "400: Bad Request",
+    remedy: "use_x_forwarded_for: true and trusted_proxies: [127.0.0.1], or this computer's address where \
+             it runs on another, to http: in its configuration.yaml",
+}];
+
+/// The program that an answer to a request with who asked is a refusal of.
+#[must_use]
+pub fn distrust(status: u16, answer: &str) -> Option<&'static Distrust> {
+    DISTRUSTS.iter().find(|it| it.status == status && answer.contains(it.text))
+}
+
 /// The refusal that an answer to a request for `path` is.
 #[must_use]
 pub fn refusal(path: &str, status: u16, answer: &str) -> Option<&'static Refusal> {

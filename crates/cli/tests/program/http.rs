@@ -140,3 +140,44 @@ fn doctor_says_what_a_visitor_of_a_service_would_see_and_which_setting_helps() {
     let outcome = program.run(["doctor", "no such service"]);
     assert!(outcome.code == Some(2) && outcome.stderr.contains("title, name or target"), "{}", outcome.stderr);
 }
+
+/// A program that refuses to be told who asks, with this body.
+fn distrustful(body: &'static str) -> u16 {
+    backend(move |mut stream| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let mut heard = String::new();
+        while reader.read_line(&mut heard).is_ok_and(|count| count > 2) {}
+        let (status, body) =
+            if heard.to_lowercase().contains("x-forwarded-for:") { ("400 Bad Request", body) } else { ("200 OK", "") };
+        let length = body.len();
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+        let _ = stream.write_all(answer.as_bytes());
+    })
+}
+
+#[test]
+fn doctor_says_that_a_program_refuses_to_be_told_who_asks() {
+    let program = Program::new();
+    let file = program.home().join("hardline.toml");
+    let services = [
+        ("known", distrustful("400: Bad Request"), "forwarded = true"),
+        ("unknown", distrustful("No."), "forwarded = true"),
+        ("silent", distrustful("No."), "app = \"node-red\""),
+    ];
+    let text: String = services
+        .iter()
+        .map(|(name, port, line)| format!("[[service]]\nname = \"{name}\"\ntarget = {port}\n{line}\n"))
+        .collect();
+    std::fs::write(&file, text).unwrap();
+    for (service, code, said) in [
+        ("known", 8, "Home Assistant answers 400 because it is told who asks, and 200 where it is not"),
+        ("known", 8, "trusted_proxies"),
+        ("unknown", 8, "The program answers 400 because it is told who asks"),
+        ("unknown", 8, "take forwarded = true out"),
+        ("silent", 0, "answers a visitor with 200"),
+    ] {
+        let outcome = program.run(["--config", file.to_str().unwrap(), "doctor", service]);
+        assert!(outcome.stdout.contains(said), "{service}: {}{}", outcome.stdout, outcome.stderr);
+        assert_eq!(outcome.code, Some(code), "{service}: {}", outcome.stdout);
+    }
+}

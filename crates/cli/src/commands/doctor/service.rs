@@ -52,6 +52,9 @@ pub(super) async fn findings(service: &ServiceConfig) -> Vec<Finding> {
     if let Some(finding) = refused(service, "/", &answer) {
         return vec![finding];
     }
+    if let Some(finding) = distrusts(service, &answer).await {
+        return vec![finding];
+    }
     for path in other_paths(&answer) {
         if let Ok(answer) = visit(service, path).await
             && let Some(finding) = refused(service, path, &answer)
@@ -72,6 +75,26 @@ fn refused(service: &ServiceConfig, path: &str, answer: &Answer) -> Option<Findi
     let sentence =
         format!("{}: {} answers {} because {}.", name(service), refusal.who, refusal.status, refusal.because);
     Some(Finding::wrong(ABOUT, sentence, format!("add {} to the service; see docs/apps.md", refusal.setting)))
+}
+
+/// A program that answers as long as it is not told who asked.
+async fn distrusts(service: &ServiceConfig, answer: &Answer) -> Option<Finding> {
+    let status = answer.status.filter(|status| *status >= 400 && service.http.forwarded == Some(true))?;
+    let mut silent = service.clone();
+    silent.http.forwarded = Some(false);
+    let otherwise = visit(&silent, "/").await.ok()?.status.filter(|status| *status < 400)?;
+    let known = apps::distrust(status, &answer.text);
+    let sentence = format!(
+        "{}: {} answers {status} because it is told who asks, and {otherwise} where it is not.",
+        name(service),
+        known.map_or("The program", |it| it.who),
+    );
+    let remedy = match known {
+        Some(known) => format!("add {}", known.remedy),
+        None => "have the program believe this computer as a proxy".to_owned(),
+    };
+    let remedy = format!("{remedy}, or take forwarded = true out of the service; see docs/apps.md");
+    Some(Finding::wrong(ABOUT, sentence, remedy))
 }
 
 async fn answered(service: &ServiceConfig, answer: &Answer) -> Finding {
