@@ -65,6 +65,21 @@ impl Host {
         Ok(server)
     }
 
+    /// Starts code-server at 127.0.0.1:8080, with a folder that holds `note.txt`, and returns the
+    /// path that opens it. Whoever gets there may edit; terminals and searches need parts that are
+    /// not installed.
+    pub fn code_server(&self) -> Result<(Process, String)> {
+        let folder = self.home().join("project");
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join("note.txt"), "A note.\n")?;
+        let mut command = self.node("code-server", "code-server/out/node/entry.js")?;
+        command.args(["--auth", "none", "--bind-addr", "127.0.0.1:8080", "--disable-workspace-trust"]);
+        command.args(["--disable-telemetry", "--disable-update-check", "--disable-getting-started-override"]);
+        let server = self.spawn("code-server", &mut command)?;
+        server.wait_for_line("HTTP server listening on")?;
+        Ok((server, format!("/?folder={}", folder.display())))
+    }
+
     /// Starts TiddlyWiki at 127.0.0.1:8080, with an empty wiki.
     pub fn tiddlywiki(&self) -> Result<Process> {
         let program = "tiddlywiki/tiddlywiki.js";
@@ -100,6 +115,9 @@ pub(crate) fn modules(name: &str) -> Result<PathBuf> {
         let mut npm = Command::new("npm");
         npm.current_dir(&folder).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
         run(&mut npm)?.success().with_context(|| format!("installing lab/npm/{name}"))?;
+        let mut npm = Command::new("npm");
+        npm.current_dir(&folder).args(["run", "build", "--if-present"]);
+        run(&mut npm)?.success().with_context(|| format!("building lab/npm/{name}"))?;
         fs::write(installed, wanted)?;
     }
     Ok(folder.join("node_modules"))

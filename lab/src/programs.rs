@@ -64,6 +64,23 @@ impl Host {
         Ok((process, key))
     }
 
+    /// Starts Home Assistant at 127.0.0.1:8123, new: its page asks for the first user. `http` are
+    /// lines for its web server.
+    pub fn home_assistant(&self, http: &[&str]) -> Result<Process> {
+        let check = "import homeassistant.bootstrap, hass_frontend, sqlalchemy, aiohttp_cors";
+        let environment = crate::python::environment("home-assistant", check, "requirements-home-assistant.txt")?;
+        let folder = self.home().join("home-assistant");
+        fs::create_dir_all(&folder)?;
+        let lines: String = http.iter().map(|line| format!("  {line}\n")).collect();
+        let settings = format!("homeassistant:\nfrontend:\nhttp:\n  server_host: 127.0.0.1\n{lines}");
+        fs::write(folder.join("configuration.yaml"), settings)?;
+        let mut command = self.command(environment.join("bin/hass"));
+        let process = self.spawn("home assistant", command.arg("--config").arg(&folder).arg("--skip-pip"))?;
+        let is_there = || self.curl(&["http://127.0.0.1:8123/manifest.json"]).is_ok_and(|it| it.status.success());
+        crate::process::until(is_there).context("Home Assistant's page")?;
+        Ok(process)
+    }
+
     /// Starts Radicale with its page at 127.0.0.1:5232, which lets in everybody.
     pub fn radicale(&self) -> Result<Process> {
         let mut command = self.command("radicale");

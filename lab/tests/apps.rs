@@ -4,7 +4,7 @@
 use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
-use hardline_lab::{Hardline, Host, Lab, Switch, screenshots};
+use hardline_lab::{Hardline, Host, Lab, Switch, is_long, screenshots};
 use hardline_node::apps;
 use serde_json::{Value, json};
 
@@ -188,4 +188,98 @@ fn an_nginx_that_speaks_https_with_a_certificate_of_its_own_opens_at_http() -> R
     ensure!(said.contains(digits.trim_start_matches("sha256")), "{said} {fingerprint}");
     drop(links.publisher);
     Ok(())
+}
+
+/// As it is a link needs nothing; who asks it hears only from those whom it was told to believe.
+#[test]
+fn home_assistant_opens_and_hears_who_asks_once_it_trusts_us() -> Result<()> {
+    if !is_long() {
+        return Ok(());
+    }
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = World::new(&lab)?;
+    let home = world.alice.home_assistant(&[])?;
+    let links = world.publish("8123", "8123", "app = \"home-assistant\"\nforwarded = true")?;
+    home_assistant_greets(&world, &links.raw)?;
+    let refused = world.get(&links.right, &[])?;
+    ensure!(refused.starts_with("HTTP/1.1 400 ") && refused.ends_with("400: Bad Request"), "{refused:.500}");
+    home.wait_for_line("A request from a reverse proxy was received from 127.0.0.1, but your HTTP integration")?;
+    let said = world.doctor("right")?;
+    ensure!(said.contains("Home Assistant answers 400") && said.contains("trusted_proxies: [127.0.0.1]"), "{said}");
+    ensure!(world.doctor("raw")?.starts_with("ok "), "{}", world.doctor("raw")?);
+    drop((links, home));
+
+    let home = world.alice.home_assistant(&["use_x_forwarded_for: true", "trusted_proxies: [127.0.0.1]"])?;
+    let links = world.publish("8123", "8123", "app = \"home-assistant\"\nforwarded = true")?;
+    home_assistant_greets(&world, &links.right)?;
+    ensure!(world.doctor("right")?.starts_with("ok "), "{}", world.doctor("right")?);
+    let unknown = world.get(&format!("{}/api/", links.right), &[])?;
+    ensure!(unknown.starts_with("HTTP/1.1 401 "), "{unknown:.500}");
+    let logged = home.wait_for_line("invalid authentication")?;
+    ensure!(logged.contains("(192.168.77.2)"), "{logged}");
+    drop(links.publisher);
+    Ok(())
+}
+
+/// Its page opens at `link`, and its WebSocket asks who it is.
+fn home_assistant_greets(world: &World, link: &str) -> Result<()> {
+    let socket = "(window.socket = new WebSocket(`ws://${location.host}/api/websocket`), \
+                   socket.onmessage = it => window.said = it.data, 0)";
+    let values = world.bob.browse(
+        "chromium",
+        &[
+            &format!("open:{link}/"),
+            "wait:document.title === 'Home Assistant' && location.pathname === '/onboarding.html'",
+            &format!("read:{socket}"),
+            "wait:window.said",
+            "read:JSON.parse(window.said).type",
+        ],
+    )?;
+    ensure!(values[1] == json!("auth_required"), "{values:?}");
+    Ok(())
+}
+
+/// It compares `Origin` with `Host`, and with the host in `Forwarded` where that is there, which it
+/// takes with the quotes that RFC 7239 wants around a port.
+#[test]
+fn code_server_lists_a_folder_and_keeps_other_sites_out() -> Result<()> {
+    if !is_long() {
+        return Ok(());
+    }
+    let Some(lab) = Lab::open()? else { return Ok(()) };
+    let world = World::new(&lab)?;
+    let (_editor, path) = world.alice.code_server()?;
+    let links = world.publish("8080", "8080", "app = \"code-server\"")?;
+    for link in [&links.raw, &links.right] {
+        let shot = format!("shot:{}", screenshots().join("code-server.png").display());
+        let listed = "wait:document.querySelector('.explorer-folders-view [aria-label=\"note.txt\"]')";
+        world.bob.browse("chromium", &[&format!("open:{link}{path}"), listed, &shot])?;
+        for (origin, status) in [(link.as_str(), "101"), ("http://evil.example", "403")] {
+            let answer = upgrade(&world, link, origin)?;
+            ensure!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{origin} at {link}: {answer:.500}");
+        }
+    }
+    drop(links);
+    let links = world.publish("8080", "8080", "app = \"code-server\"\nforwarded = true")?;
+    let answer = upgrade(&world, &links.right, &links.right)?;
+    ensure!(answer.starts_with("HTTP/1.1 403 "), "docs/apps.md says so: {answer:.500}");
+    drop(links.publisher);
+    Ok(())
+}
+
+/// The head of what code-server answers when a page of `origin` asks for a WebSocket.
+fn upgrade(world: &World, link: &str, origin: &str) -> Result<String> {
+    let origin = format!("Origin: {origin}");
+    let mut options = vec!["--max-time", "3", "--http1.1"];
+    for header in [
+        &origin,
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+    ] {
+        options.extend(["--header", header]);
+    }
+    let wanted = "reconnectionToken=00000000-0000-4000-8000-000000000000&reconnection=false";
+    world.get(&format!("{link}/?{wanted}"), &options)
 }

@@ -157,6 +157,45 @@ fn vite() -> Result<()> {
     Ok(())
 }
 
+/// The page for the first user, who is made from it and signs in at the WebSocket.
+#[test]
+fn home_assistant() -> Result<()> {
+    let Some(world) = World::open()? else { return Ok(()) };
+    let _home = world.alice.home_assistant(&[])?;
+    let steps = [
+        "wait:document.querySelector('ha-onboarding')?.shadowRoot?.textContent.length > 0",
+        FIRST_USER,
+        "wait:window.said === 'auth_ok'",
+    ];
+    world.page("home-assistant", "8123", &["--app", "home-assistant"], "/", &steps)?;
+    Ok(())
+}
+
+const FIRST_USER: &str = "read:((async () => {
+    const client_id = `${location.origin}/`;
+    const user = { name: 'Bob', username: 'bob', password: 'a-password', language: 'en', client_id };
+    const made = await fetch('/api/onboarding/users', { method: 'POST', body: JSON.stringify(user) });
+    const code = (await made.json()).auth_code;
+    const body = new URLSearchParams({ grant_type: 'authorization_code', code, client_id });
+    const token = await (await fetch('/auth/token', { method: 'POST', body })).json();
+    const socket = new WebSocket(`ws://${location.host}/api/websocket`);
+    socket.onmessage = message => {
+        window.said = JSON.parse(message.data).type;
+        if (said === 'auth_required')
+            socket.send(JSON.stringify({ type: 'auth', access_token: token.access_token }));
+    };
+})(), 0)";
+
+/// The folder's files come by a WebSocket.
+#[test]
+fn code_server() -> Result<()> {
+    let Some(world) = World::open()? else { return Ok(()) };
+    let (_editor, path) = world.alice.code_server()?;
+    let steps = ["wait:document.querySelector('.explorer-folders-view [aria-label=\"note.txt\"]')"];
+    world.page("code-server", "8080", &["--app", "code-server"], &path, &steps)?;
+    Ok(())
+}
+
 #[test]
 fn gitweb() -> Result<()> {
     let Some(world) = World::open()? else { return Ok(()) };

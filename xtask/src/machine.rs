@@ -85,6 +85,8 @@ pub(crate) const TESTS: &[Need] = &[
 pub(crate) const LONG_TESTS: &[Need] = &[
     Need { package: "nodejs", why: "programs with pages", is_there: || program("node", "--version") },
     Need { package: "npm", why: "the same", is_there: || program("npm", "--version") },
+    Need { package: "build-essential", why: "a part of one in C", is_there: || program("make", "--version") },
+    Need { package: "libnode-dev", why: "the same", is_there: || exists("/usr/include/node/node.h") },
     Need { package: "gitweb", why: "the same", is_there: || exists("/usr/share/gitweb/gitweb.cgi") },
     Need { package: "radicale", why: "the same", is_there: || program("radicale", "--version") },
 ];
