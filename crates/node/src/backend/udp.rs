@@ -64,6 +64,9 @@ async fn socket(to: SocketAddr) -> io::Result<UdpSocket> {
     let any = if to.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
     let socket = UdpSocket::bind::<SocketAddr>(any).await?;
     socket.connect(to).await?;
+    // Until the runtime has heard that there is room, it takes the socket for full, and the first
+    // datagram would be lost.
+    socket.writable().await?;
     Ok(socket)
 }
 
@@ -105,5 +108,22 @@ impl DatagramEnd for Flow {
         if let Err(error) = sent {
             debug!(%error, "datagram not sent");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_sent_as_soon_as_there_is_a_socket_arrives() {
+        let program = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let socket = socket(program.local_addr().unwrap()).await.unwrap();
+        let place = UdpPlace::new(program.local_addr().unwrap().into());
+        let mut flow = Flow { socket, place };
+        flow.send(b"first");
+        let mut bytes = [0; 8];
+        let received = timeout(Duration::from_secs(5), program.recv(&mut bytes)).await;
+        assert_eq!(&bytes[..received.unwrap().unwrap()], b"first");
     }
 }
