@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hardline_proto::KeyHash;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::config::{ForwardConfig, LocalAddr};
+use crate::json::as_text;
 
 /// All of a node, in the order in which they were made.
 #[derive(Debug, Default)]
@@ -106,10 +107,6 @@ impl ForwardState {
             is_udp_over_tcp: self.is_udp_over_tcp.load(Ordering::Relaxed),
         }
     }
-}
-
-fn as_text<S: Serializer>(key: &KeyHash, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_str(key)
 }
 
 impl ForwardStatus {
