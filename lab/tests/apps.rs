@@ -4,7 +4,7 @@
 use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
-use hardline_lab::{Hardline, Host, Lab, Switch, is_long, screenshots};
+use hardline_lab::{Hardline, Host, Lab, Switch, screenshots};
 use hardline_node::apps;
 use serde_json::{Value, json};
 
@@ -192,10 +192,8 @@ fn an_nginx_that_speaks_https_with_a_certificate_of_its_own_opens_at_http() -> R
 
 /// As it is a link needs nothing; who asks it hears only from those whom it was told to believe.
 #[test]
+#[ignore = "takes minutes to install: cargo xtask test --long"]
 fn home_assistant_opens_and_hears_who_asks_once_it_trusts_us() -> Result<()> {
-    if !is_long() {
-        return Ok(());
-    }
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let world = World::new(&lab)?;
     let home = world.alice.home_assistant(&[])?;
@@ -242,10 +240,8 @@ fn home_assistant_greets(world: &World, link: &str) -> Result<()> {
 /// It compares `Origin` with `Host`, and with the host in `Forwarded` where that is there, which it
 /// takes with the quotes that RFC 7239 wants around a port.
 #[test]
+#[ignore = "takes minutes to install: cargo xtask test --long"]
 fn code_server_lists_a_folder_and_keeps_other_sites_out() -> Result<()> {
-    if !is_long() {
-        return Ok(());
-    }
     let Some(lab) = Lab::open()? else { return Ok(()) };
     let world = World::new(&lab)?;
     let (_editor, path) = world.alice.code_server()?;

@@ -4,7 +4,7 @@
 use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
-use hardline_lab::{Hardline, Host, Lab, Switch, is_long, screenshots};
+use hardline_lab::{Hardline, Host, Lab, Switch, screenshots};
 use hardline_node::apps;
 use serde_json::{Value, json};
 
@@ -18,11 +18,8 @@ struct World {
 }
 
 impl World {
-    /// `None` where it takes too long, or cannot be.
+    /// `None` where it cannot be.
     fn open() -> Result<Option<Self>> {
-        if !is_long() {
-            return Ok(None);
-        }
         let Some(lab) = Lab::open()? else { return Ok(None) };
         let (switch, [alice, bob]) = lab.lan(["alice", "bob"])?;
         let gateway = bob.hardline(&[])?;
@@ -55,6 +52,7 @@ fn violations(console: Option<Value>) -> Result<Vec<String>> {
 }
 
 #[test]
+#[ignore = "takes minutes to install: cargo xtask test --long"]
 fn jupyter() -> Result<()> {
     let Some(world) = World::open()? else { return Ok(()) };
     let (_jupyter, notebook) = world.alice.jupyter()?;
@@ -71,6 +69,7 @@ fn jupyter() -> Result<()> {
 }
 
 #[test]
+#[ignore = "takes minutes to install: cargo xtask test --long"]
 fn transmission() -> Result<()> {
     let Some(world) = World::open()? else { return Ok(()) };
     let _transmission = world.alice.transmission()?;
@@ -85,6 +84,7 @@ fn transmission() -> Result<()> {
 }
 
 #[test]
+#[ignore = "takes minutes to install: cargo xtask test --long"]
 fn syncthing() -> Result<()> {
     let Some(world) = World::open()? else { return Ok(()) };
     let (_syncthing, key) = world.alice.syncthing()?;
@@ -107,6 +107,7 @@ fn syncthing() -> Result<()> {
 
 /// A flow is deployed in the editor, answers a request, and tells the editor of it (WebSocket).
 #[test]
+#[ignore = "takes minutes to install: cargo xtask test --long"]
 fn node_red() -> Result<()> {
     let Some(world) = World::open()? else { return Ok(()) };
     let _node_red = world.alice.node_red()?;
@@ -134,6 +135,7 @@ fn node_red() -> Result<()> {
 
 /// A change of a file reaches the page, which is not loaded again for it.
 #[test]
+#[ignore = "takes minutes to install: cargo xtask test --long"]
 fn vite() -> Result<()> {
     let Some(world) = World::open()? else { return Ok(()) };
     let _vite = world.alice.vite()?;
@@ -159,6 +161,7 @@ fn vite() -> Result<()> {
 
 /// The page for the first user, who is made from it and signs in at the WebSocket.
 #[test]
+#[ignore = "takes minutes to install: cargo xtask test --long"]
 fn home_assistant() -> Result<()> {
     let Some(world) = World::open()? else { return Ok(()) };
     let _home = world.alice.home_assistant(&[])?;
@@ -188,6 +191,7 @@ const FIRST_USER: &str = "read:((async () => {
 
 /// The folder's files come by a WebSocket.
 #[test]
+#[ignore = "takes minutes to install: cargo xtask test --long"]
 fn code_server() -> Result<()> {
     let Some(world) = World::open()? else { return Ok(()) };
     let (_editor, path) = world.alice.code_server()?;
@@ -197,6 +201,7 @@ fn code_server() -> Result<()> {
 }
 
 #[test]
+#[ignore = "takes minutes to install: cargo xtask test --long"]
 fn gitweb() -> Result<()> {
     let Some(world) = World::open()? else { return Ok(()) };
     let _servers = world.alice.gitweb()?;
@@ -208,6 +213,7 @@ fn gitweb() -> Result<()> {
 }
 
 #[test]
+#[ignore = "takes minutes to install: cargo xtask test --long"]
 fn nginx() -> Result<()> {
     let Some(world) = World::open()? else { return Ok(()) };
     let site = "server { listen 127.0.0.1:8080; location / { root site; autoindex on; charset utf-8; } }";
@@ -227,6 +233,7 @@ fn nginx() -> Result<()> {
 }
 
 #[test]
+#[ignore = "takes minutes to install: cargo xtask test --long"]
 fn mosquitto() -> Result<()> {
     let Some(world) = World::open()? else { return Ok(()) };
     let _mosquitto = world.alice.mosquitto_with_a_page()?;
@@ -236,6 +243,7 @@ fn mosquitto() -> Result<()> {
 
 /// A calendar is made in the page.
 #[test]
+#[ignore = "takes minutes to install: cargo xtask test --long"]
 fn radicale() -> Result<()> {
     let Some(world) = World::open()? else { return Ok(()) };
     let _radicale = world.alice.radicale()?;
@@ -258,6 +266,7 @@ fn radicale() -> Result<()> {
 
 /// A note that is written in the page is kept by the server.
 #[test]
+#[ignore = "takes minutes to install: cargo xtask test --long"]
 fn tiddlywiki() -> Result<()> {
     let Some(world) = World::open()? else { return Ok(()) };
     let _tiddlywiki = world.alice.tiddlywiki()?;

@@ -151,7 +151,7 @@ fn lab(options: &Options) -> Result<()> {
         Path::new("target/release/hardline").canonicalize().context("stage build was left out")?,
     );
     if options.long {
-        command.env("HARDLINE_LAB_LONG", "1");
+        command.arg("--include-ignored").env("HARDLINE_LAB_LONG", "1");
     }
     if !machine::is_root() {
         become_root_of_own_namespaces(&mut command)?;
