@@ -91,3 +91,35 @@ fn sources() -> Vec<PathBuf> {
     assert!(files.len() > 100, "the sources were found");
     files
 }
+
+/// What differs between operating systems has its folders, and the code elsewhere is the same on
+/// all of them.
+#[test]
+fn only_the_folders_called_system_ask_for_which_operating_system_they_are_built() {
+    let mut found = String::new();
+    let mut inside = 0;
+    for path in sources().into_iter().filter(|path| !is_test(path) && is_in_a_crate(path)) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]\n").next().unwrap();
+        let asking = (1..).zip(code.lines()).filter(|(_, line)| asks_for_a_system(line));
+        if path.components().any(|part| part.as_os_str() == "system") {
+            inside += asking.count();
+            continue;
+        }
+        for (number, line) in asking {
+            let _ = writeln!(found, "{}:{number}: {}", path.display(), line.trim());
+        }
+    }
+    assert!(found.is_empty(), "{found}");
+    assert!(inside > 20, "those of the folders were found: {inside}");
+}
+
+fn is_in_a_crate(path: &Path) -> bool {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("crates");
+    path.starts_with(crates)
+}
+
+fn asks_for_a_system(line: &str) -> bool {
+    let code = line.split("//").next().unwrap_or_default();
+    code.contains("cfg") && ["unix", "windows", "target_os"].iter().any(|system| code.contains(system))
+}

@@ -3,6 +3,8 @@
 
 use hardline_node::config::NodeConfig;
 
+use crate::system::limits;
+
 /// Descriptors kept for all but tunnels: handshakes under way, and what the program opens itself.
 /// Of few, a quarter.
 const OTHERS: u64 = 1024;
@@ -11,27 +13,11 @@ const OTHERS: u64 = 1024;
 /// descriptors for: at a limit a newcomer is refused at once, and without descriptors he would wait
 /// unheard. (A program that both listens and serves browsers may still run out; then it accepts
 /// nobody until there are some again.)
-#[cfg(unix)]
 pub(crate) fn allow_as_many_as_possible(config: &mut NodeConfig) {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let allowed = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit.maximum,
-        Err(error) => {
-            tracing::debug!(%error, ?limit, "limit of open files not raised");
-            limit.current
-        }
-    };
-    if let Some(allowed) = allowed {
+    if let Some(allowed) = limits::raise_open_files() {
         bound_tunnels(config, allowed);
     }
 }
-
-/// Elsewhere there is no such limit.
-#[cfg(not(unix))]
-pub(crate) fn allow_as_many_as_possible(_: &mut NodeConfig) {}
 
 fn bound_tunnels(config: &mut NodeConfig, allowed: u64) {
     let others = OTHERS.min(allowed / 4);

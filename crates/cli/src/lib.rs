@@ -19,9 +19,8 @@ mod help; // the command line as people read it
 mod identities; // names and targets → identity files
 mod links; // key hash → what a person opens
 mod logging; // settings → tracing
-mod memory; // freed memory → the system
 mod output; // what people and programs read on stdout
-mod signals; // SIGTERM and Ctrl-C
+mod system; // what differs between operating systems
 mod target; // what a person types for a service → target
 
 use std::process::ExitCode;

@@ -21,7 +21,7 @@ impl VariablesFor {
         let shell = std::env::var("SHELL").unwrap_or_default();
         match shell.rsplit('/').next() {
             Some("fish") => Self::Fish,
-            Some("") if cfg!(windows) => Self::Powershell,
+            Some("") if crate::system::kind::IS_WINDOWS => Self::Powershell,
             _ => Self::Sh,
         }
     }

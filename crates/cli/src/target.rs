@@ -36,7 +36,7 @@ pub(crate) fn parse(text: &str, base: &Path) -> Result<Target, String> {
     }
     let path = base.join(text);
     if path.is_dir() && !text.is_empty() {
-        return std::fs::canonicalize(&path).map(Target::Folder).map_err(|err| format!("{}: {err}", path.display()));
+        return dunce::canonicalize(&path).map(Target::Folder).map_err(|err| format!("{}: {err}", path.display()));
     }
     if let Ok(at) = HostPort::typed(text) {
         return Ok(Target::Tcp(at));
@@ -85,7 +85,7 @@ fn udp(rest: &str) -> Result<Target, String> {
 
 /// The absolute path of a socket, which need not exist yet: the service may start later.
 fn unix(path: &Path) -> Result<Target, String> {
-    let absolute = match (path.parent().map(std::fs::canonicalize), path.file_name()) {
+    let absolute = match (path.parent().map(dunce::canonicalize), path.file_name()) {
         (Some(Ok(folder)), Some(name)) => folder.join(name),
         _ => std::path::absolute(path).map_err(|err| format!("{}: {err}", path.display()))?,
     };

@@ -42,6 +42,7 @@ pub mod node; // the only place that wires the parts together
 pub mod relays; // relays through which this computer is reached
 pub mod services; // the table of services, observed by all
 mod status; // what a node is doing → sentences, JSON
+mod system; // what differs between operating systems
 mod tuning; // options of sockets that only tune
 mod warm_up; // one handshake before somebody waits
 

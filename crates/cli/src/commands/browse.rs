@@ -17,7 +17,7 @@ use crate::failure::{Exit, Failure};
 use crate::links;
 use crate::output::{Output, printable};
 use crate::settings::Loaded;
-use crate::signals::Signals;
+use crate::system::signals::Signals;
 
 /// Seconds that `--once` waits: searches are repeated, and a sleeping Wi-Fi client needs a second
 /// for a multicast.

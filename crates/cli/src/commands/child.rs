@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::process::ExitStatus;
 
 use hardline_node::config::NodeConfig;
 use tokio::process::{Child, Command};
@@ -13,7 +12,8 @@ use crate::failure::{Exit, Failure};
 use crate::gateway::{self, Occupant};
 use crate::proxy_env::{no_proxy_here, variables};
 use crate::settings::Loaded;
-use crate::signals::Signals;
+use crate::system::process;
+use crate::system::signals::Signals;
 
 /// What shells end with when a program is not there.
 const NOT_FOUND: u8 = 127;
@@ -63,35 +63,14 @@ async fn until_ended(mut child: Child, signals: &mut Signals) -> Result<(), Fail
         tokio::select! {
             ended = child.wait() => {
                 let status = ended.map_err(|err| Failure::of(Exit::Failed, "cannot wait for the program", &err))?;
-                return match code(status) {
+                return match process::code(status) {
                     0 => Ok(()),
                     code => Err(Failure::silent(Exit::Failed).status(code)),
                 };
             }
             // Ctrl-C reaches the program by itself, since both have the same terminal; being asked
             // to stop twice harms nobody.
-            () = signals.next() => terminate(&child),
+            () = signals.next() => process::terminate(&child),
         }
     }
-}
-
-#[cfg(unix)]
-fn terminate(child: &Child) {
-    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
-    if let Some(pid) = pid {
-        // It may have ended meanwhile.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-    }
-}
-
-#[cfg(not(unix))]
-fn terminate(_child: &Child) {}
-
-/// A program's status as shells see it: 128 and the signal's number if one ended it.
-fn code(status: ExitStatus) -> u8 {
-    #[cfg(unix)]
-    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
-        return u8::try_from(128 + signal).unwrap_or(u8::MAX);
-    }
-    status.code().map_or(1, |code| u8::try_from(code).unwrap_or(u8::MAX))
 }

@@ -9,7 +9,8 @@ use crate::args::ReachArgs;
 use crate::failure::{Exit, Failure};
 use crate::links;
 use crate::settings::Loaded;
-use crate::signals::Signals;
+use crate::system::process::close_stdout;
+use crate::system::signals::Signals;
 
 use super::reach::{dialler, static_addresses};
 
@@ -78,17 +79,4 @@ fn broken(error: &io::Error) -> Failure {
 fn moved() -> Failure {
     Failure::new(Exit::Failed, "this computer has moved to another network, and the tunnel stayed behind")
         .remedy("connect again; what the tunnel carried may be incomplete")
-}
-
-/// Lets the reader of stdout see its end while stdin is still read.
-#[cfg(unix)]
-fn close_stdout() -> io::Result<()> {
-    let nowhere = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
-    Ok(rustix::stdio::dup2_stdout(nowhere)?)
-}
-
-/// Here stdout is closed by the end of the program only.
-#[cfg(not(unix))]
-fn close_stdout() -> io::Result<()> {
-    Ok(())
 }

@@ -17,7 +17,7 @@ use crate::dht_args::{DhtArgs, DhtCommand, DhtNetworkArgs};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, printable};
 use crate::settings::Loaded;
-use crate::signals::Signals;
+use crate::system::signals::Signals;
 
 /// Time between lines about the node's state.
 const STATE_INTERVAL: Duration = Duration::from_secs(10);

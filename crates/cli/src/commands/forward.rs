@@ -9,7 +9,7 @@ use crate::failure::{Exit, Failure};
 use crate::links;
 use crate::output::Output;
 use crate::settings::Loaded;
-use crate::signals::Signals;
+use crate::system::signals::Signals;
 
 use super::reach::{dialler, static_addresses};
 

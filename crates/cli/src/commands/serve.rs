@@ -9,7 +9,6 @@ use hardline_node::proto::hosts::HostPort;
 use hardline_node::proto::relay::RelayUrl;
 use hardline_node::store::StoreNotice;
 use hardline_node::tls::identity::IdentityNotice;
-use sd_notify::NotifyState;
 use serde_json::{Value, json};
 
 use super::relay;
@@ -17,9 +16,10 @@ use crate::descriptors;
 use crate::failure::{Exit, Failure};
 use crate::gateway::{self, Occupant};
 use crate::links;
-use crate::memory;
 use crate::output::Output;
-use crate::signals::Signals;
+use crate::system::memory;
+use crate::system::signals::Signals;
+use crate::system::supervisor;
 
 /// A node that runs.
 pub(super) struct Running {
@@ -93,9 +93,7 @@ impl Running {
         for notice in &self.notices {
             output.remark(format_args!("note: {notice}"));
         }
-        if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
-            tracing::warn!(%error, "systemd not told");
-        }
+        supervisor::ready();
     }
 
     /// Waits for a signal, then stops: running tunnels get their grace, and a second signal ends
@@ -103,7 +101,7 @@ impl Running {
     pub(super) async fn until_stopped(mut self, output: Output) {
         self.signals.next().await;
         let _ = output.event(&json!({"event": "stopping"}));
-        let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        supervisor::stopping();
         self.stop().await;
         let _ = output.event(&json!({"event": "stopped"}));
     }

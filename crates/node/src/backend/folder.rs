@@ -29,6 +29,7 @@ use tokio::sync::Semaphore;
 use tracing::debug;
 
 use crate::page::{self, page};
+use crate::system::names::is_loop;
 use path::SharedPath;
 use root::Found;
 
@@ -172,14 +173,6 @@ fn not_found() -> Response<Body> {
         p { a href="/" { "To the start of this share" } }
     };
     html_response(StatusCode::NOT_FOUND, &page("Nothing here", &body))
-}
-
-/// Whether a symbolic link leads to itself (`ELOOP`).
-fn is_loop(error: &io::Error) -> bool {
-    #[cfg(target_os = "linux")]
-    return error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
-    #[cfg(not(target_os = "linux"))]
-    return error.to_string().contains("symbolic links");
 }
 
 /// Tells what cannot be read from what is not there, without a word about names outside the share.

@@ -24,6 +24,7 @@ use self::http::{HttpStage, Staged};
 use self::place::Place;
 use self::udp::UdpStream;
 use crate::config::{HttpSettings, ServiceConfig};
+use crate::system::unix_socket::UnixStream;
 use crate::transport::{ByteStream, Reset};
 
 /// How long a program may take.
@@ -79,8 +80,7 @@ impl Backend {
 #[derive(Debug)]
 pub(crate) enum BackendStream {
     Tcp(TcpStream),
-    #[cfg(unix)]
-    Unix(tokio::net::UnixStream),
+    Unix(UnixStream),
     Folder(DuplexStream),
     Udp(Box<UdpStream>),
     /// With HTTP understood in between.
@@ -91,7 +91,6 @@ impl BackendStream {
     fn read_half(self: Pin<&mut Self>) -> Pin<&mut (dyn AsyncRead + Unpin)> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream),
-            #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream),
             Self::Folder(stream) => Pin::new(stream),
             Self::Udp(stream) => Pin::new(&mut **stream),
@@ -102,7 +101,6 @@ impl BackendStream {
     fn write_half(self: Pin<&mut Self>) -> Pin<&mut (dyn AsyncWrite + Unpin)> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream),
-            #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream),
             Self::Folder(stream) => Pin::new(stream),
             Self::Udp(stream) => Pin::new(&mut **stream),
@@ -121,7 +119,6 @@ impl ByteStream for BackendStream {
     fn poll_read_slices(&mut self, cx: &mut Context<'_>, room: &mut [IoSliceMut<'_>]) -> Poll<io::Result<usize>> {
         match self {
             Self::Tcp(stream) => stream.poll_read_slices(cx, room),
-            #[cfg(unix)]
             Self::Unix(stream) => stream.poll_read_slices(cx, room),
             Self::Folder(stream) => stream.poll_read_slices(cx, room),
             Self::Udp(stream) => stream.poll_read_slices(cx, room),
@@ -153,7 +150,6 @@ impl Reset for BackendStream {
     fn reset_on_close(&mut self, reason: ResetReason) {
         match self {
             Self::Tcp(stream) => stream.reset_on_close(reason),
-            #[cfg(unix)]
             Self::Unix(stream) => stream.reset_on_close(reason),
             Self::Folder(stream) => stream.reset_on_close(reason),
             Self::Udp(stream) => stream.reset_on_close(reason),

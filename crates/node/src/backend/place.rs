@@ -9,6 +9,7 @@ use super::BackendStream;
 use super::folder::FolderServer;
 use super::udp::UdpPlace;
 use crate::config::Target;
+use crate::system::unix_socket;
 use crate::transport::tcp;
 
 /// Where the tunnels of one service end, and how long connecting there may take.
@@ -25,7 +26,6 @@ enum At {
     /// A program's UDP port.
     Udp(UdpPlace),
     /// A program's Unix socket.
-    #[cfg(unix)]
     Unix(std::path::PathBuf),
     /// The built-in file server.
     Folder(FolderServer),
@@ -37,11 +37,9 @@ impl Place {
         let at = match target {
             Target::Tcp(at) | Target::Https(at) => At::Tcp(at.clone()),
             Target::Udp(at) => At::Udp(UdpPlace::new(at.clone())),
-            #[cfg(unix)]
-            Target::Unix(path) => At::Unix(path.clone()),
-            #[cfg(not(unix))]
-            Target::Unix(_) => {
-                return Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no Unix sockets"));
+            Target::Unix(path) => {
+                unix_socket::require()?;
+                At::Unix(path.clone())
             }
             Target::Folder(root) => At::Folder(FolderServer::new(root.clone())?),
         };
@@ -58,9 +56,8 @@ impl Place {
         match &self.at {
             At::Tcp(at) => Ok(BackendStream::Tcp(tcp::connect(at, self.timeout).await?)),
             At::Udp(place) => Ok(BackendStream::Udp(Box::new(place.connect(self.timeout).await?))),
-            #[cfg(unix)]
             At::Unix(path) => {
-                let connecting = tokio::net::UnixStream::connect(path);
+                let connecting = unix_socket::connect(path);
                 let connected = tokio::time::timeout(self.timeout, connecting).await;
                 Ok(BackendStream::Unix(connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??))
             }

@@ -32,7 +32,6 @@ impl Forward {
         match listener {
             LocalListener::Tcp(listener) => self.accept(listener, tasks, tcp::tune).await,
             LocalListener::Udp(socket) => self.receive(socket, tasks).await,
-            #[cfg(unix)]
             LocalListener::Unix(listener) => self.accept(listener, tasks, |_| {}).await,
         }
     }

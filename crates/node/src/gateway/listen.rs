@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::net::{TcpListener, TcpSocket};
 
-use crate::tuning::Tunable;
+use crate::system::sockets::reuse_after_restart;
 
 /// Free ports tried when any will do: one that is free on 127.0.0.1 may be taken on ::1.
 const FREE_PORT_TRIES: usize = 16;
@@ -58,10 +58,7 @@ fn bind_one(addr: SocketAddr) -> Result<TcpListener, GatewayBindError> {
 
 fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // A restart must not wait for the old connections' TIME_WAIT. On Windows the option means
-    // something else.
-    #[cfg(unix)]
-    Tunable::ReuseAddress.try_set(|| socket.set_reuseaddr(true));
+    reuse_after_restart(&(&socket).into());
     socket.bind(addr)?;
     socket.listen(BACKLOG)
 }

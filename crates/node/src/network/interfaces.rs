@@ -1,16 +1,32 @@
 //! Which addresses this host has: the only list of interfaces.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use hardline_proto::network::InterfaceAddr;
 use if_addrs::IfAddr;
 
-/// Every address of every interface, those that are down too.
+use crate::system::short_lived::short_lived;
+
+/// Any port: nothing is sent to it.
+const PORT: u16 = 9;
+
+/// The name of an address whose interface is not known.
+const UNNAMED: &str = "default";
+
+/// Every address of every interface, those that are down too. Where the system lists none (Wine,
+/// some sandboxes), the addresses that it sends from.
 ///
 /// # Errors
-/// When the system does not tell.
+/// When the system tells of neither.
 pub fn interface_addrs() -> io::Result<Vec<InterfaceAddr>> {
+    listed(if_addrs::get_if_addrs(), sending_addrs)
+}
+
+fn listed(
+    answer: io::Result<Vec<if_addrs::Interface>>,
+    sending: impl FnOnce() -> Vec<InterfaceAddr>,
+) -> io::Result<Vec<InterfaceAddr>> {
     let short_lived = short_lived();
     let read = |found: if_addrs::Interface| InterfaceAddr {
         ip: found.ip(),
@@ -22,7 +38,40 @@ pub fn interface_addrs() -> io::Result<Vec<InterfaceAddr>> {
         is_short_lived: short_lived.contains(&found.ip()),
         interface: found.name,
     };
-    Ok(if_addrs::get_if_addrs()?.into_iter().map(read).collect())
+    match answer {
+        Ok(found) => Ok(found.into_iter().map(read).collect()),
+        Err(error) => match sending() {
+            addrs if addrs.is_empty() => Err(explained(error)),
+            addrs => Ok(addrs),
+        },
+    }
+}
+
+/// The addresses that this host sends from to the internet, one of each family at most.
+fn sending_addrs() -> Vec<InterfaceAddr> {
+    // Addresses for documentation (RFC 5737, RFC 3849). Connecting a datagram socket sends nothing:
+    // the system chooses an address.
+    let v4 = sending_addr(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into());
+    let v6 = sending_addr(Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into());
+    let of = |ip: IpAddr| InterfaceAddr {
+        ip,
+        prefix_len: if ip.is_ipv4() { 32 } else { 128 },
+        is_up: true,
+        is_short_lived: false,
+        interface: UNNAMED.to_owned(),
+    };
+    v4.into_iter().chain(v6).map(of).collect()
+}
+
+fn sending_addr(any: IpAddr, to: IpAddr) -> Option<IpAddr> {
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect((to, PORT)).ok()?;
+    Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_unspecified())
+}
+
+/// On Windows `if-addrs` asks for the error in the wrong place, and finds that all went well.
+fn explained(error: io::Error) -> io::Error {
+    if error.raw_os_error() == Some(0) { io::Error::other("the system does not say why") } else { error }
 }
 
 /// The number of the interface called `name`, if it is there.
@@ -30,50 +79,24 @@ pub(crate) fn interface_index(name: &str) -> Option<u32> {
     if_addrs::get_if_addrs().ok()?.into_iter().find(|found| found.name == name)?.index
 }
 
-/// Privacy addresses (RFC 8981) and deprecated ones: not worth remembering for others. Known on
-/// Linux, where `/proc` tells; empty elsewhere.
-fn short_lived() -> Vec<IpAddr> {
-    #[cfg(target_os = "linux")]
-    let addrs = std::fs::read_to_string("/proc/net/if_inet6").map(|table| linux::read(&table)).unwrap_or_default();
-    #[cfg(not(target_os = "linux"))]
-    let addrs = Vec::new();
-    addrs
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-#[cfg(target_os = "linux")]
-mod linux {
-    use std::net::{IpAddr, Ipv6Addr};
-
-    /// `IFA_F_TEMPORARY` of the kernel's `if_addr.h`.
-    const TEMPORARY: u8 = 0x01;
-
-    /// `IFA_F_DEPRECATED` of the same.
-    const DEPRECATED: u8 = 0x20;
-
-    /// Reads the table: address, interface number, prefix length, scope, flags (hexadecimal), name.
-    pub(super) fn read(table: &str) -> Vec<IpAddr> {
-        table.lines().filter_map(short_lived).collect()
-    }
-
-    fn short_lived(line: &str) -> Option<IpAddr> {
-        let mut fields = line.split_whitespace();
-        let addr = u128::from_str_radix(fields.next()?, 16).ok()?;
-        let flags = u8::from_str_radix(fields.nth(3)?, 16).ok()?;
-        (flags & (TEMPORARY | DEPRECATED) != 0).then_some(IpAddr::V6(Ipv6Addr::from(addr)))
-    }
-
-    #[cfg(test)]
-    mod tests {
-        use super::*;
-
-        #[test]
-        fn temporary_and_deprecated_addresses_are_told_apart() {
-            let table = "20010db8000000000000000000000001 02 40 00 80     eth0\n\
-                         20010db8000000000000000000000002 02 40 00 01     eth0\n\
-                         20010db8000000000000000000000003 02 40 00 a0     eth0\n\
-                         nonsense\n";
-            let found: Vec<_> = read(table).iter().map(ToString::to_string).collect();
-            assert_eq!(found, ["2001:db8::2", "2001:db8::3"]);
-        }
+    #[test]
+    fn where_no_interface_is_listed_the_addresses_that_are_sent_from_are_those_of_the_host() {
+        let one = InterfaceAddr {
+            ip: Ipv4Addr::LOCALHOST.into(),
+            prefix_len: 32,
+            is_up: true,
+            is_short_lived: false,
+            interface: UNNAMED.to_owned(),
+        };
+        let refused = || Err(io::Error::from_raw_os_error(0));
+        assert_eq!(listed(refused(), || vec![one.clone()]).unwrap(), [one]);
+        let error = listed(refused(), Vec::new).unwrap_err().to_string();
+        assert_eq!(error, "the system does not say why", "not that all went well");
+        let here = IpAddr::from(Ipv4Addr::LOCALHOST);
+        assert_eq!(sending_addr(Ipv4Addr::UNSPECIFIED.into(), here), Some(here));
     }
 }

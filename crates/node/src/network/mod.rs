@@ -9,9 +9,7 @@
 //! wakes every 15 s, waits 250 ms before it tells, cannot be asked without a task either, and
 //! brings twice as many crates on Windows (82 instead of 37), a UDP stack among them.
 
-mod events; // the system's word that something has changed
 mod interfaces; // what addresses there are
-mod netlink; // how Linux tells of changes
 mod route; // the router in front of this host
 
 use std::fmt;
@@ -26,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use self::events::Events;
-use self::netlink::Netlink;
+use crate::system::events::Events;
+use crate::system::netlink::Netlink;
 
 pub use self::interfaces::interface_addrs;
 pub(crate) use self::interfaces::interface_index;

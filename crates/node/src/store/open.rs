@@ -2,7 +2,7 @@
 //! files moved aside.
 
 use std::ffi::c_int;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -13,6 +13,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::database::Database;
 use super::{StoreError, StoreNotice};
+use crate::system::private;
 
 /// Name of the database in the data folder.
 pub const DATABASE_FILE: &str = "store.sqlite3";
@@ -53,7 +54,7 @@ fn open_on_disk(data_dir: &Path, path: &Path, now: SystemTime) -> Result<(Databa
         io::ErrorKind::StorageFull => StoreError::Full { path: path.to_path_buf() },
         _ => StoreError::Folder { path: data_dir.to_path_buf(), source },
     };
-    make_folder(data_dir).map_err(folder_error)?;
+    private::make_folder(data_dir).map_err(folder_error)?;
     refuse_what_is_no_file(path)?;
     // Held until the database is open: moving a damaged one aside and migrating an old one are each
     // for one process.
@@ -113,15 +114,6 @@ fn check_header(path: &Path) -> rusqlite::Result<()> {
     Err(rusqlite::Error::SqliteFailure(code, Some("file is not a database".to_owned())))
 }
 
-/// Makes the folder when it is missing, for this user alone.
-fn make_folder(path: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
-}
-
 /// SQLite's own words for a folder in its place are "unable to open database file".
 fn refuse_what_is_no_file(path: &Path) -> Result<(), StoreError> {
     let Ok(found) = fs::metadata(path) else { return Ok(()) };
@@ -135,7 +127,7 @@ fn refuse_what_is_no_file(path: &Path) -> Result<(), StoreError> {
 /// Takes the lock; `None` when others kept it for [`OPEN_LOCK_TIMEOUT`]. Dropping the file gives it
 /// back.
 fn lock(path: &Path) -> io::Result<Option<File>> {
-    let file = private().create(true).truncate(false).open(path)?;
+    let file = private::options().create(true).truncate(false).open(path)?;
     let deadline = Instant::now() + OPEN_LOCK_TIMEOUT;
     loop {
         match file.try_lock() {
@@ -150,24 +142,9 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
 /// Makes the database when it is missing, and takes the rights of others away from one that is
 /// there: it tells whom its owner visits. SQLite gives its companions the same rights.
 fn create_private(path: &Path) -> io::Result<()> {
-    let file = private().create(true).truncate(false).open(path)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        if file.metadata()?.permissions().mode() & 0o077 != 0 {
-            file.set_permissions(fs::Permissions::from_mode(0o600))?;
-        }
-    }
-    drop(file);
-    Ok(())
-}
-
-fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
+    let is_new = !path.exists();
+    let file = private::options().create(true).truncate(false).open(path)?;
+    if is_new || private::is_open_to_others(path) { private::protect(&file, path) } else { Ok(()) }
 }
 
 /// Renames the database and its companions to a free name, and returns that name.

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::tcp;
+use crate::system::unix_socket::UnixStream;
 
 /// What can be broken off: either end of a tunnel.
 pub trait Reset {
@@ -124,11 +125,9 @@ impl Reset for TcpStream {
     }
 }
 
-#[cfg(unix)]
-impl ByteStream for tokio::net::UnixStream {}
+impl ByteStream for UnixStream {}
 
-#[cfg(unix)]
-impl Reset for tokio::net::UnixStream {
+impl Reset for UnixStream {
     fn reset_on_close(&mut self, _reason: ResetReason) {} // it knows none: dropping it is all there is
 }
 

@@ -118,9 +118,9 @@ fn no_dns(port: u16) -> Finding {
 
 /// The system does not ask the DNS server of the hardline that runs here.
 fn dns_unused(port: u16) -> Finding {
-    let remedy = if cfg!(target_os = "macos") {
+    let remedy = if crate::system::kind::IS_MACOS {
         format!("write the two lines `nameserver 127.0.0.1` and `port {port}` into /etc/resolver/localhost")
-    } else if cfg!(windows) {
+    } else if crate::system::kind::IS_WINDOWS {
         "in PowerShell, as administrator: Add-DnsClientNrptRule -Namespace .localhost -NameServers 127.0.0.1, \
          with dns.port = 53, the only port that Windows asks at"
             .to_owned()

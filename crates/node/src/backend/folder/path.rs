@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
+use crate::system::names::{is_separator, os_string};
+
 /// Everything but the characters that RFC 3986, section 2.3, calls unreserved.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -62,23 +64,11 @@ pub(super) fn is_hidden(name: &OsStr) -> bool {
 }
 
 fn name(bytes: Vec<u8>) -> Option<OsString> {
-    let is_separator = |byte: &u8| matches!(byte, 0 | b'/') || cfg!(windows) && matches!(byte, b'\\' | b':');
-    if bytes.is_empty() || bytes.iter().any(is_separator) {
+    if bytes.is_empty() || bytes.iter().any(|byte| *byte == 0 || is_separator(*byte)) {
         return None;
     }
     let name = os_string(bytes)?;
     (!is_hidden(&name)).then_some(name)
-}
-
-#[cfg(unix)]
-#[allow(clippy::unnecessary_wraps)] // elsewhere it can fail
-fn os_string(bytes: Vec<u8>) -> Option<OsString> {
-    Some(std::os::unix::ffi::OsStringExt::from_vec(bytes))
-}
-
-#[cfg(not(unix))]
-fn os_string(bytes: Vec<u8>) -> Option<OsString> {
-    String::from_utf8(bytes).ok().map(OsString::from)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{debug, trace};
 
 use super::interfaces::NamedInterface;
+use crate::system::sockets::share_port;
 use crate::tuning::Tunable;
 
 /// Datagrams received and not yet looked at, by all sockets together.
@@ -40,9 +41,7 @@ pub(super) fn open_group(any: IpAddr, port: u16) -> io::Result<Arc<UdpSocket>> {
     if at.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    Tunable::ReuseAddress.try_set(|| socket.set_reuse_address(true));
-    #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
-    Tunable::ReusePort.try_set(|| socket.set_reuse_port(true));
+    share_port(&(&socket).into());
     into_tokio(socket, at)
 }
 

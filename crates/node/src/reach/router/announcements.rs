@@ -52,9 +52,7 @@ impl Announcements {
 /// The port is shared with other programs of this computer.
 fn open(local: Ipv4Addr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_reuse_address(true)?;
-    #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
-    socket.set_reuse_port(true)?;
+    crate::system::sockets::share_port(&(&socket).into());
     socket.set_nonblocking(true)?;
     socket.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, ANNOUNCE_PORT).into())?;
     socket.join_multicast_v4(&ANNOUNCE_GROUP, &local)?;

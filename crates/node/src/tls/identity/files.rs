@@ -1,11 +1,12 @@
 //! The three files of an identity: their names, bounded reading, atomic writing.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::{IdentityError, IdentityNotice};
+use crate::system::private;
 
 /// Largest file read, in bytes: a certificate with its whole chain and explanatory text has a few
 /// tens of thousands.
@@ -89,7 +90,7 @@ impl Files {
     /// Unix permissions, where the user's own folders are private by inheritance.
     pub(super) fn key_readable_by_others(&self, texts: &Texts) -> Option<IdentityNotice> {
         let path = self.key_file(texts);
-        is_open_to_others(path).then(|| IdentityNotice::KeyReadableByOthers { path: path.to_owned() })
+        private::is_open_to_others(path).then(|| IdentityNotice::KeyReadableByOthers { path: path.to_owned() })
     }
 }
 
@@ -111,50 +112,11 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, IdentityError> {
 /// Writes beside `path`, then gives the file its name, if that is free.
 fn try_write_new(path: &Path, contents: &[u8]) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    make_folder(folder)?;
+    private::make_folder(folder)?;
     let mut file = tempfile::Builder::new().prefix(".hardline-").tempfile_in(folder)?; // mode 0600
+    private::protect(file.as_file(), file.path())?; // where modes are unknown
     file.write_all(contents)?;
     file.as_file().sync_all()?;
     file.persist_noclobber(path)?;
-    sync_folder(folder)
-}
-
-/// Makes a folder, and those above it, that only its owner can enter.
-#[cfg(unix)]
-fn make_folder(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-#[cfg(not(unix))]
-fn make_folder(folder: &Path) -> io::Result<()> {
-    fs::create_dir_all(folder)
-}
-
-/// Puts a new name in `folder` on the disk. Some network file systems cannot; they promise no more
-/// than they can.
-#[cfg(unix)]
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
-    match File::open(folder).and_then(|folder| folder.sync_all()) {
-        Err(error) if [InvalidInput, PermissionDenied, Unsupported].contains(&error.kind()) => Ok(()),
-        other => other,
-    }
-}
-
-/// Folders cannot be opened as files here; the name is on the disk a moment later.
-#[cfg(not(unix))]
-fn sync_folder(_folder: &Path) -> io::Result<()> {
-    Ok(())
-}
-
-#[cfg(unix)]
-fn is_open_to_others(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
-}
-
-#[cfg(not(unix))]
-fn is_open_to_others(_path: &Path) -> bool {
-    false
+    private::sync_folder(folder)
 }

@@ -25,6 +25,7 @@ use super::tls::{self, Proof};
 use crate::limits::{CONNECT_TIMEOUT, DIAL_HANDSHAKE_TIMEOUT};
 use crate::transport::udp::{Datagram, LentSocket};
 use crate::transport::{ConnectError, Connected, Target, Transport};
+use crate::tuning::Tunable;
 
 /// Time without a packet after which a connection counts as gone: as long as TCP's keepalive takes.
 const MAX_IDLE: Duration = Duration::from_secs(120);
@@ -207,8 +208,8 @@ fn socket(at: SocketAddr) -> io::Result<std::net::UdpSocket> {
         socket.set_only_v6(!at.ip().is_unspecified())?;
     }
     // The kernel may give less; then a burst loses packets.
-    let _ = socket.set_recv_buffer_size(BUFFER);
-    let _ = socket.set_send_buffer_size(BUFFER);
+    Tunable::ReceiveBuffer.try_set(|| socket.set_recv_buffer_size(BUFFER));
+    Tunable::SendBuffer.try_set(|| socket.set_send_buffer_size(BUFFER));
     socket.set_nonblocking(true)?;
     socket.bind(&at.into())?;
     Ok(socket.into())

@@ -183,6 +183,7 @@ impl TokenFile {
         };
         let text = serde_json::to_vec_pretty(&tokens.iter().map(stored).collect::<Vec<_>>())?;
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        crate::system::private::protect(file.as_file(), file.path())?;
         file.write_all(&text)?;
         file.as_file().sync_all()?;
         file.persist(&self.path)?;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
-use crate::tuning::Tunable;
+use crate::system::sockets::reuse_after_restart;
 
 /// Ports tried above the one asked for.
 const NEXT_PORTS: u16 = 25;
@@ -66,10 +66,7 @@ fn listener(addr: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     if addr.is_ipv6() {
         socket.set_only_v6(only_v6)?;
     }
-    // A restart must not wait for the old connections' TIME_WAIT. On Windows the option means
-    // something else.
-    #[cfg(unix)]
-    Tunable::ReuseAddress.try_set(|| socket.set_reuse_address(true));
+    reuse_after_restart(&(&socket).into());
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;

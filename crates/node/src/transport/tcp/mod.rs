@@ -1,7 +1,6 @@
 //! TCP connections: made, for diallers and backends; accepted, from peers and browsers.
 
 pub(crate) mod listen; // the P2P port
-mod path_state; // what TCP knows of the other computer
 
 use std::fmt;
 use std::io;
@@ -17,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream, ToSocketAddrs, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-pub(super) use path_state::path_state;
+pub(super) use crate::system::path_state::path_state;
 
 use super::dial::over_streams;
 use super::secure::SecureStream;

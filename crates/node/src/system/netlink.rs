@@ -2,22 +2,22 @@
 //! one system call, and what they say does not matter.
 
 #[cfg(target_os = "linux")]
-pub(super) use linux::Netlink;
+pub(crate) use linux::Netlink;
 
 /// Elsewhere there is none.
 #[cfg(not(target_os = "linux"))]
 #[derive(Debug)]
-pub(super) enum Netlink {}
+pub(crate) enum Netlink {}
 
 #[cfg(not(target_os = "linux"))]
 impl Netlink {
-    pub(super) const GROUPS: u32 = 0;
+    pub(crate) const GROUPS: u32 = 0;
 
-    pub(super) fn listen(_groups: u32) -> std::io::Result<Self> {
+    pub(crate) fn listen(_groups: u32) -> std::io::Result<Self> {
         Err(std::io::ErrorKind::Unsupported.into())
     }
 
-    pub(super) fn has_news(&self) -> bool {
+    pub(crate) fn has_news(&self) -> bool {
         match *self {}
     }
 }
@@ -35,12 +35,12 @@ mod linux {
 
     /// A socket that the kernel tells.
     #[derive(Debug)]
-    pub(in crate::network) struct Netlink(OwnedFd);
+    pub(crate) struct Netlink(OwnedFd);
 
     impl Netlink {
         /// `RTMGRP_LINK`, which tells of carriers too, `RTMGRP_IPV4_IFADDR`, `RTMGRP_IPV4_ROUTE`
         /// and `RTMGRP_IPV6_IFADDR`.
-        pub(in crate::network) const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100;
+        pub(crate) const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100;
 
         /// Messages read at once. What is left was sent before the look that follows, and so is
         /// seen by it.
@@ -50,7 +50,7 @@ mod linux {
         ///
         /// # Errors
         /// Where the system does not tell: a sandbox without netlink, say.
-        pub(in crate::network) fn listen(groups: u32) -> io::Result<Self> {
+        pub(crate) fn listen(groups: u32) -> io::Result<Self> {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             // No protocol is protocol 0: `NETLINK_ROUTE`.
             let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
@@ -59,7 +59,7 @@ mod linux {
         }
 
         /// Whether something that matters may have changed since the last call. Does not wait.
-        pub(in crate::network) fn has_news(&self) -> bool {
+        pub(crate) fn has_news(&self) -> bool {
             // Enough of a message to see whether it matters.
             let mut message = [0_u8; 64];
             let mut has_news = false;

@@ -1,13 +1,10 @@
 //! What the system's TCP knows of the other computer.
 
 use hardline_proto::liveness::PathState;
-use tokio::net::TcpStream;
 
 /// `None` where the system does not tell.
 #[cfg(target_os = "linux")]
-pub(in crate::transport) fn path_state(stream: &TcpStream) -> Option<PathState> {
-    use std::os::fd::AsRawFd;
-
+pub(crate) fn path_state(stream: &impl std::os::fd::AsRawFd) -> Option<PathState> {
     let mut info = [0; linux::WORDS];
     let length = uapi::getsockopt(stream.as_raw_fd(), uapi::c::IPPROTO_TCP, uapi::c::TCP_INFO, &mut info);
     linux::read(&info, length.ok()?)
@@ -15,7 +12,7 @@ pub(in crate::transport) fn path_state(stream: &TcpStream) -> Option<PathState> 
 
 /// `None` where the system does not tell.
 #[cfg(not(target_os = "linux"))]
-pub(in crate::transport) fn path_state(_stream: &TcpStream) -> Option<PathState> {
+pub(crate) fn path_state<S>(_stream: &S) -> Option<PathState> {
     None
 }
 
