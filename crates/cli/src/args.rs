@@ -28,6 +28,11 @@ pub struct Args {
     #[command(subcommand)]
     pub command: Option<Command>,
 
+    /// Runs the gateway for an app on a phone, as docs/android-protocol.md says: told of networks
+    /// on stdin, publishes nothing, and sends nothing while nobody asks
+    #[arg(long)]
+    pub mobile: bool,
+
     /// One service without a configuration.
     #[command(flatten)]
     pub legacy: LegacyArgs,
@@ -426,6 +431,10 @@ pub fn check(args: &Args) -> Result<(), clap::Error> {
         let message = "--service and --localport cannot be used with a command";
         return Err(Args::command().error(clap::error::ErrorKind::ArgumentConflict, message));
     }
+    if args.mobile && (args.command.is_some() || args.legacy.service.is_some() || args.legacy.localport == Some(0)) {
+        let message = "--mobile cannot be used with a command, with --service or without a gateway";
+        return Err(Args::command().error(clap::error::ErrorKind::ArgumentConflict, message));
+    }
     Ok(())
 }
 
@@ -613,6 +622,16 @@ mod tests {
     fn the_flags_of_one_service_belong_to_no_command() {
         let args = Args::try_parse_from(["hardline", "--service", "localhost", "browse"]).unwrap();
         assert!(check(&args).is_err());
+    }
+
+    #[test]
+    fn a_phone_publishes_nothing_and_has_a_gateway() {
+        for line in
+            ["hardline --mobile browse", "hardline --mobile --service localhost", "hardline --mobile --localport 0"]
+        {
+            assert!(check(&Args::try_parse_from(line.split(' ')).unwrap()).is_err(), "{line}");
+        }
+        assert!(check(&Args::try_parse_from(["hardline", "--mobile", "--localport", "7010"]).unwrap()).is_ok());
     }
 
     #[test]

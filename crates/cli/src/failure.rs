@@ -101,6 +101,12 @@ impl Failure {
         self
     }
 
+    /// The cause and the remedy in one line, for a program that shows them.
+    #[must_use]
+    pub fn message(&self) -> String {
+        [self.cause.as_deref(), self.remedy.as_deref()].into_iter().flatten().collect::<Vec<_>>().join("; ")
+    }
+
     /// What kind of failure it is.
     #[must_use]
     pub fn exit(&self) -> Exit {

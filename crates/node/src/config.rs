@@ -10,6 +10,7 @@ use hardline_proto::candidate::TransportAddr;
 use hardline_proto::host::ServiceName;
 use hardline_proto::hosts::HostPort;
 use hardline_proto::lan;
+use hardline_proto::network::InterfaceAddr;
 use hardline_proto::relay::RelayUrl;
 use hardline_proto::relay::registry::RelayLimits;
 
@@ -61,6 +62,9 @@ pub struct NodeConfig {
     pub relays: Vec<RelayUrl>,
     /// A relay to be run beside the services.
     pub relay: Option<RelayConfig>,
+    /// This computer's addresses where the system does not tell them, as on Android; told anew with
+    /// [`Node::set_networks`](crate::node::Node::set_networks). `None`: the system is asked.
+    pub networks: Option<Vec<InterfaceAddr>>,
     /// LAN discovery.
     pub lan: LanConfig,
     /// The DHT.
@@ -128,6 +132,7 @@ impl NodeConfig {
             services: Vec::new(),
             relays: Vec::new(),
             relay: None,
+            networks: None,
             lan: LanConfig::default(),
             dht: DhtSettings::default(),
             static_addresses: Vec::new(),
@@ -256,6 +261,9 @@ impl Default for LanConfig {
 pub struct DhtSettings {
     /// Whether it is used at all, proxies included.
     pub enabled: bool,
+    /// Whether a node of our own looks there. Without, proxies are asked alone, and nothing is
+    /// published: what costs a phone's battery least.
+    pub node: bool,
     /// UDP port of a node that publishes; 0 takes a free one, and so does one that only looks for
     /// services. When it is taken by another program a free one is used.
     ///
@@ -284,6 +292,7 @@ impl Default for DhtSettings {
     fn default() -> Self {
         Self {
             enabled: true,
+            node: true,
             port: None,
             bind: Vec::new(),
             bootstrap: vec![PUBLIC_BOOTSTRAP.to_owned()],

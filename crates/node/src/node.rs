@@ -30,7 +30,7 @@ use crate::drivers::dht::shared::SharedDht;
 use crate::drivers::lan::{FoundService, Lan, LanService};
 use crate::gateway::{self, Forward, Gateway, GatewayBindError, LocalListener};
 use crate::metrics::Metrics;
-use crate::network::NetworkMonitor;
+use crate::network::{GivenNetworks, InterfaceAddr, NetworkMonitor};
 use crate::publish::{Announced, PublishContext, Publisher, system_clock};
 use crate::reach::{self, Outside, Proofs, ProofsReceiver, Reach, ReachConfig};
 use crate::relays::{Relays, RelaysContext};
@@ -66,6 +66,8 @@ pub struct Node {
     drain: Drain,
     tasks: TaskTracker,
     grace: Duration,
+    /// How addresses are told, where the system does not.
+    given: Option<GivenNetworks>,
 }
 
 /// What the listening side is begun with.
@@ -174,7 +176,7 @@ impl Node {
         let listening = if is_listening { Some(bind_p2p(&config.p2p, &mut notices)?) } else { None };
         let (store, store_notices) = Store::open(&config.data_dir, config.import_from.as_deref()).await?;
         notices.extend(store_notices.into_iter().map(Notice::Store));
-        let network = NetworkMonitor::start(drain.stop.clone(), &tasks);
+        let (network, given) = networks(&config, &drain, &tasks);
         let lan = start_lan(&config, &network, &metrics, &drain, &mut notices).await;
         let quic = QuicSockets::new(config.p2p.quic, tasks.clone());
         let dht = prepare_dht(&config, &store, &network, &quic, &drain)?;
@@ -210,6 +212,7 @@ impl Node {
             drain,
             tasks,
             grace: config.grace,
+            given,
         };
         if let Some(listening) = listening {
             node.begin_listening(|_| Ok(listening))?;
@@ -471,6 +474,21 @@ impl Node {
         self.live.relay.as_ref().map(|relay| relay.key)
     }
 
+    /// Tells which addresses this computer has from now on: what was connected from others ends, and
+    /// what is searched for is searched for anew. Does nothing unless [`NodeConfig::networks`] says
+    /// that addresses are told.
+    pub fn set_networks(&self, addrs: Vec<InterfaceAddr>) {
+        if let Some(given) = &self.given {
+            given.set(addrs);
+        }
+    }
+
+    /// Begins or ends a rest: sessions that carry nothing end at once, and none is kept, so that
+    /// nothing is sent as long as nobody asks for anything.
+    pub fn rest(&self, is_resting: bool) {
+        self.dialler.pool().rest(is_resting);
+    }
+
     /// What it is doing now.
     #[must_use]
     pub fn status(&self) -> Status {
@@ -614,6 +632,17 @@ fn load_services(config: &NodeConfig, drain: &Drain, notices: &mut Vec<Notice>) 
         services.add(service)?;
     }
     Ok(Arc::new(services))
+}
+
+/// Who knows this computer's networks, and how they are told where it is not the system.
+fn networks(config: &NodeConfig, drain: &Drain, tasks: &TaskTracker) -> (NetworkMonitor, Option<GivenNetworks>) {
+    match config.networks.clone() {
+        Some(addrs) => {
+            let (monitor, given) = NetworkMonitor::given(addrs);
+            (monitor, Some(given))
+        }
+        None => (NetworkMonitor::start(drain.stop.clone(), tasks), None),
+    }
 }
 
 /// Which addresses this process does not dial: those of itself. The P2P port is known to the

@@ -156,6 +156,7 @@ mod tests {
             interface: "eth0".to_owned(),
             is_up: true,
             is_short_lived: false,
+            may_multicast: true,
         };
         let addrs = vec![addr("192.168.1.2", 24), addr("2001:db8:1::2", 64), addr("200:1::2", 7)];
         NetworkState { addrs, ..NetworkState::default() }

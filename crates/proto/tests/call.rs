@@ -265,6 +265,7 @@ impl Run {
             interface: String::new(),
             is_up: true,
             is_short_lived: false,
+            may_multicast: true,
         };
         let network = NetworkState { addrs: vec![interface("192.168.1.2")], ..NetworkState::default() };
         let public = ["203.0.113.99".parse().unwrap()];

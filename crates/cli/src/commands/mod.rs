@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod mobile; // a gateway that is told of networks, for an app on a phone
 mod run; // gateway and every service of the configuration
 mod serve; // a node until it is told to stop
 mod share; // one service, now
@@ -42,6 +43,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let sources = sources(&args);
     let load = || load(&sources, output);
     match args.command {
+        None if args.mobile => block_on(mobile::run(load()?, output)),
         None => block_on(run::run(load()?, args.legacy, output)),
         Some(Command::Share(args)) => block_on(share::run(load()?, args, output)),
         Some(Command::Browse(args)) => block_on(browse::run(load()?, args, output)),

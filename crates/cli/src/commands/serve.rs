@@ -96,6 +96,16 @@ impl Running {
         supervisor::ready();
     }
 
+    /// What people should hear.
+    pub(super) fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    /// The node.
+    pub(super) fn node(&self) -> &Node {
+        &self.node
+    }
+
     /// Waits for a signal, then stops: running tunnels get their grace, and a second signal ends
     /// it.
     pub(super) async fn until_stopped(mut self, output: Output) {

@@ -338,6 +338,15 @@ pub const KEYS: &[Key<Settings>] = &[
         set: |it, raw| raw.boolean().map(|value| it.node.dht.enabled = value),
     },
     Key {
+        name: "dht.node",
+        variable: Variable::OfName,
+        form: BOOLEAN,
+        example: "",
+        help: "Whether a node of one's own looks in the DHT and publishes there. Without it only the proxies are asked, and services of this computer are not published: nothing is sent at rest. --mobile turns it off.",
+        get: |it| Some(it.node.dht.node.into()),
+        set: |it, raw| raw.boolean().map(|value| it.node.dht.node = value),
+    },
+    Key {
         name: "dht.port",
         variable: Variable::OfName,
         form: "a port, 0 to 65535, where 0 takes a free one, or \"quic\"",

@@ -155,6 +155,23 @@ impl Running {
         }
     }
 
+    /// Writes a line to its stdin, which the command has to pipe.
+    #[track_caller]
+    pub(crate) fn say(&mut self, line: &str) {
+        writeln!(self.child.stdin.as_mut().expect("a pipe"), "{line}").unwrap();
+    }
+
+    /// Ends its stdin.
+    pub(crate) fn hang_up(&mut self) {
+        self.child.stdin = None;
+    }
+
+    /// Ends it without notice.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// The gateway's first address.
     #[track_caller]
     pub(crate) fn gateway(&self) -> SocketAddr {

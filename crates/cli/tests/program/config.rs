@@ -138,6 +138,7 @@ fn every_key_has_a_variable_of_its_own_that_sets_it() {
         ("lan.port", "1"),
         ("lan.bind", "127.0.0.1"),
         ("dht.enabled", "no"),
+        ("dht.node", "false"),
         ("dht.port", "0"),
         ("dht.bind", "127.0.0.1"),
         ("dht.bootstrap", "none"),

@@ -9,6 +9,7 @@ mod config; // files, environment, flags
 mod docs; // what is generated from the program
 mod packaging; // unit files
 
+mod mobile; // `--mobile`: as an app on a phone runs it
 mod run; // `hardline`: start, signals, the legacy flags
 mod share; // links that answer, and stay the same
 

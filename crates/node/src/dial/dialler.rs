@@ -192,6 +192,11 @@ impl Dialler {
         self.pool.put(name, self.idle(session, route));
     }
 
+    /// The sessions that wait for their next tunnel.
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
     /// Drops those over the connection of `session`, which has ended or carries as many tunnels as
     /// it may.
     pub(super) fn forget_connection(&self, name: &ServiceName, session: &dyn DiallerSession) {

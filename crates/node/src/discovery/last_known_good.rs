@@ -95,8 +95,14 @@ mod tests {
 
     fn network(own: &str) -> Arc<NetworkState> {
         let interface = "eth0".to_owned();
-        let addr =
-            InterfaceAddr { ip: own.parse().unwrap(), prefix_len: 8, interface, is_up: true, is_short_lived: false };
+        let addr = InterfaceAddr {
+            ip: own.parse().unwrap(),
+            prefix_len: 8,
+            interface,
+            is_up: true,
+            is_short_lived: false,
+            may_multicast: true,
+        };
         Arc::new(NetworkState { addrs: vec![addr], ..NetworkState::default() })
     }
 

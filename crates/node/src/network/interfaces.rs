@@ -36,6 +36,7 @@ fn listed(
         },
         is_up: found.is_oper_up(),
         is_short_lived: short_lived.contains(&found.ip()),
+        may_multicast: true,
         interface: found.name,
     };
     match answer {
@@ -57,6 +58,7 @@ fn sending_addrs() -> Vec<InterfaceAddr> {
         ip,
         prefix_len: if ip.is_ipv4() { 32 } else { 128 },
         is_up: true,
+        may_multicast: true,
         is_short_lived: false,
         interface: UNNAMED.to_owned(),
     };
@@ -89,6 +91,7 @@ mod tests {
             ip: Ipv4Addr::LOCALHOST.into(),
             prefix_len: 32,
             is_up: true,
+            may_multicast: true,
             is_short_lived: false,
             interface: UNNAMED.to_owned(),
         };

@@ -9,6 +9,7 @@
 //! wakes every 15 s, waits 250 ms before it tells, cannot be asked without a task either, and
 //! brings twice as many crates on Windows (82 instead of 37), a UDP stack among them.
 
+mod given; // what others tell, where the system does not
 mod interfaces; // what addresses there are
 mod route; // the router in front of this host
 
@@ -27,6 +28,7 @@ use tracing::debug;
 use crate::system::events::Events;
 use crate::system::netlink::Netlink;
 
+pub(crate) use self::given::GivenNetworks;
 pub use self::interfaces::interface_addrs;
 pub(crate) use self::interfaces::interface_index;
 pub(crate) use self::route::{RouterV6, default_router_v6};
@@ -272,6 +274,7 @@ pub(crate) mod simulated {
                 interface: "eth0".into(),
                 is_up: true,
                 is_short_lived: false,
+                may_multicast: true,
             };
             Ok(self.0.lock().unwrap().iter().map(addr).collect())
         }

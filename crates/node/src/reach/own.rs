@@ -204,6 +204,7 @@ mod tests {
             interface: "eth0".to_owned(),
             is_up: true,
             is_short_lived: false,
+            may_multicast: true,
         };
         let network = NetworkState { addrs: vec![addr("fe80::1"), addr("fd00::1")], ..NetworkState::default() };
         let told: Vec<_> = addresses(&network, &[], 7008).into_iter().map(|(addr, _)| addr.to_string()).collect();

@@ -1,6 +1,7 @@
 //! Sessions that wait for their next tunnel.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -30,6 +31,8 @@ pub(crate) struct Pool {
     idle_limits: IdleLimits,
     services: Mutex<HashMap<ServiceName, Kept>>,
     filled: Notify,
+    /// Whether none is kept for now.
+    is_resting: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -84,7 +87,7 @@ impl Idle {
 
 impl Pool {
     pub(crate) fn new(idle_limits: IdleLimits) -> Self {
-        Self { idle_limits, services: Mutex::default(), filled: Notify::new() }
+        Self { idle_limits, services: Mutex::default(), filled: Notify::new(), is_resting: AtomicBool::new(false) }
     }
 
     /// Whether the peer was heard so lately, and from the same place, that it will still be there.
@@ -129,6 +132,10 @@ impl Pool {
     /// Keeps a session, if there is room. Of those over one connection the last is kept.
     pub(crate) fn put(&self, name: &ServiceName, idle: Idle) {
         let mut services = self.lock();
+        // Read under the lock: who begins a rest takes what is there behind it.
+        if self.is_resting.load(Ordering::Relaxed) {
+            return;
+        }
         if let (Some(connection), Some(kept)) = (idle.session.connection(), services.get_mut(name)) {
             kept.idle.retain(|kept| kept.session.connection() != Some(connection));
         }
@@ -166,7 +173,8 @@ impl Pool {
     pub(crate) fn should_refill(&self, name: &ServiceName) -> bool {
         let mut services = self.lock();
         let Some(kept) = services.get_mut(name) else { return false };
-        let should = kept.was_kept && kept.idle.is_empty() && !kept.is_refilling;
+        let may = !self.is_resting.load(Ordering::Relaxed);
+        let should = may && kept.was_kept && kept.idle.is_empty() && !kept.is_refilling;
         kept.is_refilling |= should;
         should
     }
@@ -185,6 +193,16 @@ impl Pool {
         let Some(connection) = session.connection() else { return };
         if let Some(kept) = self.lock().get_mut(name) {
             kept.idle.retain(|kept| kept.session.connection() != Some(connection));
+        }
+    }
+
+    /// Begins or ends a rest, in which none is kept: an idle session's computer is asked now and then
+    /// whether it is there, which wakes a radio.
+    pub(crate) fn rest(&self, is_resting: bool) {
+        let mut services = self.lock();
+        self.is_resting.store(is_resting, Ordering::Relaxed);
+        if is_resting {
+            services.values_mut().for_each(|kept| kept.idle.clear());
         }
     }
 

@@ -134,6 +134,7 @@ mod tests {
             interface: String::new(),
             is_up: true,
             is_short_lived: false,
+            may_multicast: true,
         });
         NetworkState { addrs: addrs.to_vec(), ..NetworkState::default() }
     }

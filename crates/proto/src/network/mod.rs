@@ -19,6 +19,8 @@ pub struct InterfaceAddr {
     pub is_up: bool,
     /// Whether the address will soon be another: privacy addresses (RFC 8981) and deprecated ones.
     pub is_short_lived: bool,
+    /// Whether multicast may be used there. A phone says no while it saves its battery.
+    pub may_multicast: bool,
 }
 
 /// The IPv4 route to everywhere.
@@ -82,7 +84,14 @@ mod tests {
 
     fn addr(ip: &str, is_up: bool) -> InterfaceAddr {
         let interface = "eth0".to_owned();
-        InterfaceAddr { ip: ip.parse().unwrap(), prefix_len: 24, interface, is_up, is_short_lived: false }
+        InterfaceAddr {
+            ip: ip.parse().unwrap(),
+            prefix_len: 24,
+            interface,
+            is_up,
+            is_short_lived: false,
+            may_multicast: true,
+        }
     }
 
     #[test]

@@ -84,16 +84,19 @@ pub(super) fn all(context: &SourceContext, rules: &DialRules) -> Vec<Box<dyn Add
 /// The sources that draw from the DHT.
 fn dht(dht: &Arc<SharedDht>, punching: Option<&QuicSockets>, rules: &DialRules) -> Vec<Box<dyn AddressSource>> {
     let newest = NewestRecords::default();
-    let mut sources: Vec<Box<dyn AddressSource>> = vec![
-        Box::new(DhtSealed { dht: Arc::clone(dht), newest: newest.clone() }),
-        Box::new(DhtText { info: DHT_ROLLING, dht: Arc::clone(dht), rules: rules.clone() }),
-        Box::new(DhtText { info: DHT_PLAIN, dht: Arc::clone(dht), rules: rules.clone() }),
-    ];
-    #[cfg(not(feature = "quic"))]
-    let _ = punching; // there is no socket to do it from
-    #[cfg(feature = "quic")]
-    sources
-        .extend(punching.map(|quic| Box::new(calls::Called::new(Arc::clone(dht), quic.clone(), newest.clone())) as _));
+    let mut sources: Vec<Box<dyn AddressSource>> = Vec::new();
+    if dht.has_node() {
+        sources.push(Box::new(DhtSealed { dht: Arc::clone(dht), newest: newest.clone() }));
+        for info in [DHT_ROLLING, DHT_PLAIN] {
+            sources.push(Box::new(DhtText { info, dht: Arc::clone(dht), rules: rules.clone() }));
+        }
+        #[cfg(not(feature = "quic"))]
+        let _ = punching; // there is no socket to do it from
+        #[cfg(feature = "quic")]
+        sources.extend(
+            punching.map(|quic| Box::new(calls::Called::new(Arc::clone(dht), quic.clone(), newest.clone())) as _),
+        );
+    }
     if !dht.proxies().is_empty() {
         sources.push(Box::new(DhtProxy { dht: Arc::clone(dht), newest, rules: rules.clone() }));
     }

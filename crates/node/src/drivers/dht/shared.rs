@@ -36,6 +36,8 @@ type Lender = Box<dyn Fn() -> Vec<Arc<dyn LentSocket>> + Send + Sync>;
 /// [`SharedDht::use_now`].
 pub struct SharedDht {
     config: DhtConfig,
+    /// Whether there may be a node at all, beside proxies.
+    has_node: bool,
     /// The port of a node that takes part in the network, if it is to have one of its own.
     port: Option<u16>,
     /// Sockets of QUIC, as far as there are some when the node starts.
@@ -103,6 +105,7 @@ impl SharedDht {
             store: store.filter(|_| settings.network == 0),
             network,
             config,
+            has_node: settings.node,
             port: settings.port,
             lender: OnceLock::new(),
             takes_part: AtomicBool::new(publishes),
@@ -121,7 +124,7 @@ impl SharedDht {
     /// its place; the client goes on until its last use is over. Cancel safe.
     ///
     /// # Errors
-    /// When no UDP socket can be had, or the program is stopping.
+    /// When no UDP socket can be had, the settings want no node, or the program is stopping.
     pub async fn use_now(self: &Arc<Self>) -> io::Result<DhtUse> {
         if let Some(running) = self.join() {
             return Ok(running);
@@ -129,6 +132,9 @@ impl SharedDht {
         let _starting = self.starting.lock().await;
         if let Some(running) = self.join() {
             return Ok(running);
+        }
+        if !self.has_node {
+            return Err(io::Error::other("proxies alone are asked, as set"));
         }
         if self.shutdown.is_cancelled() {
             return Err(io::Error::other("stopping"));
@@ -167,6 +173,12 @@ impl SharedDht {
     /// Lets the node take part in the network, for something is to be published now.
     pub fn take_part(&self) {
         self.takes_part.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether there may be a node at all, beside proxies.
+    #[must_use]
+    pub fn has_node(&self) -> bool {
+        self.has_node
     }
 
     /// Proxies that answer in the node's place.

@@ -14,13 +14,14 @@ pub(super) struct NamedInterface {
     pub(super) name: String,
 }
 
-/// The IPv4 addresses of all interfaces that are up, and behind them a link-local IPv6 address of
+/// The IPv4 addresses of all interfaces that are up and may multicast, and behind them a link-local IPv6 address of
 /// each; of those interfaces only that have an address in `wanted`, unless that is empty.
 pub(super) fn usable(network: &NetworkState, wanted: &[Ipv4Addr]) -> Vec<NamedInterface> {
     let is_wanted = |ip: IpAddr| wanted.is_empty() || wanted.iter().any(|wanted| IpAddr::V4(*wanted) == ip);
-    let mut usable: Vec<_> = network.up().filter_map(named_v4).filter(|v4| is_wanted(v4.interface.addr.ip)).collect();
+    let up = || network.up().filter(|addr| addr.may_multicast);
+    let mut usable: Vec<_> = up().filter_map(named_v4).filter(|v4| is_wanted(v4.interface.addr.ip)).collect();
     let on_v4: Vec<_> = usable.iter().map(|found| found.name.clone()).collect();
-    for found in network.up().filter_map(named_v6) {
+    for found in up().filter_map(named_v6) {
         let is_new = usable.iter().all(|known| known.interface.addr.scope != found.interface.addr.scope);
         if is_new && (wanted.is_empty() || on_v4.contains(&found.name)) {
             usable.push(found);
@@ -40,4 +41,25 @@ fn named_v6(addr: &InterfaceAddr) -> Option<NamedInterface> {
     let scope = ip.is_unicast_link_local().then(|| interface_index(name)).flatten()?;
     let interface = Interface { addr: LanAddr::v6(*ip, scope), prefix_len: *prefix_len };
     Some(NamedInterface { interface, name: name.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_that_may_not_multicast_is_left_out() {
+        let addr = |ip: &str, may_multicast| InterfaceAddr {
+            ip: ip.parse().unwrap(),
+            prefix_len: 24,
+            interface: "wlan0".into(),
+            is_up: true,
+            is_short_lived: false,
+            may_multicast,
+        };
+        let addrs = vec![addr("192.168.1.5", true), addr("10.0.0.1", false)];
+        let network = NetworkState { addrs, ..NetworkState::default() };
+        let used: Vec<_> = usable(&network, &[]).iter().map(|it| it.interface.addr.ip.to_string()).collect();
+        assert_eq!(used, ["192.168.1.5"]);
+    }
 }

@@ -21,6 +21,7 @@ pub(super) use crate::system::path_state::path_state;
 use super::dial::over_streams;
 use super::secure::SecureStream;
 use super::{Asking, ByteStream, ConnectError, Connected, Incoming, Listener, Target, Transport, Unserved, handshake};
+use crate::dns::look_up;
 use crate::limits::{
     BRISK_IDLE, BRISK_INTERVAL, BRISK_RETRIES, CONNECT_TIMEOUT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES,
 };
@@ -88,7 +89,7 @@ pub(crate) async fn connect(at: &HostPort, limit: Duration) -> io::Result<TcpStr
             Host::Ip(ip) => connect_addr(SocketAddr::new(*ip, at.port)).await,
             // The resolver knows the interfaces by name and by number.
             Host::LinkLocal(ip, zone) => race(lookup_host((format!("{ip}%{zone}"), at.port)).await?.collect()).await,
-            Host::Name(name) => race(alternate_families(lookup_host((name.as_str(), at.port)).await?)).await,
+            Host::Name(name) => race(alternate_families(look_up(name, at.port).await?.into_iter())).await,
         }
     })
     .await
@@ -103,7 +104,7 @@ pub(crate) async fn addresses(at: &HostPort) -> io::Result<Vec<SocketAddr>> {
     Ok(match &at.host {
         Host::Ip(ip) => vec![SocketAddr::new(*ip, at.port)],
         Host::LinkLocal(ip, zone) => lookup_host((format!("{ip}%{zone}"), at.port)).await?.collect(),
-        Host::Name(name) => alternate_families(lookup_host((name.as_str(), at.port)).await?),
+        Host::Name(name) => alternate_families(look_up(name, at.port).await?.into_iter()),
     })
 }
 

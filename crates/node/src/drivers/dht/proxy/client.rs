@@ -23,6 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
 use super::{MAX_LINE, value};
+use crate::dns::look_up;
 use crate::transport::open_stream;
 pub use listening::Listening;
 
@@ -288,7 +289,8 @@ impl ProxyClient {
         let is_tls = proxy.base.scheme_str() == Some("https");
         let port = proxy.base.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let tcp = open_stream((bare, port)).await?;
+        let addrs = look_up(bare, port).await?;
+        let tcp = open_stream(&*addrs).await?;
         let (mut sender, connection) = if is_tls {
             let name = ServerName::try_from(bare.to_owned()).map_err(io::Error::other)?;
             handshake(self.tls().connect(name, tcp).await?).await?
