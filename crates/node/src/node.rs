@@ -166,9 +166,8 @@ impl Node {
         let drain = Drain::new(config.tunnel_idle);
         // Whatever fails below drops this guard, which ends what has been started.
         let undo = drain.stop.clone().drop_guard();
-        let tasks = TaskTracker::new();
+        let (tasks, metrics) = (TaskTracker::new(), Metrics::default());
         let services = load_services(&config, &drain, &mut notices)?;
-        let metrics = Metrics::default();
         let relay = start_relay(&config, &metrics, &drain, &tasks)?;
         let gateway_listeners = config.gateway_port.map(gateway::bind).transpose()?.unwrap_or_default();
         let (forwards, dns_sockets) = bind_for_programs(&config)?;
@@ -474,9 +473,9 @@ impl Node {
         self.live.relay.as_ref().map(|relay| relay.key)
     }
 
-    /// Tells which addresses this computer has from now on: what was connected from others ends, and
-    /// what is searched for is searched for anew. Does nothing unless [`NodeConfig::networks`] says
-    /// that addresses are told.
+    /// Tells which addresses this computer has from now on: what was connected from others ends,
+    /// and what is searched for is searched for anew. Does nothing unless
+    /// [`NodeConfig::networks`] says that addresses are told.
     pub fn set_networks(&self, addrs: Vec<InterfaceAddr>) {
         if let Some(given) = &self.given {
             given.set(addrs);

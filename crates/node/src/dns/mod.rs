@@ -1,7 +1,6 @@
 //! A DNS server for names below `localhost`, on this computer and for it alone.
 
 mod answer; // a question → its answer
-mod lookup; // names → addresses, by the system or by servers handed in
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,9 +12,6 @@ use tokio::net::UdpSocket;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
-
-pub(crate) use self::lookup::look_up;
-pub use self::lookup::use_servers;
 
 /// Longest question, in bytes: a name takes 255, and clients add little to it. What is longer is
 /// cut, and so cannot be read.

@@ -196,8 +196,8 @@ impl Pool {
         }
     }
 
-    /// Begins or ends a rest, in which none is kept: an idle session's computer is asked now and then
-    /// whether it is there, which wakes a radio.
+    /// Begins or ends a rest, in which none is kept: an idle session's computer is asked now and
+    /// then whether it is there, which wakes a radio.
     pub(crate) fn rest(&self, is_resting: bool) {
         let mut services = self.lock();
         self.is_resting.store(is_resting, Ordering::Relaxed);

@@ -12,6 +12,7 @@ mod dial; // whom to reach, and what came of it
 mod engine; // rustls without its buffers
 pub mod handshake; // a stream of bytes → a verified connection
 mod incoming; // who comes in
+mod lookup; // names → addresses, by the system or by servers handed in
 #[cfg(test)]
 pub(crate) mod memory; // the tests' transport
 #[cfg_attr(not(feature = "quic"), path = "no_quic.rs")]
@@ -24,6 +25,8 @@ pub(crate) mod udp; // a UDP socket that has several users
 
 pub(crate) use dial::{ConnectError, Connected, Target, Transport};
 pub(crate) use incoming::{Incoming, Listener, Unserved, accept_each};
+pub(crate) use lookup::look_up;
+pub use lookup::use_servers;
 pub(crate) use stream::read_onto;
 pub use stream::{Asking, ByteStream, Reset};
 pub use tcp::open_stream;

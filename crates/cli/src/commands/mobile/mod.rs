@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hardline_node::config::NodeConfig;
-use hardline_node::dns;
 use hardline_node::network::InterfaceAddr;
+use hardline_node::transport;
 use serde_json::Value;
 use tokio::io::BufReader;
 
@@ -91,7 +91,7 @@ impl App {
                 self.networks = networks;
                 self.tell_networks(running);
             }
-            Event::Resolvers(servers) => dns::use_servers(&servers),
+            Event::Resolvers(servers) => transport::use_servers(&servers),
             Event::Doze(is_dozing) => {
                 self.is_dozing = is_dozing;
                 running.node().rest(is_dozing);

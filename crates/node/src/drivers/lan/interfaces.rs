@@ -14,8 +14,9 @@ pub(super) struct NamedInterface {
     pub(super) name: String,
 }
 
-/// The IPv4 addresses of all interfaces that are up and may multicast, and behind them a link-local IPv6 address of
-/// each; of those interfaces only that have an address in `wanted`, unless that is empty.
+/// The IPv4 addresses of all interfaces that are up and may multicast, and behind them a link-local
+/// IPv6 address of each; of those interfaces only that have an address in `wanted`, unless that is
+/// empty.
 pub(super) fn usable(network: &NetworkState, wanted: &[Ipv4Addr]) -> Vec<NamedInterface> {
     let is_wanted = |ip: IpAddr| wanted.is_empty() || wanted.iter().any(|wanted| IpAddr::V4(*wanted) == ip);
     let up = || network.up().filter(|addr| addr.may_multicast);

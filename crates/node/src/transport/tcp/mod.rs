@@ -20,8 +20,9 @@ pub(super) use crate::system::path_state::path_state;
 
 use super::dial::over_streams;
 use super::secure::SecureStream;
-use super::{Asking, ByteStream, ConnectError, Connected, Incoming, Listener, Target, Transport, Unserved, handshake};
-use crate::dns::look_up;
+use super::{
+    Asking, ByteStream, ConnectError, Connected, Incoming, Listener, Target, Transport, Unserved, handshake, look_up,
+};
 use crate::limits::{
     BRISK_IDLE, BRISK_INTERVAL, BRISK_RETRIES, CONNECT_TIMEOUT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES,
 };

@@ -23,8 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
 use super::{MAX_LINE, value};
-use crate::dns::look_up;
-use crate::transport::open_stream;
+use crate::transport::{look_up, open_stream};
 pub use listening::Listening;
 
 /// Time between two questions about one service: proxies are other people's machines.
