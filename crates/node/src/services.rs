@@ -166,7 +166,7 @@ impl Services {
             loaded.map_err(|source| ServiceError::Identity { target: config.target.to_string(), source })?;
         let settings = ServerSettings { identity: &identity, own_records: self.context.own_records };
         let tls = ServerTls::new(settings);
-        let drain = Drain { removed: CancellationToken::new(), ..self.context.drain.clone() };
+        let drain = self.context.drain.of_service();
         let Identity { key, certified, access } = identity;
         let identity = Arc::new(ServiceIdentity { key, certified, tls, access, drain });
         Ok((self.make(config, identity)?, notices))

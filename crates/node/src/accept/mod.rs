@@ -97,8 +97,7 @@ impl Acceptor {
     {
         accept_each(&listener, &self.drain.stop, |incoming, addr| match self.gate.handshake(addr.ip()) {
             Ok(slot) => {
-                let acceptor = Arc::clone(&self);
-                tasks.spawn(async move { acceptor.serve(incoming, addr, slot).await });
+                tasks.spawn(Arc::clone(&self).serve(incoming, addr, slot));
             }
             Err(limit) => debug!(%addr, ?limit, "peer refused"),
         })

@@ -2,10 +2,11 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hardline_proto::candidate::Way;
+use hardline_proto::candidate::{TransportAddr, Way};
 use hardline_proto::path::Path;
 use hardline_proto::preamble::Preamble;
 use rustls::ServerConfig;
@@ -15,10 +16,11 @@ use tracing::debug;
 
 use super::Acceptor;
 use super::gate::{HandshakeSlot, TunnelSlot};
+use super::visitors::Visit;
 use crate::backend::BackendStream;
 use crate::clock;
 use crate::services::Service;
-use crate::session::{Begun, Connection, ListenerSession, PreambleFailure, SessionEnd};
+use crate::session::{Begun, BoxFuture, Connection, ListenerSession, PreambleFailure, SessionEnd};
 use crate::transport::{Incoming, Unserved};
 
 /// Why a peer got no session.
@@ -37,59 +39,87 @@ enum Refused {
 }
 
 /// A peer behind the handshake and the preambles.
-struct Peer {
-    service: Arc<Service>,
-    session: Box<dyn ListenerSession>,
+pub(super) struct Peer {
+    pub(super) service: Arc<Service>,
+    pub(super) session: Box<dyn ListenerSession>,
     /// What it sent, to be looked at for each tunnel: the service's own may change.
-    password: Option<String>,
+    pub(super) password: Option<String>,
     /// Of a tunnel that was asked for by connecting.
     backend: Option<BackendStream>,
-    slot: TunnelSlot,
+    pub(super) slot: TunnelSlot,
+    pub(super) visit: Arc<Visit>,
 }
 
 /// The service that a peer asks for, and its place there.
 type Chosen = (Arc<Service>, TunnelSlot);
 
+/// Where a peer comes from, by what way, and at which address it is itself.
+struct Origin {
+    from: TransportAddr,
+    way: Way,
+    addr: SocketAddr,
+}
+
 impl Acceptor {
     /// Serves one peer. `handshake_slot` is given back when its first tunnel begins, or its session
     /// is idle.
-    pub(super) async fn serve<I>(self: &Arc<Self>, incoming: I, addr: SocketAddr, handshake_slot: HandshakeSlot)
+    ///
+    /// Each step is on the heap and apart, the first one from before the task begins: what it needs
+    /// is not kept for the next, nor for the life of a tunnel.
+    pub(super) fn serve<I>(
+        self: Arc<Self>,
+        incoming: I,
+        addr: SocketAddr,
+        handshake_slot: HandshakeSlot,
+    ) -> impl Future<Output = ()> + Send
     where
         I: Incoming<Connection: Connection>,
     {
-        // Each step on the heap and apart: what it needs is not kept for the next, nor for the life
-        // of a tunnel.
-        let (from, way) = incoming.origin(addr);
-        let greeted = tokio::select! {
-            () = self.drain.stop.cancelled() => return,
-            greeted = Box::pin(self.greet_in_time(incoming, way, addr)) => greeted,
-        };
-        drop(handshake_slot);
-        let visit = |service: &Service, state| {
-            let path = Path::new(&from, way, None, &self.network.now());
-            self.visitors.enter(service.key(), addr, path, state)
-        };
-        match greeted {
-            Ok(Peer { service, mut session, backend: Some(mut backend), slot, .. }) => {
-                let visit = visit(&service, session.path_state());
-                Box::pin(self.carry(&service, &mut *session, &mut backend, (&visit, &slot.seat))).await;
+        let receiving = Box::pin(Arc::clone(&self).receive(incoming, addr, handshake_slot));
+        async move {
+            if let Some(peer) = receiving.await {
+                self.serve_peer(peer).await;
             }
-            Ok(Peer { service, session, password, backend: None, slot }) => {
-                let visit = visit(&service, session.path_state());
-                Box::pin(self.serve_session(service, session, password, (&visit, &slot.seat))).await;
-            }
-            Err(refused) => debug!(%addr, error = %chain(&refused), "peer refused"),
         }
     }
 
-    async fn greet_in_time<I>(self: &Arc<Self>, incoming: I, way: Way, addr: SocketAddr) -> Result<Peer, Refused>
+    /// Waits until a peer has said all that it must.
+    async fn receive<I>(
+        self: Arc<Self>,
+        incoming: I,
+        addr: SocketAddr,
+        _handshake_slot: HandshakeSlot,
+    ) -> Option<Box<Peer>>
+    where
+        I: Incoming<Connection: Connection>,
+    {
+        let (from, way) = incoming.origin(addr);
+        let greeting = pin!(self.greet_in_time(incoming, Origin { from, way, addr }));
+        let greeted = tokio::select! {
+            () = self.drain.stop.cancelled() => return None,
+            greeted = greeting => greeted,
+        };
+        greeted.inspect_err(|refused| debug!(%addr, error = %chain(refused), "peer refused")).ok()
+    }
+
+    fn serve_peer(self: &Arc<Self>, mut peer: Box<Peer>) -> BoxFuture<'_, ()> {
+        match peer.backend.take() {
+            Some(mut backend) => Box::pin(async move {
+                let Peer { service, session, slot, visit, .. } = &mut *peer;
+                self.carry(service, &mut **session, &mut backend, (visit, &slot.seat)).await;
+            }),
+            None => Box::pin(self.serve_session(peer)),
+        }
+    }
+
+    async fn greet_in_time<I>(self: &Arc<Self>, incoming: I, origin: Origin) -> Result<Box<Peer>, Refused>
     where
         I: Incoming<Connection: Connection>,
     {
         let greeting = async {
-            let this = Arc::clone(self);
-            let (connection, (service, slot)) = incoming.answer(move |hello| this.choose(hello, addr)).await?;
-            Box::pin(self.greet(connection, way == Way::Relayed, (service, slot), addr)).await
+            let (this, addr) = (Arc::clone(self), origin.addr);
+            let (connection, chosen) = incoming.answer(move |hello| this.choose(hello, addr)).await?;
+            Box::pin(self.greet(connection, chosen, origin)).await
         };
         timeout(self.handshake_timeout, greeting).await.unwrap_or(Err(Refused::Slow(self.handshake_timeout)))
     }
@@ -105,10 +135,10 @@ impl Acceptor {
     async fn greet<C: Connection>(
         &self,
         connection: C,
-        is_relayed: bool,
         (service, slot): Chosen,
-        addr: SocketAddr,
-    ) -> Result<Peer, Refused> {
+        Origin { from, way, addr }: Origin,
+    ) -> Result<Box<Peer>, Refused> {
+        let is_relayed = way == Way::Relayed;
         let ours = Preamble { wan_hosts: Some(self.reach.hosts()), password: None, is_relayed };
         let Begun { mut session, preamble, .. } = connection.listen(ours, service.access.wants_password()).await?;
         let password = preamble.password;
@@ -122,7 +152,9 @@ impl Acceptor {
         } else {
             None
         };
-        Ok(Peer { service, session, password, backend, slot })
+        let path = Path::new(&from, way, None, &self.network.now());
+        let visit = self.visitors.enter(service.key(), addr, path, session.path_state());
+        Ok(Box::new(Peer { service, session, password, backend, slot, visit }))
     }
 
     fn service(&self, sni: &str) -> Option<Arc<Service>> {

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use tracing::{Instrument, debug, info_span};
 
 use super::Acceptor;
+use super::peer::Peer;
 use super::visitors::Visit;
 use crate::backend::BackendStream;
 use crate::limits::CROWDED_IDLE_LIMIT;
@@ -40,50 +41,49 @@ impl Acceptor {
     /// Serves tunnels until the dialler ends the session or does not use it any more: one after the
     /// other, or all at once where the session has them detached. The backend is not touched before
     /// a tunnel is asked for.
-    pub(super) async fn serve_session(
-        self: &Arc<Self>,
-        mut service: Arc<Service>,
-        mut session: Box<dyn ListenerSession>,
-        password: Option<String>,
-        (visit, seat): (&Arc<Visit>, &Arc<Seat>),
-    ) {
-        let (mut detached, addr) = (Detached::default(), visit.addr);
-        while let Some(open) =
-            self.next_open(&mut *session, &mut detached, &service, password.as_deref(), (addr, seat)).await
-        {
-            let Some(now) = self.services.now().get(&service.key()).cloned() else { break };
-            service = now;
-            if let Some(tunnel) = session.detach() {
-                let (this, service, password) = (Arc::clone(self), Arc::clone(&service), password.clone());
-                let visit = Arc::clone(visit);
+    pub(super) async fn serve_session(self: &Arc<Self>, mut peer: Box<Peer>) {
+        let mut detached = Detached::default();
+        while let Some(open) = self.next_open(&mut peer, &mut detached).await {
+            let Some(now) = self.services.now().get(&peer.service.key()).cloned() else { break };
+            peer.service = now;
+            if let Some(tunnel) = peer.session.detach() {
+                let (this, service, password) = (Arc::clone(self), Arc::clone(&peer.service), peer.password.clone());
+                let visit = Arc::clone(&peer.visit);
                 detached
                     .0
                     .get_or_insert_default()
                     .spawn(async move { this.serve_detached(&service, tunnel, open, password, &visit).await });
                 continue;
             }
-            let kind = open.kind;
-            match self.decide(&service, password.as_deref(), open, addr).await {
-                Ok(mut backend) => {
-                    if session.grant(kind).await.is_err() {
-                        return;
-                    }
-                    self.carry(&service, &mut *session, &mut backend, (visit, seat)).await;
-                }
-                Err(refusal) => {
-                    debug!(%addr, %refusal, "tunnel refused");
-                    // A dialler that does not end its side loses the session, no more.
-                    let _ = timeout(self.handshake_timeout, session.refuse(refusal)).await;
-                }
-            }
-            if !session.is_idle() {
+            if self.serve_tunnel(&mut peer, open).await.is_err() {
                 return;
             }
         }
         // They end by themselves, or with the service, or with the node.
         while detached.join_next().await.is_some() {}
         // Only an idle session says goodbye: see there.
-        let _ = timeout(self.handshake_timeout, session.close()).await;
+        let _ = timeout(self.handshake_timeout, peer.session.close()).await;
+    }
+
+    /// Serves one tunnel of a session that carries one at a time.
+    ///
+    /// # Errors
+    /// When the session is not idle afterwards, and so of no more use.
+    async fn serve_tunnel(&self, peer: &mut Peer, open: Open) -> Result<(), ()> {
+        let Peer { service, session, password, slot, visit, .. } = peer;
+        let (addr, kind) = (visit.addr, open.kind);
+        match self.decide(service, password.as_deref(), open, addr).await {
+            Ok(mut backend) => {
+                session.grant(kind).await.map_err(drop)?;
+                self.carry(service, &mut **session, &mut backend, (visit, &slot.seat)).await;
+            }
+            Err(refusal) => {
+                debug!(%addr, %refusal, "tunnel refused");
+                // A dialler that does not end its side loses the session, no more.
+                let _ = timeout(self.handshake_timeout, session.refuse(refusal)).await;
+            }
+        }
+        if session.is_idle() { Ok(()) } else { Err(()) }
     }
 
     /// Serves the only tunnel of a session.
@@ -122,19 +122,13 @@ impl Acceptor {
 
     /// Waits for the next question while the session is idle, or carries `detached` tunnels. `None`
     /// when there will be none.
-    async fn next_open(
-        &self,
-        session: &mut dyn ListenerSession,
-        detached: &mut Detached,
-        service: &Service,
-        password: Option<&str>,
-        (addr, seat): (SocketAddr, &Seat),
-    ) -> Option<Open> {
+    async fn next_open(&self, peer: &mut Peer, detached: &mut Detached) -> Option<Open> {
+        let Peer { service, session, password, slot, visit, .. } = peer;
         loop {
-            let place = self.idle.enter(addr.ip()).filter(|_| detached.is_empty());
+            let place = self.idle.enter(visit.addr.ip()).filter(|_| detached.is_empty());
             let patience = match &place {
                 _ if !detached.is_empty() => Duration::MAX,
-                Some(_) if service.access.allows(password) => self.idle.time(),
+                Some(_) if service.access.allows(password.as_deref()) => self.idle.time(),
                 // Who does not know the password may ask, to be told so, and has no other business
                 // here.
                 Some(_) => self.handshake_timeout,
@@ -144,7 +138,7 @@ impl Acceptor {
             tokio::select! {
                 () = self.drain.stop.cancelled() => return None,
                 () = service.removed().cancelled() => return None,
-                () = seat.evicted() => return None,
+                () = slot.seat.evicted() => return None,
                 Some(_) = detached.join_next() => {}
                 asked = timeout(patience, poll_fn(|cx| session.poll_next_tunnel(cx))) => return asked.ok()?.ok(),
             }

@@ -157,7 +157,7 @@ impl Port {
         if state.goes_over_tcp(!is_apart) {
             opened.span.in_scope(|| warn!("UDP over TCP: a lost packet holds up those behind it"));
         }
-        Box::pin(opened.carry(&self.forward.drain)).await;
+        Box::pin(opened.carry(self.forward.drain.clone())).await;
         self.forward.metrics.add(Metric::DatagramsDropped, flow.inbox.dropped());
     }
 

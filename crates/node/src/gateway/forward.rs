@@ -15,7 +15,7 @@ use crate::limits::MAX_FORWARDED;
 use crate::log_throttle::LogThrottle;
 use crate::metrics::Metrics;
 use crate::transport::{ByteStream, Listener, Reset, accept_each, tcp};
-use crate::tunnel::{Drain, Places, Prefixed};
+use crate::tunnel::{Drain, Place, Places, Prefixed};
 
 /// What the tasks of a forwarded port share.
 pub(crate) struct Forward {
@@ -45,7 +45,7 @@ impl Forward {
             Some(place) => {
                 tune(&program);
                 let forward = Arc::clone(&self);
-                tasks.spawn(async move { forward.serve(program, &forward.drain.at(&place.seat)).await });
+                tasks.spawn(async move { forward.serve(program, &place).await });
             }
             None => {
                 if let Some(times) = refused.count() {
@@ -56,11 +56,11 @@ impl Forward {
         .await;
     }
 
-    async fn serve<S: ByteStream + Reset>(&self, program: S, drain: &Drain) {
+    async fn serve<S: ByteStream + Reset>(&self, program: S, place: &Place) {
         let _open = self.state.enter();
         // On the heap: what reaching needs is not kept for the life of a tunnel.
         if let Some(opened) = Box::pin(self.reach(program)).await {
-            Box::pin(opened.carry(drain)).await;
+            Box::pin(opened.carry(self.drain.at(&place.seat))).await;
         }
     }
 

@@ -23,10 +23,12 @@ pub use listen::GatewayBindError;
 pub(crate) use listen::bind;
 pub(crate) use local::LocalListener;
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use hardline_proto::KeyHash;
 use hardline_proto::client_hello::{Hello, read_client_hello};
+use hardline_proto::exchange::BadAnswer;
 use hardline_proto::head::{Accept, HTTP2_ANSWER, HeadError, RequestHead, Sniffed, sniff};
 use hardline_proto::host::{Authority, ServiceName, parse_service_name};
 use hardline_proto::proxy::TargetForm;
@@ -51,7 +53,7 @@ use crate::metrics::Metrics;
 use crate::status::Live;
 use crate::tls::sni::refuse_unknown_name;
 use crate::transport::{accept_each, read_onto, tcp};
-use crate::tunnel::{Drain, Places, Prefixed};
+use crate::tunnel::{Drain, Place, Places, Prefixed};
 
 /// Bytes read at once while the head is not whole.
 const READ_CHUNK: usize = 8 * 1024;
@@ -110,8 +112,7 @@ impl Gateway {
     pub(crate) async fn run(self: Arc<Self>, listener: TcpListener, tasks: TaskTracker) {
         accept_each(&listener, &self.drain.stop, |browser, _| match self.places.enter() {
             Some(place) => {
-                let gateway = Arc::clone(&self);
-                tasks.spawn(async move { gateway.serve(browser, &gateway.drain.at(&place.seat)).await });
+                tasks.spawn(Arc::clone(&self).serve(browser, place));
             }
             None => {
                 if let Some(times) = self.refused.count() {
@@ -122,21 +123,29 @@ impl Gateway {
         .await;
     }
 
-    /// Each step is on the heap and apart: what it needs is not kept for the next, nor for the life
-    /// of a tunnel.
-    async fn serve(&self, browser: TcpStream, drain: &Drain) {
+    /// Each step is on the heap and apart, the first one from before the task begins: what it needs
+    /// is not kept for the next, nor for the life of a tunnel.
+    fn serve(self: Arc<Self>, browser: TcpStream, place: Place) -> impl Future<Output = ()> + Send {
         tcp::tune_local(&browser);
-        let mut next = Some(Next::Request(browser, Vec::new()));
-        while let Some(Next::Request(browser, bytes)) = next {
-            let opened = tokio::select! {
-                () = self.drain.kill.cancelled() => return,
-                opened = Box::pin(self.open(browser, bytes)) => opened,
-            };
-            let Some(opened) = opened else { return };
-            next = Box::pin(opened.carry(drain)).await;
+        let mut opening = Box::pin(Arc::clone(&self).open_or_be_killed(browser, Vec::new()));
+        async move {
+            while let Some(opened) = opening.await {
+                match Box::pin(opened.carry(self.drain.at(&place.seat))).await {
+                    Some(Next::Request(browser, bytes)) => {
+                        opening = Box::pin(Arc::clone(&self).open_or_be_killed(browser, bytes));
+                    }
+                    Some(Next::Unreadable(browser, why)) => return Box::pin(tell_unreadable(browser, why)).await,
+                    None => return,
+                }
+            }
         }
-        if let Some(Next::Unreadable(browser, why)) = next {
-            Box::pin(errors::unreadable(why).send(browser, Accept::default(), true)).await;
+    }
+
+    async fn open_or_be_killed(self: Arc<Self>, browser: TcpStream, bytes: Vec<u8>) -> Option<Box<Opened>> {
+        let opening = pin!(self.open(browser, bytes));
+        tokio::select! {
+            () = self.drain.kill.cancelled() => None,
+            opened = opening => opened,
         }
     }
 
@@ -264,6 +273,11 @@ async fn read_until_known(browser: &mut TcpStream, bytes: &mut Vec<u8>) -> Resul
             Ok(_) => {}
         }
     }
+}
+
+/// Says why the answer of a service does not come.
+async fn tell_unreadable(browser: TcpStream, why: BadAnswer) {
+    errors::unreadable(why).send(browser, Accept::default(), true).await;
 }
 
 async fn refuse_tls(mut browser: TcpStream) {

@@ -29,7 +29,7 @@ pub(super) enum Next<S = TcpStream> {
 impl<S: ByteStream> Opened<S> {
     /// Carries bytes until both directions have ended. Returns what the connection goes on with, if
     /// it does.
-    pub(super) async fn carry(mut self: Box<Self>, drain: &Drain) -> Option<Next<S>> {
+    pub(super) async fn carry(mut self: Box<Self>, drain: Drain) -> Option<Next<S>> {
         let drain = drain.following(self.tunnel.elsewhere()).measuring(self.tunnel.round_trip());
         let span = self.span.clone();
         let this = &mut *self;

@@ -1,10 +1,12 @@
 //! When a tunnel's bytes moved.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::outcome::End;
@@ -43,7 +45,6 @@ pub(super) struct Activity {
     to_service: AtomicU64,
     to_dialler: AtomicU64,
     is_half_closed: AtomicBool,
-    half_closed: Notify,
 }
 
 impl Activity {
@@ -56,7 +57,6 @@ impl Activity {
             to_service: AtomicU64::new(0),
             to_dialler: AtomicU64::new(0),
             is_half_closed: AtomicBool::new(false),
-            half_closed: Notify::new(),
         }
     }
 
@@ -95,36 +95,47 @@ impl Activity {
         self.began + Duration::from_millis(self.last_millis.load(Ordering::Relaxed))
     }
 
-    /// Says that one direction has ended.
-    pub(super) fn half_closed(&self) {
-        if !self.is_half_closed.swap(true, Ordering::Relaxed) {
-            self.half_closed.notify_one();
-        }
+    /// Says that one direction has ended. Returns whether that is new: then what waits for the
+    /// tunnel to be [outlasted](Self::outlasted) has to look again.
+    pub(super) fn half_closed(&self) -> bool {
+        !self.is_half_closed.swap(true, Ordering::Relaxed)
     }
 
     /// Returns when it has been silent for too long, and why that is too long: for `idle`, for
     /// [`HALF_CLOSED_IDLE`] once a direction has ended, for [`DRAIN_SILENCE`] once `stop` was
     /// called and no answer is owed any more.
     ///
-    /// One timer at a time, on the heap and only where there is a limit: most tunnels are silent
-    /// most of the time, and there are thousands of them.
+    /// Polled by hand, with one timer, on the heap and only where there is a limit: most tunnels
+    /// are silent most of the time, and there are thousands of them.
     pub(super) async fn outlasted(&self, idle: Option<Duration>, stop: &CancellationToken) -> End {
-        loop {
-            let is_stopping = stop.is_cancelled();
-            let limit = if is_stopping { Some(DRAIN_SILENCE) } else { self.limit(idle) };
-            let due = limit.map(|limit| self.last() + limit);
-            let is_due = due.is_some_and(|due| due <= Instant::now());
-            match (is_due, is_stopping) {
-                (true, false) => return End::Idle,
-                (true, true) if self.answered.load(Ordering::Relaxed) => return End::Stopped,
-                _ => {}
+        let (mut stopped, mut timer) = (pin!(stop.cancelled()), None);
+        poll_fn(|cx| {
+            let is_stopping = stopped.as_mut().poll(cx).is_ready();
+            loop {
+                let due = match self.due(idle, is_stopping) {
+                    Ok(due) => due,
+                    Err(end) => return Poll::Ready(end),
+                };
+                if ready!(poll_until(&mut timer, due, cx)).is_none() {
+                    return Poll::Pending;
+                }
             }
-            let next = if is_due { Some(Instant::now() + DRAIN_SILENCE) } else { due };
-            tokio::select! {
-                () = self.half_closed.notified() => {}
-                () = stop.cancelled(), if !is_stopping => {}
-                () = until(next) => {}
-            }
+        })
+        .await
+    }
+
+    /// When to look again whether it is silent for too long.
+    ///
+    /// # Errors
+    /// It is, now.
+    fn due(&self, idle: Option<Duration>, is_stopping: bool) -> Result<Option<Instant>, End> {
+        let (now, limit) = (Instant::now(), if is_stopping { Some(DRAIN_SILENCE) } else { self.limit(idle) });
+        let due = limit.map(|limit| self.last() + limit);
+        match due.filter(|due| *due <= now) {
+            Some(_) if !is_stopping => Err(End::Idle),
+            Some(_) if self.answered.load(Ordering::Relaxed) => Err(End::Stopped),
+            Some(_) => Ok(Some(now + DRAIN_SILENCE)),
+            None => Ok(due),
         }
     }
 
@@ -135,9 +146,12 @@ impl Activity {
     }
 }
 
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => Box::pin(sleep_until(due)).await,
-        None => std::future::pending().await,
+/// Ready when it is `due`: `None` when that is never.
+fn poll_until(timer: &mut Option<Pin<Box<Sleep>>>, due: Option<Instant>, cx: &mut Context<'_>) -> Poll<Option<()>> {
+    let Some(due) = due else { return Poll::Ready(None) };
+    let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+    if timer.deadline() != due {
+        timer.as_mut().reset(due);
     }
+    timer.as_mut().poll(cx).map(Some)
 }

@@ -18,4 +18,4 @@ pub(crate) use open_tunnels::OpenTunnels;
 pub(crate) use outcome::End;
 pub(crate) use prefixed::Prefixed;
 pub(crate) use relay::{Drain, relay};
-pub(crate) use seats::{Places, Seat, Seats};
+pub(crate) use seats::{Place, Places, Seat, Seats};

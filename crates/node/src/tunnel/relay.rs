@@ -4,6 +4,7 @@
 //! next work as they are.
 
 use std::future::poll_fn;
+use std::ops::Deref;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,25 +24,40 @@ use super::wake_filter::WakeFilter;
 use crate::session::{Carrier, RoundTrip};
 use crate::transport::ByteStream;
 
-/// What ends a tunnel beside its own two ends.
+/// What ends a tunnel beside its own two ends, and where it is noted. Cheap to clone: it is, for
+/// each tunnel.
 #[derive(Debug, Clone)]
 pub(crate) struct Drain {
+    ends: Arc<Ends>,
+    /// The place of a tunnel that may have to make room.
+    pub(crate) seat: Option<Arc<Seat>>,
+    /// The service was found at another address than the tunnel's; never, on the listening side.
+    pub(crate) elsewhere: Option<Arc<Notify>>,
+    /// Where the round trip to the other computer is noted, as often as it is looked at.
+    pub(crate) round_trip: Option<Arc<RoundTrip>>,
+}
+
+/// What ends every tunnel of a service, or of the node.
+#[derive(Debug, Clone)]
+pub(crate) struct Ends {
     /// No new tunnels; running ones end when they are done.
     pub(crate) stop: CancellationToken,
     /// The grace is over.
     pub(crate) kill: CancellationToken,
     /// Silence in both directions that is too long.
     pub(crate) idle: Option<Duration>,
-    /// The place of a tunnel that may have to make room.
-    pub(crate) seat: Option<Arc<Seat>>,
     /// The address that the tunnel uses is lost.
     pub(crate) local_addrs: LocalAddressWatch,
-    /// The service was found at another address than the tunnel's; never, on the listening side.
-    pub(crate) elsewhere: Option<Arc<Notify>>,
     /// The service is removed; never, on the dialling side.
     pub(crate) removed: CancellationToken,
-    /// Where the round trip to the other computer is noted, as often as it is looked at.
-    pub(crate) round_trip: Option<Arc<RoundTrip>>,
+}
+
+impl Deref for Drain {
+    type Target = Ends;
+
+    fn deref(&self) -> &Ends {
+        &self.ends
+    }
 }
 
 impl Drain {
@@ -49,7 +65,16 @@ impl Drain {
         let kill = CancellationToken::new();
         let local_addrs = LocalAddressWatch::new(kill.clone());
         let (stop, removed) = (CancellationToken::new(), CancellationToken::new());
-        Self { stop, local_addrs, kill, idle, seat: None, elsewhere: None, removed, round_trip: None }
+        Self::of(Ends { stop, kill, idle, local_addrs, removed })
+    }
+
+    /// For the tunnels of a service, which can be removed by itself.
+    pub(crate) fn of_service(&self) -> Self {
+        Self::of(Ends { removed: CancellationToken::new(), ..Ends::clone(self) })
+    }
+
+    fn of(ends: Ends) -> Self {
+        Self { ends: Arc::new(ends), seat: None, elsewhere: None, round_trip: None }
     }
 
     /// For a tunnel that has a place of its own.
@@ -63,8 +88,8 @@ impl Drain {
     }
 
     /// For a tunnel that is told when its service is found elsewhere.
-    pub(crate) fn following(&self, elsewhere: Option<Arc<Notify>>) -> Self {
-        Self { elsewhere, ..self.clone() }
+    pub(crate) fn following(self, elsewhere: Option<Arc<Notify>>) -> Self {
+        Self { elsewhere, ..self }
     }
 }
 
@@ -106,8 +131,8 @@ pub(crate) async fn relay<A: ByteStream, C: Carrier + ?Sized>(
                     seat.moved(activity.last());
                 }
             }
-            if out.is_ready() != back.is_ready() {
-                activity.half_closed();
+            if out.is_ready() != back.is_ready() && activity.half_closed() {
+                from_outside.look_again();
             }
             match both(out, back) {
                 Poll::Pending => {}
@@ -141,11 +166,8 @@ async fn removed(drain: &Drain, is_elsewhere: &AtomicBool) {
 }
 
 /// Returns when the place is needed for somebody else.
-async fn evicted(seat: Option<&Seat>) {
-    match seat {
-        Some(seat) => seat.evicted().await,
-        None => std::future::pending().await,
-    }
+fn evicted(seat: Option<&Seat>) -> impl Future<Output = ()> {
+    poll_fn(move |cx| seat.map_or(Poll::Pending, |seat| seat.poll_evicted(cx)))
 }
 
 /// What becomes of the tunnel, as far as the two directions have come.

@@ -5,11 +5,13 @@
 //! newcomer is refused, and a crowd of strangers drives out nobody who is at work.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
 use crate::limits::ROOM_SILENCE;
@@ -24,7 +26,7 @@ pub(crate) struct Seat {
     taken: Instant,
     moved_millis: AtomicU64,
     is_evicted: AtomicBool,
-    evicted: Notify,
+    evicted: AtomicWaker,
 }
 
 impl Seat {
@@ -35,19 +37,23 @@ impl Seat {
     }
 
     /// Returns when the place is needed for somebody else. Cancel safe; one waits at a time.
-    pub(crate) async fn evicted(&self) {
-        while !self.is_evicted() {
-            self.evicted.notified().await;
-        }
+    pub(crate) fn evicted(&self) -> impl Future<Output = ()> + Send {
+        poll_fn(|cx| self.poll_evicted(cx))
+    }
+
+    /// The same, polled.
+    pub(super) fn poll_evicted(&self, cx: &Context<'_>) -> Poll<()> {
+        self.evicted.register(cx.waker());
+        if self.is_evicted() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn is_evicted(&self) -> bool {
-        self.is_evicted.load(Ordering::Relaxed)
+        self.is_evicted.load(Ordering::Acquire)
     }
 
     fn evict(&self) {
-        self.is_evicted.store(true, Ordering::Relaxed);
-        self.evicted.notify_one();
+        self.is_evicted.store(true, Ordering::Release);
+        self.evicted.wake();
     }
 
     fn moved_at(&self) -> Instant {
@@ -81,7 +87,7 @@ impl<W> Seats<W> {
 
     /// Takes a place, and returns its number.
     pub(crate) fn take(&self, whose: W) -> (u64, Arc<Seat>) {
-        let (taken, evicted) = (Instant::now(), Notify::new());
+        let (taken, evicted) = (Instant::now(), AtomicWaker::new());
         let seat = Seat { taken, moved_millis: AtomicU64::new(0), is_evicted: AtomicBool::new(false), evicted };
         let seat = Arc::new(seat);
         let mut all = self.lock();

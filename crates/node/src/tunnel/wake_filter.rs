@@ -38,6 +38,11 @@ impl<F: Future + Unpin> WakeFilter<F> {
     /// Changes the future, which is polled next time.
     pub(super) fn change(&mut self, change: impl FnOnce(&mut F)) {
         change(&mut self.future);
+        self.look_again();
+    }
+
+    /// Has the future polled next time.
+    pub(super) fn look_again(&mut self) {
         self.signal.is_woken.store(true, Ordering::Release);
     }
 
