@@ -1,8 +1,9 @@
 //! The project's own commands: `cargo xtask test`, `cargo xtask bench`, `cargo xtask soak`, `cargo
-//! xtask fuzz`.
+//! xtask fuzz`, `cargo xtask dist`.
 
 mod bench;
 mod deny;
+mod dist;
 mod fuzz;
 mod machine;
 mod steps;
@@ -36,6 +37,8 @@ enum Command {
     },
     /// Looks for inputs that break a promise of a parser
     Fuzz(fuzz::Options),
+    /// Builds everything that is handed out, for every system, into target/dist
+    Dist(dist::Options),
 }
 
 fn main() -> Result<ExitCode> {
@@ -48,5 +51,6 @@ fn main() -> Result<ExitCode> {
         Command::Bench(options) => bench::run_benches(&options),
         Command::Soak { arguments } => bench::in_namespaces("soak", &arguments).map(|()| ExitCode::SUCCESS),
         Command::Fuzz(options) => fuzz::run_targets(&options),
+        Command::Dist(options) => dist::run_dist(&options),
     }
 }

@@ -1,0 +1,78 @@
+//! `cargo xtask dist`: everything that is handed out, in `target/dist`.
+
+mod archive;
+mod build;
+mod release;
+mod sums;
+mod target;
+mod toolchain;
+mod wrappers;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum as _};
+
+use build::Built;
+use release::Release;
+pub(crate) use target::Target;
+use toolchain::Toolchain;
+pub(crate) use toolchain::has_library;
+
+/// Where everything lands, the sums among it.
+pub(crate) const OUT: &str = "target/dist";
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Only this target; may be repeated
+    #[arg(long, value_name = "TRIPLE")]
+    target: Vec<Target>,
+    /// Only look whether the program compiles, for Windows and macOS too
+    #[arg(long)]
+    check: bool,
+}
+
+/// Makes one kind of file that is handed out, from the program built for one target.
+struct Packer {
+    /// For which targets it makes one.
+    wants: fn(Target) -> bool,
+    /// Makes it below [`OUT`] and says where.
+    pack: fn(&Release, &Built) -> Result<PathBuf>,
+}
+
+/// What is made. A new kind is a line here and a file beside this one.
+const PACKERS: &[Packer] = &[Packer { wants: Target::is_linux, pack: archive::pack }];
+
+/// Builds and packs for the targets asked for, else for all that are handed out, and writes the
+/// sums.
+///
+/// # Errors
+/// If something cannot be fetched, built or packed.
+pub(crate) fn run_dist(options: &Options) -> Result<ExitCode> {
+    if options.check {
+        return check(&options.target);
+    }
+    let targets = if options.target.is_empty() { Target::HANDED_OUT } else { &options.target };
+    targets.iter().try_for_each(|target| target.must_be_packed())?;
+    let release = Release::prepare(Path::new(OUT))?;
+    let mut files = Vec::new();
+    for target in targets {
+        let built = build::release(&release, *target)?;
+        for packer in PACKERS.iter().filter(|packer| (packer.wants)(*target)) {
+            files.push((packer.pack)(&release, &built)?);
+        }
+    }
+    sums::write(Path::new(OUT))?;
+    for file in files {
+        println!("{:10} {}", std::fs::metadata(&file)?.len(), file.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check(asked: &[Target]) -> Result<ExitCode> {
+    let targets = if asked.is_empty() { Target::value_variants() } else { asked };
+    let toolchain = Toolchain::prepare()?;
+    targets.iter().try_for_each(|target| build::check(&toolchain, *target))?;
+    Ok(ExitCode::SUCCESS)
+}

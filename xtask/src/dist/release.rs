@@ -1,0 +1,83 @@
+//! What all files of one release share.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::toolchain::Toolchain;
+use crate::steps::{cargo, run};
+
+/// One release: this commit's.
+pub(crate) struct Release {
+    pub(crate) toolchain: Toolchain,
+    /// As in `Cargo.toml`.
+    pub(crate) version: String,
+    /// The commit's time, in seconds since 1970: the time of every file in the archives.
+    pub(crate) time: u64,
+    /// Where finished files go.
+    pub(crate) out: PathBuf,
+    /// Man pages in `man`, completions in `completions`: the same for every target.
+    pub(crate) documents: PathBuf,
+}
+
+impl Release {
+    /// Fetches the compiler and lets the program write its documents.
+    ///
+    /// # Errors
+    /// If that fails, or this is no checkout of git.
+    pub(crate) fn prepare(out: &Path) -> Result<Self> {
+        let toolchain = Toolchain::prepare()?;
+        std::fs::create_dir_all(out)?;
+        let documents = out.join("documents");
+        write_documents(&documents)?;
+        Ok(Self { toolchain, version: version()?, time: commit_time()?, out: out.to_owned(), documents })
+    }
+
+    /// The beginning of a file's name.
+    pub(crate) fn name(&self) -> String {
+        format!("hardline-{}", self.version)
+    }
+}
+
+/// The workspace's version, which is this program's too.
+fn version() -> Result<String> {
+    let manifest = std::fs::read_to_string("Cargo.toml")?;
+    let line = manifest.lines().find_map(|line| line.strip_prefix("version = \""));
+    Ok(line.and_then(|rest| rest.strip_suffix('"')).context("the workspace's version")?.to_owned())
+}
+
+/// `SOURCE_DATE_EPOCH` where it is set, as everywhere, else the commit's time.
+fn commit_time() -> Result<u64> {
+    if let Ok(given) = std::env::var("SOURCE_DATE_EPOCH") {
+        return given.parse().context("SOURCE_DATE_EPOCH");
+    }
+    let output = Command::new("git").args(["log", "-1", "--format=%ct"]).output().context("starting git")?;
+    if !output.status.success() {
+        bail!("the time of the release is that of its commit, and this is no checkout: set SOURCE_DATE_EPOCH");
+    }
+    String::from_utf8(output.stdout)?.trim().parse().context("the commit's time")
+}
+
+/// The program's name for a shell, and what the script for it is called.
+const COMPLETIONS: [(&str, &str); 4] =
+    [("bash", "hardline.bash"), ("zsh", "_hardline"), ("fish", "hardline.fish"), ("powershell", "_hardline.ps1")];
+
+/// Asks a build of the program for this machine, since not every target's runs here.
+fn write_documents(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder)?;
+    }
+    let scripts = folder.join("completions");
+    std::fs::create_dir_all(&scripts)?;
+    let program = ["run", "--quiet", "--package", "hardline", "--"];
+    run(cargo(&program).args(["man", "--dir"]).arg(folder.join("man")))?;
+    for (shell, file) in COMPLETIONS {
+        let output = cargo(&program).args(["completions", shell]).output()?;
+        if !output.status.success() {
+            bail!("hardline completions {shell}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        std::fs::write(scripts.join(file), output.stdout)?;
+    }
+    Ok(())
+}
