@@ -107,16 +107,12 @@ pub(crate) const PEERS: &[Need] = &[
 /// For building on this system what runs on others.
 pub(crate) const CROSS: &[Need] = &[
     Need { package: "gcc-mingw-w64-x86-64", why: "programs for Windows", is_there: has_mingw },
-    Need { package: "qemu-user-static", why: "running programs for ARM", is_there: || exists(QEMU_ARM64) },
     Need { package: "build-essential", why: "parts of the program in C", is_there: || program("make", "--version") },
     Need { package: "python3-venv", why: "fetching zig, which compiles C", is_there: has_venv },
     Need { package: "libz3-4", why: "a library of the compiler", is_there: || has_library("libz3.so.4") },
     Need { package: "libedit2", why: "the same", is_there: || has_library("libedit.so.2") },
     Need { package: "libxml2", why: "the same", is_there: || has_library("libxml2.so.2") },
 ];
-
-/// Runs programs for 64-bit ARM.
-const QEMU_ARM64: &str = "/usr/bin/qemu-aarch64-static";
 
 /// Runs a command during which packages start no services (Debian's `policy-rc.d`), and where
 /// systemd is, leaves those that came with it switched off, also at the next start.

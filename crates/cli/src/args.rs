@@ -28,8 +28,8 @@ pub struct Args {
     #[command(subcommand)]
     pub command: Option<Command>,
 
-    /// Runs the gateway for an app on a phone, as docs/android-protocol.md says: told of networks
-    /// on stdin, publishes nothing, and sends nothing while nobody asks
+    /// Runs the gateway for an app on a phone, which tells of networks on stdin as
+    /// docs/android-protocol.md says; publishes nothing
     #[arg(long)]
     pub mobile: bool,
 

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Where a TCP stream has a name: it is a browser's or a backend's, or below a transport or a
-/// session; and where the system is asked what it knows of one.
-const NAME_TCP: [&str; 5] = ["transport/", "session/", "gateway/", "backend/", "system/path_state.rs"];
+/// session.
+const NAME_TCP: [&str; 4] = ["transport/", "session/", "gateway/", "backend/"];
 
 /// Who passes on, outside the sessions, what somebody says of a version, and does nothing else with
 /// it; and the warm-up, which shakes hands as version 2 does.

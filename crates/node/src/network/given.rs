@@ -52,26 +52,24 @@ impl NetworkMonitor {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// An address of the Wi-Fi.
+    pub(crate) fn on_wifi(ip: &str, may_multicast: bool) -> InterfaceAddr {
+        let (ip, interface) = (ip.parse().unwrap(), "wlan0".to_owned());
+        InterfaceAddr { ip, prefix_len: 24, interface, is_up: true, is_short_lived: false, may_multicast }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_told_is_seen_at_once_and_another_address_is_another_generation() {
-        let addr = |ip: &str, may_multicast| InterfaceAddr {
-            ip: ip.parse().unwrap(),
-            prefix_len: 24,
-            interface: "wlan0".into(),
-            is_up: true,
-            is_short_lived: false,
-            may_multicast,
-        };
         let (monitor, given) = NetworkMonitor::given(Vec::new());
         let mut state = monitor.watch();
         let first = state.borrow_and_update().generation;
-        given.set(vec![addr("192.168.1.5", true)]);
+        given.set(vec![on_wifi("192.168.1.5", true)]);
         assert!(state.has_changed().unwrap());
         assert_eq!(state.borrow_and_update().generation, first + 1);
-        given.set(vec![addr("192.168.1.5", false)]);
+        given.set(vec![on_wifi("192.168.1.5", false)]);
         let now = state.borrow_and_update().clone();
         assert!(now.generation == first + 1 && !now.addrs[0].may_multicast, "the same network");
         given.set(Vec::new());

@@ -32,6 +32,8 @@ pub(crate) use self::given::GivenNetworks;
 pub use self::interfaces::interface_addrs;
 pub(crate) use self::interfaces::interface_index;
 pub(crate) use self::route::{RouterV6, default_router_v6};
+#[cfg(test)]
+pub(crate) use given::tests::on_wifi;
 pub use hardline_proto::network::{DefaultRoute, InterfaceAddr, NetworkState};
 
 /// Time between two looks where the system does not tell of every change. A pulled cable changes no

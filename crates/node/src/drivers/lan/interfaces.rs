@@ -47,18 +47,11 @@ fn named_v6(addr: &InterfaceAddr) -> Option<NamedInterface> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::on_wifi;
 
     #[test]
     fn an_interface_that_may_not_multicast_is_left_out() {
-        let addr = |ip: &str, may_multicast| InterfaceAddr {
-            ip: ip.parse().unwrap(),
-            prefix_len: 24,
-            interface: "wlan0".into(),
-            is_up: true,
-            is_short_lived: false,
-            may_multicast,
-        };
-        let addrs = vec![addr("192.168.1.5", true), addr("10.0.0.1", false)];
+        let addrs = vec![on_wifi("192.168.1.5", true), on_wifi("10.0.0.1", false)];
         let network = NetworkState { addrs, ..NetworkState::default() };
         let used: Vec<_> = usable(&network, &[]).iter().map(|it| it.interface.addr.ip.to_string()).collect();
         assert_eq!(used, ["192.168.1.5"]);
