@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use super::release::Release;
 use super::target::Target;
 use super::toolchain::Toolchain;
 use crate::steps::run;
@@ -19,8 +18,8 @@ pub(crate) struct Built {
 ///
 /// # Errors
 /// If it does not build.
-pub(super) fn release(release: &Release, target: Target) -> Result<Built> {
-    program(&release.toolchain, target, "release")
+pub(super) fn release(toolchain: &Toolchain, target: Target) -> Result<Built> {
+    program(toolchain, target, "release")
 }
 
 /// Builds the program by one of the workspace's profiles.

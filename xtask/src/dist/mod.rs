@@ -11,7 +11,7 @@ mod wrappers;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum as _};
 
 use build::Built;
@@ -31,6 +31,9 @@ pub(crate) struct Options {
     /// Only look whether the program compiles, for Windows and macOS too
     #[arg(long)]
     check: bool,
+    /// Packs this program, which was built for the one target before, instead of building it
+    #[arg(long, value_name = "FILE", requires = "target", conflicts_with = "check")]
+    program: Option<PathBuf>,
 }
 
 /// Makes one kind of file that is handed out, from the program built for one target.
@@ -55,10 +58,11 @@ pub(crate) fn run_dist(options: &Options) -> Result<ExitCode> {
     }
     let targets = if options.target.is_empty() { Target::HANDED_OUT } else { &options.target };
     targets.iter().try_for_each(|target| target.must_be_packed())?;
+    let programs = Programs::new(options.program.as_deref(), targets)?;
     let release = Release::prepare(Path::new(OUT))?;
     let mut files = Vec::new();
     for target in targets {
-        let built = build::release(&release, *target)?;
+        let built = programs.built(*target)?;
         for packer in PACKERS.iter().filter(|packer| (packer.wants)(*target)) {
             files.push((packer.pack)(&release, &built)?);
         }
@@ -68,6 +72,32 @@ pub(crate) fn run_dist(options: &Options) -> Result<ExitCode> {
         println!("{:10} {}", std::fs::metadata(&file)?.len(), file.display());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where the programs come from that are packed.
+enum Programs<'a> {
+    /// They are built.
+    From(Toolchain),
+    /// One is there, for the only target.
+    Given(&'a Path),
+}
+
+impl<'a> Programs<'a> {
+    /// Fetches the compiler where one is needed.
+    fn new(given: Option<&'a Path>, targets: &[Target]) -> Result<Self> {
+        match given {
+            None => Ok(Self::From(Toolchain::prepare()?)),
+            Some(_) if targets.len() > 1 => bail!("--program is the program of one target, and there are several"),
+            Some(program) => Ok(Self::Given(program)),
+        }
+    }
+
+    fn built(&self, target: Target) -> Result<Built> {
+        match self {
+            Self::From(toolchain) => build::release(toolchain, target),
+            Self::Given(program) => Ok(Built { target, program: program.to_path_buf() }),
+        }
+    }
 }
 
 fn check(asked: &[Target]) -> Result<ExitCode> {

@@ -5,12 +5,10 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::toolchain::Toolchain;
 use crate::steps::{cargo, run};
 
 /// One release: this commit's.
 pub(crate) struct Release {
-    pub(crate) toolchain: Toolchain,
     /// As in `Cargo.toml`.
     pub(crate) version: String,
     /// The commit's time, in seconds since 1970: the time of every file in the archives.
@@ -22,16 +20,15 @@ pub(crate) struct Release {
 }
 
 impl Release {
-    /// Fetches the compiler and lets the program write its documents.
+    /// Lets the program write its documents.
     ///
     /// # Errors
     /// If that fails, or this is no checkout of git.
     pub(crate) fn prepare(out: &Path) -> Result<Self> {
-        let toolchain = Toolchain::prepare()?;
         std::fs::create_dir_all(out)?;
         let documents = out.join("documents");
         write_documents(&documents)?;
-        Ok(Self { toolchain, version: version()?, time: commit_time()?, out: out.to_owned(), documents })
+        Ok(Self { version: version()?, time: commit_time()?, out: out.to_owned(), documents })
     }
 
     /// The beginning of a file's name.
