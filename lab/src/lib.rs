@@ -43,7 +43,7 @@ pub use impostor::{IMPOSTOR_PORT, Impostor};
 pub use lab::{Lab, REQUIRED, is_long};
 pub use network::{Host, Switch};
 pub use process::{Output, Process};
-pub use product::{Hardline, hardline_program, other_program};
+pub use product::{Hardline, artifact, hardline_program, other_program};
 pub use python::{PythonServer, Release};
 pub use routed::RoutedHome;
 pub use router::{Mapping, Router};

@@ -29,11 +29,7 @@ impl Host {
     /// The same with another build of the program.
     pub fn hardline_build(&self, program: &Path, arguments: &[&str]) -> Result<Hardline> {
         let label = format!("hardline {}", arguments.join(" "));
-        let process = self.spawn(&label, self.command(program).arg("--json").args(arguments))?;
-        let ready = process.wait_for("event ready", |line| {
-            serde_json::from_str::<Value>(line).ok().filter(|event| event["event"] == "ready")
-        })?;
-        Ok(Hardline { process, ready })
+        Hardline::started(self.spawn(&label, self.command(program).arg("--json").args(arguments))?)
     }
 
     /// What a `hardline` on this host tells of itself, which has a gateway (`hardline status
@@ -46,6 +42,17 @@ impl Host {
 }
 
 impl Hardline {
+    /// One that was started with `--json` by other means, once it is ready.
+    ///
+    /// # Errors
+    /// If it ends before that, or takes a minute.
+    pub fn started(process: Process) -> Result<Self> {
+        let ready = process.wait_for("event ready", |line| {
+            serde_json::from_str::<Value>(line).ok().filter(|event| event["event"] == "ready")
+        })?;
+        Ok(Self { process, ready })
+    }
+
     /// Name and port (`KEYHASH.localhost:7009`) of its only service, as other computers' browsers
     /// ask for it.
     pub fn service_name(&self) -> Result<String> {
@@ -77,6 +84,18 @@ pub fn other_program() -> Result<PathBuf> {
     let path = std::env::var_os("HARDLINE_OTHER_PROGRAM")
         .context("HARDLINE_OTHER_PROGRAM names no program; run `cargo xtask test --against PROGRAM`")?;
     std::fs::canonicalize(&path).with_context(|| format!("HARDLINE_OTHER_PROGRAM is {}", path.display()))
+}
+
+/// A file that is handed out, as `cargo xtask test` builds it: `x86_64-pc-windows-gnu/hardline.exe`
+/// say. It lies in the folder that the environment's `HARDLINE_ARTIFACTS` names.
+///
+/// # Errors
+/// If no folder is named, or nothing there has that name.
+pub fn artifact(name: &str) -> Result<PathBuf> {
+    let folder = std::env::var_os("HARDLINE_ARTIFACTS")
+        .context("HARDLINE_ARTIFACTS names no folder; run `cargo xtask test --only artifacts`")?;
+    let path = Path::new(&folder).join(name);
+    std::fs::canonicalize(&path).with_context(|| format!("{} was built", path.display()))
 }
 
 /// The program under test: the environment's `HARDLINE_PROGRAM`, else one that cargo builds now.

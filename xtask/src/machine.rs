@@ -104,6 +104,9 @@ pub(crate) const PEERS: &[Need] = &[
     Need { package: "python3-venv", why: "the released Python program, a peer", is_there: has_venv },
 ];
 
+/// For running here what is built for other systems, and for looking at packages.
+pub(crate) const ARTIFACTS: &[Need] = &[];
+
 /// For building on this system what runs on others.
 pub(crate) const CROSS: &[Need] = &[
     Need { package: "gcc-mingw-w64-x86-64", why: "programs for Windows", is_there: has_mingw },

@@ -1,6 +1,8 @@
 //! The project's own commands: `cargo xtask test`, `cargo xtask bench`, `cargo xtask soak`, `cargo
 //! xtask fuzz`, `cargo xtask dist`.
 
+mod artifacts;
+mod background;
 mod bench;
 mod deny;
 mod dist;

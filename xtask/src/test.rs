@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 
+use crate::background::Background;
 use crate::steps::{cargo, run, succeeds};
-use crate::{deny, fuzz, machine};
+use crate::{artifacts, deny, fuzz, machine};
 
 /// Tests that this machine could not do are written here by the lab, one a line.
 const SKIPPED_TESTS: &str = "target/lab/skipped";
@@ -49,6 +50,9 @@ enum Stage {
     Build,
     /// Real peers: network namespaces, the Python program, OpenSSL, browsers
     Lab,
+    /// What is handed out: built for Linux and Windows beside the stages before, looked at for
+    /// macOS and ARM, and tested
+    Artifacts,
     /// Licences and weaknesses of dependencies
     Deny,
 }
@@ -75,9 +79,14 @@ pub(crate) fn run_stages(options: &Options) -> Result<ExitCode> {
     std::fs::create_dir_all("target/lab")?;
     std::fs::write(SKIPPED_TESTS, "").context("emptying the list of skipped tests")?;
     let mut results = Vec::new();
+    let mut builder = None;
     for stage in Stage::value_variants() {
+        // The lab waits more than it computes.
+        if *stage == Stage::Build && options.wants(Stage::Artifacts) {
+            builder = Some(artifacts::begin()?);
+        }
         let stage_begun = Instant::now();
-        let outcome = if options.wants(*stage) { stage.run(options) } else { Outcome::LeftOut };
+        let outcome = if options.wants(*stage) { stage.run(options, &mut builder) } else { Outcome::LeftOut };
         results.push((*stage, outcome, stage_begun.elapsed()));
     }
     let skipped = std::fs::read_to_string(SKIPPED_TESTS)?;
@@ -94,19 +103,21 @@ impl Options {
 }
 
 impl Stage {
-    fn run(self, options: &Options) -> Outcome {
+    fn run(self, options: &Options, builder: &mut Option<Background>) -> Outcome {
         println!("\n==== {self} ====");
         let result = match self {
             Self::Machine => prepare_machine(options),
             Self::Fmt => run(&mut cargo(&["fmt", "--all", "--check"])),
             Self::Clippy => {
                 let mut clippy = cargo(&["clippy", "--quiet", "--workspace", "--all-targets"]);
-                run(clippy.args(["--features", "hardline-lab/mixed-versions", "--", "--deny", "warnings"]))
+                clippy.args(["--features", "hardline-lab/mixed-versions,hardline-lab/artifacts"]);
+                run(clippy.args(["--", "--deny", "warnings"]))
             }
             Self::Crates => run(&mut cargo(&["test", "--no-fail-fast", "--workspace", "--exclude", "hardline-lab"])),
             Self::Fuzz => fuzz_targets(),
             Self::Build => run(&mut cargo(&["build", "--release", "--package", "hardline"])),
             Self::Lab => lab(options),
+            Self::Artifacts => test_artifacts(builder.take()),
             Self::Deny => deny::run_checks(),
         };
         match result {
@@ -121,6 +132,10 @@ impl Stage {
 
 fn prepare_machine(options: &Options) -> Result<()> {
     machine::prepare("tests", machine::TESTS)?;
+    if options.wants(Stage::Artifacts) {
+        machine::prepare("programs for other systems", machine::CROSS)?;
+        machine::prepare("tests of what is handed out", machine::ARTIFACTS)?;
+    }
     if options.long { machine::prepare("long tests", machine::LONG_TESTS) } else { Ok(()) }
 }
 
@@ -143,9 +158,6 @@ fn lab(options: &Options) -> Result<()> {
         command.env("HARDLINE_OTHER_PROGRAM", program.canonicalize().context("the program named by --against")?);
     }
     command.args(["--", "--test-threads", "2"]);
-    // A failed check says what it knows; where in this code it was made helps nobody.
-    command.env("RUST_LIB_BACKTRACE", "0");
-    command.env("HARDLINE_LAB_SKIPPED", Path::new(SKIPPED_TESTS).canonicalize()?);
     command.env(
         "HARDLINE_PROGRAM",
         Path::new("target/release/hardline").canonicalize().context("stage build was left out")?,
@@ -153,10 +165,20 @@ fn lab(options: &Options) -> Result<()> {
     if options.long {
         command.arg("--include-ignored").env("HARDLINE_LAB_LONG", "1");
     }
-    if !machine::is_root() {
-        become_root_of_own_namespaces(&mut command)?;
-    }
+    may_make_computers(&mut command)?;
     run(&mut command)
+}
+
+fn test_artifacts(builder: Option<Background>) -> Result<()> {
+    artifacts::test(builder.context("what is handed out was not begun")?, may_make_computers)
+}
+
+/// What every command of cargo with tests of the lab is told.
+fn may_make_computers(command: &mut Command) -> Result<()> {
+    // A failed check says what it knows; where in this code it was made helps nobody.
+    command.env("RUST_LIB_BACKTRACE", "0");
+    command.env("HARDLINE_LAB_SKIPPED", Path::new(SKIPPED_TESTS).canonicalize()?);
+    if machine::is_root() { Ok(()) } else { become_root_of_own_namespaces(command) }
 }
 
 /// Lets cargo start the test programs in a user namespace, where anybody is root of what they make
@@ -180,13 +202,13 @@ fn print_summary(results: &[(Stage, Outcome, Duration)], skipped: usize, total: 
     for (stage, outcome, time) in results {
         let seconds = time.as_secs_f64();
         match outcome {
-            Outcome::Passed => println!("{stage:8} passed    {seconds:7.1} s"),
-            Outcome::LeftOut => println!("{stage:8} LEFT OUT, not asked for"),
-            Outcome::Failed(err) => println!("{stage:8} FAILED    {seconds:7.1} s  {err:#}"),
+            Outcome::Passed => println!("{stage:9} passed    {seconds:7.1} s"),
+            Outcome::LeftOut => println!("{stage:9} LEFT OUT, not asked for"),
+            Outcome::Failed(err) => println!("{stage:9} FAILED    {seconds:7.1} s  {err:#}"),
         }
     }
     if skipped > 0 {
         println!("{skipped} tests of the lab were SKIPPED; each says why above.");
     }
-    println!("{:18} {:7.1} s", "all", total.as_secs_f64());
+    println!("{:19} {:7.1} s", "all", total.as_secs_f64());
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 
 use super::target::Target;
-use super::toolchain::Toolchain;
+use super::toolchain::{Toolchain, Warnings};
 use crate::steps::run;
 
 /// The program as built for one target.
@@ -25,9 +25,10 @@ pub(super) fn release(toolchain: &Toolchain, target: Target) -> Result<Built> {
 /// Builds the program by one of the workspace's profiles.
 ///
 /// # Errors
-/// If it does not build.
+/// If it does not build, or warns in any profile but the release's.
 pub(crate) fn program(toolchain: &Toolchain, target: Target, profile: &str) -> Result<Built> {
-    run(toolchain.cargo(target, "build").args(["--package", "hardline", "--profile", profile]))
+    let warnings = if profile == "release" { Warnings::Shown } else { Warnings::Denied };
+    run(toolchain.cargo(target, "build", warnings).args(["--package", "hardline", "--profile", profile]))
         .with_context(|| format!("building for {}", target.triple()))?;
     let folder = if profile == "dev" { "debug" } else { profile };
     let program = toolchain.build_folder().join(target.triple()).join(folder).join(target.program());
@@ -39,6 +40,6 @@ pub(crate) fn program(toolchain: &Toolchain, target: Target, profile: &str) -> R
 /// # Errors
 /// If it finds a fault or warns.
 pub(crate) fn check(toolchain: &Toolchain, target: Target) -> Result<()> {
-    run(toolchain.cargo(target, "check").args(["--package", "hardline"]))
+    run(toolchain.cargo(target, "check", Warnings::Denied).args(["--package", "hardline"]))
         .with_context(|| format!("checking for {}", target.triple()))
 }

@@ -20,14 +20,23 @@ pub(crate) struct Release {
 }
 
 impl Release {
-    /// Lets the program write its documents.
+    /// Lets a build of the program for this machine write its documents, since not every target's
+    /// runs here.
     ///
     /// # Errors
     /// If that fails, or this is no checkout of git.
     pub(crate) fn prepare(out: &Path) -> Result<Self> {
+        Self::new(out, &|| cargo(&["run", "--quiet", "--package", "hardline", "--"]))
+    }
+
+    /// The same with this command for the program.
+    ///
+    /// # Errors
+    /// If the program does not write its documents, or this is no checkout of git.
+    pub(crate) fn new(out: &Path, program: &dyn Fn() -> Command) -> Result<Self> {
         std::fs::create_dir_all(out)?;
         let documents = out.join("documents");
-        write_documents(&documents)?;
+        write_documents(&documents, program)?;
         Ok(Self { version: version()?, time: commit_time()?, out: out.to_owned(), documents })
     }
 
@@ -60,17 +69,15 @@ fn commit_time() -> Result<u64> {
 const COMPLETIONS: [(&str, &str); 4] =
     [("bash", "hardline.bash"), ("zsh", "_hardline"), ("fish", "hardline.fish"), ("powershell", "_hardline.ps1")];
 
-/// Asks a build of the program for this machine, since not every target's runs here.
-fn write_documents(folder: &Path) -> Result<()> {
+fn write_documents(folder: &Path, program: &dyn Fn() -> Command) -> Result<()> {
     if folder.exists() {
         std::fs::remove_dir_all(folder)?;
     }
     let scripts = folder.join("completions");
     std::fs::create_dir_all(&scripts)?;
-    let program = ["run", "--quiet", "--package", "hardline", "--"];
-    run(cargo(&program).args(["man", "--dir"]).arg(folder.join("man")))?;
+    run(program().args(["man", "--dir"]).arg(folder.join("man")))?;
     for (shell, file) in COMPLETIONS {
-        let output = cargo(&program).args(["completions", shell]).output()?;
+        let output = program().args(["completions", shell]).output()?;
         if !output.status.success() {
             bail!("hardline completions {shell}: {}", String::from_utf8_lossy(&output.stderr));
         }

@@ -35,6 +35,14 @@ const BESIDE: [&str; 2] = ["libstd-rust-web", "libllvm"];
 /// Changes with the way the folder is filled.
 const RECIPE: u32 = 1;
 
+/// What becomes of warnings about our own code. A release builds also with a newer compiler, which
+/// warns of more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Warnings {
+    Shown,
+    Denied,
+}
+
 /// The compiler, ready to use.
 pub(crate) struct Toolchain {
     repository: PathBuf,
@@ -73,7 +81,7 @@ impl Toolchain {
 
     /// A command of cargo for the target, `build` say, with everything set that it takes. It runs
     /// in the repository, and puts what it makes below [`Self::build_folder`].
-    pub(crate) fn cargo(&self, target: Target, subcommand: &str) -> Command {
+    pub(crate) fn cargo(&self, target: Target, subcommand: &str, warnings: Warnings) -> Command {
         let mut command = cargo(&[subcommand, "-Zbuild-std=std,panic_unwind", "--locked", "--target", target.triple()]);
         command.current_dir(&self.repository).arg("--target-dir").arg(self.build_folder());
         // Another's settings would make another program.
@@ -83,7 +91,14 @@ impl Toolchain {
         }
         // A stable compiler; that it builds its library is an unstable option of cargo.
         command.env("RUSTC_BOOTSTRAP", "1").env("RUSTC", self.folder.join("bin/rustc"));
-        command.env("CARGO_ENCODED_RUSTFLAGS", self.rust_flags(target).join("\u{1f}"));
+        let mut flags = self.rust_flags(target);
+        if warnings == Warnings::Denied {
+            // cargo tells the compiler to be lenient with the code of others.
+            flags.push("-Dwarnings".into());
+        }
+        command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+        // Built once, and looked into by no debugger.
+        command.env("CARGO_PROFILE_DEV_DEBUG", "false").env("CARGO_INCREMENTAL", "false");
         command.env("ZIG_GLOBAL_CACHE_DIR", self.folder.join("zig-cache"));
         command.env("ZIG_LOCAL_CACHE_DIR", self.folder.join("zig-cache"));
         let name = target.triple().replace('-', "_");

@@ -1,7 +1,7 @@
 //! The real program, in a world of its own: its own data folder, its own ports, nothing of this
 //! user's.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
@@ -24,6 +24,12 @@ pub(crate) fn folder() -> TempDir {
 /// A TCP port that was free a moment ago, for flags that cannot take a free one by themselves.
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// The program under test: the environment's `HARDLINE_PROGRAM` (one built for handing out, say),
+/// else cargo's own build.
+fn program() -> OsString {
+    std::env::var_os("HARDLINE_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_hardline").into())
 }
 
 /// The program with a home of its own.
@@ -70,7 +76,7 @@ impl Program {
 
     /// A command line that touches nothing outside of this test: loopback only, free ports.
     pub(crate) fn command<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hardline"));
+        let mut command = Command::new(program());
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HARDLINE_")) {
             command.env_remove(name);
         }

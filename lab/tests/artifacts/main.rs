@@ -1,0 +1,5 @@
+//! What is handed out, each on the ground that it is made for.
+//!
+//! Run by `cargo xtask test`, which builds it first.
+
+mod empty_root;
