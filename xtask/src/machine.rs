@@ -117,6 +117,25 @@ pub(crate) const CROSS: &[Need] = &[
     Need { package: "libxml2", why: "the same", is_there: || has_library("libxml2.so.2") },
 ];
 
+/// For the Android app: building it and looking at it.
+pub(crate) const ANDROID: &[Need] = &[
+    Need { package: "default-jdk-headless", why: "compiling Java", is_there: || program("javac", "--version") },
+    Need {
+        package: "libasm-java",
+        why: "reading what it made",
+        is_there: || exists("/usr/share/java/asm-analysis.jar"),
+    },
+    Need { package: "libsmali-java", why: "making Android's bytecode", is_there: || program("smali", "--version") },
+    Need { package: "aapt", why: "the app's manifest and resources", is_there: || program("aapt", "version") },
+    Need { package: "android-framework-res", why: "the names in them", is_there: has_framework },
+    Need { package: "zipalign", why: "looking where the app's files lie", is_there: || exists("/usr/bin/zipalign") },
+    Need { package: "apksigner", why: "signing the app", is_there: || program("apksigner", "version") },
+    Need { package: "dexdump", why: "looking at the bytecode", is_there: || exists("/usr/bin/dexdump") },
+    Need { package: "enjarify", why: "reading it back, to run it here", is_there: || exists("/usr/bin/enjarify") },
+    Need { package: "libandroid-json-org-java", why: "Android's JSON on a computer", is_there: has_json },
+    Need { package: "junit4", why: "tests in Java", is_there: || exists("/usr/share/java/junit4.jar") },
+];
+
 /// Runs a command during which packages start no services (Debian's `policy-rc.d`), and where
 /// systemd is, leaves those that came with it switched off, also at the next start.
 const NO_SERVICES: &str = r#"
@@ -185,6 +204,14 @@ fn as_root() -> Command {
 
 fn program(name: &str, version_flag: &str) -> bool {
     succeeds(name, &[version_flag])
+}
+
+fn has_framework() -> bool {
+    exists("/usr/share/android-framework-res/framework-res.apk")
+}
+
+fn has_json() -> bool {
+    exists("/usr/share/java/json-android.jar")
 }
 
 fn has_mingw() -> bool {

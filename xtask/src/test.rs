@@ -136,6 +136,7 @@ fn prepare_machine(options: &Options) -> Result<()> {
         machine::prepare("programs for other systems", machine::CROSS)?;
         machine::prepare("tests of what is handed out", machine::ARTIFACTS)?;
     }
+    machine::prepare("tests of the Android app", machine::ANDROID)?;
     if options.long { machine::prepare("long tests", machine::LONG_TESTS) } else { Ok(()) }
 }
 

@@ -53,9 +53,9 @@ fn every_known_program_has_its_line() {
     }
 }
 
-/// Text of every Rust file of the crates and the lab.
+/// Text of every Rust file of the crates, the lab and the project's own commands.
 fn sources(root: &Path) -> Vec<String> {
-    let mut folders = vec![root.join("crates"), root.join("lab")];
+    let mut folders = vec![root.join("crates"), root.join("lab"), root.join("xtask")];
     let mut texts = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
@@ -73,7 +73,7 @@ fn sources(root: &Path) -> Vec<String> {
 
 /// Every Markdown file of the repository's own.
 fn documents() -> Vec<PathBuf> {
-    let folders = ["", "docs", "packaging", "crates/dht", "lab", "fuzz"];
+    let folders = ["", "docs", "packaging", "packaging/android", "crates/dht", "lab", "fuzz"];
     let files = folders.iter().filter_map(|folder| std::fs::read_dir(root().join(folder)).ok()).flatten();
     let paths = files.map(|entry| entry.unwrap().path());
     paths.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect()

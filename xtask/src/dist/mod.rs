@@ -1,5 +1,6 @@
 //! `cargo xtask dist`: everything that is handed out, in `target/dist`.
 
+mod android;
 mod archive;
 mod build;
 pub(crate) mod quick;
@@ -49,7 +50,10 @@ struct Packer {
 }
 
 /// What is made. A new kind is a line here and a file beside this one.
-const PACKERS: &[Packer] = &[Packer { wants: Target::is_linux, pack: archive::pack }];
+const PACKERS: &[Packer] = &[
+    Packer { wants: Target::is_linux, pack: archive::pack },
+    Packer { wants: Target::is_android, pack: android::pack },
+];
 
 /// Builds and packs for the targets asked for, else for all that are handed out, and writes the
 /// sums.

@@ -10,7 +10,7 @@ pub(crate) enum Target {
     #[value(name = "x86_64-unknown-linux-musl")]
     LinuxX86,
     /// Linux on 64-bit ARM, and Android; static
-    #[value(name = "aarch64-unknown-linux-musl")]
+    #[value(name = "aarch64-unknown-linux-musl", alias = "android")]
     LinuxArm64,
     /// Linux on 32-bit ARM from version 7 on: old Raspberry Pis; static
     #[value(name = "armv7-unknown-linux-musleabihf")]
@@ -39,6 +39,11 @@ impl Target {
             Self::MacArm => "aarch64-apple-darwin",
             Self::MacX86 => "x86_64-apple-darwin",
         }
+    }
+
+    /// Whether its program is what Android runs.
+    pub(crate) fn is_android(self) -> bool {
+        self == Self::LinuxArm64
     }
 
     pub(crate) fn is_linux(self) -> bool {
