@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use clap::ValueEnum;
 
+use crate::system::kind::{HERE, System};
+
 /// Which shell the variables are printed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum VariablesFor {
@@ -21,7 +23,7 @@ impl VariablesFor {
         let shell = std::env::var("SHELL").unwrap_or_default();
         match shell.rsplit('/').next() {
             Some("fish") => Self::Fish,
-            Some("") if crate::system::kind::IS_WINDOWS => Self::Powershell,
+            Some("") if HERE == System::Windows => Self::Powershell,
             _ => Self::Sh,
         }
     }

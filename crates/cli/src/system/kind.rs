@@ -1,7 +1,19 @@
 //! Which system this is, for what people are advised to type.
 
-/// Windows.
-pub(crate) const IS_WINDOWS: bool = cfg!(windows);
+/// Systems whose users are told different things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum System {
+    Windows,
+    Macos,
+    /// Linux, mostly, and what resembles it.
+    Other,
+}
 
-/// macOS.
-pub(crate) const IS_MACOS: bool = cfg!(target_os = "macos");
+/// The one that this program was built for.
+pub(crate) const HERE: System = if cfg!(windows) {
+    System::Windows
+} else if cfg!(target_os = "macos") {
+    System::Macos
+} else {
+    System::Other
+};

@@ -61,15 +61,18 @@ fn open_on_disk(data_dir: &Path, path: &Path, now: SystemTime) -> Result<(Databa
     let _lock = lock(&data_dir.join(LOCK_FILE)).map_err(folder_error)?.ok_or(StoreError::Busy { path: path.into() })?;
     create_private(path).map_err(folder_error)?;
 
-    match connect(path, now) {
+    let opened = match connect(path, now) {
         Err(StoreError::Damaged { source, .. }) => {
             let to = move_aside(path).map_err(|source| StoreError::MoveAside { path: path.into(), source })?;
             create_private(path).map_err(folder_error)?;
             let notice = StoreNotice::MovedAside { to, reason: source.to_string() };
-            Ok((connect(path, now)?, vec![notice]))
+            (connect(path, now)?, vec![notice])
         }
-        done => Ok((done?, Vec::new())),
-    }
+        done => (done?, Vec::new()),
+    };
+    // They last for as long as somebody has the database open.
+    private::protect_companions(&with_suffix(path, "-"));
+    Ok(opened)
 }
 
 /// A database in memory that begins with what the one at `path` holds, as far as that can be read.
@@ -140,7 +143,7 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
 }
 
 /// Makes the database when it is missing, and takes the rights of others away from one that is
-/// there: it tells whom its owner visits. SQLite gives its companions the same rights.
+/// there: it tells whom its owner visits.
 fn create_private(path: &Path) -> io::Result<()> {
     let is_new = !path.exists();
     let file = private::options().create(true).truncate(false).open(path)?;

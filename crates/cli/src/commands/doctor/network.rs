@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::Settings;
+use crate::system::kind::{HERE, System};
 
 use super::Finding;
 
@@ -92,11 +93,11 @@ pub(super) async fn names(settings: &Settings) -> Finding {
             format!("Names below localhost lead to {}, not to this computer.", ips[0]),
             "ask who runs the name server of this network; browsers are not affected, they know these names by themselves",
         ),
-        _ if settings.dns_enabled => dns_unused(settings.dns_port),
+        _ if settings.dns_enabled => dns_unused(HERE, settings.dns_port),
         _ => Finding::note(
             "names",
             "Names below localhost are known to browsers here, and to no other program.",
-            "curl of these years knows them too; for other programs install libnss-myhostname, use `hardline run` or `hardline forward`, or turn on dns.enabled",
+            unknown_names(HERE),
         ),
     }
 }
@@ -116,19 +117,33 @@ fn no_dns(port: u16) -> Finding {
     )
 }
 
+/// What helps programs that do not know names below `localhost`.
+fn unknown_names(system: System) -> &'static str {
+    match system {
+        System::Windows | System::Macos => {
+            "curl of these years knows them too; for other programs use `hardline run` or `hardline forward`, or turn on dns.enabled"
+        }
+        System::Other => {
+            "curl of these years knows them too; for other programs install libnss-myhostname, use `hardline run` or `hardline forward`, or turn on dns.enabled"
+        }
+    }
+}
+
 /// The system does not ask the DNS server of the hardline that runs here.
-fn dns_unused(port: u16) -> Finding {
-    let remedy = if crate::system::kind::IS_MACOS {
-        format!("write the two lines `nameserver 127.0.0.1` and `port {port}` into /etc/resolver/localhost")
-    } else if crate::system::kind::IS_WINDOWS {
-        "in PowerShell, as administrator: Add-DnsClientNrptRule -Namespace .localhost -NameServers 127.0.0.1, \
-         with dns.port = 53, the only port that Windows asks at"
-            .to_owned()
-    } else {
-        format!(
+fn dns_unused(system: System, port: u16) -> Finding {
+    let remedy = match system {
+        System::Macos => {
+            format!("write the two lines `nameserver 127.0.0.1` and `port {port}` into /etc/resolver/localhost")
+        }
+        System::Windows => {
+            "in PowerShell, as administrator: Add-DnsClientNrptRule -Namespace .localhost -NameServers 127.0.0.1, \
+             with dns.port = 53, the only port that Windows asks at"
+                .to_owned()
+        }
+        System::Other => format!(
             "with systemd-resolved, write [Resolve], DNS=127.0.0.1:{port} and Domains=~localhost, a line each, into \
              /etc/systemd/resolved.conf.d/hardline.conf and restart it; with dnsmasq, server=/localhost/127.0.0.1#{port}"
-        )
+        ),
     };
     let sentence = format!(
         "Hardline answers DNS at port {port}, but this system does not ask there: names below localhost are unknown \
@@ -205,6 +220,21 @@ mod tests {
     #[track_caller]
     fn check(ip: &str, expected: Option<&str>) {
         assert_eq!(kind(ip.parse().unwrap()), expected, "{ip}");
+    }
+
+    /// Words that mean nothing on a system, and one that its advice needs.
+    #[test]
+    fn advice_is_for_the_system_at_hand() {
+        let rows = [
+            (System::Windows, "NrptRule", &["libnss", "systemd", "dnsmasq", "/etc/"][..]),
+            (System::Macos, "/etc/resolver/", &["libnss", "systemd", "dnsmasq", "PowerShell"]),
+            (System::Other, "libnss-myhostname", &["PowerShell", "/etc/resolver/"]),
+        ];
+        for (system, needed, foreign) in rows {
+            let advice = format!("{} {}", unknown_names(system), dns_unused(system, 7053).remedy.unwrap());
+            assert!(advice.contains(needed), "{system:?}: {advice}");
+            assert!(foreign.iter().all(|word| !advice.contains(word)), "{system:?}: {advice}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use tracing::debug;
 
 use super::connection::{MOST_SENT, QuicConnection};
 use super::datagrams::WAITING;
+use super::plain;
 use super::probing::{self, Probing, Punch};
 use super::shared::{Received, SharedSocket};
 use super::tasks::QuicTasks;
@@ -279,7 +280,7 @@ impl Runtime for Tracked {
     }
 
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        TokioRuntime.wrap_udp_socket(socket)
+        plain::wrap(socket)
     }
 
     fn now(&self) -> std::time::Instant {

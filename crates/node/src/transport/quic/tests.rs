@@ -78,6 +78,37 @@ async fn beyond_a_few_a_newcomer_proves_its_address_first_and_is_served() {
     }
 }
 
+/// Where the system refuses what quinn's own socket asks of it.
+#[tokio::test]
+async fn a_plain_socket_carries_much_both_ways_and_survives_a_stranger() {
+    let (near, far) = (endpoint(), endpoint());
+    for end in [&near, &far] {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        end.endpoint.rebind_abstract(plain::PlainSocket::new(socket).unwrap()).unwrap();
+    }
+    let at = far.local_addr().unwrap();
+    let stranger = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    for length in [0, 1, 1500, 60_000] {
+        stranger.send_to(&vec![0x40; length], at).unwrap();
+    }
+    let (dialled, accepted) = connected(&near, at, far).await;
+    let (mut here, mut there) = stream(&dialled, &accepted).await;
+    for _direction in 0..2 {
+        let payload: Vec<u8> = (0..3_000_000_u32).map(|it| it.to_le_bytes()[1]).collect();
+        let reading = async {
+            let mut got = Vec::new();
+            while got.len() < payload.len() {
+                got.extend(read(&mut there).await.unwrap());
+            }
+            got
+        };
+        let (written, got) = tokio::join!(here.write_all(&payload), reading);
+        written.unwrap();
+        assert!(got == payload);
+        std::mem::swap(&mut here, &mut there);
+    }
+}
+
 /// An attempt towards `at`.
 fn attempt(role: Role, at: SocketAddr) -> Attempt {
     planned(role, at, Plan::Few)
@@ -120,6 +151,12 @@ async fn by_its_own(punch: &mut Punch) -> (SocketAddr, QuicEndpoint) {
 
 /// A connection from `near` to `at`, which is where `far` lets others in.
 async fn connect(near: &QuicEndpoint, at: SocketAddr, far: QuicEndpoint) {
+    let (dialled, accepted) = connected(near, at, far).await;
+    stream(&dialled, &accepted).await;
+}
+
+/// The same: its two ends.
+async fn connected(near: &QuicEndpoint, at: SocketAddr, far: QuicEndpoint) -> (QuicConnection, QuicConnection) {
     let (identity, from) = (Identity::ephemeral().unwrap(), near.local_addr().unwrap().port());
     let (listener, tls) = (QuicListener::new(far), v2::server_tls(&identity));
     let accepting = async {
@@ -129,7 +166,7 @@ async fn connect(near: &QuicEndpoint, at: SocketAddr, far: QuicEndpoint) {
     };
     let target = target(&identity);
     let (dialled, accepted) = tokio::join!(near.connect(&at, &target), accepting);
-    stream(&dialled.unwrap().connection, &accepted).await;
+    (dialled.unwrap().connection, accepted)
 }
 
 /// As behind a symmetric NAT of the dialler's, and of the publisher's.
