@@ -2,4 +2,5 @@
 //!
 //! Run by `cargo xtask test`, which builds it first.
 
+mod archive;
 mod empty_root;

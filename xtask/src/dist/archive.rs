@@ -34,7 +34,7 @@ pub(super) fn pack(release: &Release, built: &Built) -> Result<PathBuf> {
 }
 
 /// What every archive of the program carries, whatever its format: the program, its documents,
-/// an example and licences.
+/// an example, licences, and what it is made of.
 ///
 /// # Errors
 /// If one cannot be read.
@@ -45,6 +45,10 @@ pub(crate) fn contents(release: &Release, built: &Built) -> Result<Vec<Entry>> {
             let entry = entry?;
             entries.push(read(&format!("{folder}/{}", entry.file_name().display()), &entry.path())?);
         }
+    }
+    for entry in std::fs::read_dir(release.notices(built.target)).context("the program's SBOM and licences")? {
+        let entry = entry?;
+        entries.push(read(&entry.file_name().to_string_lossy(), &entry.path())?);
     }
     for file in ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"] {
         entries.push(read(file, Path::new(file))?);

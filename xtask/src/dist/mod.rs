@@ -3,6 +3,7 @@
 mod android;
 mod archive;
 mod build;
+mod notices;
 pub(crate) mod quick;
 mod release;
 mod sums;
@@ -69,11 +70,18 @@ pub(crate) fn run_dist(options: &Options) -> Result<ExitCode> {
     }
     let targets = if options.target.is_empty() { Target::HANDED_OUT } else { &options.target };
     targets.iter().try_for_each(|target| target.must_be_packed())?;
-    let programs = Programs::new(options.program.as_deref(), targets)?;
+    if options.program.is_some() && targets.len() > 1 {
+        bail!("--program is the program of one target, and there are several");
+    }
+    let toolchain = Toolchain::prepare()?;
     let release = Release::prepare(Path::new(OUT))?;
     let mut files = Vec::new();
     for target in targets {
-        let built = programs.built(*target)?;
+        let built = match &options.program {
+            Some(program) => Built { target: *target, program: program.clone() },
+            None => build::release(&toolchain, *target)?,
+        };
+        notices::write(&release, &toolchain, *target)?;
         for packer in PACKERS.iter().filter(|packer| (packer.wants)(*target)) {
             files.push((packer.pack)(&release, &built)?);
         }
@@ -83,32 +91,6 @@ pub(crate) fn run_dist(options: &Options) -> Result<ExitCode> {
         println!("{:10} {}", std::fs::metadata(&file)?.len(), file.display());
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Where the programs come from that are packed.
-enum Programs<'a> {
-    /// They are built.
-    From(Toolchain),
-    /// One is there, for the only target.
-    Given(&'a Path),
-}
-
-impl<'a> Programs<'a> {
-    /// Fetches the compiler where one is needed.
-    fn new(given: Option<&'a Path>, targets: &[Target]) -> Result<Self> {
-        match given {
-            None => Ok(Self::From(Toolchain::prepare()?)),
-            Some(_) if targets.len() > 1 => bail!("--program is the program of one target, and there are several"),
-            Some(program) => Ok(Self::Given(program)),
-        }
-    }
-
-    fn built(&self, target: Target) -> Result<Built> {
-        match self {
-            Self::From(toolchain) => build::release(toolchain, target),
-            Self::Given(program) => Ok(Built { target, program: program.to_path_buf() }),
-        }
-    }
 }
 
 fn check(asked: &[Target]) -> Result<ExitCode> {

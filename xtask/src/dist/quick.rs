@@ -9,7 +9,7 @@ use super::build::{self, Built};
 use super::release::Release;
 use super::target::Target;
 use super::toolchain::Toolchain;
-use super::{PACKERS, sums};
+use super::{PACKERS, notices, sums};
 
 /// Where it lands: `TRIPLE/hardline`, and what is packed of that.
 pub(crate) const OUT: &str = "target/artifacts";
@@ -34,7 +34,7 @@ pub(super) fn run() -> Result<()> {
     let mut failures = Vec::new();
     let built: Vec<Built> = kept(BUILT.map(|target| program(&toolchain, target, out)), &mut failures);
     kept(CHECKED.map(|target| build::check(&toolchain, target)), &mut failures);
-    failures.extend(pack(&built, out).err());
+    failures.extend(pack(&toolchain, &built, out).err());
     if failures.is_empty() {
         return Ok(());
     }
@@ -56,11 +56,12 @@ fn program(toolchain: &Toolchain, target: Target, out: &Path) -> Result<Built> {
     Ok(Built { program, ..built })
 }
 
-fn pack(built: &[Built], out: &Path) -> Result<()> {
+fn pack(toolchain: &Toolchain, built: &[Built], out: &Path) -> Result<()> {
     let writer = built.iter().find(|built| built.target == BUILT[0]).context("nothing packed without its documents")?;
     let writer: PathBuf = writer.program.canonicalize()?;
     let release = Release::new(out, &|| Command::new(&writer))?;
     for built in built {
+        notices::write(&release, toolchain, built.target)?;
         for packer in PACKERS.iter().filter(|packer| (packer.wants)(built.target)) {
             (packer.pack)(&release, built)?;
         }

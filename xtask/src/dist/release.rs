@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::target::Target;
 use crate::steps::{cargo, run};
 
 /// One release: this commit's.
@@ -38,6 +39,11 @@ impl Release {
         let documents = out.join("documents");
         write_documents(&documents, program)?;
         Ok(Self { version: version()?, time: commit_time()?, out: out.to_owned(), documents })
+    }
+
+    /// Where the SBOM and the licences of the program for this target lie.
+    pub(crate) fn notices(&self, target: Target) -> PathBuf {
+        self.out.join("notices").join(target.triple())
     }
 
     /// The beginning of a file's name.

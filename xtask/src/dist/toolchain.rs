@@ -122,6 +122,37 @@ impl Toolchain {
         self.repository.join(BUILD)
     }
 
+    /// The sources of Rust's library, with its own crates in `vendor`.
+    pub(super) fn library(&self) -> PathBuf {
+        self.folder.join("rust/usr/lib/rustlib/src/rust/library")
+    }
+
+    /// What Debian says of the licences of the library and its crates.
+    pub(super) fn library_copyright(&self) -> PathBuf {
+        self.folder.join("rust/usr/share/doc").join(COMPILER[1]).join("copyright")
+    }
+
+    /// The version of the compiler.
+    ///
+    /// # Errors
+    /// If it does not tell.
+    pub(super) fn rust_version(&self) -> Result<String> {
+        let output = Command::new(self.folder.join("bin/rustc")).arg("--version").output().context("asking rustc")?;
+        let said = String::from_utf8(output.stdout)?;
+        // rustc 1.96.0 (…)
+        Ok(said.split(' ').nth(1).with_context(|| format!("a version in {said:?}"))?.to_owned())
+    }
+
+    /// zig with the libraries that it links.
+    pub(super) fn zig_folder(&self) -> PathBuf {
+        self.folder.join("zig/ziglang")
+    }
+
+    /// zig's version.
+    pub(super) fn zig_version() -> &'static str {
+        ZIG.trim_start_matches("ziglang==").split(' ').next().unwrap_or_default()
+    }
+
     /// A folder of this machine → what the program may say of it.
     fn renamed_folders(&self) -> Vec<(PathBuf, &'static str)> {
         let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
