@@ -243,6 +243,11 @@ pub struct LanConfig {
     pub plain_search: bool,
     /// What neighbours may cost in a second.
     pub rates: lan::Rates,
+    /// Whether the groups are joined only while somebody searches or browses. A member answers the
+    /// router's questions about the group (RFC 9776, section 6.2): a phone at rest sends nothing.
+    /// Announcements of others are then heard during searches alone, and nobody finds services of
+    /// this computer. Default: `false`.
+    pub only_while_searching: bool,
     /// UDP port, 6771 for everybody; others are for tests. 0 takes a free one.
     pub port: u16,
     /// IPv4 addresses of the interfaces to use instead of every one; for tests and unusual
@@ -252,7 +257,14 @@ pub struct LanConfig {
 
 impl Default for LanConfig {
     fn default() -> Self {
-        Self { enabled: true, plain_search: true, rates: lan::Rates::DEFAULT, port: 6771, bind: Vec::new() }
+        Self {
+            enabled: true,
+            plain_search: true,
+            rates: lan::Rates::DEFAULT,
+            only_while_searching: false,
+            port: 6771,
+            bind: Vec::new(),
+        }
     }
 }
 

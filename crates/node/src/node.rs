@@ -27,7 +27,7 @@ use crate::discovery::{Resolver, SourceContext};
 use crate::dns;
 use crate::drivers::dht::proxy::client::ProxyError;
 use crate::drivers::dht::shared::SharedDht;
-use crate::drivers::lan::{FoundService, Lan, LanService};
+use crate::drivers::lan::{FoundService, Lan, LanInterface, LanService};
 use crate::gateway::{self, Forward, Gateway, GatewayBindError, LocalListener};
 use crate::metrics::Metrics;
 use crate::network::{GivenNetworks, InterfaceAddr, NetworkMonitor};
@@ -498,6 +498,14 @@ impl Node {
     #[must_use]
     pub fn browse(&self) -> watch::Receiver<Vec<FoundService>> {
         self.live.lan.as_ref().map_or_else(|| watch::channel(Vec::new()).1, |lan| lan.browse())
+    }
+
+    /// The interfaces on which the LAN is listened to now, live. Where
+    /// [`LanConfig::only_while_searching`](crate::config::LanConfig::only_while_searching) is set
+    /// there are some only during searches. Without LAN discovery the list stays empty.
+    #[must_use]
+    pub fn lan_interfaces(&self) -> watch::Receiver<Vec<LanInterface>> {
+        self.live.lan.as_ref().map_or_else(|| watch::channel(Vec::new()).1, |lan| lan.watch_interfaces())
     }
 
     /// Services remembered, the one used last first.

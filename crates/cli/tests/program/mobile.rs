@@ -78,6 +78,20 @@ fn a_service_that_was_opened_at_home_is_remembered_when_the_program_was_killed()
 }
 
 #[test]
+fn the_lan_is_listened_to_only_while_something_is_searched_for() {
+    let phone = Program::new();
+    let home = phone.neighbour().start(["share", &web_server("at home").to_string()]);
+    let mut running = start(&phone);
+    tell(&mut running, LAN);
+    status(&mut running);
+    assert!(get(gateway(&running), &home.link()).ends_with("at home"));
+    for on in [true, false] {
+        let event = running.event(|event| event["event"] == "searching");
+        assert_eq!(event, json!({"v": 1, "event": "searching", "on": on}));
+    }
+}
+
+#[test]
 fn who_dozes_keeps_no_session_and_opens_one_when_asked() {
     let phone = Program::new();
     let home = phone.neighbour().start(["share", &web_server("at home").to_string()]);

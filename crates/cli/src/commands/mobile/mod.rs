@@ -47,6 +47,7 @@ fn on_a_phone(config: &mut NodeConfig) {
     config.relay = None;
     config.ready.clear();
     config.dht.node = false;
+    config.lan.only_while_searching = true;
     config.networks = Some(Vec::new());
     config.grace = GRACE;
 }
@@ -55,10 +56,18 @@ fn on_a_phone(config: &mut NodeConfig) {
 async fn serve_app(running: &mut Running) {
     let mut lines = Lines::new(BufReader::new(tokio::io::stdin()), protocol::MAX_LINE);
     let mut app = App::default();
+    let mut lan = running.node().lan_interfaces();
     loop {
         let line = tokio::select! {
             line = lines.next() => line,
             () = running.signals().next() => return,
+            Ok(()) = lan.changed() => {
+                let is_searching = !lan.borrow_and_update().is_empty();
+                if app.tell_search(is_searching).is_err() {
+                    return;
+                }
+                continue;
+            }
         };
         let event = match line {
             Line::End => return,
@@ -82,6 +91,7 @@ async fn serve_app(running: &mut Running) {
 struct App {
     networks: Vec<InterfaceAddr>,
     is_dozing: bool,
+    is_searching: bool,
 }
 
 impl App {
@@ -105,6 +115,16 @@ impl App {
             Event::Stop => {}
         }
         Ok(())
+    }
+
+    /// Says when a search on the local networks begins, which takes the app's lock for multicast,
+    /// and when it is over.
+    fn tell_search(&mut self, is_searching: bool) -> Result<(), Failure> {
+        if self.is_searching == is_searching {
+            return Ok(());
+        }
+        self.is_searching = is_searching;
+        say(&protocol::searching(is_searching))
     }
 
     /// Member of a multicast group is nobody who dozes: the router asks members who they are.

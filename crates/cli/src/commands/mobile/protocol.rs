@@ -104,6 +104,11 @@ pub(super) fn status(services: usize, tunnels: u64) -> Value {
     json!({"v": VERSION, "event": "status", "services": services, "tunnels": tunnels})
 }
 
+/// Whether answers of the local networks are listened to.
+pub(super) fn searching(on: bool) -> Value {
+    json!({"v": VERSION, "event": "searching", "on": on})
+}
+
 /// What was wrong.
 pub(super) fn error(message: &str) -> Value {
     json!({"v": VERSION, "event": "error", "message": message})

@@ -27,6 +27,9 @@ use crate::network::NetworkState;
 /// it before it can be used, or it has gone meanwhile.
 const TAKE_UP_AGAIN: Duration = Duration::from_millis(1500);
 
+/// Where groups are joined only during searches: time after which the end of one is noticed.
+const LOOK_FOR_THE_END: Duration = Duration::from_secs(2);
+
 /// What the handle asks for.
 #[derive(Debug)]
 pub(super) enum Command {
@@ -39,6 +42,7 @@ pub(super) struct Driver {
     discovery: Discovery,
     network: watch::Receiver<Arc<NetworkState>>,
     wanted: Vec<Ipv4Addr>,
+    only_while_searching: bool,
     /// When to try again what could not be taken into use.
     take_up_again: Option<Instant>,
     links: Vec<Link>,
@@ -74,6 +78,7 @@ impl Driver {
             discovery: Discovery::new(settings, Cookie::from_random(rand::random()), today()),
             network,
             wanted: config.bind.clone(),
+            only_while_searching: config.only_while_searching,
             take_up_again: None,
             links: Vec::new(),
             waiters: Waiters::default(),
@@ -116,7 +121,9 @@ impl Driver {
 
     fn next_deadline(&self) -> Option<Instant> {
         let retry = self.links.iter().filter_map(Link::retry_at).min();
-        self.discovery.poll_timeout().map(Instant::from_std).into_iter().chain(retry).chain(self.take_up_again).min()
+        let leave = (self.only_while_searching && self.is_in_use()).then(|| Instant::now() + LOOK_FOR_THE_END);
+        let own = self.discovery.poll_timeout().map(Instant::from_std);
+        own.into_iter().chain(retry).chain(self.take_up_again).chain(leave).min()
     }
 
     fn obey(&mut self, command: Command) {
@@ -128,6 +135,7 @@ impl Driver {
             Command::Search { key, sender } => self.search(now, key, sender),
             Command::Browse => {
                 self.is_browsing = true;
+                self.join_or_leave();
                 self.discovery.start_browsing(now);
             }
         }
@@ -141,6 +149,7 @@ impl Driver {
                     let _ = sender.try_send(addr); // room for as many as are ever known
                 }
                 self.waiters.add(key, sender);
+                self.join_or_leave();
             }
             Err(error) => debug!(%error, key = %key.short(), "not searched for on the LAN"),
         }
@@ -192,11 +201,28 @@ impl Driver {
             self.is_browsing = false;
             self.discovery.stop_browsing();
         }
+        self.join_or_leave();
     }
 
-    /// Takes new interfaces into use, and lets go of those that are gone.
+    /// After searches or browsing have begun or ended, where that is all that interfaces are used
+    /// for.
+    fn join_or_leave(&mut self) {
+        if self.only_while_searching {
+            self.follow_network();
+        }
+    }
+
+    /// Whether interfaces are used now.
+    fn is_in_use(&self) -> bool {
+        !self.only_while_searching || self.is_browsing || !self.waiters.is_empty()
+    }
+
+    /// Takes new interfaces into use, and lets go of those that are gone or not needed.
     fn follow_network(&mut self) {
-        let current = usable(&self.network.borrow_and_update(), &self.wanted);
+        let mut current = usable(&self.network.borrow_and_update(), &self.wanted);
+        if !self.is_in_use() {
+            current.clear();
+        }
         self.take_up_again = None;
         let now = self.now();
         for gone in self.links.extract_if(.., |link| !current.contains(&link.at)) {
@@ -296,5 +322,32 @@ mod tests {
         driver.network.wait_for(|network| network.addrs.is_empty()).await.unwrap();
         driver.follow_network();
         assert_eq!(driver.next_deadline(), None);
+    }
+
+    #[tokio::test]
+    async fn a_phone_is_member_of_a_group_only_while_somebody_searches_or_browses() {
+        let host = Addresses::default();
+        host.set(&["127.0.0.1"]);
+        let network = host.monitor();
+        let config = LanConfig { port: 0, only_while_searching: true, ..LanConfig::default() };
+        let (found, interfaces, metrics) = (watch::Sender::default(), watch::Sender::default(), Metrics::default());
+        let _handle = found.subscribe();
+        let mut driver = Driver::new(&config, network.watch(), found, interfaces, metrics, TaskTracker::new()).unwrap();
+        let joined = |driver: &Driver| driver.links.len();
+        assert_eq!((joined(&driver), driver.next_deadline()), (0, None));
+        let (sender, search) = mpsc::channel(1);
+        driver.obey(Command::Search { key: KeyHash::of_certificate(b"a certificate"), sender });
+        assert_eq!(joined(&driver), 1);
+        assert!(driver.discovery.poll_transmit().is_some(), "it is asked for at once");
+        drop(search);
+        assert!(driver.next_deadline().unwrap() <= Instant::now() + LOOK_FOR_THE_END);
+        driver.handle_timeout();
+        assert_eq!(joined(&driver), 0);
+        let page = driver.found.subscribe();
+        driver.obey(Command::Browse);
+        assert_eq!(joined(&driver), 1);
+        drop(page);
+        driver.handle_timeout();
+        assert_eq!((joined(&driver), driver.next_deadline()), (0, None));
     }
 }

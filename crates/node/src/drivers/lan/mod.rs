@@ -197,6 +197,12 @@ impl Lan {
         self.interfaces.borrow().clone()
     }
 
+    /// The interfaces in use, live.
+    #[must_use]
+    pub fn watch_interfaces(&self) -> watch::Receiver<Vec<LanInterface>> {
+        self.interfaces.clone()
+    }
+
     /// Waits until every task has ended and every socket is closed. Cancel safe.
     pub async fn stopped(&self) {
         self.tasks.wait().await;

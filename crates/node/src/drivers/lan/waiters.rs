@@ -18,6 +18,10 @@ impl Waiters {
         self.by_key.entry(key).or_default().push(waiter);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
     pub(super) fn tell(&self, key: KeyHash, addr: SocketAddr) {
         for waiter in self.by_key.get(&key).into_iter().flatten() {
             let _ = waiter.try_send(addr);

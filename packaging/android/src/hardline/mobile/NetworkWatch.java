@@ -55,8 +55,8 @@ final class NetworkWatch extends ConnectivityManager.NetworkCallback {
         changed.run();
     }
 
-    /** The networks now. Multicast is heard on cables and Wi-Fi, and only while the lock for it is held. */
-    List<Network> networks(boolean isLockHeld) {
+    /** The networks now. Multicast is to be had on cables and Wi-Fi. */
+    List<Network> networks() {
         List<Network> list = new ArrayList<>();
         for (Map.Entry<android.net.Network, LinkProperties> entry : links.entrySet()) {
             String name = entry.getValue().getInterfaceName();
@@ -70,7 +70,7 @@ final class NetworkWatch extends ConnectivityManager.NetworkCallback {
             }
             String transport = transport(known);
             boolean hasMulticast = transport.equals("wifi") || transport.equals("ethernet");
-            list.add(new Network(name, transport, addresses, hasMulticast && isLockHeld));
+            list.add(new Network(name, transport, addresses, hasMulticast));
         }
         return list;
     }

@@ -62,18 +62,21 @@ final class Protocol {
     private static State understood(State before, JSONObject event) {
         switch (event.optString("event")) {
             case "ready":
-                return new State(State.RUNNING, 0, 0, "");
+                return new State(State.RUNNING, 0, 0, false, "");
             case "status":
                 if (before.phase != State.RUNNING) {
                     return before;
                 }
                 int services = Math.max(event.optInt("services"), 0);
                 int tunnels = Math.max(event.optInt("tunnels"), 0);
-                return new State(State.RUNNING, services, tunnels, before.message);
+                return new State(State.RUNNING, services, tunnels, before.isSearching, before.message);
+            case "searching":
+                boolean on = event.optBoolean("on");
+                return new State(before.phase, before.services, before.tunnels, on, before.message);
             case "error":
                 String message = event.optString("message");
                 String shown = message.substring(0, Math.min(message.length(), LONGEST_MESSAGE));
-                return new State(before.phase, before.services, before.tunnels, shown);
+                return new State(before.phase, before.services, before.tunnels, before.isSearching, shown);
             default:
                 return before;
         }

@@ -108,7 +108,6 @@ public final class RunService extends Service implements Child.Listener {
         if (watch != null) {
             watch.stop();
             unregisterReceiver(power);
-            multicast.release();
         }
         if (child != null) {
             child.end();
@@ -149,7 +148,7 @@ public final class RunService extends Service implements Child.Listener {
         try {
             child = Child.start(getApplicationInfo().nativeLibraryDir + "/libhardline.so", data, this);
         } catch (IOException failed) {
-            become(new State(State.STARTING, 0, 0, String.valueOf(failed.getMessage())));
+            become(new State(State.STARTING, 0, 0, false, String.valueOf(failed.getMessage())));
             startAgainAfter(-1, 0);
             return;
         }
@@ -165,15 +164,12 @@ public final class RunService extends Service implements Child.Listener {
         become(state.ended(status, wait));
     }
 
-    /** Whoever looks at the phone may search; whoever does not, hears nobody, and the radio sleeps. */
+    /** The notification is kept fresh for whoever may look at it, and for nobody else. */
     private void powerChanged() {
         PowerManager manager = getSystemService(PowerManager.class);
         handler.removeCallbacks(ask);
         if (manager.isInteractive()) {
-            multicast.acquire();
             handler.postDelayed(ask, ASK_EVERY);
-        } else {
-            multicast.release();
         }
         if (child != null) {
             child.send(Protocol.doze(manager.isDeviceIdleMode()));
@@ -193,7 +189,7 @@ public final class RunService extends Service implements Child.Listener {
         if (child == null) {
             return;
         }
-        String networks = Protocol.networks(watch.networks(multicast.isHeld()));
+        String networks = Protocol.networks(watch.networks());
         String resolvers = Protocol.resolvers(watch.resolvers());
         if (!networks.equals(networksTold)) {
             child.send(networks);
@@ -208,6 +204,7 @@ public final class RunService extends Service implements Child.Listener {
     private void become(State next) {
         boolean isNews = !next.sentence().equals(state.sentence());
         state = next;
+        holdMulticast(next.isSearching);
         if (!isNews) {
             return;
         }
@@ -216,6 +213,18 @@ public final class RunService extends Service implements Child.Listener {
         }
         if (watcher != null) {
             watcher.run();
+        }
+    }
+
+    /** Without the lock the Wi-Fi drops what comes for a group; with it the radio sleeps less. */
+    private void holdMulticast(boolean wanted) {
+        if (multicast == null || multicast.isHeld() == wanted) {
+            return;
+        }
+        if (wanted) {
+            multicast.acquire();
+        } else {
+            multicast.release();
         }
     }
 

@@ -11,28 +11,31 @@ final class State {
     /** Services that are connected now. */
     final int services;
     final int tunnels;
+    /** Whether it listens to the local networks, which takes the multicast lock. */
+    final boolean isSearching;
     /** What the program said last was wrong, or nothing. */
     final String message;
 
-    State(int phase, int services, int tunnels, String message) {
+    State(int phase, int services, int tunnels, boolean isSearching, String message) {
         this.phase = phase;
         this.services = services;
         this.tunnels = tunnels;
+        this.isSearching = isSearching;
         this.message = message;
     }
 
     static State stopped() {
-        return new State(STOPPED, 0, 0, "");
+        return new State(STOPPED, 0, 0, false, "");
     }
 
     static State starting() {
-        return new State(STARTING, 0, 0, "");
+        return new State(STARTING, 0, 0, false, "");
     }
 
     /** The program has ended by itself, and is started again after so many milliseconds. */
     State ended(int status, long wait) {
         String why = message.isEmpty() ? "exit code " + status : message;
-        return new State(WAITING, 0, 0, why + "; starts again in " + Math.max(wait / 1_000, 1) + " s");
+        return new State(WAITING, 0, 0, false, why + "; starts again in " + Math.max(wait / 1_000, 1) + " s");
     }
 
     String sentence() {

@@ -92,6 +92,11 @@ public class LogicTest {
         state = Protocol.read(state, "{\"v\":1,\"event\":\"error\",\"message\":\"port 7009 is taken\"}");
         assertEquals("Hardline ended: port 7009 is taken; starts again in 4 s", state.ended(2, 4_000).sentence());
         assertEquals("Hardline ended: exit code 139; starts again in 1 s", State.starting().ended(139, 1_000).sentence());
+        assertFalse(state.isSearching);
+        state = Protocol.read(state, "{\"v\":1,\"event\":\"searching\",\"on\":true}");
+        assertTrue(state.isSearching);
+        assertEquals("Running, 1 service open", state.sentence());
+        assertFalse(state.ended(9, 1_000).isSearching);
         for (String odd : new String[] {"", "{", "[]", "{\"v\":2,\"event\":\"ready\"}", "{\"v\":1,\"event\":\"dance\"}", "{\"v\":1}"}) {
             assertSame(odd, state, Protocol.read(state, odd));
         }
