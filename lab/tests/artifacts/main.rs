@@ -3,4 +3,7 @@
 //! Run by `cargo xtask test`, which builds it first.
 
 mod archive;
+mod deb;
+mod debian;
 mod empty_root;
+mod packed;
