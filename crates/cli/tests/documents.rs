@@ -53,6 +53,19 @@ fn every_known_program_has_its_line() {
     }
 }
 
+#[test]
+fn every_headline_explained_to_newcomers_is_one_that_a_page_has() {
+    let page = std::fs::read_to_string(root().join("docs/start.md")).unwrap();
+    let table = page.split("## It does not open").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| **")?.split(" | ").next());
+    let headlines: Vec<_> = rows.flat_map(|cell| cell.split("**").step_by(2)).filter(|it| !it.is_empty()).collect();
+    assert!(headlines.len() >= 6, "{headlines:?}");
+    let errors = std::fs::read_to_string(root().join("crates/node/src/gateway/errors.rs")).unwrap();
+    for headline in headlines {
+        assert!(errors.contains(&format!("\"{headline}\"")), "no page is headed {headline}");
+    }
+}
+
 /// Text of every Rust file of the crates, the lab and the project's own commands.
 fn sources(root: &Path) -> Vec<String> {
     let mut folders = vec![root.join("crates"), root.join("lab"), root.join("xtask")];
