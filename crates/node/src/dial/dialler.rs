@@ -15,6 +15,7 @@ use super::elsewhere::Elsewhere;
 use super::first::FirstPayload;
 use super::idle::{Early, Tried};
 use super::peers::Peers;
+use super::timers::Timers;
 use super::upgrade::Upgrades;
 use super::{ReachError, Waiting, cause_of, race};
 use crate::clock;
@@ -36,6 +37,8 @@ pub(crate) struct Dialler {
     pub(super) pool: Arc<Pool>,
     pub(super) elsewhere: Arc<Elsewhere>,
     pub(super) upgrades: Upgrades,
+    /// For questions over idle sessions.
+    pub(super) timers: Timers,
     quic: QuicSockets,
     pub(super) stop: CancellationToken,
 }
@@ -62,6 +65,7 @@ impl Dialler {
             pool,
             elsewhere: Arc::default(),
             upgrades: Upgrades::default(),
+            timers: Timers::default(),
             quic,
             stop,
         })

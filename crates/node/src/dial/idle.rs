@@ -29,6 +29,7 @@ use tracing::debug;
 
 use super::dialler::{Dialler, failed};
 use super::first::FirstPayload;
+use super::timers::Timers;
 use super::{ReachError, Waiting};
 use crate::discovery::Outcome;
 use crate::limits::{DIAL_HANDSHAKE_TIMEOUT, FIRST_ANSWER, STALE_ANSWER};
@@ -104,17 +105,20 @@ impl Question {
     }
 
     /// Waits until a new connection may be dialled beside this one, or the answer is there.
-    async fn until_doubtful(&mut self) -> Option<Result<(), NoTunnel>> {
-        let round_trip = self.session.path_state().map_or(Duration::ZERO, |state| state.round_trip);
-        let patience = FIRST_ANSWER.max(ROUND_TRIPS * round_trip);
-        for _ in 0..ROUND_TRIPS {
-            if let Ok(answer) = timeout(patience / ROUND_TRIPS, self.session.answered()).await {
+    async fn until_doubtful(&mut self, timers: &Timers) -> Option<Result<(), NoTunnel>> {
+        // The path is looked at only when the answer does not come at once, as it nearly always
+        // does.
+        let mut patience = FIRST_ANSWER;
+        for left in (1..=ROUND_TRIPS).rev() {
+            let part = patience.saturating_sub(self.asked.elapsed()) / left;
+            if let Some(answer) = timers.timeout(part, self.session.answered()).await {
                 return Some(answer);
             }
             // QUIC takes what comes for an acknowledgement of all that was sent before it was
             // looked at. What was on its way when the question left is none: what is sent again
             // after this look shows it.
-            self.session.path_state();
+            let state = self.session.path_state();
+            patience = state.map_or(patience, |state| patience.max(ROUND_TRIPS * state.round_trip));
         }
         match self.session.path_state() {
             _ if self.sent == 0 => None,
@@ -144,7 +148,7 @@ impl Dialler {
             Ok(Ok(sent)) => {
                 question.sent = sent;
                 if question.may_be_overtaken(early) {
-                    question.until_doubtful().await
+                    question.until_doubtful(&self.timers).await
                 } else {
                     Some(question.answer().await.unwrap_or(Err(SILENT)))
                 }

@@ -7,6 +7,7 @@ mod elsewhere; // running tunnels whose service has moved
 mod first; // payload that goes with the question over a new connection
 mod idle; // a tunnel over an idle session, overtaken when nobody answers
 mod peers;
+mod timers; // timers that are used again
 mod upgrade; // a better path, while the one there is leads through a relay or NATs
 
 pub(crate) use connected::Connected;
