@@ -18,9 +18,9 @@ use tracing::debug;
 
 use super::connection::{MOST_SENT, QuicConnection};
 use super::datagrams::WAITING;
-use super::plain;
 use super::probing::{self, Probing, Punch};
 use super::shared::{Received, SharedSocket};
+use super::system::SystemSocket;
 use super::tasks::QuicTasks;
 use super::tls::{self, Proof};
 use crate::limits::{CONNECT_TIMEOUT, DIAL_HANDSHAKE_TIMEOUT};
@@ -264,7 +264,7 @@ fn failed(error: &ConnectionError, proof: &Proof) -> ConnectError {
     }
 }
 
-/// Tokio, with quinn's tasks counted.
+/// Tokio, with quinn's tasks counted, and a socket of ours.
 #[derive(Debug)]
 struct Tracked {
     tasks: QuicTasks,
@@ -280,7 +280,7 @@ impl Runtime for Tracked {
     }
 
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        plain::wrap(socket)
+        Ok(Arc::new(SystemSocket::new(socket)?))
     }
 
     fn now(&self) -> std::time::Instant {

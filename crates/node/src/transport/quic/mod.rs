@@ -12,10 +12,10 @@ mod datagrams; // what goes beside the streams
 mod endpoint; // the socket
 mod extra; // sockets beside it, for a symmetric NAT
 mod listen; // who comes in
-mod plain; // the same on systems that offer less
 mod probing; // the socket's other use: probes through NATs
 mod shared; // which of its users gets what comes
 mod sockets; // all of a node
+mod system; // the system's socket
 mod tasks; // what runs for them
 #[cfg(test)]
 mod tests;

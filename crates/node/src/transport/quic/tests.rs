@@ -84,7 +84,7 @@ async fn a_plain_socket_carries_much_both_ways_and_survives_a_stranger() {
     let (near, far) = (endpoint(), endpoint());
     for end in [&near, &far] {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        end.endpoint.rebind_abstract(plain::PlainSocket::new(socket).unwrap()).unwrap();
+        end.endpoint.rebind_abstract(Arc::new(system::SystemSocket::plain(socket).unwrap())).unwrap();
     }
     let at = far.local_addr().unwrap();
     let stranger = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
