@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use crate::background::Background;
-use crate::dist::{Target, quick};
+use crate::dist::{self, Target, quick, twice};
 use crate::steps::{cargo, run};
 
 /// What the building says.
@@ -51,6 +51,21 @@ pub(crate) fn test(builder: Background, lab: impl Fn(&mut Command) -> Result<()>
         run(command.env("HARDLINE_PROGRAM", &program))?;
     }
     Ok(())
+}
+
+/// Builds what is handed out as it is handed out, runs it in emulated processors, and builds it
+/// once more in another folder.
+///
+/// # Errors
+/// If something fails, or the two builds differ.
+pub(crate) fn test_all(lab: impl Fn(&mut Command) -> Result<()>) -> Result<()> {
+    run(Command::new(std::env::current_exe()?).arg("dist"))?;
+    let mut emulated = cargo(&["test", "--package", "hardline-lab", "--features", "artifacts", "--test", "artifacts"]);
+    emulated.args(["--", "--ignored", "--test-threads", "2"]);
+    lab(&mut emulated)?;
+    emulated.env("HARDLINE_ARTIFACTS", Path::new(dist::OUT).canonicalize()?);
+    run(emulated.env("HARDLINE_PROGRAM", static_program()?))?;
+    twice::compare(Target::LinuxX86)
 }
 
 /// The one that runs on this machine.

@@ -84,6 +84,11 @@ pub(crate) const TESTS: &[Need] = &[
 
 /// For the tests that take minutes, beside those.
 pub(crate) const LONG_TESTS: &[Need] = &[
+    Need {
+        package: "qemu-user-static",
+        why: "the programs for ARM",
+        is_there: || program("qemu-aarch64-static", "--version"),
+    },
     Need { package: "nodejs", why: "programs with pages", is_there: || program("node", "--version") },
     Need { package: "npm", why: "the same", is_there: || program("npm", "--version") },
     Need { package: "build-essential", why: "a part of one in C", is_there: || program("make", "--version") },
@@ -105,10 +110,7 @@ pub(crate) const PEERS: &[Need] = &[
 ];
 
 /// For running here what is built for other systems, and for looking at packages.
-pub(crate) const ARTIFACTS: &[Need] = &[
-    Need { package: "lintian", why: "what Debian expects of a package", is_there: || program("lintian", "--version") },
-    Need { package: "debootstrap", why: "a Debian to install it in", is_there: || program("debootstrap", "--version") },
-];
+pub(crate) const ARTIFACTS: &[Need] = &[];
 
 /// For building on this system what runs on others.
 pub(crate) const CROSS: &[Need] = &[

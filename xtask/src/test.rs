@@ -117,7 +117,7 @@ impl Stage {
             Self::Fuzz => fuzz_targets(),
             Self::Build => run(&mut cargo(&["build", "--release", "--package", "hardline"])),
             Self::Lab => lab(options),
-            Self::Artifacts => test_artifacts(builder.take()),
+            Self::Artifacts => test_artifacts(builder.take(), options.long),
             Self::Deny => deny::run_checks(),
         };
         match result {
@@ -170,8 +170,9 @@ fn lab(options: &Options) -> Result<()> {
     run(&mut command)
 }
 
-fn test_artifacts(builder: Option<Background>) -> Result<()> {
-    artifacts::test(builder.context("what is handed out was not begun")?, may_make_computers)
+fn test_artifacts(builder: Option<Background>, long: bool) -> Result<()> {
+    artifacts::test(builder.context("what is handed out was not begun")?, may_make_computers)?;
+    if long { artifacts::test_all(may_make_computers) } else { Ok(()) }
 }
 
 /// What every command of cargo with tests of the lab is told.

@@ -3,7 +3,5 @@
 //! Run by `cargo xtask test`, which builds it first.
 
 mod archive;
-mod deb;
-mod debian;
+mod arm;
 mod empty_root;
-mod packed;

@@ -10,11 +10,23 @@ use sha2::{Digest as _, Sha256};
 
 const FILE: &str = "SHA256SUMS";
 
-/// Writes the sums of every finished file in the folder: those that carry the program's name.
+/// Writes the sums of every finished file in the folder.
 ///
 /// # Errors
 /// If one cannot be read.
 pub(super) fn write(folder: &Path) -> Result<()> {
+    let mut text = String::new();
+    for name in files(folder)? {
+        let _ = writeln!(text, "{}  {name}", of_file(&folder.join(&name))?);
+    }
+    std::fs::write(folder.join(FILE), text).context("writing the sums")
+}
+
+/// Names of the finished files in the folder, sorted: those that carry the program's name.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub(super) fn files(folder: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
@@ -24,11 +36,7 @@ pub(super) fn write(folder: &Path) -> Result<()> {
         }
     }
     names.sort();
-    let mut text = String::new();
-    for name in names {
-        let _ = writeln!(text, "{}  {name}", of_file(&folder.join(&name))?);
-    }
-    std::fs::write(folder.join(FILE), text).context("writing the sums")
+    Ok(names)
 }
 
 /// A file's SHA-256 in hexadecimal.
@@ -46,13 +54,8 @@ pub(crate) fn of_file(path: &Path) -> Result<String> {
         }
         hash.update(&piece[..length]);
     }
-    Ok(hexadecimal(&hash.finalize()))
-}
-
-/// A sum as text.
-pub(super) fn hexadecimal(sum: &[u8]) -> String {
-    sum.iter().fold(String::new(), |mut text, byte| {
+    Ok(hash.finalize().iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
-    })
+    }))
 }

@@ -18,7 +18,7 @@ use crate::steps::{cargo, run};
 
 /// Where it lies. Inside the repository: cargo then names the library's sources by their place in
 /// it, and the same commit gives the same program in another folder.
-const FOLDER: &str = "target/dist/toolchain";
+pub(super) const FOLDER: &str = "target/dist/toolchain";
 
 /// Where programs for other systems are built.
 const BUILD: &str = "target/dist/build";
@@ -31,6 +31,9 @@ const COMPILER: [&str; 2] = ["rustc-web", "rust-web-src"];
 
 /// Beginnings of the names of packages that the compiler loads from its own folder.
 const BESIDE: [&str; 2] = ["libstd-rust-web", "libllvm"];
+
+/// Says of what the folder is filled, once it is.
+const STAMP: &str = "complete";
 
 /// Changes with the way the folder is filled.
 const RECIPE: u32 = 1;
@@ -50,6 +53,9 @@ pub(crate) struct Toolchain {
 }
 
 impl Toolchain {
+    /// What of the folder was fetched, and is the same in every repository.
+    pub(super) const FETCHED: [&str; 3] = ["rust", "zig", STAMP];
+
     /// Fetches what is missing.
     ///
     /// # Errors
@@ -61,7 +67,7 @@ impl Toolchain {
         machine::prepare("programs for other systems", CROSS)?;
         let repository = std::env::current_dir()?;
         let toolchain = Self { folder: repository.join(FOLDER), repository };
-        let stamp = toolchain.folder.join("complete");
+        let stamp = toolchain.folder.join(STAMP);
         let recipe = format!("{RECIPE} {ZIG}");
         if std::fs::read_to_string(&stamp).is_ok_and(|found| found == recipe) {
             toolchain.write_wrappers()?;
@@ -98,10 +104,7 @@ impl Toolchain {
         }
         command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
         // Built once, and looked into by no debugger.
-        command
-            .env("CARGO_PROFILE_DEV_DEBUG", "false")
-            .env("CARGO_PROFILE_DEV_STRIP", "symbols")
-            .env("CARGO_INCREMENTAL", "false");
+        command.env("CARGO_PROFILE_DEV_DEBUG", "false").env("CARGO_INCREMENTAL", "false");
         command.env("ZIG_GLOBAL_CACHE_DIR", self.folder.join("zig-cache"));
         command.env("ZIG_LOCAL_CACHE_DIR", self.folder.join("zig-cache"));
         let name = target.triple().replace('-', "_");
