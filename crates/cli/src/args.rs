@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args as ArgsOf, CommandFactory as _, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
@@ -16,6 +17,9 @@ use crate::failure::Exit;
 use crate::logging::LogFormat;
 use crate::proxy_env::VariablesFor;
 use crate::settings::raw;
+
+/// The shortest time that an invitation is good for.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// Opens a service on one computer in the browser of another, by its link and nothing else
 ///
@@ -152,6 +156,16 @@ pub enum Command {
     Browse(BrowseArgs),
     /// Lists the services that were reached before, with their addresses
     Peers(PeersArgs),
+    /// Makes an invitation to a private service of this computer, and prints its link
+    #[command(after_long_help = INVITE_EXAMPLES)]
+    Invite(InviteArgs),
+    /// Accepts an invitation, so that this computer may open the service
+    Accept(AcceptArgs),
+    /// Lists who may come in to private services of this computer, and invitations that are good
+    #[command(args_conflicts_with_subcommands = true)]
+    Visitors(VisitorsArgs),
+    /// Takes a visitor or an invitation back: what it has open ends at once
+    Revoke(RevokeArgs),
     /// Shows own identities: link, key hash and files
     Id {
         /// Name of an identity, or path of a certificate; all of the data folder and the
@@ -249,6 +263,11 @@ pub struct ShareArgs {
     #[arg(long)]
     pub unlisted: bool,
 
+    /// Lets in whom `hardline invite` has invited, and nobody else; to others it is as if no
+    /// service had the link
+    #[arg(long, conflicts_with = "ephemeral")]
+    pub private: bool,
+
     /// Draws the QR code of the link even where stdout is no terminal
     #[arg(long, conflicts_with = "json")]
     pub qr: bool,
@@ -315,6 +334,89 @@ pub enum PeersCommand {
         /// A link or a key hash
         link: String,
     },
+}
+
+/// Arguments of `invite`.
+#[derive(Debug, ArgsOf)]
+pub struct InviteArgs {
+    /// The service: its link, title, name or target
+    pub service: String,
+
+    /// What the visitor is to be called; otherwise it says so itself
+    #[arg(long = "for", value_name = "NAME")]
+    pub name: Option<String>,
+
+    /// Time within which the invitation has to be accepted
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = time)]
+    pub expires: Duration,
+
+    /// How many computers may accept it
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub uses: u32,
+
+    /// Time for which who accepts it may come in [default: until it is revoked]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub stay: Option<Duration>,
+
+    /// Draws the QR code of the link even where stdout is no terminal
+    #[arg(long, conflicts_with = "json")]
+    pub qr: bool,
+}
+
+/// Arguments of `accept`.
+#[derive(Debug, ArgsOf)]
+pub struct AcceptArgs {
+    /// The invitation, as `hardline invite` printed it
+    pub link: String,
+
+    /// What this computer would like to be called there
+    #[arg(long)]
+    pub name: Option<String>,
+
+    /// Where the service may be, beside what is found; may be repeated
+    #[arg(long, value_name = "HOST:PORT")]
+    pub address: Vec<String>,
+}
+
+/// Arguments of `visitors`.
+#[derive(Debug, ArgsOf)]
+pub struct VisitorsArgs {
+    /// The service: its link, title, name or target; all when left out
+    pub service: Option<String>,
+
+    /// What to do with them; lists them when left out.
+    #[command(subcommand)]
+    pub command: Option<VisitorsCommand>,
+}
+
+/// What to do with visitors.
+#[derive(Debug, Subcommand)]
+pub enum VisitorsCommand {
+    /// Gives a visitor another name
+    Rename {
+        /// The service: its link, title, name or target
+        service: String,
+        /// What the visitor is called
+        name: String,
+        /// What it is to be called
+        to: String,
+    },
+}
+
+/// Arguments of `revoke`.
+#[derive(Debug, ArgsOf)]
+pub struct RevokeArgs {
+    /// The service: its link, title, name or target
+    pub service: String,
+
+    /// Who may not come in any more; the invitation that it came by, and those for this name, are
+    /// taken back as well
+    #[arg(required_unless_present = "invitation")]
+    pub name: Option<String>,
+
+    /// An invitation to take back, by its number; who came by it stays
+    #[arg(long, value_name = "NUMBER", conflicts_with = "name")]
+    pub invitation: Option<i64>,
 }
 
 /// What to do with identities.
@@ -458,6 +560,11 @@ fn header(text: &str) -> Result<(String, String), String> {
     Ok((name.into(), value.into()))
 }
 
+fn time(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|_| "write it as in 7d, 12h or 30m".to_owned())?;
+    if (MINUTE..=100 * 365 * 24 * 60 * MINUTE).contains(&time) { Ok(time) } else { Err("1m is the least".to_owned()) }
+}
+
 fn title(text: &str) -> Result<String, String> {
     raw::check_title(text).map(|()| text.into())
 }
@@ -508,6 +615,15 @@ Examples:
   hardline share ./pictures --title Pictures  a folder, shown by the built-in file server
   hardline share 8080 --name blog             under a name of its own; moves with --name when the port changes
   hardline share 8080 --ephemeral             under a link that dies with the command";
+
+const INVITE_EXAMPLES: &str = "\
+The service has to be private: `private = true`, or `hardline share --private`.
+
+Examples:
+  hardline share --private 8080
+  hardline invite 8080 --for alice
+  hardline invite 8080 --expires 1h --uses 3 --stay 30d
+  hardline revoke 8080 alice";
 
 const BROWSE_EXAMPLES: &str = "\
 Titles are what strangers on the network say; only the link proves who answers.

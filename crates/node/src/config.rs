@@ -329,6 +329,9 @@ pub struct ServiceConfig {
     pub access: Option<Access>,
     /// Whether browsing the LAN does not show it. Who knows its name finds it all the same.
     pub unlisted: bool,
+    /// Whether only visitors come in who were invited. To everybody else it is as if no service had
+    /// its name; where it is announced, nothing but an address is told of it.
+    pub private: bool,
     /// Whether its addresses are published in the DHT.
     pub dht: bool,
     /// What is done to its HTTP. As long as this asks for nothing, and its target is not

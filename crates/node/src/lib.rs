@@ -16,7 +16,8 @@ pub mod transport; // verified connections to other computers
 pub mod tunnel; // bytes both ways
 
 pub mod accept; // incoming peer → service
-pub mod backend; // service → local program or folder
+pub mod backend;
+pub mod visitors; // who may come in to a private service // service → local program or folder
 
 #[cfg(feature = "quic")]
 mod calls; // calls of diallers behind NATs → probes towards them

@@ -12,6 +12,7 @@ use hardline_proto::candidate::DialPolicy;
 use hardline_proto::host::ServiceName;
 use hardline_proto::hosts::HostList;
 use hardline_proto::relay::RelayUrl;
+use hardline_proto::visitors::{self, Invitation};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
@@ -22,7 +23,7 @@ use crate::backend::BackendTimeouts;
 #[cfg(feature = "quic")]
 use crate::calls::Calls;
 use crate::config::{ForwardConfig, LocalAddr, NodeConfig, P2pConfig, ServiceConfig};
-use crate::dial::{Dialler, Early, Waiting};
+use crate::dial::{Dialler, Early, Passes, Waiting};
 use crate::discovery::{Resolver, SourceContext};
 use crate::dns;
 use crate::drivers::dht::proxy::client::ProxyError;
@@ -47,10 +48,11 @@ use crate::transport::relay::tokens::{TokenError, TokenFile};
 use crate::transport::relay::verify::ToVerify;
 use crate::transport::tcp::listen;
 use crate::tunnel::Drain;
+use crate::visitors::Enrolled;
 use crate::warm_up::warm_up;
 
 pub use crate::access::Access;
-pub use crate::dial::{Cause, ReachError};
+pub use crate::dial::{AcceptError, Cause, ReachError};
 pub use crate::session::TunnelStream;
 pub use crate::status::{Published, Status};
 
@@ -79,6 +81,7 @@ struct BeginListening {
     relay: Option<Announced>,
     plain: bool,
     store: Store,
+    enrolled: Arc<Enrolled>,
 }
 
 /// Why a node cannot start.
@@ -173,8 +176,9 @@ impl Node {
         let (forwards, dns_sockets) = bind_for_programs(&config)?;
         let is_listening = relay.is_some() || !services.now().services.is_empty();
         let listening = if is_listening { Some(bind_p2p(&config.p2p, &mut notices)?) } else { None };
-        let (store, store_notices) = Store::open(&config.data_dir, config.import_from.as_deref()).await?;
-        notices.extend(store_notices.into_iter().map(Notice::Store));
+        let store = open_store(&config, &mut notices).await?;
+        let enrolled = Enrolled::start(&store, &services, &drain.stop, &tasks).await?;
+        let passes = Passes::load(store.clone(), Arc::clone(&enrolled)).await;
         let (network, given) = networks(&config, &drain, &tasks);
         let lan = start_lan(&config, &network, &metrics, &drain, &mut notices).await;
         let quic = QuicSockets::new(config.p2p.quic, tasks.clone());
@@ -185,7 +189,7 @@ impl Node {
         let _ = undo.disarm();
         quic::follow(quic.clone(), &resolver.network, drain.stop.clone(), &tasks);
         let (relay, announced_relay) = relay.unzip();
-        let dialler = Dialler::new(resolver, config.idle_limits, config.own_records, quic.clone(), drain.stop.clone());
+        let dialler = Dialler::new(resolver, &config, passes, quic.clone(), drain.stop.clone());
         let node = Self {
             live: Live {
                 gateway: gateway_listeners.iter().flat_map(|listener| listener.local_addr()).collect(),
@@ -205,6 +209,7 @@ impl Node {
                 relay: announced_relay,
                 plain: config.dht.publish_plain,
                 store,
+                enrolled,
             })),
             dialler,
             quic,
@@ -213,9 +218,7 @@ impl Node {
             grace: config.grace,
             given,
         };
-        if let Some(listening) = listening {
-            node.begin_listening(|_| Ok(listening))?;
-        }
+        listening.map_or(Ok(()), |listening| node.begin_listening(|_| Ok(listening)))?;
         node.run_gateway(gateway_listeners, config.trusted, config.gateway_connections);
         node.run_for_programs(forwards, dns_sockets);
         node.run_in_background(config.ready);
@@ -292,7 +295,7 @@ impl Node {
         let mut begin = self.begin.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(BeginListening { p2p, .. }) = &*begin else { return Ok(()) };
         let bound = bind(p2p).map_err(|source| ServiceError::P2p { port: p2p.port, source })?;
-        let Some(BeginListening { p2p, relays, relay, plain, store }) = begin.take() else { return Ok(()) };
+        let Some(BeginListening { p2p, relays, relay, plain, store, enrolled }) = begin.take() else { return Ok(()) };
         let ip = p2p.bind.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         self.dialler.resolver.listen_at(SocketAddr::new(ip, bound.port));
         self.announce(bound.port, relay.as_ref());
@@ -309,7 +312,7 @@ impl Node {
         let reach = self.start_reach(p2p.clone(), ports, &relays, (received, to_verify));
         let publisher = self.run_publisher(relay, &reach, &relays, store, plain);
         let punch = reach.watch_punch();
-        let acceptor = self.run_acceptor((bound, witness), relayed, Arc::clone(&reach), &p2p);
+        let acceptor = self.run_acceptor((bound, witness), relayed, (Arc::clone(&reach), enrolled), &p2p);
         let visitors = acceptor.visitors();
         self.follow_calls(takes_calls, called, punch, &visitors);
         quic::accept(over_quic, &acceptor, &self.tasks);
@@ -406,12 +409,13 @@ impl Node {
         &self,
         (bound, witness): (listen::Listening, Witness),
         relayed: RelayedListener,
-        reach: Arc<Reach>,
+        (reach, enrolled): (Arc<Reach>, Arc<Enrolled>),
         config: &P2pConfig,
     ) -> Arc<Acceptor> {
         let (services, metrics) = (Arc::clone(&self.live.services), self.live.metrics.clone());
         let network = self.dialler.resolver.network.clone();
-        let acceptor = Arc::new(Acceptor::new(services, reach, network, config, metrics, self.drain.clone()));
+        let acceptor =
+            Arc::new(Acceptor::new((services, enrolled), reach, network, config, metrics, self.drain.clone()));
         self.tasks.spawn(Arc::clone(&acceptor).report());
         for listener in bound.listeners {
             let listener = P2pListener { listener, relay: self.live.relay.clone(), witness: witness.clone() };
@@ -529,6 +533,19 @@ impl Node {
         Ok(tunnel.counted(open))
     }
 
+    /// Accepts an invitation to a private service: from then on this computer opens it, by a key
+    /// that is kept in the store. `name` is what it would like to be called.
+    ///
+    /// # Errors
+    /// [`AcceptError`]; asking again does no harm.
+    pub async fn accept_invitation(
+        &self,
+        invitation: &Invitation,
+        name: Option<String>,
+    ) -> Result<visitors::Enrolled, AcceptError> {
+        self.dialler.accept(invitation, name).await
+    }
+
     /// Carries every connection to `local`, or every flow of datagrams, to one service, until the
     /// node stops. A program there sees a reset when the service is not reached or its tunnel
     /// breaks; with UDP it sees nothing. Returns where that is: a
@@ -628,6 +645,13 @@ fn bind_for_programs(config: &NodeConfig) -> Result<ForPrograms, StartError> {
     Ok((forwards, dns_sockets))
 }
 
+/// Opens the store, and says what a person should hear of that.
+async fn open_store(config: &NodeConfig, notices: &mut Vec<Notice>) -> Result<Store, StoreError> {
+    let (store, of_store) = Store::open(&config.data_dir, config.import_from.as_deref()).await?;
+    notices.extend(of_store.into_iter().map(Notice::Store));
+    Ok(store)
+}
+
 /// Loads every identity and prepares every backend.
 fn load_services(config: &NodeConfig, drain: &Drain, notices: &mut Vec<Notice>) -> Result<Arc<Services>, ServiceError> {
     let backend = BackendTimeouts { connect: config.p2p.backend_timeout, answer: config.p2p.answer_timeout };
@@ -692,7 +716,7 @@ fn start_relay(
     let tokens = TokenFile::new(&config.data_dir);
     tokens.first()?;
     let relay = Relay::new(&identity, relay.clone(), tokens, metrics.clone(), tasks.clone(), drain.stop.clone())?;
-    Ok(Some((relay, Announced { key: identity.key, certified: identity.certified })))
+    Ok(Some((relay, Announced { key: identity.key, certified: identity.certified, is_plain: true })))
 }
 
 /// What the LAN hears of a relay: who looks for it by its key hash finds it.

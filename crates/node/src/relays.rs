@@ -98,8 +98,8 @@ impl Relays {
         let network = resolver.network.watch();
         let id = Id::from_bytes(rand::random());
         let (names_sender, names) = {
-            let keys: Vec<_> = services.borrow_and_update().keys().collect();
-            watch::channel(names(&keys, clock::today(), plain))
+            let keys = asked_for(&services.borrow_and_update(), plain);
+            watch::channel(names(&keys, clock::today()))
         };
         tasks.spawn({
             let stop = stop.clone();
@@ -185,14 +185,19 @@ fn locate(resolver: &Arc<Resolver>, at: Option<&HostPort>, key: KeyHash) -> mpsc
     receiver
 }
 
+/// The services, each with whether clients of the legacy protocol ask for it.
+fn asked_for(table: &Table, plain: bool) -> Vec<(KeyHash, bool)> {
+    table.services.iter().map(|service| (service.key(), plain && !service.config.private)).collect()
+}
+
 /// What clients ask for on the days around `today`, as far as it fits into a registration: services
 /// first that come first.
-fn names(services: &[KeyHash], today: Day, plain: bool) -> Vec<Name> {
-    let of = |key: &KeyHash| {
+fn names(services: &[(KeyHash, bool)], today: Day) -> Vec<Name> {
+    let of = |(key, plain): &(KeyHash, bool)| {
         let codes = today.with_neighbours().map(|day| *RollingCode::of(key, day).as_bytes());
         codes.into_iter().chain(plain.then_some(*key.as_bytes()))
     };
-    let per_service = if plain { 4 } else { 3 };
+    let per_service = if services.iter().any(|(_, plain)| *plain) { 4 } else { 3 };
     let most = MAX_NAMES / per_service;
     if services.len() > most {
         warn!(services = services.len(), most, "more services than are registered at a relay");
@@ -211,8 +216,8 @@ async fn follow_names(mut services: watch::Receiver<Arc<Table>>, plain: bool, se
             () = sleep(Duration::from_secs(rest + 1)) => {}
             Ok(()) = services.changed() => {}
         }
-        let keys: Vec<_> = services.borrow_and_update().keys().collect();
-        let fresh = names(&keys, clock::today(), plain);
+        let keys = asked_for(&services.borrow_and_update(), plain);
+        let fresh = names(&keys, clock::today());
         sender.send_if_modified(|known| {
             let is_news = *known != fresh;
             *known = fresh;
@@ -246,18 +251,18 @@ mod tests {
     #[test]
     fn a_service_is_registered_for_three_days_and_by_its_key_hash_for_legacy_clients_alone() {
         let key = KeyHash::from_bytes([7; 20]);
-        let hidden = names(&[key], Day(20_000), false);
+        let hidden = names(&[(key, false)], Day(20_000));
         assert_eq!(hidden.len(), 3);
         assert!(!hidden.contains(key.as_bytes()), "the relay does not learn it");
-        let plain = names(&[key], Day(20_000), true);
+        let plain = names(&[(key, true)], Day(20_000));
         assert_eq!((plain.len(), plain[3]), (4, *key.as_bytes()));
-        assert_eq!(names(&[key], Day(20_001), false)[0], hidden[1], "tomorrow's names were known today");
+        assert_eq!(names(&[(key, false)], Day(20_001))[0], hidden[1], "tomorrow's names were known today");
     }
 
     #[test]
     fn a_registration_holds_whole_services_and_no_more_than_fit() {
-        let many: Vec<KeyHash> = (0..=255).map(|n| KeyHash::from_bytes([n; 20])).collect();
-        assert_eq!(names(&many, Day(20_000), true).len(), MAX_NAMES / 4 * 4);
-        assert_eq!(names(&many, Day(20_000), false).len(), MAX_NAMES / 3 * 3);
+        let many = |plain| (0..=255).map(|n| (KeyHash::from_bytes([n; 20]), plain)).collect::<Vec<_>>();
+        assert_eq!(names(&many(true), Day(20_000)).len(), MAX_NAMES / 4 * 4);
+        assert_eq!(names(&many(false), Day(20_000)).len(), MAX_NAMES / 3 * 3);
     }
 }

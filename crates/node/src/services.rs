@@ -98,7 +98,7 @@ impl Service {
     /// and so every neighbour can ask for it. The text of a `.hash` file was meant so; a password
     /// that a person set is told to nobody.
     pub(crate) fn told_text(&self) -> Option<&str> {
-        self.identity.access.password().filter(|_| self.config.access.is_none())
+        self.identity.access.password().filter(|_| self.config.access.is_none() && !self.config.private)
     }
 
     /// Ends when the service is removed.
@@ -280,6 +280,7 @@ mod tests {
             title: "a test".into(),
             access: None,
             unlisted: false,
+            private: false,
             dht: true,
             http: HttpSettings::default(),
         }

@@ -40,6 +40,8 @@ pub struct Published {
     pub target: String,
     /// Whether whoever answers in the place of its program is believed, as set.
     pub believes_anybody: bool,
+    /// Whether only visitors come in who were invited.
+    pub is_private: bool,
 }
 
 /// What a node is doing.
@@ -143,7 +145,8 @@ impl Published {
     fn of(service: &Service) -> Self {
         let (title, target) = (service.config.title.clone(), service.config.target.to_string());
         let (access, believes_anybody) = (service.access.clone(), service.config.believes_anybody());
-        Self { key: service.key(), title, access, target, believes_anybody }
+        let is_private = service.config.private;
+        Self { key: service.key(), title, access, target, believes_anybody, is_private }
     }
 }
 
@@ -195,6 +198,7 @@ impl Status {
                 "title": service.title,
                 "target": service.target,
                 "any_certificate": service.believes_anybody,
+                "private": service.is_private,
                 "dht": dht,
             })
         };
@@ -243,6 +247,9 @@ impl Status {
             Some(published) => write!(sentence, "{}", published.state),
             None => write!(sentence, "Kept out of the DHT, as set."),
         };
+        if service.is_private {
+            sentence.push_str(" Only visitors who were invited come in.");
+        }
         if service.believes_anybody {
             sentence.push_str(" Any certificate of its program is accepted, as set.");
         }

@@ -34,7 +34,8 @@ pub mod path; // what a connection goes over, in words
 pub mod publish; // when a service's addresses are published anew
 pub mod rate; // how often → not too often
 pub mod stages; // when which tier of sources is asked
-pub mod upgrade; // when a better path is looked for
+pub mod upgrade;
+pub mod visitors; // who may come in to a private service: invitations, and what visitors show // when a better path is looked for
 
 mod chunks; // where a chunked body ends
 pub mod exchange; // both directions of a browser's connection → what passes, where a policy stands

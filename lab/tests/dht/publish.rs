@@ -72,6 +72,7 @@ async fn sharing(folder: &std::path::Path, entrance: String) -> Result<Node> {
         title: "a test".into(),
         access: None,
         unlisted: false,
+        private: false,
         dht: true,
         http: HttpSettings::default(),
     }];

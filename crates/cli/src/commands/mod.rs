@@ -9,6 +9,7 @@ mod browse; // the local network, live
 mod id; // own identities, and new ones
 mod open; // a link in the browser
 mod peers; // what is remembered
+mod visitors; // who may come in to private services
 
 mod child; // a program whose proxy is the gateway
 mod connect; // stdin and stdout
@@ -48,6 +49,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Some(Command::Share(args)) => block_on(share::run(load()?, args, output)),
         Some(Command::Browse(args)) => block_on(browse::run(load()?, args, output)),
         Some(Command::Peers(args)) => block_on(peers::run(load()?, args, output)),
+        Some(Command::Invite(args)) => block_on(visitors::invite(load()?, args, output)),
+        Some(Command::Accept(args)) => block_on(visitors::accept(load()?, args, output)),
+        Some(Command::Visitors(args)) => block_on(visitors::visitors(load()?, args, output)),
+        Some(Command::Revoke(args)) => block_on(visitors::revoke(load()?, args, output)),
         Some(Command::Id { identity }) => id::run(&load()?, identity.as_deref(), output),
         Some(Command::Open { link }) => block_on(open::run(load()?, &link, output)),
         Some(Command::Key(command)) => id::key(&load()?, command, output),

@@ -93,7 +93,7 @@ fn object(service: &RememberedService, link: &str, paths: &[&Value]) -> Value {
 }
 
 /// Seconds since the Unix epoch.
-fn seconds(time: SystemTime) -> u64 {
+pub(super) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
@@ -114,7 +114,7 @@ fn history(address: &Remembered, now: SystemTime) -> String {
 }
 
 /// A time in the past in its largest unit: `3 hours ago`.
-fn ago(when: SystemTime, now: SystemTime) -> String {
+pub(super) fn ago(when: SystemTime, now: SystemTime) -> String {
     let past = now.duration_since(when).unwrap_or(Duration::ZERO).as_secs();
     let units = [(86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")];
     match units.into_iter().find(|(length, _)| past >= *length) {

@@ -45,6 +45,7 @@ fn service(args: ShareArgs) -> Result<ServiceSettings, Failure> {
         password: args.password,
         password_file: args.password_file.map(|path| here.join(path)),
         unlisted: args.unlisted,
+        private: args.private,
         http: http(args.http, &here).map_err(usage)?,
         ..ServiceSettings::default()
     };
@@ -98,6 +99,12 @@ fn tell(running: &Running, service: &Published, wants_qr: bool, output: Output) 
             .line(format_args!("Another hardline serves this computer's browsers at port {}.", running.gateway_port))?;
     } else if running.status.bound.gateway.is_empty() {
         output.line("No gateway runs here: this computer's own browsers need one.")?;
+    }
+    if service.is_private {
+        return output.line(format_args!(
+            "Only visitors come in: `hardline invite {}` invites one. Ctrl-C ends this.",
+            printable(&service.target)
+        ));
     }
     output.line("The link opens wherever hardline runs. Ctrl-C ends this.")
 }

@@ -103,6 +103,8 @@ pub struct ServiceSettings {
     pub password_file: Option<PathBuf>,
     /// Whether browsing the LAN does not show it.
     pub unlisted: bool,
+    /// Whether only visitors come in who were invited.
+    pub private: bool,
     /// Whether it is kept out of the DHT.
     pub no_dht: bool,
     /// What is done to its HTTP.
@@ -251,8 +253,8 @@ impl ServiceSettings {
         };
         let title = self.title.clone().unwrap_or_else(|| default_title(&target));
         let access = self.password.clone().map(Access::Password);
-        let (unlisted, dht, http) = (self.unlisted, !self.no_dht, self.http.clone());
-        Some(ServiceConfig { target, identity, title, access, unlisted, dht, http })
+        let (unlisted, private, dht, http) = (self.unlisted, self.private, !self.no_dht, self.http.clone());
+        Some(ServiceConfig { target, identity, title, access, unlisted, private, dht, http })
     }
 
     /// Whether what is set fits the target.

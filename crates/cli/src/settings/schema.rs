@@ -596,6 +596,15 @@ pub const SERVICE_KEYS: &[Key<ServiceSettings>] = &[
         set: |it, raw| raw.boolean().map(|value| it.unlisted = value),
     },
     Key {
+        name: "private",
+        variable: Variable::None,
+        form: BOOLEAN,
+        example: "false",
+        help: "Whether only visitors come in whom `hardline invite` has invited. To everybody else it is as if no service had the link; released clients cannot come in.",
+        get: |it| it.private.then(|| true.into()),
+        set: |it, raw| raw.boolean().map(|value| it.private = value),
+    },
+    Key {
         name: "dht",
         variable: Variable::None,
         form: BOOLEAN,

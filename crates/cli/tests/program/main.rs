@@ -18,6 +18,7 @@ mod lan;
 mod names; // `browse` and `peers`
 mod reach; // `connect` and `forward`
 mod relay; // `relay`, and services behind one
+mod visitors; // private services, invitations, revocations
 
 mod doctor; // what works here
 mod http; // services whose HTTP is understood

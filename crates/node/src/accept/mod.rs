@@ -23,6 +23,7 @@ use crate::services::{Service, Services};
 use crate::session::Connection;
 use crate::transport::{Incoming, Listener, accept_each};
 use crate::tunnel::Drain;
+use crate::visitors::Enrolled;
 
 use self::gate::AdmissionGate;
 use self::idle::IdleSessions;
@@ -38,6 +39,8 @@ pub(crate) struct Acceptor {
     reach: Arc<Reach>,
     network: NetworkMonitor,
     visitors: Arc<Visitors>,
+    /// Who may come in to private services.
+    enrolled: Arc<Enrolled>,
     gate: AdmissionGate,
     idle: IdleSessions,
     /// Time for a peer to finish its handshake and its preamble.
@@ -50,7 +53,7 @@ pub(crate) struct Acceptor {
 
 impl Acceptor {
     pub(crate) fn new(
-        services: Arc<Services>,
+        (services, enrolled): (Arc<Services>, Arc<Enrolled>),
         reach: Arc<Reach>,
         network: NetworkMonitor,
         config: &P2pConfig,
@@ -63,6 +66,7 @@ impl Acceptor {
             reach,
             network,
             visitors: Arc::default(),
+            enrolled,
             gate: AdmissionGate::new(config.limits.clone(), metrics.clone()),
             idle: IdleSessions::new(config.idle_limits),
             handshake_timeout: config.handshake_timeout,

@@ -9,7 +9,6 @@ use std::time::Duration;
 use hardline_proto::candidate::{TransportAddr, Way};
 use hardline_proto::path::Path;
 use hardline_proto::preamble::Preamble;
-use rustls::ServerConfig;
 use rustls::server::ClientHello;
 use tokio::time::timeout;
 use tracing::debug;
@@ -21,7 +20,8 @@ use crate::backend::BackendStream;
 use crate::clock;
 use crate::services::Service;
 use crate::session::{Begun, BoxFuture, Connection, ListenerSession, PreambleFailure, SessionEnd};
-use crate::transport::{Incoming, Unserved};
+use crate::transport::{Incoming, ServiceTls, Unserved};
+use crate::visitors::{Caller, Guest};
 
 /// Why a peer got no session.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,8 @@ enum Refused {
     Preamble(#[from] PreambleFailure),
     #[error(transparent)]
     Session(#[from] SessionEnd),
+    #[error("no visitor of this private service")]
+    NoVisitor,
     #[error("tunnel refused: {0}")]
     Tunnel(hardline_proto::tunnel::Refusal),
 }
@@ -44,14 +46,16 @@ pub(super) struct Peer {
     pub(super) session: Box<dyn ListenerSession>,
     /// What it sent, to be looked at for each tunnel: the service's own may change.
     pub(super) password: Option<String>,
+    /// Who it is, to a private service.
+    pub(super) guest: Option<Guest>,
     /// Of a tunnel that was asked for by connecting.
     backend: Option<BackendStream>,
     pub(super) slot: TunnelSlot,
     pub(super) visit: Arc<Visit>,
 }
 
-/// The service that a peer asks for, and its place there.
-type Chosen = (Arc<Service>, TunnelSlot);
+/// The service that a peer asks for, and its place there; of a private one, who says hello.
+type Chosen = (Arc<Service>, TunnelSlot, Option<Caller>);
 
 /// Where a peer comes from, by what way, and at which address it is itself.
 struct Origin {
@@ -105,8 +109,8 @@ impl Acceptor {
     fn serve_peer(self: &Arc<Self>, mut peer: Box<Peer>) -> BoxFuture<'_, ()> {
         match peer.backend.take() {
             Some(mut backend) => Box::pin(async move {
-                let Peer { service, session, slot, visit, .. } = &mut *peer;
-                self.carry(service, &mut **session, &mut backend, (visit, &slot.seat)).await;
+                let Peer { service, session, slot, visit, guest, .. } = &mut *peer;
+                self.carry(service, &mut **session, &mut backend, (visit, &slot.seat), guest.as_ref()).await;
             }),
             None => Box::pin(self.serve_session(peer)),
         }
@@ -125,19 +129,31 @@ impl Acceptor {
     }
 
     /// Says how a hello is answered: as which service, with which TLS settings.
-    fn choose(&self, hello: &ClientHello<'_>, addr: SocketAddr) -> Result<(Arc<ServerConfig>, Chosen), Unserved> {
+    fn choose(&self, hello: &ClientHello<'_>, addr: SocketAddr) -> Result<(ServiceTls, Chosen), Unserved> {
         let service = hello.server_name().and_then(|name| self.service(name)).ok_or(Unserved::UnknownName)?;
+        let (tls, caller) = if service.config.private {
+            // To everybody else it is as if no service had this name.
+            let caller = self.enrolled.caller(&service.key(), hello).ok_or(Unserved::UnknownName)?;
+            let tls = service.identity.tls.choose_private(hello, caller.key());
+            (tls.ok_or(Unserved::UnknownName)?, Some(caller))
+        } else {
+            (service.identity.tls.choose(hello), None)
+        };
         // Before the handshake, which is what costs.
         let slot = self.gate.tunnel(addr.ip(), service.key()).map_err(Unserved::Limit)?;
-        Ok((service.identity.tls.choose(hello), (service, slot)))
+        Ok((tls, (service, slot, caller)))
     }
 
     async fn greet<C: Connection>(
         &self,
         connection: C,
-        (service, slot): Chosen,
+        (service, slot, caller): Chosen,
         Origin { from, way, addr }: Origin,
     ) -> Result<Box<Peer>, Refused> {
+        let guest = match caller {
+            Some(caller) => Some(caller.proven(connection.proven_peer()).ok_or(Refused::NoVisitor)?),
+            None => None,
+        };
         let is_relayed = way == Way::Relayed;
         let ours = Preamble { wan_hosts: Some(self.reach.hosts()), password: None, is_relayed };
         let Begun { mut session, preamble, .. } = connection.listen(ours, service.access.wants_password()).await?;
@@ -145,7 +161,7 @@ impl Acceptor {
         let backend = if session.asks_at_once() {
             let open = poll_fn(|cx| session.poll_next_tunnel(cx)).await?;
             let kind = open.kind;
-            let decided = self.decide(&service, password.as_deref(), open, addr).await;
+            let decided = self.decide(&service, password.as_deref(), open, addr, guest.as_ref()).await;
             let backend = decided.map_err(Refused::Tunnel)?;
             session.grant(kind).await?;
             Some(backend)
@@ -153,8 +169,12 @@ impl Acceptor {
             None
         };
         let path = Path::new(&from, way, None, &self.network.now());
-        let visit = self.visitors.enter(service.key(), addr, path, session.path_state());
-        Ok(Box::new(Peer { service, session, password, backend, slot, visit }))
+        if let Some(Guest::Visitor(visitor)) = &guest {
+            self.enrolled.saw(visitor, &path);
+        }
+        let name = guest.as_ref().and_then(Guest::name);
+        let visit = self.visitors.enter(service.key(), addr, path, session.path_state(), name);
+        Ok(Box::new(Peer { service, session, password, guest, backend, slot, visit }))
     }
 
     fn service(&self, sni: &str) -> Option<Arc<Service>> {

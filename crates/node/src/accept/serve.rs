@@ -18,9 +18,13 @@ use crate::limits::CROWDED_IDLE_LIMIT;
 use crate::services::Service;
 use crate::session::ListenerSession;
 use crate::tunnel::{Seat, Side, relay};
+use crate::visitors::Guest;
 
 /// What a dialler is told whose tunnel is one too many.
 const AT_A_LIMIT: &str = "limit";
+
+/// What one is told who may not use a private service any more.
+const PRIVATE: &str = "private";
 
 /// Tunnels that a session has detached. Most never do, and have no room for them.
 #[derive(Default)]
@@ -48,11 +52,11 @@ impl Acceptor {
             peer.service = now;
             if let Some(tunnel) = peer.session.detach() {
                 let (this, service, password) = (Arc::clone(self), Arc::clone(&peer.service), peer.password.clone());
-                let visit = Arc::clone(&peer.visit);
+                let (visit, guest) = (Arc::clone(&peer.visit), peer.guest.clone());
                 detached
                     .0
                     .get_or_insert_default()
-                    .spawn(async move { this.serve_detached(&service, tunnel, open, password, &visit).await });
+                    .spawn(async move { this.serve_detached(&service, tunnel, open, (password, guest), &visit).await });
                 continue;
             }
             if self.serve_tunnel(&mut peer, open).await.is_err() {
@@ -70,12 +74,12 @@ impl Acceptor {
     /// # Errors
     /// When the session is not idle afterwards, and so of no more use.
     async fn serve_tunnel(&self, peer: &mut Peer, open: Open) -> Result<(), ()> {
-        let Peer { service, session, password, slot, visit, .. } = peer;
+        let Peer { service, session, password, slot, visit, guest, .. } = peer;
         let (addr, kind) = (visit.addr, open.kind);
-        match self.decide(service, password.as_deref(), open, addr).await {
+        match self.decide(service, password.as_deref(), open, addr, guest.as_ref()).await {
             Ok(mut backend) => {
                 session.grant(kind).await.map_err(drop)?;
-                self.carry(service, &mut **session, &mut backend, (visit, &slot.seat)).await;
+                self.carry(service, &mut **session, &mut backend, (visit, &slot.seat), guest.as_ref()).await;
             }
             Err(refusal) => {
                 debug!(%addr, %refusal, "tunnel refused");
@@ -92,7 +96,7 @@ impl Acceptor {
         service: &Service,
         mut session: Box<dyn ListenerSession>,
         open: Open,
-        password: Option<String>,
+        (password, guest): (Option<String>, Option<Guest>),
         visit: &Arc<Visit>,
     ) {
         let (addr, kind) = (visit.addr, open.kind);
@@ -100,7 +104,8 @@ impl Acceptor {
         let place = self.gate.tunnel(addr.ip(), service.key());
         let decided = match place {
             Ok(ref slot) => {
-                self.decide(service, password.as_deref(), open, addr).await.map(|backend| (backend, &slot.seat))
+                let decided = self.decide(service, password.as_deref(), open, addr, guest.as_ref()).await;
+                decided.map(|backend| (backend, &slot.seat))
             }
             Err(limit) => {
                 debug!(%addr, ?limit, "tunnel refused");
@@ -110,7 +115,7 @@ impl Acceptor {
         match decided {
             Ok((mut backend, seat)) => {
                 if session.grant(kind).await.is_ok() {
-                    self.carry(service, &mut *session, &mut backend, (visit, seat)).await;
+                    self.carry(service, &mut *session, &mut backend, (visit, seat), guest.as_ref()).await;
                 }
             }
             Err(refusal) => {
@@ -123,7 +128,7 @@ impl Acceptor {
     /// Waits for the next question while the session is idle, or carries `detached` tunnels. `None`
     /// when there will be none.
     async fn next_open(&self, peer: &mut Peer, detached: &mut Detached) -> Option<Open> {
-        let Peer { service, session, password, slot, visit, .. } = peer;
+        let Peer { service, session, password, slot, visit, guest, .. } = peer;
         loop {
             let place = self.idle.enter(visit.addr.ip()).filter(|_| detached.is_empty());
             let patience = match &place {
@@ -139,6 +144,7 @@ impl Acceptor {
                 () = self.drain.stop.cancelled() => return None,
                 () = service.removed().cancelled() => return None,
                 () = slot.seat.evicted() => return None,
+                () = Guest::gone(guest.as_ref()) => return None,
                 Some(_) = detached.join_next() => {}
                 asked = timeout(patience, poll_fn(|cx| session.poll_next_tunnel(cx))) => return asked.ok()?.ok(),
             }
@@ -152,8 +158,22 @@ impl Acceptor {
         password: Option<&str>,
         open: Open,
         addr: SocketAddr,
+        guest: Option<&Guest>,
     ) -> Result<BackendStream, Refusal> {
         let refusal = |reason| Refusal { reason, unknown: open.unknown.clone() };
+        match guest {
+            // It has become private since the session began, or the visitor had to go.
+            None if service.config.private => return Err(refusal(Reason::Other(PRIVATE.to_owned()))),
+            Some(Guest::Visitor(visitor)) if !visitor.is_in() => {
+                return Err(refusal(Reason::Other(PRIVATE.to_owned())));
+            }
+            // Whatever kind of tunnel the service takes: its program is not touched.
+            Some(Guest::Invited(invited, key)) if open.kind == Kind::Stream => {
+                return Ok(BackendStream::Inside(self.enrolled.reception(invited, *key)));
+            }
+            Some(Guest::Invited(..)) => return Err(refusal(Reason::NoUdp)),
+            None | Some(Guest::Visitor(_)) => {}
+        }
         if !service.access.allows(password) {
             return Err(refusal(Reason::Password));
         }
@@ -175,12 +195,15 @@ impl Acceptor {
         session: &mut dyn ListenerSession,
         backend: &mut BackendStream,
         (visit, seat): (&Arc<Visit>, &Arc<Seat>),
+        guest: Option<&Guest>,
     ) {
         let (mut open, _counted) = (self.metrics.tunnel(), visit.tunnel());
+        let _of_guest = guest.and_then(Guest::tunnel);
         let span = info_span!("tunnel", side = "listener", id = open.id, key = %service.key().short());
         let carrying = async {
             debug!(addr = %visit.addr, "tunnel opened");
-            let drain = service.identity.drain.at(seat).measuring(visit.round_trip());
+            let ends = guest.and_then(Guest::drain).unwrap_or(&service.identity.drain);
+            let drain = ends.at(seat).measuring(visit.round_trip());
             relay(backend, Side::Service, session, &drain).await.count(&mut open);
             open.datagrams_dropped = session.datagrams_dropped();
         };

@@ -24,13 +24,19 @@ pub struct Visitor {
     pub path: Path,
     /// Tunnels that are open.
     pub tunnels: usize,
+    /// What it is called, if the service is private.
+    pub name: Option<String>,
 }
 
 impl Visitor {
     /// What a person wants to know of it.
     #[must_use]
     pub fn sentence(&self) -> String {
-        format!("A visitor of {}: {}; {}.", self.service.short(), self.path, OpenTunnels(self.tunnels))
+        let (service, tunnels) = (self.service.short(), OpenTunnels(self.tunnels));
+        match &self.name {
+            Some(name) => format!("{name}, a visitor of {service}: {}; {tunnels}.", self.path),
+            None => format!("A visitor of {service}: {}; {tunnels}.", self.path),
+        }
     }
 }
 
@@ -43,6 +49,7 @@ pub(super) struct Visit {
     path: Path,
     round_trip: Arc<RoundTrip>,
     tunnels: AtomicUsize,
+    name: Option<String>,
     _punched: Option<Punched>,
 }
 
@@ -86,7 +93,8 @@ impl Visit {
 
     fn visitor(&self) -> Visitor {
         let path = Path { round_trip: self.round_trip.last(), ..self.path.clone() };
-        Visitor { service: self.service, path, tunnels: self.tunnels.load(Ordering::Relaxed) }
+        let tunnels = self.tunnels.load(Ordering::Relaxed);
+        Visitor { service: self.service, path, tunnels, name: self.name.clone() }
     }
 }
 
@@ -100,11 +108,18 @@ pub(crate) struct Visitors {
 
 impl Visitors {
     /// Notes a session of somebody at `addr` with `service`, over `path`, of which the system knows
-    /// `state`. It is told of as long as it is held.
-    pub(super) fn enter(&self, service: KeyHash, addr: SocketAddr, path: Path, state: Option<PathState>) -> Arc<Visit> {
+    /// `state`; `name` is what a private service calls it. It is told of as long as it is held.
+    pub(super) fn enter(
+        &self,
+        service: KeyHash,
+        addr: SocketAddr,
+        path: Path,
+        state: Option<PathState>,
+        name: Option<String>,
+    ) -> Arc<Visit> {
         let punched = (path.kind == PathKind::Punched).then(|| Punched::count(&self.punched));
         let (round_trip, tunnels) = (Arc::default(), AtomicUsize::new(0));
-        let visit = Arc::new(Visit { service, addr, path, round_trip, tunnels, _punched: punched });
+        let visit = Arc::new(Visit { service, addr, path, round_trip, tunnels, name, _punched: punched });
         if let Some(round_trip) = visit.round_trip() {
             round_trip.look(state);
         }
@@ -147,7 +162,7 @@ mod tests {
         let round_trip = Duration::from_millis(31);
         let silence = Duration::ZERO;
         let state = PathState { is_owed: false, repeats: 0, has_unsent: false, silence, round_trip };
-        visitors.enter(KEY, addr, path, Some(state))
+        visitors.enter(KEY, addr, path, Some(state), None)
     }
 
     #[test]

@@ -81,7 +81,8 @@ impl Backend {
 pub(crate) enum BackendStream {
     Tcp(TcpStream),
     Unix(UnixStream),
-    Folder(DuplexStream),
+    /// A part of this process: the file server, or who enrols visitors.
+    Inside(DuplexStream),
     Udp(Box<UdpStream>),
     /// With HTTP understood in between.
     Http(Staged),
@@ -92,7 +93,7 @@ impl BackendStream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream),
             Self::Unix(stream) => Pin::new(stream),
-            Self::Folder(stream) => Pin::new(stream),
+            Self::Inside(stream) => Pin::new(stream),
             Self::Udp(stream) => Pin::new(&mut **stream),
             Self::Http(stream) => Pin::new(stream),
         }
@@ -102,7 +103,7 @@ impl BackendStream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream),
             Self::Unix(stream) => Pin::new(stream),
-            Self::Folder(stream) => Pin::new(stream),
+            Self::Inside(stream) => Pin::new(stream),
             Self::Udp(stream) => Pin::new(&mut **stream),
             Self::Http(stream) => Pin::new(stream),
         }
@@ -120,7 +121,7 @@ impl ByteStream for BackendStream {
         match self {
             Self::Tcp(stream) => stream.poll_read_slices(cx, room),
             Self::Unix(stream) => stream.poll_read_slices(cx, room),
-            Self::Folder(stream) => stream.poll_read_slices(cx, room),
+            Self::Inside(stream) => stream.poll_read_slices(cx, room),
             Self::Udp(stream) => stream.poll_read_slices(cx, room),
             Self::Http(stream) => stream.poll_read_slices(cx, room),
         }
@@ -151,7 +152,7 @@ impl Reset for BackendStream {
         match self {
             Self::Tcp(stream) => stream.reset_on_close(reason),
             Self::Unix(stream) => stream.reset_on_close(reason),
-            Self::Folder(stream) => stream.reset_on_close(reason),
+            Self::Inside(stream) => stream.reset_on_close(reason),
             Self::Udp(stream) => stream.reset_on_close(reason),
             Self::Http(stream) => stream.reset_on_close(reason),
         }

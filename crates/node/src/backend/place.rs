@@ -61,7 +61,7 @@ impl Place {
                 let connected = tokio::time::timeout(self.timeout, connecting).await;
                 Ok(BackendStream::Unix(connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??))
             }
-            At::Folder(server) => Ok(BackendStream::Folder(server.connect())),
+            At::Folder(server) => Ok(BackendStream::Inside(server.connect())),
         }
     }
 }

@@ -14,16 +14,17 @@ use super::connected::Connected;
 use super::elsewhere::Elsewhere;
 use super::first::FirstPayload;
 use super::idle::{Early, Tried};
+use super::passes::Passes;
 use super::peers::Peers;
 use super::timers::Timers;
 use super::upgrade::Upgrades;
 use super::{ReachError, Waiting, cause_of, race};
 use crate::clock;
-use crate::config::IdleLimits;
+use crate::config::NodeConfig;
 use crate::discovery::{AttemptReport, Outcome, Report, Resolver};
 use crate::limits::READY_AGAIN;
 use crate::session::{DiallerSession, Idle, Pool, Purpose, Route, TunnelStream};
-use crate::tls::sni;
+use crate::tls::{Pass, sni};
 use crate::transport::Target;
 use crate::transport::quic::QuicSockets;
 
@@ -39,6 +40,7 @@ pub(crate) struct Dialler {
     pub(super) upgrades: Upgrades,
     /// For questions over idle sessions.
     pub(super) timers: Timers,
+    pub(super) passes: Passes,
     quic: QuicSockets,
     pub(super) stop: CancellationToken,
 }
@@ -47,17 +49,17 @@ impl Dialler {
     /// Idle sessions are looked after by a task of the resolver's tracker, until `stop`.
     pub(crate) fn new(
         resolver: Arc<Resolver>,
-        idle_limits: IdleLimits,
-        own_records: bool,
+        config: &NodeConfig,
+        passes: Passes,
         quic: QuicSockets,
         stop: CancellationToken,
     ) -> Arc<Self> {
-        let pool = Arc::new(Pool::new(idle_limits));
+        let pool = Arc::new(Pool::new(config.idle_limits));
         resolver.tasks.spawn({
             let (pool, stop) = (Arc::clone(&pool), stop.clone());
             async move { pool.run(stop).await }
         });
-        let peers = Peers::new(own_records);
+        let peers = Peers::new(config.own_records);
         Arc::new_cyclic(|this| Self {
             this: Weak::clone(this),
             resolver,
@@ -66,6 +68,7 @@ impl Dialler {
             elsewhere: Arc::default(),
             upgrades: Upgrades::default(),
             timers: Timers::default(),
+            passes,
             quic,
             stop,
         })
@@ -158,8 +161,13 @@ impl Dialler {
         purpose: Purpose,
         first: FirstPayload,
     ) -> Result<(Arc<Route>, Reached), ReachError> {
-        let job = self.job(name, None).map(|job| Job { first, ..job });
-        let raced = race(&self.resolver, name, waiting, job, purpose).await;
+        let job = |first| self.job(name, None, self.passes.get(&name.key)).map(|job| Job { first, ..job });
+        let kind = first.kind;
+        let mut raced = race(&self.resolver, name, waiting, job(first), purpose).await;
+        if raced.is_err() && self.passes.has_news(name.key).await {
+            // What was to go with the question may have been taken, and goes behind it now.
+            raced = race(&self.resolver, name, waiting, job(FirstPayload::nothing(kind)), purpose).await;
+        }
         // Where nobody was reached, the listener may have become another program's.
         let version = raced.as_ref().ok().map(|(_, reached)| reached.session.version());
         if let Ok((route, _)) = &raced {
@@ -181,7 +189,7 @@ impl Dialler {
         name: &ServiceName,
         than: &Arc<Route>,
     ) -> Option<(Arc<Route>, Box<dyn DiallerSession>)> {
-        let job = self.job(name, Some(Arc::clone(than)));
+        let job = self.job(name, Some(Arc::clone(than)), self.passes.get(&name.key));
         let raced = race(&self.resolver, name, Waiting::Nobody, job, Purpose::Prewarm).await;
         raced.ok().map(|(route, reached)| (route, reached.session))
     }
@@ -242,7 +250,7 @@ impl Dialler {
             return;
         }
         let (pool, resolver) = (Arc::clone(&self.pool), Arc::clone(&self.resolver));
-        let (stop, name, job) = (self.stop.clone(), name.clone(), self.job(name, None));
+        let (stop, name, job) = (self.stop.clone(), name.clone(), self.job(name, None, self.passes.get(&name.key)));
         self.resolver.tasks.spawn(async move {
             let dialling = async { job?.dial(&route.candidate, None, Purpose::Prewarm).await.ok() };
             let reached = stop.run_until_cancelled(dialling).await.flatten();
@@ -255,13 +263,18 @@ impl Dialler {
     }
 
     /// What attempts to reach `name` do, over a better path `than` there is if that is given.
-    /// `None` if its key hash cannot be a server name.
-    fn job(&self, name: &ServiceName, than: Option<Arc<Route>>) -> Option<Job> {
+    /// `None` if its key hash cannot be a server name. A private service, which is opened by
+    /// `pass`, does not answer to its own name, and that is not said.
+    pub(super) fn job(&self, name: &ServiceName, than: Option<Arc<Route>>, pass: Option<Pass>) -> Option<Job> {
         let (tls, version) = self.peers.get(name.key);
-        let server_name = sni::server_name(name.key).ok()?;
+        let pseudonym = sni::pseudonym(name.key, clock::today());
+        let (server_name, pseudonym) = match &pass {
+            Some(_) => (pseudonym?, None),
+            None => (sni::server_name(name.key).ok()?, pseudonym),
+        };
         Some(Job {
-            target: Target { key: name.key, tls, name: server_name, pseudonym: None },
-            pseudonym: sni::pseudonym(name.key, clock::today()),
+            target: Target { key: name.key, tls, name: server_name, pseudonym: None, pass },
+            pseudonym,
             version,
             preamble: Preamble { password: name.password.clone(), ..Preamble::default() },
             first: FirstPayload::default(),

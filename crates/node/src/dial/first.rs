@@ -25,6 +25,11 @@ pub(super) struct FirstPayload {
 pub(super) struct Turn<'a>(Option<&'a FirstPayload>);
 
 impl FirstPayload {
+    /// Nothing, of a tunnel of this kind.
+    pub(super) fn nothing(kind: Kind) -> Self {
+        Self { kind, ..Self::default() }
+    }
+
     pub(super) fn of(early: &Early) -> Self {
         let bytes = if early.is_repeatable { early.bytes.clone() } else { Vec::new() };
         Self { kind: early.kind, bytes, is_taken: AtomicBool::new(false) }

@@ -4,8 +4,10 @@ mod attempt;
 mod connected; // which services are connected now, and over what
 mod dialler;
 mod elsewhere; // running tunnels whose service has moved
+mod enrol; // an invitation → a key pair that is enrolled
 mod first; // payload that goes with the question over a new connection
 mod idle; // a tunnel over an idle session, overtaken when nobody answers
+mod passes; // what opens private services
 mod peers;
 mod timers; // timers that are used again
 mod upgrade; // a better path, while the one there is leads through a relay or NATs
@@ -13,7 +15,9 @@ mod upgrade; // a better path, while the one there is leads through a relay or N
 pub(crate) use connected::Connected;
 pub use connected::Peer;
 pub(crate) use dialler::Dialler;
+pub use enrol::AcceptError;
 pub(crate) use idle::Early;
+pub(crate) use passes::Passes;
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -190,7 +190,7 @@ impl Announcer {
 
     /// Where to publish. What released clients read is addresses alone.
     fn slots(&self, hosts: &HostList) -> Vec<Slot> {
-        let plain = self.context.plain && !hosts.as_slice().is_empty();
+        let plain = self.context.plain && self.service.is_plain && !hosts.as_slice().is_empty();
         slots(&self.service, self.unix_seconds(), plain)
     }
 

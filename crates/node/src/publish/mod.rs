@@ -34,6 +34,8 @@ pub(crate) struct Announced {
     pub(crate) key: KeyHash,
     /// Its certificate, and the key that signs records.
     pub(crate) certified: Arc<CertifiedKey>,
+    /// Whether released clients may find it too.
+    pub(crate) is_plain: bool,
 }
 
 /// What all announcers share.
@@ -75,6 +77,7 @@ pub(crate) struct Publisher {
 #[derive(Debug)]
 struct Running {
     key: KeyHash,
+    is_plain: bool,
     /// Whether it is of the table, and ends when it is not there any more.
     is_of_table: bool,
     state: watch::Receiver<PublishState>,
@@ -114,23 +117,27 @@ impl Publisher {
     /// Ends the tasks of services that are gone or shall not be published, and starts those that
     /// are missing.
     fn follow(&self, table: &Table) {
-        let wanted = |key: &KeyHash| table.get(key).filter(|service| service.config.dht);
-        for ended in self.lock().extract_if(.., |it| it.is_of_table && wanted(&it.key).is_none()) {
+        let is_wanted = |it: &Running| {
+            let service = table.get(&it.key).filter(|service| service.config.dht);
+            service.is_some_and(|service| service.config.private != it.is_plain)
+        };
+        for ended in self.lock().extract_if(.., |it| it.is_of_table && !is_wanted(it)) {
             ended.stop.cancel();
         }
         for service in table.services.iter().filter(|service| service.config.dht) {
             if !self.lock().iter().any(|it| it.key == service.key()) {
                 let certified = Arc::clone(&service.identity.certified);
-                self.publish(Announced { key: service.key(), certified }, true);
+                let is_plain = !service.config.private;
+                self.publish(Announced { key: service.key(), certified, is_plain }, true);
             }
         }
     }
 
     fn publish(&self, service: Announced, is_of_table: bool) {
         let (sender, state) = watch::channel(PublishState::Starting);
-        let (key, stop) = (service.key, self.shutdown.child_token());
+        let (key, is_plain, stop) = (service.key, service.is_plain, self.shutdown.child_token());
         self.tasks.spawn(Announcer::new(service, self.context.clone(), sender).run(stop.clone()));
-        self.lock().push(Running { key, is_of_table, state, stop });
+        self.lock().push(Running { key, is_plain, is_of_table, state, stop });
     }
 
     /// What came of it, service by service.

@@ -283,7 +283,7 @@ impl Publishing {
             plain,
             clock,
         };
-        let service = Announced { key: identity.key, certified: Arc::clone(&identity.certified) };
+        let service = Announced { key: identity.key, certified: Arc::clone(&identity.certified), is_plain: true };
         let publisher =
             Publisher::start(vec![service], watch::channel(Arc::default()).1, context, &stop, &TaskTracker::new());
         let (identity, key) = (identity.clone(), identity.key);

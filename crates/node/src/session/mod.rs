@@ -43,8 +43,9 @@ use rustls::server::ClientHello;
 use rustls::{ClientConfig, ServerConfig};
 
 use crate::tls::config::ServerSettings;
-use crate::transport::ByteStream;
+use crate::tls::visitor::AskedFor;
 use crate::transport::secure::SecureStream;
+use crate::transport::{ByteStream, ServiceTls};
 
 /// The number of a session's protocol, as the store keeps it.
 pub(crate) type Version = u16;
@@ -233,6 +234,9 @@ pub(crate) struct Begun<S: ?Sized> {
 
 /// A verified connection, as a transport makes them: what sessions are spoken over.
 pub(crate) trait Connection: Send + Sized + 'static {
+    /// The hash of the certificate that the peer has proven, if it was asked for one.
+    fn proven_peer(&self) -> Option<KeyHash>;
+
     /// Begins a session as the dialler, and opens its first tunnel if that is the `purpose`, with
     /// as much of `early`, the first payload, as may go with the question: none towards a peer of
     /// version 1. Dropping the future resets what was sent.
@@ -253,6 +257,10 @@ pub(crate) trait Connection: Send + Sized + 'static {
 }
 
 impl<W: ByteStream + fmt::Debug> Connection for SecureStream<W> {
+    fn proven_peer(&self) -> Option<KeyHash> {
+        self.proven_key()
+    }
+
     async fn dial(
         self,
         ours: &Preamble,
@@ -300,7 +308,16 @@ impl ServerTls {
 
     /// Those for a dialler that says `hello`. Who does not know version 2 is served as ever, down
     /// to the TLS settings.
-    pub(crate) fn choose(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
-        Arc::clone(if v2::is_offered(hello) { &self.v2 } else { &self.v1 })
+    pub(crate) fn choose(&self, hello: &ClientHello<'_>) -> ServiceTls {
+        Arc::clone(if v2::is_offered(hello) { &self.v2 } else { &self.v1 }).into()
+    }
+
+    /// Those of a private service, which asks for `visitor`'s certificate, or for any of who is
+    /// invited. `None` for who does not know version 2.
+    pub(crate) fn choose_private(&self, hello: &ClientHello<'_>, visitor: Option<KeyHash>) -> Option<ServiceTls> {
+        v2::is_offered(hello).then(|| {
+            let asked_for = Arc::new(AskedFor { visitor });
+            ServiceTls { config: v2::private_server_tls(&self.v2, Arc::clone(&asked_for)), asked_for: Some(asked_for) }
+        })
     }
 }

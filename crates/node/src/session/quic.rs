@@ -19,6 +19,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::task::{Context, Poll, Waker, ready};
 
+use hardline_proto::KeyHash;
 use hardline_proto::liveness::PathState;
 use hardline_proto::preamble::{Preamble, PreambleError};
 use hardline_proto::tunnel::frame::ResetReason;
@@ -137,6 +138,10 @@ impl From<NoLine> for SessionEnd {
 }
 
 impl Connection for QuicConnection {
+    fn proven_peer(&self) -> Option<KeyHash> {
+        self.proven_key()
+    }
+
     async fn dial(
         self,
         ours: &Preamble,

@@ -32,7 +32,8 @@ use tokio::io::AsyncWriteExt;
 use super::carrier::{Carrier, PIECES, Payload, Room};
 use super::preamble::{PreambleFailure, read_preamble};
 use super::{Begun, BoxFuture, DiallerSession, ListenerSession, NoSession, NoTunnel, Purpose, SessionEnd, Version};
-use crate::tls::config::{ServerSettings, pinned_client, server};
+use crate::tls::config::{ServerSettings, pinned_client, server, server_asking};
+use crate::tls::visitor::AskedFor;
 use crate::transport::secure::{Found, Layout, SecureStream};
 use crate::transport::{Asking, ByteStream, Reset};
 
@@ -80,6 +81,16 @@ pub fn server_tls<'a>(settings: impl Into<ServerSettings<'a>>) -> Arc<ServerConf
     config.enable_secret_extraction = settings.own_records;
     config.ticketer = rustls::crypto::ring::Ticketer::new().expect("the system has randomness");
     config.send_tls13_tickets = TICKETS;
+    Arc::new(config)
+}
+
+/// The same for one visitor of a private service, of whom a certificate is asked for. No TLS
+/// session can be resumed: each connection is looked at anew.
+pub(super) fn private_server_tls(public: &ServerConfig, asked_for: Arc<AskedFor>) -> Arc<ServerConfig> {
+    let mut config = server_asking(Arc::clone(&public.cert_resolver), &[&rustls::version::TLS13], asked_for);
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.enable_secret_extraction = public.enable_secret_extraction;
+    config.send_tls13_tickets = 0;
     Arc::new(config)
 }
 

@@ -33,7 +33,14 @@ pub const NEWS_RESOLUTION: Duration = Duration::from_secs(60);
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Numbered by their place: never change one that was released, add another.
-const STEPS: &[M<'static>] = &[FIRST_STEP, super::dht_nodes::STEP, super::sequence::STEP, super::tunnels::STEP];
+const STEPS: &[M<'static>] = &[
+    FIRST_STEP,
+    super::dht_nodes::STEP,
+    super::sequence::STEP,
+    super::tunnels::STEP,
+    super::visitors::STEP,
+    super::passes::STEP,
+];
 
 const FIRST_STEP: M<'static> = M::up(
     "CREATE TABLE services (
@@ -231,6 +238,16 @@ impl Database {
         query(&self.connection).map_err(|source| StoreError::sqlite(&self.path, source))
     }
 
+    /// Whether what is written is there after the next start.
+    pub(super) fn is_on_disk(&self) -> bool {
+        self.connection.path().is_some_and(|path| !path.is_empty())
+    }
+
+    /// Says that the disk is full, as it was when this database was opened in memory.
+    pub(super) fn full<T>(&self) -> Result<T, StoreError> {
+        Err(StoreError::Full { path: self.path.clone() })
+    }
+
     /// Runs `change` in a transaction that takes the write lock at once: one that took it later
     /// could find that another process wrote in between, and fail without waiting.
     pub(super) fn write<T>(
@@ -373,7 +390,7 @@ fn tidy_title(title: &str) -> String {
 }
 
 /// Milliseconds since 1970; 0 for earlier times.
-fn millis(at: SystemTime) -> i64 {
+pub(super) fn millis(at: SystemTime) -> i64 {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
@@ -383,7 +400,7 @@ fn before(now: SystemTime, age: Duration) -> i64 {
     millis(now).saturating_sub(age)
 }
 
-fn from_millis(millis: i64) -> SystemTime {
+pub(super) fn from_millis(millis: i64) -> SystemTime {
     let since = Duration::from_millis(u64::try_from(millis).unwrap_or(0));
     SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
 }

@@ -10,8 +10,10 @@ mod dht_nodes; // where the DHT was entered last time
 mod error; // what can be wrong, and what helps
 mod import; // the Python program's `peers.db`
 mod open; // a folder → an open database
+mod passes; // private services elsewhere that this computer may open
 mod sequence; // what was published last
 mod tunnels; // which version of the tunnel was spoken last
+mod visitors; // who may come in to private services of this computer
 mod worker; // the thread that owns the connection
 
 use std::path::{Path, PathBuf};
@@ -24,7 +26,9 @@ pub use database::{ADDRESS_LIFETIME, MAX_ADDRESSES, MAX_SERVICES, MAX_TITLE, NEW
 pub use dht_nodes::MAX_DHT_NODES;
 pub use error::StoreError;
 pub use open::DATABASE_FILE;
+pub use passes::{KeptPass, MAX_PASSES};
 pub use sequence::SequenceNumber;
+pub use visitors::{EnrolledVisitor, KeptInvitation, MAX_INVITATIONS, MAX_VISITORS, NewInvitation, Revoked};
 
 use database::Database;
 use worker::Worker;

@@ -4,7 +4,8 @@ use std::sync::{Arc, LazyLock};
 
 use hardline_proto::KeyHash;
 use rustls::crypto::CryptoProvider;
-use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoClientAuth, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::SingleCertAndKey;
 use rustls::{CipherSuite, ClientConfig, ServerConfig, SupportedProtocolVersion};
 
@@ -46,10 +47,19 @@ pub(crate) fn server_by(
     resolver: Arc<dyn ResolvesServerCert>,
     versions: &[&'static SupportedProtocolVersion],
 ) -> ServerConfig {
+    server_asking(resolver, versions, Arc::new(NoClientAuth))
+}
+
+/// The same with `verifier` for who comes.
+pub(crate) fn server_asking(
+    resolver: Arc<dyn ResolvesServerCert>,
+    versions: &[&'static SupportedProtocolVersion],
+    verifier: Arc<dyn ClientCertVerifier>,
+) -> ServerConfig {
     let mut config = ServerConfig::builder_with_provider(Arc::clone(provider()))
         .with_protocol_versions(versions)
         .expect("ring has cipher suites for TLS 1.2 and 1.3")
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_cert_resolver(resolver);
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config

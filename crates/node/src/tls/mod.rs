@@ -8,5 +8,7 @@ pub mod identity; // files → certificate and key
 pub mod pin; // presented certificate → key hash and proven key
 pub mod sealed; // signatures of what the DHT is told
 pub mod sni; // key hash ↔ the name in a ClientHello
+pub(crate) mod visitor; // certificates of visitors to private services
 
 pub use certificate::CertificateError;
+pub use visitor::Pass;

@@ -94,7 +94,7 @@ impl ServerCertVerifier for PinnedKey {
 }
 
 /// Verifies a signature of TLS 1.2 under the public key of `cert`, whatever else it says.
-pub(super) fn verify_tls12_signature(
+pub(crate) fn verify_tls12_signature(
     message: &[u8],
     cert: &CertificateDer<'_>,
     dss: &DigitallySignedStruct,
@@ -104,7 +104,7 @@ pub(super) fn verify_tls12_signature(
 }
 
 /// The same for TLS 1.3.
-pub(super) fn verify_tls13_signature(
+pub(crate) fn verify_tls13_signature(
     message: &[u8],
     cert: &CertificateDer<'_>,
     dss: &DigitallySignedStruct,
@@ -149,7 +149,7 @@ pub(super) fn verifies(
 }
 
 /// The signature algorithms of the one provider in use.
-pub(super) fn algorithms() -> WebPkiSupportedAlgorithms {
+pub(crate) fn algorithms() -> WebPkiSupportedAlgorithms {
     provider().signature_verification_algorithms
 }
 

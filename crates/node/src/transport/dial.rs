@@ -13,6 +13,7 @@ use super::ByteStream;
 use super::handshake;
 use super::secure::SecureStream;
 use crate::limits::DIAL_HANDSHAKE_TIMEOUT;
+use crate::tls::Pass;
 use crate::tls::pin::wrong_key;
 
 /// A way to reach services.
@@ -42,6 +43,18 @@ pub(crate) struct Target {
     /// clock is off or somebody was wrong about it, may refuse it, hang up, or answer with another
     /// service's certificate; then it is asked for by its name, over another connection.
     pub(crate) pseudonym: Option<ServerName<'static>>,
+    /// What opens the service, if it is a private one: it is called by the name of the day alone.
+    pub(crate) pass: Option<Pass>,
+}
+
+impl Target {
+    /// TLS settings for one connection.
+    pub(crate) fn client_tls(&self) -> Arc<ClientConfig> {
+        match &self.pass {
+            Some(pass) => pass.client_tls(self.key, self.tls.enable_secret_extraction),
+            None => Arc::clone(&self.tls),
+        }
+    }
 }
 
 /// A verified connection.
@@ -95,7 +108,7 @@ async fn verify<W: ByteStream>(
     name: &ServerName<'static>,
     stream: W,
 ) -> Result<SecureStream<W>, ConnectError> {
-    let connected = handshake::connect(Arc::clone(&target.tls), name.clone(), stream).await;
+    let connected = handshake::connect(target.client_tls(), name.clone(), stream).await;
     let connection = connected.map_err(|error| match wrong_key(&error) {
         Some(wrong) => ConnectError::WrongKey(wrong.got),
         None => ConnectError::Handshake(error.to_string()),

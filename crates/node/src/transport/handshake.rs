@@ -12,7 +12,7 @@ use rustls::{ClientConfig, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::secure::SecureStream;
-use super::{ByteStream, Unserved, read_onto};
+use super::{ByteStream, ServiceTls, Unserved, read_onto};
 use crate::tls::pin::proven_key;
 use crate::tls::sni::refuse_unknown_name;
 use crate::transport::engine::{Engine, Progress};
@@ -118,12 +118,12 @@ async fn read_hello<W: ByteStream>(mut wire: W, mut bytes: Vec<u8>) -> io::Resul
 pub(super) async fn answer<W: ByteStream, T>(
     wire: W,
     prepare: impl FnOnce(&W),
-    choose: impl FnOnce(&ClientHello<'_>) -> Result<(Arc<ServerConfig>, T), Unserved>,
+    choose: impl FnOnce(&ClientHello<'_>) -> Result<(ServiceTls, T), Unserved>,
 ) -> Result<(SecureStream<W>, T), Unserved> {
     let hello = Box::pin(greet(wire, prepare)).await?;
     match choose(&hello.client_hello()) {
-        Ok((config, chosen)) => {
-            let connection = Box::pin(hello.accept(config)).await.map_err(Unserved::Handshake)?;
+        Ok((tls, chosen)) => {
+            let connection = Box::pin(hello.accept(tls.config)).await.map_err(Unserved::Handshake)?;
             Ok((connection, chosen))
         }
         Err(Unserved::UnknownName) => Err(hello.refuse().await),

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::log_throttle::LogThrottle;
+use crate::tls::visitor::AskedFor;
 
 /// Pause after a failed accept. Out of descriptors, the next try would fail at once, and the next.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -45,8 +46,23 @@ pub(crate) trait Incoming: Send + 'static {
     /// handshake. The caller sets the time for it.
     fn answer<T: Send + 'static>(
         self,
-        choose: impl FnOnce(&ClientHello<'_>) -> Result<(Arc<ServerConfig>, T), Unserved> + Send + 'static,
+        choose: impl FnOnce(&ClientHello<'_>) -> Result<(ServiceTls, T), Unserved> + Send + 'static,
     ) -> impl Future<Output = Result<(Self::Connection, T), Unserved>> + Send;
+}
+
+/// How a hello is answered.
+#[derive(Debug, Clone)]
+pub(crate) struct ServiceTls {
+    /// As which service, and with whose certificate.
+    pub(crate) config: Arc<ServerConfig>,
+    /// Whose certificate is asked for, where the service is private. `config` says the same.
+    pub(crate) asked_for: Option<Arc<AskedFor>>,
+}
+
+impl From<Arc<ServerConfig>> for ServiceTls {
+    fn from(config: Arc<ServerConfig>) -> Self {
+        Self { config, asked_for: None }
+    }
 }
 
 /// Why a peer that came in is not served.

@@ -8,14 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use hardline_proto::tunnel::frame::ResetReason;
-use rustls::ServerConfig;
 use rustls::server::ClientHello;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::sync::{Mutex, mpsc};
 
 use super::dial::over_streams;
 use super::secure::SecureStream;
-use super::{ByteStream, ConnectError, Connected, Incoming, Listener, Reset, Target, Transport, Unserved, handshake};
+use super::{
+    ByteStream, ConnectError, Connected, Incoming, Listener, Reset, ServiceTls, Target, Transport, Unserved, handshake,
+};
 
 /// Bytes on their way in one direction.
 const PIPE: usize = 64 * 1024;
@@ -72,7 +73,7 @@ impl Incoming for MemoryStream {
 
     async fn answer<T: Send + 'static>(
         self,
-        choose: impl FnOnce(&ClientHello<'_>) -> Result<(Arc<ServerConfig>, T), Unserved> + Send + 'static,
+        choose: impl FnOnce(&ClientHello<'_>) -> Result<(ServiceTls, T), Unserved> + Send + 'static,
     ) -> Result<(Self::Connection, T), Unserved> {
         handshake::answer(self, |_| (), choose).await
     }

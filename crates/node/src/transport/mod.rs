@@ -24,7 +24,7 @@ pub(crate) mod tcp; // TCP connections, made and accepted
 pub(crate) mod udp; // a UDP socket that has several users
 
 pub(crate) use dial::{ConnectError, Connected, Target, Transport};
-pub(crate) use incoming::{Incoming, Listener, Unserved, accept_each};
+pub(crate) use incoming::{Incoming, Listener, ServiceTls, Unserved, accept_each};
 pub(crate) use lookup::look_up;
 pub use lookup::use_servers;
 pub(crate) use stream::read_onto;

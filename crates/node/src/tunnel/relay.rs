@@ -73,6 +73,11 @@ impl Drain {
         Self::of(Ends { removed: CancellationToken::new(), ..Ends::clone(self) })
     }
 
+    /// For those tunnels of a service that end with `removed`, which ends with the service's.
+    pub(crate) fn ending_with(&self, removed: CancellationToken) -> Self {
+        Self::of(Ends { removed, ..Ends::clone(self) })
+    }
+
     fn of(ends: Ends) -> Self {
         Self { ends: Arc::new(ends), seat: None, elsewhere: None, round_trip: None }
     }

@@ -235,7 +235,7 @@ impl<G: Ground> House<G> {
 
     fn target(&self) -> Target {
         let name = sni::server_name(self.key).unwrap();
-        Target { key: self.key, tls: Arc::clone(&self.tls), name, pseudonym: None }
+        Target { key: self.key, tls: Arc::clone(&self.tls), name, pseudonym: None, pass: None }
     }
 
     async fn dial(&self, purpose: Purpose) -> Result<Box<dyn DiallerSession>, NoSession> {
@@ -591,7 +591,8 @@ async fn somebody_else_gets_no_session() {
         let other = Identity::ephemeral().unwrap().key;
         let tls = v2::client_tls(other, true);
         // By the name of the house, since a relay knows no other.
-        let target = Target { key: other, tls, name: sni::server_name(house.key).unwrap(), pseudonym: None };
+        let target =
+            Target { key: other, tls, name: sni::server_name(house.key).unwrap(), pseudonym: None, pass: None };
         match house.transport.connect(&house.at, &target).await {
             Err(ConnectError::WrongKey(got)) => assert_eq!(got, house.key),
             other => panic!("{:?}", other.map(|_| "connected")),

@@ -98,6 +98,7 @@ pub fn service_for(target: Target) -> ServiceConfig {
         title: "a test".into(),
         access: None,
         unlisted: false,
+        private: false,
         dht: true,
         http: HttpSettings::default(),
     }

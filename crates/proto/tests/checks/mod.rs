@@ -15,6 +15,7 @@ mod relay;
 mod sealed;
 mod socks;
 mod tunnel;
+mod visitors;
 
 use hardline_proto::candidate::{DialPolicy, Trust};
 use hardline_proto::client_hello::{Hello, HelloError, MAX_CLIENT_HELLO, read_client_hello};
@@ -35,6 +36,7 @@ pub use relay::relay_message;
 pub use sealed::sealed;
 pub use socks::socks;
 pub use tunnel::{tunnel_bytes, tunnel_ops};
+pub use visitors::visitors;
 
 /// A check panics when an input breaks a promise.
 pub type Check = fn(&[u8]);
@@ -62,6 +64,7 @@ pub const ALL: &[(&str, Check)] = &[
     ("socks", socks),
     ("tunnel_bytes", tunnel_bytes),
     ("tunnel_ops", tunnel_ops),
+    ("visitors", visitors),
 ];
 
 /// A service found by a `Host` header is found by its plain name as well; neither case nor port

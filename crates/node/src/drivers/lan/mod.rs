@@ -65,9 +65,9 @@ impl LanService {
         Self {
             key: service.key(),
             port,
-            title: service.config.title.clone(),
+            title: if service.config.private { String::new() } else { service.config.title.clone() },
             freetext: service.told_text().and_then(Freetext::new),
-            unlisted: service.config.unlisted,
+            unlisted: service.config.unlisted || service.config.private,
         }
     }
 }

@@ -45,6 +45,13 @@ pub(super) fn ephemeral() -> Result<Identity, IdentityError> {
     })
 }
 
+/// Makes a certificate and its key, both in DER; the certificate with a hash as of an identity.
+pub(in crate::tls) fn pair() -> Result<(Vec<u8>, Vec<u8>), IdentityError> {
+    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(IdentityError::Make)?;
+    let certificate = nameable(|| self_signed(&key), |certificate| KeyHash::of_certificate(certificate.der()))?;
+    Ok((certificate.der().to_vec(), key.serialize_der()))
+}
+
 /// Makes certificates until one has a hash that TLS can carry as a name: see
 /// [`KeyHash::is_all_decimal`].
 pub(super) fn nameable<T>(

@@ -16,6 +16,8 @@ use rustls::sign::CertifiedKey;
 pub use error::IdentityError;
 use files::{Files, Found};
 
+pub(super) use create::pair as make_pair;
+
 use crate::access::Access;
 
 /// Steps to a complete identity: key, certificate, hash, and as many again for losing each to

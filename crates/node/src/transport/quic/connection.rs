@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use hardline_proto::KeyHash;
 use hardline_proto::liveness::PathState;
 use hardline_proto::tunnel::frame::ResetReason;
 use quinn::{Connection, ConnectionError, FrameStats, ReadError, RecvStream, SendStream, VarInt, WriteError};
@@ -151,6 +152,11 @@ impl QuicConnection {
         let usage = Usage::new(window);
         usage.lock().follow(connection.rtt(), &connection);
         Self { connection, tasks, usage: Arc::new(usage), flows: Arc::default() }
+    }
+
+    /// The hash of the certificate that the peer has proven.
+    pub(crate) fn proven_key(&self) -> Option<KeyHash> {
+        super::tls::proven_key(&self.connection)
     }
 
     /// What tells it from every other one of this process.

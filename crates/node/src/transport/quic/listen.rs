@@ -14,7 +14,7 @@ use tracing::debug;
 use super::connection::QuicConnection;
 use super::endpoint::{QuicEndpoint, bounded};
 use super::tls::Choice;
-use crate::transport::{Incoming, Listener, Unserved};
+use crate::transport::{Incoming, Listener, ServiceTls, Unserved};
 
 /// Handshakes under way at once with peers whose address is not proven. Anybody can write another's
 /// address on a packet; beyond these, a newcomer is asked to prove its own first (RFC 9000, section
@@ -132,7 +132,7 @@ impl Incoming for QuicIncoming {
 
     async fn answer<T: Send + 'static>(
         self,
-        choose: impl FnOnce(&ClientHello<'_>) -> Result<(Arc<rustls::ServerConfig>, T), Unserved> + Send + 'static,
+        choose: impl FnOnce(&ClientHello<'_>) -> Result<(ServiceTls, T), Unserved> + Send + 'static,
     ) -> Result<(QuicConnection, T), Unserved> {
         let choice = Choice::new(choose);
         let mut config = self.config;

@@ -245,7 +245,7 @@ mod tests {
         let identity = Identity::ephemeral().unwrap();
         let name = sni::server_name(identity.key).unwrap();
         let tls = v2::client_tls(identity.key, true);
-        let target = Target { key: identity.key, tls, name, pseudonym: None };
+        let target = Target { key: identity.key, tls, name, pseudonym: None, pass: None };
         let dialling = endpoint.connect(&at, &target);
         assert!(timeout(Duration::from_millis(50), dialling).await.is_err());
         drop(endpoint);

@@ -34,7 +34,7 @@ fn endpoint() -> QuicEndpoint {
 
 fn target(identity: &Identity) -> Target {
     let name = sni::server_name(identity.key).unwrap();
-    Target { key: identity.key, tls: v2::client_tls(identity.key, true), name, pseudonym: None }
+    Target { key: identity.key, tls: v2::client_tls(identity.key, true), name, pseudonym: None, pass: None }
 }
 
 /// A connection: the dialler's end, the listener's, and the dialler's socket.
@@ -46,7 +46,7 @@ async fn pair(most_unproven: usize) -> (QuicConnection, QuicConnection, QuicEndp
     let tls = v2::server_tls(&identity);
     let accepting = async {
         let (incoming, _) = listener.accept().await.unwrap();
-        incoming.answer(move |_| Ok((tls, ()))).await.unwrap().0
+        incoming.answer(move |_| Ok((tls.into(), ()))).await.unwrap().0
     };
     let target = target(&identity);
     let (dialled, accepted) = tokio::join!(near.connect(&at, &target), accepting);
@@ -132,7 +132,7 @@ async fn probes_and_connections_share_a_socket() {
     let accepting = async {
         let (incoming, addr) = listener.accept().await.unwrap();
         assert_eq!(addr, from, "where the probes came from");
-        incoming.answer(move |_| Ok((tls, ()))).await.unwrap().0
+        incoming.answer(move |_| Ok((tls.into(), ()))).await.unwrap().0
     };
     let target = target(&identity);
     let (dialled, accepted) = tokio::join!(near.connect(&at, &target), accepting);
@@ -162,7 +162,7 @@ async fn connected(near: &QuicEndpoint, at: SocketAddr, far: QuicEndpoint) -> (Q
     let accepting = async {
         let (incoming, addr) = listener.accept().await.unwrap();
         assert_eq!(addr.port(), from);
-        incoming.answer(move |_| Ok((tls, ()))).await.unwrap().0
+        incoming.answer(move |_| Ok((tls.into(), ()))).await.unwrap().0
     };
     let target = target(&identity);
     let (dialled, accepted) = tokio::join!(near.connect(&at, &target), accepting);
@@ -357,7 +357,7 @@ async fn a_flood_under_a_forged_address_sends_its_owner_little_and_takes_few_pla
             let (counted, tls) = (Arc::clone(&counted), tls.clone());
             let answer = incoming.answer(move |_| {
                 counted.fetch_add(1, Ordering::SeqCst);
-                Ok((tls, ()))
+                Ok((tls.into(), ()))
             });
             tokio::spawn(timeout(Duration::from_secs(10), answer));
         }

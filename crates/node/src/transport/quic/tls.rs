@@ -12,13 +12,15 @@ use quinn::{Connection, TransportErrorCode};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{AlertDescription, DigitallySignedStruct, ServerConfig, SignatureScheme};
+use rustls::{AlertDescription, DigitallySignedStruct, DistinguishedName, SignatureScheme};
 
-use crate::tls::config::server_by;
-use crate::tls::pin::{PinnedKey, wrong_key_in};
-use crate::transport::{Target, Unserved};
+use crate::tls::config::server_asking;
+use crate::tls::pin::{PinnedKey, algorithms, verify_tls12_signature, verify_tls13_signature, wrong_key_in};
+use crate::tls::visitor::AskedFor;
+use crate::transport::{ServiceTls, Target, Unserved};
 
 /// Whose certificate a server presented, if it was the wrong one. QUIC tells of it in words alone.
 #[derive(Debug, Clone, Default)]
@@ -32,8 +34,10 @@ impl Proof {
 
 /// Settings for one connection to `target`.
 pub(super) fn client(target: &Target, proof: &Proof) -> Arc<QuicClientConfig> {
-    let mut config = (*target.tls).clone();
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    let mut config = (*target.client_tls()).clone();
+    if target.pass.is_none() {
+        config.alpn_protocols = vec![ALPN.to_vec()];
+    }
     config.resumption = Resumption::disabled();
     config.enable_secret_extraction = false;
     let verifier = Noted { pin: PinnedKey { expected: target.key }, proof: proof.clone() };
@@ -102,7 +106,7 @@ pub(super) fn is_refusal(code: TransportErrorCode) -> bool {
 }
 
 /// Says how a hello is answered.
-type Choose<T> = Box<dyn FnOnce(&ClientHello<'_>) -> Result<(Arc<ServerConfig>, T), Unserved> + Send>;
+type Choose<T> = Box<dyn FnOnce(&ClientHello<'_>) -> Result<(ServiceTls, T), Unserved> + Send>;
 
 /// One peer's question for a service, asked and answered within the handshake.
 pub(super) struct Choice<T>(Mutex<State<T>>);
@@ -110,7 +114,7 @@ pub(super) struct Choice<T>(Mutex<State<T>>);
 enum State<T> {
     Waiting(Choose<T>),
     /// Kept for a second hello (RFC 8446, section 4.1.4).
-    Chosen(Option<T>, Option<Arc<CertifiedKey>>),
+    Chosen(Option<T>, Option<Arc<CertifiedKey>>, Option<Arc<AskedFor>>),
     Unserved(Option<Unserved>),
 }
 
@@ -122,24 +126,33 @@ impl<T> fmt::Debug for Choice<T> {
 
 impl<T: Send + 'static> Choice<T> {
     pub(super) fn new(
-        choose: impl FnOnce(&ClientHello<'_>) -> Result<(Arc<ServerConfig>, T), Unserved> + Send + 'static,
+        choose: impl FnOnce(&ClientHello<'_>) -> Result<(ServiceTls, T), Unserved> + Send + 'static,
     ) -> Arc<Self> {
         Arc::new(Self(Mutex::new(State::Waiting(Box::new(choose)))))
     }
 
     /// Settings for one peer, whose hello is answered with the certificate of whoever is chosen.
     pub(super) fn server(self: &Arc<Self>) -> Arc<QuicServerConfig> {
-        let mut config = server_by(Arc::clone(self) as Arc<dyn ResolvesServerCert>, &[&rustls::version::TLS13]);
+        let (resolver, verifier) = (Arc::clone(self), Arc::clone(self));
+        let mut config = server_asking(resolver, &[&rustls::version::TLS13], verifier);
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.send_tls13_tickets = 0;
         Arc::new(QuicServerConfig::try_from(config).expect("the provider has the cipher of first packets"))
+    }
+
+    /// What is asked of the peer, who has said hello.
+    fn asked_for(&self) -> Option<Arc<AskedFor>> {
+        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            State::Chosen(.., asked_for) => asked_for.clone(),
+            State::Waiting(_) | State::Unserved(_) => None,
+        }
     }
 
     /// What was chosen, behind the handshake; or why nothing was.
     pub(super) fn take(&self) -> Result<T, Option<Unserved>> {
         match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             State::Waiting(_) => Err(None),
-            State::Chosen(chosen, _) => chosen.take().ok_or(None),
+            State::Chosen(chosen, ..) => chosen.take().ok_or(None),
             State::Unserved(why) => Err(why.take()),
         }
     }
@@ -152,13 +165,13 @@ impl<T: Send + 'static> ResolvesServerCert for Choice<T> {
             State::Waiting(choose) => choose,
             chosen => {
                 *state = chosen;
-                return if let State::Chosen(_, certificate) = &*state { certificate.clone() } else { None };
+                return if let State::Chosen(_, certificate, _) = &*state { certificate.clone() } else { None };
             }
         };
         match waiting(&hello) {
-            Ok((config, chosen)) => {
-                let certificate = config.cert_resolver.resolve(hello);
-                *state = State::Chosen(Some(chosen), certificate.clone());
+            Ok((tls, chosen)) => {
+                let certificate = tls.config.cert_resolver.resolve(hello);
+                *state = State::Chosen(Some(chosen), certificate.clone(), tls.asked_for);
                 certificate
             }
             Err(unserved) => {
@@ -166,5 +179,48 @@ impl<T: Send + 'static> ResolvesServerCert for Choice<T> {
                 None
             }
         }
+    }
+}
+
+/// Asked for a certificate is who comes to a private service.
+impl<T: Send + 'static> ClientCertVerifier for Choice<T> {
+    fn offer_client_auth(&self) -> bool {
+        self.asked_for().is_some()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let asked_for = self.asked_for().ok_or(rustls::CertificateError::ApplicationVerificationFailure)?;
+        asked_for.verify_client_cert(end_entity, intermediates, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        algorithms().supported_schemes()
     }
 }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use hardline_proto::relay::message::{
     CALLER_MAGIC, CALLER_PREAMBLE, DATA_MAGIC, DATA_PREAMBLE, read_caller_preamble, read_dial_back_preamble,
 };
-use rustls::ServerConfig;
 use rustls::server::ClientHello;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -17,7 +16,7 @@ use super::dial_back::DialBacks;
 use super::server::Relay;
 use crate::transport::handshake;
 use crate::transport::secure::SecureStream;
-use crate::transport::{Incoming, Listener, Unserved, tcp};
+use crate::transport::{Incoming, Listener, ServiceTls, Unserved, tcp};
 
 /// What those who come in prove of the way here.
 #[derive(Clone)]
@@ -66,7 +65,7 @@ impl Incoming for P2pIncoming {
 
     async fn answer<T: Send + 'static>(
         self,
-        choose: impl FnOnce(&ClientHello<'_>) -> Result<(Arc<ServerConfig>, T), Unserved> + Send + 'static,
+        choose: impl FnOnce(&ClientHello<'_>) -> Result<(ServiceTls, T), Unserved> + Send + 'static,
     ) -> Result<(Self::Connection, T), Unserved> {
         if self.may_speak_no_tls() && self.speaks_no_tls().await.map_err(Unserved::Handshake)? {
             return Err(Box::pin(self.serve_without_tls()).await);
@@ -135,13 +134,13 @@ async fn answer_beside_relay<T: Send>(
     tcp: TcpStream,
     addr: SocketAddr,
     relay: &Arc<Relay>,
-    choose: impl FnOnce(&ClientHello<'_>) -> Result<(Arc<ServerConfig>, T), Unserved> + Send,
+    choose: impl FnOnce(&ClientHello<'_>) -> Result<(ServiceTls, T), Unserved> + Send,
 ) -> Result<(SecureStream<TcpStream>, T), Unserved> {
     let hello = Box::pin(handshake::greet(tcp, tcp::tune)).await?;
     let chosen = choose(&hello.client_hello());
     match chosen {
-        Ok((config, chosen)) => {
-            let connection = Box::pin(hello.accept(config)).await.map_err(Unserved::Handshake)?;
+        Ok((tls, chosen)) => {
+            let connection = Box::pin(hello.accept(tls.config)).await.map_err(Unserved::Handshake)?;
             Ok((connection, chosen))
         }
         Err(Unserved::UnknownName) => Err(Box::pin(relay.take(hello, addr)).await),

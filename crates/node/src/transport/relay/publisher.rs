@@ -14,9 +14,9 @@ use hardline_proto::relay::message::{
     CLIENT_ADDRESS, FromPublisher, FromRelay, RefusalReason, data_preamble, read_client_address,
 };
 use hardline_proto::relay::{ALPN, Id, Name, RelayUrl};
+use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::server::ClientHello;
-use rustls::{ClientConfig, ServerConfig};
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -33,7 +33,7 @@ use crate::network::NetworkState;
 use crate::tls::config::pinned_client;
 use crate::tls::sni::server_name;
 use crate::transport::secure::SecureStream;
-use crate::transport::{Incoming, Listener, Unserved, handshake, tcp};
+use crate::transport::{Incoming, Listener, ServiceTls, Unserved, handshake, tcp};
 
 type Tls = SecureStream<TcpStream>;
 
@@ -107,7 +107,7 @@ impl Incoming for RelayedIncoming {
 
     fn answer<T: Send + 'static>(
         self,
-        choose: impl FnOnce(&ClientHello<'_>) -> Result<(Arc<ServerConfig>, T), Unserved> + Send + 'static,
+        choose: impl FnOnce(&ClientHello<'_>) -> Result<(ServiceTls, T), Unserved> + Send + 'static,
     ) -> impl Future<Output = Result<(Self::Connection, T), Unserved>> + Send {
         self.0.answer(choose)
     }

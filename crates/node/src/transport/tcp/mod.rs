@@ -5,11 +5,9 @@ pub(crate) mod listen; // the P2P port
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use hardline_proto::hosts::{Host, HostPort};
-use rustls::ServerConfig;
 use rustls::server::ClientHello;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs, lookup_host};
@@ -21,7 +19,8 @@ pub(super) use crate::system::path_state::path_state;
 use super::dial::over_streams;
 use super::secure::SecureStream;
 use super::{
-    Asking, ByteStream, ConnectError, Connected, Incoming, Listener, Target, Transport, Unserved, handshake, look_up,
+    Asking, ByteStream, ConnectError, Connected, Incoming, Listener, ServiceTls, Target, Transport, Unserved,
+    handshake, look_up,
 };
 use crate::limits::{
     BRISK_IDLE, BRISK_INTERVAL, BRISK_RETRIES, CONNECT_TIMEOUT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES,
@@ -65,7 +64,7 @@ impl Incoming for TcpStream {
 
     async fn answer<T: Send + 'static>(
         self,
-        choose: impl FnOnce(&ClientHello<'_>) -> Result<(Arc<ServerConfig>, T), Unserved> + Send + 'static,
+        choose: impl FnOnce(&ClientHello<'_>) -> Result<(ServiceTls, T), Unserved> + Send + 'static,
     ) -> Result<(Self::Connection, T), Unserved> {
         handshake::answer(self, tune, choose).await
     }
