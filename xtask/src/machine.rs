@@ -110,7 +110,10 @@ pub(crate) const PEERS: &[Need] = &[
 ];
 
 /// For running here what is built for other systems, and for looking at packages.
-pub(crate) const ARTIFACTS: &[Need] = &[];
+pub(crate) const ARTIFACTS: &[Need] = &[
+    Need { package: "lintian", why: "what Debian expects of a package", is_there: || program("lintian", "--version") },
+    Need { package: "debootstrap", why: "a Debian to install it in", is_there: || program("debootstrap", "--version") },
+];
 
 /// For building on this system what runs on others.
 pub(crate) const CROSS: &[Need] = &[

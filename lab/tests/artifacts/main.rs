@@ -4,4 +4,7 @@
 
 mod archive;
 mod arm;
+mod deb;
+mod debian;
 mod empty_root;
+mod packed;

@@ -1,6 +1,7 @@
 //! `hardline-VERSION-TRIPLE.tar.gz`: the same bytes from the same files, whenever and wherever it
 //! is packed.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,8 @@ use tar::{Builder, EntryType, Header};
 use super::build::Built;
 use super::release::Release;
 
-/// A file of an archive: its name in there, its bytes, and whether it is a program.
+/// A file of an archive: its name in there, its bytes, and whether it is a program. A folder's name
+/// ends with a slash.
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) bytes: Vec<u8>,
@@ -62,6 +64,15 @@ fn read(name: &str, path: &Path) -> Result<Entry> {
     Ok(Entry { name: name.to_owned(), bytes, is_program: false })
 }
 
+/// Every folder in which one of the entries lies, for archives that must name them.
+pub(super) fn folders(entries: &[Entry]) -> Vec<Entry> {
+    let mut names = BTreeSet::new();
+    for entry in entries {
+        names.extend(entry.name.match_indices('/').map(|(slash, _)| &entry.name[..=slash]));
+    }
+    names.into_iter().map(|name| Entry { name: name.to_owned(), bytes: Vec::new(), is_program: false }).collect()
+}
+
 /// Writes the entries into a folder of that name, sorted, all of one time, and of nobody.
 ///
 /// # Errors
@@ -69,30 +80,47 @@ fn read(name: &str, path: &Path) -> Result<Entry> {
 pub(crate) fn write_tar<W: Write>(into: W, folder: &str, time: u64, mut entries: Vec<Entry>) -> Result<W> {
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     let mut tar = Builder::new(into);
-    append(&mut tar, &format!("{folder}/"), time, EntryType::Directory, 0o755, &[])?;
+    append(&mut tar, &format!("{folder}/"), time, EntryType::Directory, 0o755, 0, &[])?;
     for entry in entries {
-        let mode = if entry.is_program { 0o755 } else { 0o644 };
-        append(&mut tar, &format!("{folder}/{}", entry.name), time, EntryType::Regular, mode, &entry.bytes)?;
+        let name = format!("{folder}/{}", entry.name);
+        if name.ends_with('/') {
+            append(&mut tar, &name, time, EntryType::Directory, 0o755, 0, &[])?;
+        } else {
+            let mode = if entry.is_program { 0o755 } else { 0o644 };
+            append(&mut tar, &name, time, EntryType::Regular, mode, 0, &entry.bytes)?;
+        }
     }
     Ok(tar.into_inner()?)
 }
 
-fn append(
+/// Adds one file or folder, whose user and group have this number.
+///
+/// # Errors
+/// If its name is too long, or the other end takes no more.
+pub(super) fn append(
     tar: &mut Builder<impl Write>,
     name: &str,
     time: u64,
     kind: EntryType,
     mode: u32,
+    owner: u64,
     bytes: &[u8],
 ) -> Result<()> {
     let mut header = Header::new_ustar();
     header.set_entry_type(kind);
     header.set_mode(mode);
-    header.set_uid(0);
-    header.set_gid(0);
+    header.set_uid(owner);
+    header.set_gid(owner);
     header.set_mtime(time);
     header.set_size(bytes.len().try_into()?);
-    tar.append_data(&mut header, name, bytes).with_context(|| format!("packing {name}"))
+    if !name.starts_with("./") {
+        return tar.append_data(&mut header, name, bytes).with_context(|| format!("packing {name}"));
+    }
+    // As Debian's own packages have it. The library leaves the dot out.
+    let field = &mut header.as_ustar_mut().context("a header of ustar")?.name;
+    field.get_mut(..name.len()).with_context(|| format!("{name} is too long"))?.copy_from_slice(name.as_bytes());
+    header.set_cksum();
+    tar.append(&header, bytes).with_context(|| format!("packing {name}"))
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! `cargo xtask dist`: everything that is handed out, in `target/dist`.
 
 mod android;
+mod ar;
 mod archive;
 mod build;
+mod deb;
 mod notices;
 pub(crate) mod quick;
 mod release;
@@ -10,6 +12,7 @@ mod sums;
 mod target;
 mod toolchain;
 pub(crate) mod twice;
+mod units;
 mod wrappers;
 
 use std::path::{Path, PathBuf};
@@ -55,6 +58,7 @@ struct Packer {
 const PACKERS: &[Packer] = &[
     Packer { wants: Target::is_linux, pack: archive::pack },
     Packer { wants: Target::is_android, pack: android::pack },
+    Packer { wants: |target| deb::architecture(target).is_some(), pack: deb::pack },
 ];
 
 /// Builds and packs for the targets asked for, else for all that are handed out, and writes the

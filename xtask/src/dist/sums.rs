@@ -54,8 +54,13 @@ pub(crate) fn of_file(path: &Path) -> Result<String> {
         }
         hash.update(&piece[..length]);
     }
-    Ok(hash.finalize().iter().fold(String::new(), |mut text, byte| {
+    Ok(hexadecimal(&hash.finalize()))
+}
+
+/// A sum as text.
+pub(super) fn hexadecimal(sum: &[u8]) -> String {
+    sum.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
-    }))
+    })
 }

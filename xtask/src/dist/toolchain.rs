@@ -104,7 +104,10 @@ impl Toolchain {
         }
         command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
         // Built once, and looked into by no debugger.
-        command.env("CARGO_PROFILE_DEV_DEBUG", "false").env("CARGO_INCREMENTAL", "false");
+        command
+            .env("CARGO_PROFILE_DEV_DEBUG", "false")
+            .env("CARGO_PROFILE_DEV_STRIP", "symbols")
+            .env("CARGO_INCREMENTAL", "false");
         command.env("ZIG_GLOBAL_CACHE_DIR", self.folder.join("zig-cache"));
         command.env("ZIG_LOCAL_CACHE_DIR", self.folder.join("zig-cache"));
         let name = target.triple().replace('-', "_");
