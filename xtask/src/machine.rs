@@ -113,6 +113,13 @@ pub(crate) const PEERS: &[Need] = &[
 pub(crate) const ARTIFACTS: &[Need] = &[
     Need { package: "lintian", why: "what Debian expects of a package", is_there: || program("lintian", "--version") },
     Need { package: "debootstrap", why: "a Debian to install it in", is_there: || program("debootstrap", "--version") },
+    Need { package: "skopeo", why: "reading container images", is_there: || program("skopeo", "--version") },
+    Need { package: "umoci", why: "unpacking them", is_there: || program("umoci", "--version") },
+    Need { package: "docker-compose", why: "reading compose.yaml", is_there: || program("docker-compose", "version") },
+    Need { package: "shellcheck", why: "faults of install.sh", is_there: || program("shellcheck", "--version") },
+    Need { package: "busybox", why: "a computer with little else", is_there: || program("busybox", "--list") },
+    Need { package: "dash", why: "Debian's shell", is_there: || exists("/usr/bin/dash") },
+    Need { package: "wget", why: "fetching without curl", is_there: || program("wget", "--version") },
 ];
 
 /// For building on this system what runs on others.

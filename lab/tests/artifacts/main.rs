@@ -7,4 +7,6 @@ mod arm;
 mod deb;
 mod debian;
 mod empty_root;
+mod install;
+mod oci;
 mod packed;

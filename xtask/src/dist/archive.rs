@@ -12,6 +12,7 @@ use tar::{Builder, EntryType, Header};
 
 use super::build::Built;
 use super::release::Release;
+use super::units;
 
 /// A file of an archive: its name in there, its bytes, and whether it is a program. A folder's name
 /// ends with a slash.
@@ -29,9 +30,14 @@ pub(super) fn pack(release: &Release, built: &Built) -> Result<PathBuf> {
     let name = format!("{}-{}", release.name(), built.target.triple());
     let path = release.out.join(format!("{name}.tar.gz"));
     let file = File::create(&path).with_context(|| format!("writing {}", path.display()))?;
+    let mut files = contents(release, built)?;
+    // For install.sh, which puts the program into the same place.
+    let unit = units::for_program(units::USER, "%h/.local/bin/hardline")?;
+    let name_of_unit = "systemd/user/hardline.service".to_owned();
+    files.push(Entry { name: name_of_unit, bytes: unit.into_bytes(), is_program: false });
     // No name and no time in gzip's own head.
     let packed = GzBuilder::new().write(file, Compression::best());
-    write_tar(packed, &name, release.time, contents(release, built)?)?.finish()?.sync_all()?;
+    write_tar(packed, &name, release.time, files)?.finish()?.sync_all()?;
     Ok(path)
 }
 

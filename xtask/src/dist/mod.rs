@@ -6,6 +6,7 @@ mod archive;
 mod build;
 mod deb;
 mod notices;
+mod oci;
 pub(crate) mod quick;
 mod release;
 mod sums;
@@ -61,6 +62,12 @@ const PACKERS: &[Packer] = &[
     Packer { wants: |target| deb::architecture(target).is_some(), pack: deb::pack },
 ];
 
+/// Makes one file of several targets' programs, where there is one that it is for.
+type JointPacker = fn(&Release, &[Built]) -> Result<Option<PathBuf>>;
+
+/// What is made of all programs at once.
+const JOINT: &[JointPacker] = &[oci::pack];
+
 /// Builds and packs for the targets asked for, else for all that are handed out, and writes the
 /// sums.
 ///
@@ -80,22 +87,36 @@ pub(crate) fn run_dist(options: &Options) -> Result<ExitCode> {
     }
     let toolchain = Toolchain::prepare()?;
     let release = Release::prepare(Path::new(OUT))?;
-    let mut files = Vec::new();
+    let mut built = Vec::new();
     for target in targets {
-        let built = match &options.program {
+        built.push(match &options.program {
             Some(program) => Built { target: *target, program: program.clone() },
             None => build::release(&toolchain, *target)?,
-        };
-        notices::write(&release, &toolchain, *target)?;
-        for packer in PACKERS.iter().filter(|packer| (packer.wants)(*target)) {
-            files.push((packer.pack)(&release, &built)?);
-        }
+        });
     }
-    sums::write(Path::new(OUT))?;
-    for file in files {
+    for file in pack(&release, &toolchain, &built)? {
         println!("{:10} {}", std::fs::metadata(&file)?.len(), file.display());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes every kind of file from these programs, and the sums; says where they are.
+///
+/// # Errors
+/// If something cannot be packed.
+fn pack(release: &Release, toolchain: &Toolchain, built: &[Built]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for built in built {
+        notices::write(release, toolchain, built.target)?;
+        for packer in PACKERS.iter().filter(|packer| (packer.wants)(built.target)) {
+            files.push((packer.pack)(release, built)?);
+        }
+    }
+    for pack in JOINT {
+        files.extend(pack(release, built)?);
+    }
+    sums::write(&release.out)?;
+    Ok(files)
 }
 
 fn check(asked: &[Target]) -> Result<ExitCode> {

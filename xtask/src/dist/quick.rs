@@ -9,7 +9,6 @@ use super::build::{self, Built};
 use super::release::Release;
 use super::target::Target;
 use super::toolchain::Toolchain;
-use super::{PACKERS, notices, sums};
 
 /// Where it lands: `TRIPLE/hardline`, and what is packed of that.
 pub(crate) const OUT: &str = "target/artifacts";
@@ -60,11 +59,5 @@ fn pack(toolchain: &Toolchain, built: &[Built], out: &Path) -> Result<()> {
     let writer = built.iter().find(|built| built.target == BUILT[0]).context("nothing packed without its documents")?;
     let writer: PathBuf = writer.program.canonicalize()?;
     let release = Release::new(out, &|| Command::new(&writer))?;
-    for built in built {
-        notices::write(&release, toolchain, built.target)?;
-        for packer in PACKERS.iter().filter(|packer| (packer.wants)(built.target)) {
-            (packer.pack)(&release, built)?;
-        }
-    }
-    sums::write(out)
+    super::pack(&release, toolchain, built).map(drop)
 }
