@@ -2,6 +2,7 @@
 //!
 //! Run by `cargo xtask test`, which builds it first.
 
+mod android;
 mod archive;
 mod arm;
 mod deb;

@@ -6,10 +6,12 @@
 //! exchange ADDRESS FILE [PAUSE]` sends raw bytes. `hardline-lab liar KEYHASH PORT` claims on the
 //! LAN to be a service that it is not. `hardline-lab delay LEFT RIGHT MICROSECONDS` is a long
 //! cable. `hardline-lab witness LISTEN` says who asks for what. `hardline-lab stun ADDRESS ADDRESS
-//! PORT` is a STUN server. `hardline-lab udp-echo LISTEN` sends datagrams back, and `hardline-lab
+//! PORT` is a STUN server. `hardline-lab app ROOT CALLS INPUT ARGUMENT…` becomes
+//! Hardline as an app of Android runs it. `hardline-lab udp-echo LISTEN` sends datagrams back, and `hardline-lab
 //! play ADDRESS SECONDS PLAYERS` sends them as a game does. Programs of their own,
 //! because each runs on a host of its own.
 
+mod app;
 mod browser;
 mod client;
 mod datagrams;
@@ -39,11 +41,12 @@ async fn main() -> Result<ExitCode> {
         ["udp-echo", listen] => datagrams::echo(listen).await?,
         ["play", at, seconds, players] => datagrams::play(at, seconds.parse()?, players.parse()?).await?,
         ["liar", key, port] => liar::lie(key, port)?,
+        ["app", root, calls, input, ref arguments @ ..] => app::become_one(root, calls, input, arguments)?,
         ["delay", left, right, microseconds] => delay::run(left, right, microseconds.parse()?)?,
         ["stun", first, second, port] => stun::serve(first, second, port)?,
         _ => {
             bail!(
-                "usage: hardline-lab backend | client | browser | exchange | liar | delay | play | stun | udp-echo | \
+                "usage: hardline-lab app | backend | client | browser | exchange | liar | delay | play | stun | udp-echo | \
                  witness ARGUMENT…"
             )
         }
