@@ -12,6 +12,9 @@ pub const CONTENT_TYPE: &str = "text/html; charset=utf-8";
 /// loaded, sent or framed.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// The same for a page whose form is sent to where the page comes from.
+pub const FORM_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
 /// Lays out a page; `title` is for the browser's tab, `body` brings its own `h1`.
 ///
 /// Plain `h1`, `h2`, `p`, `ul`, `table`, `code`, `footer` look right as they are. Classes:

@@ -416,3 +416,55 @@ async fn a_visitor_is_told_of_with_its_name_and_when_it_was_here_last() {
     assert_eq!(house.store.rename_visitor(house.key(), "alice".into(), "eve".into()).await.unwrap(), Some(true));
     alive(&mut tunnel).await;
 }
+
+/// A request for the page of an invitation, and the whole answer.
+async fn page(gateway: SocketAddr, method: &str, invitation: &Invitation, headers: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(gateway).await.unwrap();
+    let (path, host) = (format!("/invite/{}", invitation.code()), format!("localhost:{}", gateway.port()));
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/html\r\n{headers}Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(LIMIT, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn the_gateways_page_accepts_an_invitation_when_its_own_button_is_pressed() {
+    let house = House::of(common::hello().await).await;
+    let alice = house.dialler().await;
+    let invitation = house.invite(None, 1, SystemTime::now() + DAY, None).await;
+    let at = alice.browser_addr();
+    let shown = page(at, "GET", &invitation, "", "").await;
+    assert!(shown.contains("<form method=\"post\">") && shown.contains(&house.key().to_string()), "{shown}");
+    assert!(shown.contains("form-action 'self'") && shown.contains("X-Frame-Options: DENY"), "{shown}");
+    assert!(house.store.visitors(house.key()).await.unwrap().is_empty(), "to look at it changes nothing");
+    let own = format!("Origin: http://localhost:{}\r\nSec-Fetch-Site: same-origin\r\n", at.port());
+    happens(async || page(at, "POST", &invitation, &own, "name=Alice%27s+laptop").await.contains("You are in")).await;
+    let visitors = house.store.visitors(house.key()).await.unwrap();
+    assert_eq!(visitors.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["Alice's laptop"]);
+    let opened = get(at, &format!("{}.localhost", house.key()), "").await;
+    assert!(opened.ends_with("hello"), "{opened}");
+}
+
+#[tokio::test]
+async fn a_page_elsewhere_cannot_accept_an_invitation_for_the_user() {
+    let house = House::of(echo().await).await;
+    let alice = house.dialler().await;
+    let invitation = house.invite_one("alice").await;
+    let at = alice.browser_addr();
+    for headers in [
+        "Origin: http://example.org\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n",
+        "Origin: null\r\n",
+        "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n",
+        "Sec-Fetch-Site: same-site\r\nSec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: empty\r\n",
+    ] {
+        let answer = page(at, "POST", &invitation, headers, "name=eve").await;
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{headers}: {answer}");
+    }
+    assert!(house.store.visitors(house.key()).await.unwrap().is_empty());
+    assert_eq!(accepted(&alice, &invitation).await.unwrap().name, "alice", "it is as good as before");
+}

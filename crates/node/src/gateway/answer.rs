@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::discovery::Report;
-use crate::page::{CONTENT_SECURITY_POLICY, page};
+use crate::page::{CONTENT_SECURITY_POLICY, FORM_SECURITY_POLICY, page};
 
 /// Seconds after which a page that may help itself loads again.
 const RETRY_SECONDS: u32 = 3;
@@ -52,6 +52,8 @@ pub(super) struct Answer {
     about: Option<KeyHash>,
     tried: Option<Arc<Report>>,
     header: Option<(&'static str, &'static str)>,
+    /// Whether it has a form that is sent to where it comes from.
+    has_form: bool,
     /// A file with its type, which is sent whatever the client likes to read.
     file: Option<(&'static str, String)>,
     /// Takes the place of the sentences, where there is more to show than those.
@@ -78,6 +80,7 @@ impl Answer {
             about: None,
             tried: None,
             header: None,
+            has_form: false,
             file: None,
             content: None,
         }
@@ -121,6 +124,12 @@ impl Answer {
         self
     }
 
+    /// Lets the page have a form that is sent to where the page comes from.
+    pub(super) fn with_form(mut self) -> Self {
+        self.has_form = true;
+        self
+    }
+
     /// Sends `content` of the type `media_type` as it is.
     pub(super) fn file(mut self, media_type: &'static str, content: String) -> Self {
         self.file = Some((media_type, content));
@@ -148,6 +157,12 @@ impl Answer {
             body.len(),
         );
         for (name, value) in HEADERS.iter().chain(&self.header) {
+            let value = match *name {
+                "Content-Security-Policy" if self.has_form => FORM_SECURITY_POLICY,
+                // Otherwise browsers do not say of whose page the form is (Fetch, section 3.2).
+                "Referrer-Policy" if self.has_form => "same-origin",
+                _ => value,
+            };
             let _ = write!(head, "{name}: {value}\r\n");
         }
         if self.retries {

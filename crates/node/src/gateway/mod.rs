@@ -6,6 +6,7 @@ mod errors; // why a request is not served → answer
 mod first_page; // what can be opened from here → answer
 mod forward; // a port of its own → one service, without names
 mod http; // a connection whose HTTP is followed: requests by their own names, answers with a policy
+mod invitation; // a page that accepts an invitation
 mod isolation; // which services are followed, and why a request does not go on
 mod listen; // 127.0.0.1 and ::1, both
 mod local; // where programs connect to a forwarded service
@@ -167,8 +168,9 @@ impl Gateway {
     }
 
     /// Answers a request over HTTP, or reaches its service.
-    async fn answer(&self, browser: TcpStream, mut bytes: Vec<u8>, mut head: RequestHead) -> Option<Box<Opened>> {
+    async fn answer(&self, mut browser: TcpStream, mut bytes: Vec<u8>, mut head: RequestHead) -> Option<Box<Opened>> {
         let answer = match self.admit(&mut head, &mut bytes) {
+            true if invitation::is_asked_for(&head) => Some(self.invitation(&mut browser, &bytes, &head).await),
             true => self.stages.answer(&head).await,
             false => Some(errors::not_a_service()),
         };

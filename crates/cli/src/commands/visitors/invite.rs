@@ -68,8 +68,8 @@ fn sentence(args: &InviteArgs, number: i64, name: Option<&str>) -> String {
     );
     format!(
         "Invitation {number}{whom}: good {uses}, within {expires}. Who accepts it may come in {stay}.\n\
-         Whoever has the link can accept it, so send it in a way that you trust. On the other computer:\n\
-         `hardline accept LINK`."
+         Whoever has the link can accept it, so send it in a way that you trust. On the other computer,\n\
+         `hardline accept LINK`, or the link in a browser while hardline runs."
     )
 }
 
