@@ -39,7 +39,8 @@ pub(crate) fn test(builder: Background, lab: impl Fn(&mut Command) -> Result<()>
     builder.wait().context("building what is handed out")?;
     let program = static_program()?;
     println!("The program's own tests, with {}:", program.display());
-    run(cargo(&["test", "--no-fail-fast", "--package", "hardline", "--test", "program"])
+    // Chosen as in the stage of all crates: another choice has other features, and builds anew.
+    run(cargo(&["test", "--no-fail-fast", "--workspace", "--exclude", "hardline-lab", "--test", "program"])
         .env("HARDLINE_PROGRAM", &program))?;
     let mut scenarios = cargo(&["test", "--no-fail-fast", "--package", "hardline-lab"]);
     scenarios.args(["--test", "ours", "--test", "anywhere", "--", "--test-threads", "2"]).args(SCENARIOS);
