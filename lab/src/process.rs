@@ -167,6 +167,15 @@ impl Process {
         self.wait(limit)
     }
 
+    /// Sends SIGINT, as Ctrl-C does, and waits for the end.
+    ///
+    /// # Errors
+    /// If it still runs after `limit`.
+    pub fn interrupt(&mut self, limit: Duration) -> Result<ExitStatus> {
+        self.signal(rustix::process::Signal::INT)?;
+        self.wait(limit)
+    }
+
     /// Sends SIGKILL and waits for the end.
     pub fn kill(&mut self) -> Result<ExitStatus> {
         self.child.kill()?;

@@ -120,6 +120,8 @@ pub(crate) const ARTIFACTS: &[Need] = &[
     Need { package: "busybox", why: "a computer with little else", is_there: || program("busybox", "--list") },
     Need { package: "dash", why: "Debian's shell", is_there: || exists("/usr/bin/dash") },
     Need { package: "wget", why: "fetching without curl", is_there: || program("wget", "--version") },
+    Need { package: "wine", why: "running the program for Windows", is_there: || program("wine", "--version") },
+    Need { package: "wine64", why: "the same, on 64 bits", is_there: || exists("/usr/lib/wine/wine64") },
 ];
 
 /// For building on this system what runs on others.

@@ -11,3 +11,5 @@ mod empty_root;
 mod install;
 mod oci;
 mod packed;
+mod windows;
+mod wine;

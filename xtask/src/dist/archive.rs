@@ -65,7 +65,11 @@ pub(crate) fn contents(release: &Release, built: &Built) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-fn read(name: &str, path: &Path) -> Result<Entry> {
+/// A file that goes into an archive by that name.
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) fn read(name: &str, path: &Path) -> Result<Entry> {
     let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     Ok(Entry { name: name.to_owned(), bytes, is_program: false })
 }

@@ -14,6 +14,7 @@ mod target;
 mod toolchain;
 pub(crate) mod twice;
 mod units;
+mod windows;
 mod wrappers;
 
 use std::path::{Path, PathBuf};
@@ -60,6 +61,7 @@ const PACKERS: &[Packer] = &[
     Packer { wants: Target::is_linux, pack: archive::pack },
     Packer { wants: Target::is_android, pack: android::pack },
     Packer { wants: |target| deb::architecture(target).is_some(), pack: deb::pack },
+    Packer { wants: Target::is_windows, pack: windows::pack },
 ];
 
 /// Makes one file of several targets' programs, where there is one that it is for.

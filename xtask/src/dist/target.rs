@@ -15,7 +15,7 @@ pub(crate) enum Target {
     /// Linux on 32-bit ARM from version 7 on: old Raspberry Pis; static
     #[value(name = "armv7-unknown-linux-musleabihf")]
     LinuxArm32,
-    /// Windows; checked, not packed yet
+    /// Windows 10 and later on a PC
     #[value(name = "x86_64-pc-windows-gnu")]
     Windows,
     /// macOS on Apple's own processors; checked, not linked
@@ -28,7 +28,7 @@ pub(crate) enum Target {
 
 impl Target {
     /// What is built and packed. macOS is not: its linker needs Apple's own files.
-    pub(crate) const HANDED_OUT: &[Self] = &[Self::LinuxX86, Self::LinuxArm64, Self::LinuxArm32];
+    pub(crate) const HANDED_OUT: &[Self] = &[Self::LinuxX86, Self::LinuxArm64, Self::LinuxArm32, Self::Windows];
 
     pub(crate) fn triple(self) -> &'static str {
         match self {
@@ -48,6 +48,10 @@ impl Target {
 
     pub(crate) fn is_linux(self) -> bool {
         matches!(self, Self::LinuxX86 | Self::LinuxArm64 | Self::LinuxArm32)
+    }
+
+    pub(crate) fn is_windows(self) -> bool {
+        self == Self::Windows
     }
 
     /// The program's file.
@@ -70,14 +74,13 @@ impl Target {
     /// Refuses what can be checked only.
     ///
     /// # Errors
-    /// For macOS and Windows.
+    /// For macOS.
     pub(crate) fn must_be_packed(self) -> Result<()> {
         match self {
             Self::MacArm | Self::MacX86 => {
                 bail!("{} cannot be linked here: Apple's own files are needed; --check compiles it", self.triple())
             }
-            Self::Windows => bail!("nothing packs {} yet; --check compiles it", self.triple()),
-            Self::LinuxX86 | Self::LinuxArm64 | Self::LinuxArm32 => Ok(()),
+            Self::LinuxX86 | Self::LinuxArm64 | Self::LinuxArm32 | Self::Windows => Ok(()),
         }
     }
 }

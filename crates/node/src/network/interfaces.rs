@@ -54,15 +54,20 @@ fn sending_addrs() -> Vec<InterfaceAddr> {
     // the system chooses an address.
     let v4 = sending_addr(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into());
     let v6 = sending_addr(Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into());
-    let of = |ip: IpAddr| InterfaceAddr {
+    v4.into_iter().chain(v6).map(unlisted).collect()
+}
+
+fn unlisted(ip: IpAddr) -> InterfaceAddr {
+    InterfaceAddr {
         ip,
-        prefix_len: if ip.is_ipv4() { 32 } else { 128 },
+        // Not known: as in most homes. Nobody is a neighbour of an address alone, and neighbours
+        // are those whose answers are heard.
+        prefix_len: if ip.is_ipv4() { 24 } else { 64 },
         is_up: true,
         may_multicast: true,
         is_short_lived: false,
         interface: UNNAMED.to_owned(),
-    };
-    v4.into_iter().chain(v6).map(of).collect()
+    }
 }
 
 fn sending_addr(any: IpAddr, to: IpAddr) -> Option<IpAddr> {
@@ -87,14 +92,7 @@ mod tests {
 
     #[test]
     fn where_no_interface_is_listed_the_addresses_that_are_sent_from_are_those_of_the_host() {
-        let one = InterfaceAddr {
-            ip: Ipv4Addr::LOCALHOST.into(),
-            prefix_len: 32,
-            is_up: true,
-            may_multicast: true,
-            is_short_lived: false,
-            interface: UNNAMED.to_owned(),
-        };
+        let one = unlisted(Ipv4Addr::LOCALHOST.into());
         let refused = || Err(io::Error::from_raw_os_error(0));
         assert_eq!(listed(refused(), || vec![one.clone()]).unwrap(), [one]);
         let error = listed(refused(), Vec::new).unwrap_err().to_string();
