@@ -39,7 +39,7 @@ pub(super) fn pack(release: &Release, built: &Built) -> Result<PathBuf> {
     elf::must_run_on_phones(&program)?;
     machine::prepare("tools that make the Android app", machine::ANDROID)?;
     let work = Work::new(&release.out.join("android"))?;
-    let unsigned = work.assemble(&release.version, &program)?;
+    let unsigned = work.assemble(&release.version, &program, &licences(&release.notices(built.target))?)?;
     fdroid::write(&work.sources, &work.folder, &release.version)?;
     let path = release.out.join(format!("{}.apk", release.name()));
     sign::sign(&unsigned, &path, &sign::Key::given_or_made(&release.out.join("android-key.p12"))?)?;
@@ -49,6 +49,13 @@ pub(super) fn pack(release: &Release, built: &Built) -> Result<PathBuf> {
         bail!("{} has {size} bytes, and more than {MAX_SIZE} are too many", path.display());
     }
     Ok(path)
+}
+
+/// Ours, and those of everything that the program is made of.
+fn licences(notices: &Path) -> Result<String> {
+    let files = ["LICENSE-MIT".into(), "LICENSE-APACHE".into(), notices.join("THIRD-PARTY-LICENSES.txt")];
+    let read = |path: &PathBuf| std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()));
+    Ok(files.iter().map(read).collect::<Result<Vec<_>>>()?.join("\n"))
 }
 
 /// A folder for what lies between the sources and the finished file.
@@ -69,11 +76,11 @@ impl Work {
     }
 
     /// The app without a signature: the same bytes from the same sources.
-    fn assemble(&self, version: &str, program: &[u8]) -> Result<PathBuf> {
+    fn assemble(&self, version: &str, program: &[u8], licences: &str) -> Result<PathBuf> {
         let code = self.compile()?;
         let resources = self.compile_resources(version)?;
         let path = self.folder.join("unsigned.apk");
-        package::write(&path, &resources, &code, program)?;
+        package::write(&path, &resources, &code, program, licences)?;
         Ok(path)
     }
 }

@@ -16,6 +16,9 @@ use crate::steps::run;
 /// Where Android looks for the code of a processor; the program is unpacked from there.
 pub(super) const PROGRAM: &str = "lib/arm64-v8a/libhardline.so";
 
+/// Whoever hands the app on hands these on.
+pub(super) const LICENCES: &str = "assets/LICENSES.txt";
+
 /// Android maps this one as it lies in the archive, at a multiple of four bytes.
 const TABLE: &str = "resources.arsc";
 
@@ -55,11 +58,12 @@ pub(super) fn version_code(version: &str) -> Result<u32> {
 ///
 /// # Errors
 /// If something cannot be read or written.
-pub(super) fn write(path: &Path, resources: &Path, code: &Path, program: &[u8]) -> Result<()> {
+pub(super) fn write(path: &Path, resources: &Path, code: &Path, program: &[u8], licences: &str) -> Result<()> {
     let mut files = unpacked(resources)?;
     manifest::make_special_use(files.get_mut(MANIFEST).context("aapt wrote no manifest")?)?;
     files.insert("classes.dex".to_owned(), std::fs::read(code)?);
     files.insert(PROGRAM.to_owned(), program.to_vec());
+    files.insert(LICENCES.to_owned(), licences.into());
     let mut archive = ZipWriter::new(File::create(path).with_context(|| format!("writing {}", path.display()))?);
     for (name, bytes) in files {
         let usual = SimpleFileOptions::default().last_modified_time(zip::DateTime::default()).unix_permissions(0o644);

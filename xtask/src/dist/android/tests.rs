@@ -25,8 +25,9 @@ impl App {
     fn made() -> Self {
         let app = Self { folder: repository("target/android-tests"), program: elf::tests::program(183, 1, 65_536) };
         let work = Work::new(&app.folder).unwrap();
-        let unsigned =
-            work.assemble("1.2.3", &app.program).expect("`cargo xtask test --only machine` installs the tools");
+        let unsigned = work
+            .assemble("1.2.3", &app.program, "licences")
+            .expect("`cargo xtask test --only machine` installs the tools");
         sign::sign(&unsigned, &app.signed(), &sign::Key::made(&app.folder.join("key.p12")).unwrap()).unwrap();
         app
     }
@@ -52,10 +53,12 @@ fn the_archive_holds_the_program_and_nothing_unknown() {
     let app = App::get();
     let files = package::unpacked(&app.signed()).unwrap();
     assert_eq!(files[package::PROGRAM], app.program);
+    assert_eq!(files[package::LICENCES], *b"licences");
     assert_eq!(files["classes.dex"][..8], *b"dex\n039\0");
     let names: Vec<&str> = files.keys().map(String::as_str).collect();
     let expected = [
         "AndroidManifest.xml",
+        package::LICENCES,
         "classes.dex",
         package::PROGRAM,
         "res/drawable/icon.xml",
@@ -202,7 +205,7 @@ fn the_logic_passes_its_tests_before_and_after_the_translation() {
 fn the_same_sources_make_the_same_file() {
     let app = App::get();
     let elsewhere = tempfile::tempdir().unwrap();
-    let again = Work::new(elsewhere.path()).unwrap().assemble("1.2.3", &app.program).unwrap();
+    let again = Work::new(elsewhere.path()).unwrap().assemble("1.2.3", &app.program, "licences").unwrap();
     let unsigned = app.folder.join("unsigned.apk");
     assert!(std::fs::read(&again).unwrap() == std::fs::read(&unsigned).unwrap(), "the files differ");
 }
