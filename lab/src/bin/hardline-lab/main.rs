@@ -6,10 +6,10 @@
 //! exchange ADDRESS FILE [PAUSE]` sends raw bytes. `hardline-lab liar KEYHASH PORT` claims on the
 //! LAN to be a service that it is not. `hardline-lab delay LEFT RIGHT MICROSECONDS` is a long
 //! cable. `hardline-lab witness LISTEN` says who asks for what. `hardline-lab stun ADDRESS ADDRESS
-//! PORT` is a STUN server. `hardline-lab app ROOT CALLS INPUT ARGUMENT…` becomes
-//! Hardline as an app of Android runs it. `hardline-lab udp-echo LISTEN` sends datagrams back, and `hardline-lab
-//! play ADDRESS SECONDS PLAYERS` sends them as a game does. Programs of their own,
-//! because each runs on a host of its own.
+//! PORT` is a STUN server. `hardline-lab app ROOT CALLS INPUT ARGUMENT…` becomes Hardline as an app
+//! of Android runs it. `hardline-lab udp-echo LISTEN` sends datagrams back, and `hardline-lab play
+//! ADDRESS SECONDS PLAYERS` sends them as a game does. Programs of their own, because each runs on
+//! a host of its own.
 
 mod app;
 mod browser;
