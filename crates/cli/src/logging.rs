@@ -2,7 +2,10 @@
 
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -15,17 +18,17 @@ pub enum LogFormat {
 
 /// Whether `filter` can be used.
 pub(crate) fn check_filter(filter: &str) -> Result<(), String> {
-    EnvFilter::builder().parse(filter).map(drop).map_err(|err| err.to_string())
+    filter.parse::<Targets>().map(drop).map_err(|err| err.to_string())
 }
 
 /// Starts logging. A filter that [`check_filter`] refuses logs warnings.
 pub(crate) fn start(filter: &str, format: LogFormat) {
-    let filter = EnvFilter::builder().parse(filter).unwrap_or_else(|_| EnvFilter::new("warn"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = filter.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::WARN));
+    let (lines, chosen) = (fmt::layer().with_writer(std::io::stderr), tracing_subscriber::registry().with(filter));
     // A second start, as a test in this process may ask for, keeps the first.
     let _ = match format {
-        LogFormat::Human => lines.with_ansi(has_colours()).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Human => chosen.with(lines.with_ansi(has_colours())).try_init(),
+        LogFormat::Json => chosen.with(lines.json().flatten_event(true)).try_init(),
     };
 }
 
