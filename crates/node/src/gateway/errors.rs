@@ -57,7 +57,7 @@ fn unknown_name() -> Answer {
 /// The answer to a request that cannot be passed on, though its head can be read.
 pub(super) fn refused_request(refusal: Refused) -> Answer {
     let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
-    Answer::new(status, "refused_request", "This request cannot be passed on").say(format!("{}.", capital(&refusal)))
+    Answer::new(status, "refused_request", "This request cannot be passed on").say(sentence(&refusal))
 }
 
 /// The answer to a browser that asks for a service worker.
@@ -71,13 +71,13 @@ pub(super) fn service_worker() -> Answer {
 pub(super) fn unreadable(why: BadAnswer) -> Answer {
     Answer::new(StatusCode::BAD_GATEWAY, "unreadable_answer", "The answer of this service cannot be read")
         .say("The right computer was reached, and it proved its name.")
-        .say(format!("{}.", capital(&why)))
+        .say(sentence(&why))
         .say("With trusted = true for this service in the configuration its answers are passed on as they are.")
 }
 
-/// The text of `error`, as a sentence begins.
-fn capital(error: &impl std::fmt::Display) -> String {
-    let text = error.to_string();
+/// The text of `error`, as a sentence.
+pub(super) fn sentence(error: &impl std::fmt::Display) -> String {
+    let text = format!("{error}.");
     let mut characters = text.chars();
     characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }

@@ -45,7 +45,8 @@ impl Gateway {
         let invitation = match Invitation::parse(&head.target) {
             Ok(invitation) => invitation,
             Err(error) => {
-                return Answer::new(StatusCode::BAD_REQUEST, "no_invitation", "No invitation").say(sentence(&error));
+                return Answer::new(StatusCode::BAD_REQUEST, "no_invitation", "No invitation")
+                    .say(errors::sentence(&error));
             }
         };
         match head.method.as_str() {
@@ -104,7 +105,7 @@ fn accepted(invitation: &Invitation, enrolled: &Enrolled, port: u16) -> Answer {
 
 fn refused(error: &AcceptError) -> Answer {
     let answer = Answer::new(StatusCode::BAD_GATEWAY, "not_accepted", "The invitation was not accepted");
-    let answer = answer.say(sentence(error));
+    let answer = answer.say(errors::sentence(error));
     match error {
         AcceptError::NotReached(error) => answer
             .say("Load this page again when the other computer is there, and press the button once more.")
@@ -112,14 +113,6 @@ fn refused(error: &AcceptError) -> Answer {
         AcceptError::NoAnswer => answer.say("Press the button once more: that does no harm."),
         _ => answer,
     }
-}
-
-/// The text of an error, as a sentence.
-fn sentence(error: &impl std::fmt::Display) -> String {
-    let text = error.to_string();
-    let mut chars = text.chars();
-    let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
-    format!("{first}{}.", chars.as_str())
 }
 
 /// What the form sends, behind a head of `head_len` bytes in `bytes`. `None` if it does not come as
