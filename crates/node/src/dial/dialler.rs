@@ -164,7 +164,8 @@ impl Dialler {
         let job = |first| self.job(name, None, self.passes.get(&name.key)).map(|job| Job { first, ..job });
         let kind = first.kind;
         let mut raced = race(&self.resolver, name, waiting, job(first), purpose).await;
-        if raced.is_err() && self.passes.has_news(name.key).await {
+        let is_turned_away = raced.as_ref().is_err_and(|error| error.report.has_answer());
+        if is_turned_away && self.passes.has_news(name.key).await {
             // What was to go with the question may have been taken, and goes behind it now.
             raced = race(&self.resolver, name, waiting, job(FirstPayload::nothing(kind)), purpose).await;
         }

@@ -25,6 +25,14 @@ pub struct Report {
     pub took: Duration,
 }
 
+impl Report {
+    /// Whether somebody answered at any of the addresses.
+    pub(crate) fn has_answer(&self) -> bool {
+        let is_silent = |outcome: &Outcome| matches!(outcome, Outcome::Unreachable { .. } | Outcome::Unfinished);
+        self.attempts.iter().any(|attempt| !is_silent(&attempt.outcome))
+    }
+}
+
 /// One place addresses were looked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SourceReport {
