@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 
 use crate::background::Background;
 use crate::dist::{self, Target, quick, twice};
-use crate::steps::{cargo, run};
+use crate::steps::{cargo, itself, run};
 
 /// What the building says.
 const LOG: &str = "target/artifacts.log";
@@ -26,8 +26,7 @@ const SCENARIOS: [&str; 3] = [
 /// If it cannot be started.
 pub(crate) fn begin() -> Result<Background> {
     println!("What is handed out is built beside the next stages; {LOG} tells how far it is.");
-    let mut build = Command::new(std::env::current_exe().context("the name of this program")?);
-    Background::start(build.args(["dist", "--quick"]), Path::new(LOG))
+    Background::start(&itself(&["dist", "--quick"]), Path::new(LOG))
 }
 
 /// Waits for what is being built and tests it. `lab` makes a command of cargo one that may make
@@ -60,7 +59,7 @@ pub(crate) fn test(builder: Background, lab: impl Fn(&mut Command) -> Result<()>
 /// # Errors
 /// If something fails, or the two builds differ.
 pub(crate) fn test_all(lab: impl Fn(&mut Command) -> Result<()>) -> Result<()> {
-    run(Command::new(std::env::current_exe()?).arg("dist"))?;
+    run(&mut itself(&["dist"]))?;
     let mut emulated = cargo(&["test", "--package", "hardline-lab", "--features", "artifacts", "--test", "artifacts"]);
     emulated.args(["--", "--ignored", "--test-threads", "2"]);
     lab(&mut emulated)?;

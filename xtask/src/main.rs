@@ -45,6 +45,7 @@ enum Command {
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
+    steps::note_itself()?;
     // Everything below runs in the workspace's root, from wherever it was called.
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     std::env::set_current_dir(root).context("entering the workspace's folder")?;
