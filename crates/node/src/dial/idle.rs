@@ -106,19 +106,17 @@ impl Question {
 
     /// Waits until a new connection may be dialled beside this one, or the answer is there.
     async fn until_doubtful(&mut self, timers: &Timers) -> Option<Result<(), NoTunnel>> {
-        // The path is looked at only when the answer does not come at once, as it nearly always
-        // does.
-        let mut patience = FIRST_ANSWER;
-        for left in (1..=ROUND_TRIPS).rev() {
-            let part = patience.saturating_sub(self.asked.elapsed()) / left;
-            if let Some(answer) = timers.timeout(part, self.session.answered()).await {
+        // Not only for the round trip: this look is what the later ones are compared with.
+        let round_trip = self.session.path_state().map_or(Duration::ZERO, |state| state.round_trip);
+        let patience = FIRST_ANSWER.max(ROUND_TRIPS * round_trip);
+        for _ in 0..ROUND_TRIPS {
+            if let Some(answer) = timers.timeout(patience / ROUND_TRIPS, self.session.answered()).await {
                 return Some(answer);
             }
             // QUIC takes what comes for an acknowledgement of all that was sent before it was
             // looked at. What was on its way when the question left is none: what is sent again
             // after this look shows it.
-            let state = self.session.path_state();
-            patience = state.map_or(patience, |state| patience.max(ROUND_TRIPS * state.round_trip));
+            self.session.path_state();
         }
         match self.session.path_state() {
             _ if self.sent == 0 => None,
