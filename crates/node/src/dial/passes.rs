@@ -36,8 +36,8 @@ impl Passes {
     }
 
     /// Looks whether another process was enrolled by `service` meanwhile. Returns whether that is
-    /// news. Asked where somebody answered and did not let us in: nothing is read for a service that
-    /// is reached, or that nobody finds.
+    /// news. Asked where somebody answered and did not let us in: nothing is read for a service
+    /// that is reached, or that nobody finds.
     pub(super) async fn has_news(&self, service: KeyHash) -> bool {
         let Some(store) = &self.store else { return false };
         let kept = store.pass(service).await.ok().flatten().filter(|kept| kept.name.is_some());
