@@ -16,7 +16,6 @@ use super::first::FirstPayload;
 use super::idle::{Early, Tried};
 use super::passes::Passes;
 use super::peers::Peers;
-use super::timers::Timers;
 use super::upgrade::Upgrades;
 use super::{ReachError, Waiting, cause_of, race};
 use crate::clock;
@@ -38,8 +37,6 @@ pub(crate) struct Dialler {
     pub(super) pool: Arc<Pool>,
     pub(super) elsewhere: Arc<Elsewhere>,
     pub(super) upgrades: Upgrades,
-    /// For questions over idle sessions.
-    pub(super) timers: Timers,
     pub(super) passes: Passes,
     quic: QuicSockets,
     pub(super) stop: CancellationToken,
@@ -67,7 +64,6 @@ impl Dialler {
             pool,
             elsewhere: Arc::default(),
             upgrades: Upgrades::default(),
-            timers: Timers::default(),
             passes,
             quic,
             stop,

@@ -29,7 +29,6 @@ use tracing::debug;
 
 use super::dialler::{Dialler, failed};
 use super::first::FirstPayload;
-use super::timers::Timers;
 use super::{ReachError, Waiting};
 use crate::discovery::Outcome;
 use crate::limits::{DIAL_HANDSHAKE_TIMEOUT, FIRST_ANSWER, STALE_ANSWER};
@@ -105,12 +104,12 @@ impl Question {
     }
 
     /// Waits until a new connection may be dialled beside this one, or the answer is there.
-    async fn until_doubtful(&mut self, timers: &Timers) -> Option<Result<(), NoTunnel>> {
+    async fn until_doubtful(&mut self) -> Option<Result<(), NoTunnel>> {
         // Not only for the round trip: this look is what the later ones are compared with.
         let round_trip = self.session.path_state().map_or(Duration::ZERO, |state| state.round_trip);
         let patience = FIRST_ANSWER.max(ROUND_TRIPS * round_trip);
         for _ in 0..ROUND_TRIPS {
-            if let Some(answer) = timers.timeout(patience / ROUND_TRIPS, self.session.answered()).await {
+            if let Ok(answer) = timeout(patience / ROUND_TRIPS, self.session.answered()).await {
                 return Some(answer);
             }
             // QUIC takes what comes for an acknowledgement of all that was sent before it was
@@ -146,7 +145,7 @@ impl Dialler {
             Ok(Ok(sent)) => {
                 question.sent = sent;
                 if question.may_be_overtaken(early) {
-                    question.until_doubtful(&self.timers).await
+                    question.until_doubtful().await
                 } else {
                     Some(question.answer().await.unwrap_or(Err(SILENT)))
                 }

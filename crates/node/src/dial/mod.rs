@@ -9,7 +9,6 @@ mod first; // payload that goes with the question over a new connection
 mod idle; // a tunnel over an idle session, overtaken when nobody answers
 mod passes; // what opens private services
 mod peers;
-mod timers; // timers that are used again
 mod upgrade; // a better path, while the one there is leads through a relay or NATs
 
 pub(crate) use connected::Connected;

@@ -1,8 +1,7 @@
 //! The system's UDP socket, as quinn uses it.
 //!
 //! - Where the system takes datagrams in batches, it is not read once more to hear that it is
-//!   empty, as quinn's own is. That question costs a fifth of what a packet costs by itself, and is
-//!   asked while the packet waits to be opened.
+//!   empty, as quinn's own is: a system call, made while the packet waits to be opened.
 //! - Where the system refuses what quinn asks of it, QUIC runs without: marks of congestion
 //!   (`IP_RECVECN`, since Windows 10 version 2004; Wine has none), the address that a datagram came
 //!   to. It is a little slower then, not impossible.
